@@ -1,0 +1,44 @@
+//! A batch of examples as the model takes it.
+
+/// The label of a position that counts neither in the loss nor in the metrics.
+pub const IGNORE_LABEL: i32 = -100;
+
+/// B examples of S tokens, allocated once and filled over and over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Tokens given, (B, S), each in `0..vocab_size`.
+    pub inputs: Vec<i32>,
+    /// Tokens wanted, (B, S); [`IGNORE_LABEL`] where nothing is.
+    pub labels: Vec<i32>,
+    /// Row of the puzzle embedding table for each example, (B).
+    pub puzzle_identifiers: Vec<i32>,
+    seq_len: usize,
+}
+
+impl Batch {
+    /// A batch of `batch` examples of `seq_len` zeros, all labels ignored.
+    pub fn new(batch: usize, seq_len: usize) -> Batch {
+        Batch {
+            inputs: vec![0; batch * seq_len],
+            labels: vec![IGNORE_LABEL; batch * seq_len],
+            puzzle_identifiers: vec![0; batch],
+            seq_len,
+        }
+    }
+
+    /// B, the number of examples.
+    pub fn size(&self) -> usize {
+        self.puzzle_identifiers.len()
+    }
+
+    /// S, the tokens of an example.
+    pub fn seq_len(&self) -> usize {
+        self.seq_len
+    }
+
+    /// Inputs and labels of example `row`, (S) each.
+    pub fn row_mut(&mut self, row: usize) -> (&mut [i32], &mut [i32]) {
+        let range = row * self.seq_len..(row + 1) * self.seq_len;
+        (&mut self.inputs[range.clone()], &mut self.labels[range])
+    }
+}

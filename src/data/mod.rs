@@ -1,0 +1,17 @@
+//! Puzzles on disk and in batches: everything before the first tensor.
+//!
+//! [`Writer`] streams a data set to disk in the authors' layout, [`Dataset`] maps one back into memory,
+//! [`Sampler`] draws training [`Batch`]es from it for ever and can be resumed, [`TestBatches`] goes through
+//! it once in order. One file or folder per kind of puzzle builds data sets. Nothing here knows a GPU.
+//!
+//! A data set holds groups (one task), a group holds puzzles (its augmentations), a puzzle holds examples
+//! (input and label, S tokens each).
+
+mod batch;
+mod dataset;
+mod npy;
+mod writer;
+
+pub use batch::{Batch, IGNORE_LABEL};
+pub use dataset::{Dataset, Metadata, Set, Split};
+pub use writer::{Vocabulary, Writer, write_identifiers};

@@ -1,0 +1,105 @@
+//! Output that is whole or absent, and input whose errors carry the path.
+//!
+//! A file or folder is written under a temporary name beside its destination and renamed into place when it
+//! is complete, so that an interrupted or failed command leaves nothing half-written behind.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Result};
+
+/// A folder that appears at its destination only when [`OutputFolder::commit`] is called; dropped before
+/// that, it is removed with all that was written into it.
+#[derive(Debug)]
+pub struct OutputFolder {
+    temporary: tempfile::TempDir,
+    destination: PathBuf,
+}
+
+impl OutputFolder {
+    /// A new temporary folder beside `out`, whose missing parents are created.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for `--out` if `out` is a file or a folder with something in it; [`Error::Io`] if the
+    /// folder cannot be made.
+    pub fn create(out: &Path) -> Result<Self> {
+        refuse_existing(out)?;
+        let parent = parent(out);
+        fs::create_dir_all(parent).map_err(Error::io(parent))?;
+        let name = out.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = tempfile::Builder::new()
+            .prefix(&format!(".{name}.partial-"))
+            .tempdir_in(parent)
+            .map_err(Error::io(parent))?;
+        Ok(OutputFolder { temporary, destination: out.to_path_buf() })
+    }
+
+    /// Where to write until [`OutputFolder::commit`].
+    pub fn path(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    /// Renames the folder to its destination.
+    ///
+    /// # Errors
+    /// As [`OutputFolder::create`], if the destination was filled meanwhile or cannot be written.
+    pub fn commit(self) -> Result<()> {
+        refuse_existing(&self.destination)?;
+        if self.destination.is_dir() {
+            fs::remove_dir(&self.destination).map_err(Error::io(&self.destination))?;
+        }
+        fs::rename(self.temporary.path(), &self.destination).map_err(Error::io(&self.destination))?;
+        // The temporary name is gone by now; keeping it only disarms the removal.
+        let _ = self.temporary.keep();
+        Ok(())
+    }
+}
+
+/// Writes `path` by way of a temporary file in the same folder: flushed to the disk, then renamed over
+/// whatever was there, with the permissions of any new file.
+///
+/// # Errors
+/// [`Error::Io`] at `path`; the old content, if any, is then untouched.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut builder = tempfile::Builder::new();
+    // The library's default of 0600 would keep others from reading the result; the umask still applies.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.prefix(".partial-").tempfile_in(parent(path)).map_err(Error::io(path))?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(Error::io(path))?;
+    file.persist(path).map_err(|failed| failed.error).map_err(Error::io(path))?;
+    Ok(())
+}
+
+/// The whole content of a file.
+///
+/// # Errors
+/// [`Error::Io`] at `path`.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(Error::io(path))
+}
+
+/// The whole content of a UTF-8 text file.
+///
+/// # Errors
+/// [`Error::Io`] at `path`, also for bytes that are no UTF-8.
+pub fn read_to_string(path: &Path) -> Result<String> {
+    fs::read_to_string(path).map_err(Error::io(path))
+}
+
+fn refuse_existing(out: &Path) -> Result<()> {
+    let problem = match fs::read_dir(out).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => return Ok(()),
+        Ok(false) => "exists and is not empty",
+        Err(_) if out.symlink_metadata().is_err() => return Ok(()),
+        Err(_) => "exists and is not a readable folder",
+    };
+    let fix = "name a new folder or remove this one first";
+    Err(Error::usage("--out", format!("{} {problem}", out.display()), fix))
+}
+
+/// The folder `path` lies in; a bare name lies in the current one.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
