@@ -146,6 +146,11 @@ impl Set {
         self.puzzle_indices[puzzle] as usize..self.puzzle_indices[puzzle + 1] as usize
     }
 
+    /// The most examples any puzzle has.
+    pub fn largest_puzzle(&self) -> usize {
+        (0..self.puzzles()).map(|puzzle| self.examples_of(puzzle).len()).max().unwrap_or(0)
+    }
+
     /// The identifier of puzzle `puzzle`.
     pub fn identifier_of(&self, puzzle: usize) -> i32 {
         self.puzzle_identifiers[puzzle]

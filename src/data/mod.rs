@@ -10,8 +10,11 @@
 mod batch;
 mod dataset;
 mod npy;
+mod sampler;
+pub mod sudoku;
 mod writer;
 
 pub use batch::{Batch, IGNORE_LABEL};
 pub use dataset::{Dataset, Metadata, Set, Split};
+pub use sampler::{Sampler, SamplerState, TestBatches};
 pub use writer::{Vocabulary, Writer, write_identifiers};

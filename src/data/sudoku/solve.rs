@@ -1,0 +1,110 @@
+//! An exact solver: depth-first search that always branches on the cell with the fewest candidates.
+//!
+//! Candidates are bit masks of the digits not yet seen in the cell's row, column and box. The search goes on
+//! until the caller has seen enough solutions, so that the same code solves, proves uniqueness and, with
+//! digits tried in random order, draws full grids.
+
+use super::grid::{Grid, MAX_SIZE};
+use crate::rng::Rng;
+
+/// The solution of `puzzle`, if it has exactly one.
+pub fn unique_solution(puzzle: &Grid) -> Option<Grid> {
+    let mut solutions = [None; 2];
+    let count = search(puzzle, None, &mut solutions);
+    solutions[0].filter(|_| count == 1)
+}
+
+/// How many solutions `puzzle` has, counted up to 2.
+pub fn count_solutions(puzzle: &Grid) -> usize {
+    search(puzzle, None, &mut [None; 2])
+}
+
+/// A solution of `puzzle`, drawn at random among all (not uniformly).
+pub(super) fn random_solution(puzzle: &Grid, rng: &mut Rng) -> Option<Grid> {
+    let mut solutions = [None; 1];
+    search(puzzle, Some(rng), &mut solutions);
+    solutions[0]
+}
+
+/// Puts the first solutions into `solutions`, until that is full, and returns their number.
+fn search(puzzle: &Grid, rng: Option<&mut Rng>, solutions: &mut [Option<Grid>]) -> usize {
+    let mut search =
+        Search { grid: Grid::blank(puzzle.shape()), seen: [[0; MAX_SIZE]; 3], rng, solutions, found: 0 };
+    for (cell, &digit) in puzzle.cells().iter().enumerate().filter(|(_, digit)| **digit != 0) {
+        if search.candidates(cell) & 1 << digit == 0 {
+            return 0;
+        }
+        search.toggle(cell, digit);
+        search.grid.cells_mut()[cell] = digit;
+    }
+    search.run();
+    search.found
+}
+
+struct Search<'a> {
+    grid: Grid,
+    /// Digits seen in each row, column and box, as bits `1..=size`.
+    seen: [[u16; MAX_SIZE]; 3],
+    rng: Option<&'a mut Rng>,
+    solutions: &'a mut [Option<Grid>],
+    found: usize,
+}
+
+impl Search<'_> {
+    fn run(&mut self) {
+        let Some((cell, mut candidates)) = self.most_constrained() else {
+            self.solutions[self.found] = Some(self.grid);
+            self.found += 1;
+            return;
+        };
+        while candidates != 0 && self.found < self.solutions.len() {
+            let digit = self.pick(candidates);
+            candidates &= !(1 << digit);
+            self.toggle(cell, digit);
+            self.grid.cells_mut()[cell] = digit;
+            self.run();
+            self.grid.cells_mut()[cell] = 0;
+            self.toggle(cell, digit);
+        }
+    }
+
+    /// The blank cell with the fewest candidates and these; none if the grid is full.
+    fn most_constrained(&self) -> Option<(usize, u16)> {
+        let mut best = None;
+        let mut fewest = u32::MAX;
+        for (cell, _) in self.grid.cells().iter().enumerate().filter(|(_, digit)| **digit == 0) {
+            let candidates = self.candidates(cell);
+            if candidates.count_ones() < fewest {
+                fewest = candidates.count_ones();
+                best = Some((cell, candidates));
+                if fewest <= 1 {
+                    break;
+                }
+            }
+        }
+        best
+    }
+
+    fn candidates(&self, cell: usize) -> u16 {
+        let shape = self.grid.shape();
+        let [row, column, block] = shape.units_of(cell);
+        let seen = self.seen[0][row] | self.seen[1][column] | self.seen[2][block];
+        ((1 << shape.size()) - 1) << 1 & !seen
+    }
+
+    fn toggle(&mut self, cell: usize, digit: u8) {
+        for (seen, unit) in self.seen.iter_mut().zip(self.grid.shape().units_of(cell)) {
+            seen[unit] ^= 1 << digit;
+        }
+    }
+
+    /// One of the candidates: the lowest, or a random one.
+    fn pick(&mut self, mut candidates: u16) -> u8 {
+        if let Some(rng) = &mut self.rng {
+            for _ in 0..rng.below(candidates.count_ones() as usize) {
+                candidates &= candidates - 1;
+            }
+        }
+        candidates.trailing_zeros() as u8
+    }
+}
