@@ -7,8 +7,11 @@
 //! A data set holds groups (one task), a group holds puzzles (its augmentations), a puzzle holds examples
 //! (input and label, S tokens each).
 
+pub mod arc;
 mod batch;
 mod dataset;
+pub mod dihedral;
+pub mod maze;
 mod npy;
 mod sampler;
 pub mod sudoku;

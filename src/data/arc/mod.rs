@@ -1,0 +1,17 @@
+//! ARC: tasks of coloured grids, each a rule to be guessed from a few pairs and applied to a test input.
+//!
+//! [`build()`] turns task files into a data set of up to a thousand augmentations per task; [`Votes`] undoes the
+//! augmentations of the model's predictions, lets them vote, and writes the competition's submission.
+//! Sources: ARC-AGI-1 and 2 (Chollet 2019, 2025), the release's ARC builder and evaluator.
+
+mod augment;
+mod build;
+mod grid;
+mod score;
+mod task;
+
+pub use augment::{Augmentation, SEPARATOR, distinct};
+pub use build::{Options, Summary, TEST_PUZZLES_FILE, build};
+pub use grid::{CANVAS, COLOURS, Grid, SEQ_LEN, VOCAB_SIZE};
+pub use score::{Attempts, Candidate, InputScore, Score, TaskScore, Votes};
+pub use task::{Pair, Task, read_subset, read_tasks, write_tasks};
