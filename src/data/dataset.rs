@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::IGNORE_LABEL;
-use super::npy::{Array, REBUILD};
+use super::npy::{Array, REBUILD, or_missing};
 use crate::{Error, Result, files};
 
 pub(super) const METADATA_FILE: &str = "dataset.json";
@@ -67,8 +67,8 @@ impl Metadata {
     /// Reads `dataset.json` and checks what it says about itself.
     fn read(path: &Path) -> Result<Metadata> {
         let broken = |problem: String| Error::file(path, problem, REBUILD);
-        let metadata: Metadata =
-            serde_json::from_slice(&files::read(path)?).map_err(|error| broken(error.to_string()))?;
+        let metadata: Metadata = serde_json::from_slice(&files::read(path).map_err(or_missing)?)
+            .map_err(|error| broken(error.to_string()))?;
         let Metadata { pad_id, blank_identifier_id, vocab_size, num_puzzle_identifiers, .. } = metadata;
         if metadata.seq_len == 0 || metadata.sets.is_empty() {
             return Err(broken("seq_len 0 or no sets, expected some of both".into()));
@@ -299,8 +299,10 @@ fn read_identifiers(array: &Array, count: usize) -> Result<Vec<i32>> {
 fn read_indices(array: &Array, least: i64, count: usize, of: &str) -> Result<Vec<i32>> {
     let indices = array.to_vec();
     let too_short = |pair: &[i32]| i64::from(pair[1]) - i64::from(pair[0]) < least;
-    let problem = if indices.first() != Some(&0) {
-        format!("starts with {:?}, expected 0", indices.first())
+    let problem = if indices.is_empty() {
+        "is empty, expected at least a 0".to_owned()
+    } else if indices[0] != 0 {
+        format!("starts with {}, expected 0", indices[0])
     } else if let Some(at) = indices.windows(2).position(too_short) {
         format!(
             "element {} is {} after {}, expected at least {least} more",
@@ -308,7 +310,7 @@ fn read_indices(array: &Array, least: i64, count: usize, of: &str) -> Result<Vec
             indices[at + 1],
             indices[at]
         )
-    } else if indices.last().map(|&last| last as usize) != Some(count) {
+    } else if indices[indices.len() - 1] as usize != count {
         format!("ends with {}, expected the number of {of}, {count}", indices[indices.len() - 1])
     } else {
         return Ok(indices);

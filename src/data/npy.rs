@@ -6,7 +6,7 @@
 //! needs the shape of a matrix in advance.
 
 use std::fs::File;
-use std::io::{BufWriter, Seek, Write};
+use std::io::{BufWriter, ErrorKind, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -19,6 +19,16 @@ pub(super) const REBUILD: &str = "rebuild the data set with \"trm data\"";
 
 const HEADER_BYTES: usize = 128;
 const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
+
+/// Adds what to do about a file that is not there.
+pub(super) fn or_missing(error: Error) -> Error {
+    match error {
+        Error::Io { path, source } if source.kind() == ErrorKind::NotFound => {
+            Error::file(path, "no such file", REBUILD)
+        }
+        other => other,
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Element {
@@ -121,7 +131,7 @@ impl Array {
 
 #[allow(unsafe_code)]
 fn map(path: &Path) -> Result<Mmap> {
-    let file = File::open(path).map_err(Error::io(path))?;
+    let file = File::open(path).map_err(Error::io(path)).map_err(or_missing)?;
     // SAFETY: the map is read-only and only ever read as bytes. Data sets are written under another name and
     // renamed, so trm itself never changes a mapped file; that nobody else truncates it is asked of the user.
     unsafe { Mmap::map(&file) }.map_err(Error::io(path))
@@ -174,7 +184,8 @@ impl Stream {
     /// Appends one row of a matrix.
     pub fn row(&mut self, row: &[u8]) -> Result<()> {
         if self.columns != Some(row.len()) {
-            let problem = format!("row {} has {} tokens, expected {:?}", self.rows, row.len(), self.columns);
+            let columns = self.columns.unwrap_or(1);
+            let problem = format!("row {} has {} tokens, expected {columns}", self.rows, row.len());
             return Err(Error::file(&self.path, problem, "give every example the same length"));
         }
         self.append(row)

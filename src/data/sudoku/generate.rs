@@ -17,11 +17,11 @@ use crate::{Error, Result};
 
 const STREAM: u64 = 0x7375_646F << 32;
 const CANDIDATES_AT_ONCE: u64 = 256;
-/// Useless candidates in a row after which there is no hope left: ten times what it takes to meet the last of
-/// the 288 grids of size 4 almost surely.
-const MAX_FAILURES: usize = 30_000;
+/// Useless candidates in a row after which there is no hope left: one of the 288 grids of size 4 is missed as
+/// often with a probability of about 1e-15.
+const MAX_FAILURES: usize = 10_000;
 
-/// The clue counts that are drawn from if none are asked for: hard enough that guessing does not solve them.
+/// The clue counts drawn from if none are asked for: few for the small sizes, of middling difficulty for 9x9.
 pub fn default_clues(shape: Shape) -> RangeInclusive<usize> {
     match shape.size() {
         4 => 4..=6,
