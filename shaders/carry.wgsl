@@ -1,0 +1,39 @@
+// Where a slot has halted, its states return to their initial vector and it takes the incoming batch's sample.
+// state (B, L, D), initial (D); inputs, labels (B, S), identifiers (B), each beside its incoming twin; halted (B).
+// Step counters are reset where they are counted, in loss.wgsl. A thread owns one element.
+
+struct Params { count: u32, per_sample: u32, width: u32 }
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> halted: array<u32>;
+@group(0) @binding(2) var<storage, read> initial: array<f32>;
+@group(0) @binding(3) var<storage, read> incoming_inputs: array<u32>;
+@group(0) @binding(4) var<storage, read> incoming_labels: array<u32>;
+@group(0) @binding(5) var<storage, read> incoming_identifiers: array<u32>;
+@group(0) @binding(6) var<storage, read_write> state: array<f32>;
+@group(0) @binding(7) var<storage, read_write> inputs: array<u32>;
+@group(0) @binding(8) var<storage, read_write> labels: array<u32>;
+@group(0) @binding(9) var<storage, read_write> identifiers: array<u32>;
+
+#import index
+
+@compute @workgroup_size(64)
+fn reset_state(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let index = linear_index(group, local, 64u);
+    if index < params.count && halted[index / params.per_sample] != 0u {
+        state[index] = initial[index % params.width];
+    }
+}
+
+@compute @workgroup_size(64)
+fn take_samples(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let index = linear_index(group, local, 64u);
+    if index >= params.count || halted[index / params.per_sample] == 0u {
+        return;
+    }
+    inputs[index] = incoming_inputs[index];
+    labels[index] = incoming_labels[index];
+    if index % params.per_sample == 0u {
+        identifiers[index / params.per_sample] = incoming_identifiers[index / params.per_sample];
+    }
+}

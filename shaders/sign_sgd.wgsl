@@ -1,0 +1,38 @@
+// Puzzle embeddings: row = row (1 - lr wd) - lr sign(g), g the sum of the gradients of all slots that used the row.
+// puzzle_emb (ids, N), rows (B, N), identifiers (B). Rows not used in this step stay as they are.
+// A thread owns one element of a slot's row; the first slot of several with the same identifier does the work. f32.
+
+struct Params { count: u32, batch: u32, emb_ndim: u32, weight_decay: f32 }
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> clock: Clock;
+@group(0) @binding(2) var<storage, read> identifiers: array<u32>;
+@group(0) @binding(3) var<storage, read> rows: array<f32>;
+@group(0) @binding(4) var<storage, read_write> puzzle_emb: array<f32>;
+
+#import clock
+#import index
+
+@compute @workgroup_size(64)
+fn update(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let index = linear_index(group, local, 64u);
+    if index >= params.count {
+        return;
+    }
+    let slot = index / params.emb_ndim;
+    let column = index % params.emb_ndim;
+    let identifier = identifiers[slot];
+    var first = true;
+    var g = 0.0;
+    for (var other = 0u; other < params.batch; other++) {
+        if identifiers[other] == identifier {
+            first = first && other >= slot;
+            g += rows[other * params.emb_ndim + column];
+        }
+    }
+    if first {
+        let at = identifier * params.emb_ndim + column;
+        let lr = clock.puzzle_emb_lr;
+        puzzle_emb[at] = puzzle_emb[at] * (1.0 - lr * params.weight_decay) - lr * sign(g);
+    }
+}

@@ -1,0 +1,120 @@
+//! Which devices there are, which one a run takes, and why.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::Engine;
+use super::cpu::CpuEngine;
+use super::gpu::{Gpu, GpuEngine};
+use crate::plan::Plan;
+use crate::{Error, Result};
+
+/// Something that runs plans.
+#[derive(Clone, Debug)]
+pub enum Device {
+    /// The CPU engine.
+    Cpu,
+    /// A GPU through wgpu.
+    Gpu(Arc<Gpu>),
+}
+
+/// What `trm devices` says of a device.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DeviceInfo {
+    /// Position in the list; `--device <index>`. The CPU engine has none.
+    pub index: Option<usize>,
+    /// The adapter's name.
+    pub name: String,
+    /// `discrete`, `integrated`, `virtual`, `software`, `other`, or `cpu` for the CPU engine.
+    pub kind: String,
+    /// `vulkan`, `metal`, `dx12`; empty for the CPU engine.
+    pub backend: String,
+    /// Driver name and version.
+    pub driver: String,
+    /// Largest range that one binding may have, in bytes.
+    pub max_binding_bytes: Option<u64>,
+    /// Largest buffer, in bytes.
+    pub max_buffer_bytes: Option<u64>,
+    /// Optional features that trm makes use of.
+    pub features: Vec<String>,
+}
+
+impl Device {
+    /// Loads a plan: allocates its buffers, prepares its kernels.
+    pub(super) fn load(&self, plan: Arc<Plan>) -> Result<Box<dyn Engine>> {
+        Ok(match self {
+            Device::Cpu => Box::new(CpuEngine::new(plan)),
+            Device::Gpu(gpu) => Box::new(GpuEngine::new(gpu.clone(), plan)?),
+        })
+    }
+
+    /// What it is.
+    pub fn info(&self) -> DeviceInfo {
+        match self {
+            Device::Cpu => cpu_info(),
+            Device::Gpu(gpu) => gpu.info().clone(),
+        }
+    }
+}
+
+fn cpu_info() -> DeviceInfo {
+    DeviceInfo {
+        index: None,
+        name: format!("CPU engine, {} threads", rayon::current_num_threads()),
+        kind: "cpu".into(),
+        backend: String::new(),
+        driver: String::new(),
+        max_binding_bytes: None,
+        max_buffer_bytes: None,
+        features: Vec::new(),
+    }
+}
+
+/// All devices: the GPUs in the order of their indices, the CPU engine last.
+pub fn devices() -> Vec<DeviceInfo> {
+    let mut infos = super::gpu::adapters();
+    infos.push(cpu_info());
+    infos
+}
+
+/// Which device `wanted` means: `auto`, `cpu`, `gpu`, an index, or a part of an adapter's name. Returns the
+/// reason beside it, for the user.
+///
+/// `auto` takes a discrete GPU, else an integrated or virtual one, else the CPU engine; a software adapter
+/// (llvmpipe, WARP, SwiftShader) is slower than the CPU engine and is taken by `gpu`, index or name only.
+///
+/// # Errors
+/// [`Error::Usage`] that lists the devices where nothing matches, [`Error::Device`] where the driver fails.
+pub fn select(wanted: &str) -> Result<(Device, String)> {
+    let infos = super::gpu::adapters();
+    let kinds = ["discrete", "integrated", "virtual", "other"];
+    let best = |kinds: &[&str]| kinds.iter().find_map(|kind| infos.iter().find(|info| info.kind == *kind));
+    let (info, reason) = match wanted {
+        "cpu" => return Ok((Device::Cpu, "asked for".into())),
+        "auto" => match best(&kinds) {
+            Some(info) => (info, format!("the best of {} GPU(s)", infos.len())),
+            None if infos.is_empty() => return Ok((Device::Cpu, "no GPU was found".into())),
+            None => return Ok((Device::Cpu, "the only adapters are software; name one to use it".into())),
+        },
+        "gpu" => match best(&kinds).or_else(|| best(&["software"])) {
+            Some(info) => (info, "the best adapter".into()),
+            None => return Err(nothing_matches(wanted, &infos)),
+        },
+        name => {
+            let matches = |info: &&DeviceInfo| match name.parse::<usize>() {
+                Ok(index) => info.index == Some(index),
+                Err(_) => info.name.to_lowercase().contains(&name.to_lowercase()),
+            };
+            (infos.iter().find(matches).ok_or_else(|| nothing_matches(wanted, &infos))?, "asked for".into())
+        }
+    };
+    Ok((Device::Gpu(Arc::new(Gpu::open(info)?)), reason))
+}
+
+fn nothing_matches(wanted: &str, infos: &[DeviceInfo]) -> Error {
+    let names = infos.iter().filter_map(|info| info.index.map(|index| format!("{index} = {}", info.name)));
+    let list: Vec<String> = names.chain(["cpu = CPU engine".to_owned()]).collect();
+    let problem = format!("no device matches \"{wanted}\"");
+    Error::usage("--device", problem, format!("there are: {}; or auto, gpu", list.join(", ")))
+}

@@ -1,0 +1,133 @@
+//! Finding adapters and opening one with all that it offers.
+
+use std::sync::{Arc, Mutex};
+
+use crate::engine::DeviceInfo;
+use crate::{Error, Result};
+
+/// Loop iterations after which a software adapter silently stops a shader invocation (seen in llvmpipe).
+const SOFTWARE_TRIPS: u64 = 65_535;
+
+/// An open device.
+#[derive(Debug)]
+pub struct Gpu {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    info: DeviceInfo,
+    failure: Arc<Mutex<Option<String>>>,
+}
+
+fn instance(backends: wgpu::Backends) -> wgpu::Instance {
+    wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends,
+        flags: wgpu::InstanceFlags::empty(),
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    })
+}
+
+fn all_adapters() -> Vec<wgpu::Adapter> {
+    pollster::block_on(instance(wgpu::Backends::PRIMARY).enumerate_adapters(wgpu::Backends::PRIMARY))
+}
+
+/// All adapters that wgpu finds, in a stable order.
+pub fn adapters() -> Vec<DeviceInfo> {
+    all_adapters().iter().enumerate().map(|(index, adapter)| describe(index, adapter)).collect()
+}
+
+fn describe(index: usize, adapter: &wgpu::Adapter) -> DeviceInfo {
+    let (info, limits) = (adapter.get_info(), adapter.limits());
+    let kind = match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => "discrete",
+        wgpu::DeviceType::IntegratedGpu => "integrated",
+        wgpu::DeviceType::VirtualGpu => "virtual",
+        wgpu::DeviceType::Cpu => "software",
+        wgpu::DeviceType::Other => "other",
+    };
+    DeviceInfo {
+        index: Some(index),
+        name: info.name,
+        kind: kind.into(),
+        backend: info.backend.to_str().into(),
+        driver: format!("{} {}", info.driver, info.driver_info).trim().into(),
+        max_binding_bytes: Some(limits.max_storage_buffer_binding_size),
+        max_buffer_bytes: Some(limits.max_buffer_size),
+        features: Vec::new(),
+    }
+}
+
+impl Gpu {
+    /// Opens the adapter that [`adapters`] described.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where the driver refuses.
+    pub fn open(info: &DeviceInfo) -> Result<Gpu> {
+        let gone = || Error::device(&info.name, "is no longer there", "run \"trm devices\"");
+        let adapter = all_adapters().into_iter().nth(info.index.unwrap_or(0)).ok_or_else(gone)?;
+        Gpu::request(adapter, info.clone())
+    }
+
+    /// A device that accepts everything and computes nothing: for tests of plans and their bindings.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where wgpu refuses.
+    pub fn noop() -> Result<Gpu> {
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        descriptor.backends = wgpu::Backends::NOOP;
+        descriptor.backend_options.noop.enable = true;
+        let instance = wgpu::Instance::new(descriptor);
+        let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::NOOP));
+        let missing = || Error::device("noop", "is not there", "build with wgpu's noop feature");
+        let adapter = adapters.into_iter().next().ok_or_else(missing)?;
+        let info = describe(0, &adapter);
+        Gpu::request(adapter, info)
+    }
+
+    fn request(adapter: wgpu::Adapter, info: DeviceInfo) -> Result<Gpu> {
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("trm"),
+            required_limits: adapter.limits(),
+            ..wgpu::DeviceDescriptor::default()
+        };
+        let refused =
+            |error| Error::device(&info.name, format!("{error}"), "update its driver or choose another");
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).map_err(refused)?;
+        let failure = Arc::new(Mutex::new(None));
+        let (lost, uncaptured) = (failure.clone(), failure.clone());
+        device.set_device_lost_callback(move |reason, message| {
+            note(&lost, format!("lost ({reason:?}): {message}"))
+        });
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| note(&uncaptured, error.to_string())));
+        Ok(Gpu { device, queue, info, failure })
+    }
+
+    /// What it is.
+    pub fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    /// Most loop iterations that one invocation can make before the driver cuts it off.
+    pub fn max_trips(&self) -> u64 {
+        if self.info.kind == "software" { SOFTWARE_TRIPS } else { u64::MAX }
+    }
+
+    /// An error if the device failed since it was opened.
+    pub(super) fn check(&self) -> Result<()> {
+        match self.failure.lock() {
+            Ok(failure) if failure.is_none() => Ok(()),
+            Ok(failure) => Err(self.failed(failure.clone().unwrap_or_default())),
+            Err(_) => Err(self.failed("a driver callback failed".into())),
+        }
+    }
+
+    /// An [`Error::Device`] of this device.
+    pub(super) fn failed(&self, problem: String) -> Error {
+        Error::device(&self.info.name, problem, "check its driver, or use --device cpu")
+    }
+}
+
+/// Keeps the first failure: later ones follow from it.
+fn note(failure: &Mutex<Option<String>>, message: String) {
+    if let Ok(mut first) = failure.lock() {
+        first.get_or_insert(message);
+    }
+}

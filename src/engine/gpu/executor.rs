@@ -1,0 +1,306 @@
+//! Running a plan: pipelines and bind groups are made once; a step is one command buffer with one compute pass.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+
+use super::adapter::Gpu;
+use crate::engine::Engine;
+use crate::plan::{ALIGN_WORDS, Dispatch, Plan, Slice, align};
+use crate::{Error, Result};
+
+/// Metric blocks that may be on their way; one more submission waits for the oldest.
+const IN_FLIGHT: usize = 4;
+
+/// A plan on a GPU.
+pub struct GpuEngine {
+    gpu: Arc<Gpu>,
+    buffers: Vec<wgpu::Buffer>,
+    launches: Vec<Launch>,
+    metrics_at: Option<Slice>,
+    idle: Vec<wgpu::Buffer>,
+    flying: VecDeque<Flight>,
+    landed: VecDeque<Vec<f32>>,
+}
+
+/// One dispatch, ready to be recorded.
+struct Launch {
+    pipeline: wgpu::ComputePipeline,
+    bindings: wgpu::BindGroup,
+    grid: [u32; 3],
+}
+
+/// A metric block that was copied for reading.
+struct Flight {
+    buffer: wgpu::Buffer,
+    mapped: Receiver<std::result::Result<(), wgpu::BufferAsyncError>>,
+}
+
+impl GpuEngine {
+    /// Allocates the plan's buffers, all zero, and compiles its kernels.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] where a buffer, a binding or a loop exceeds what the adapter allows, [`Error::Device`]
+    /// where the driver refuses.
+    pub fn new(gpu: Arc<Gpu>, plan: Arc<Plan>) -> Result<GpuEngine> {
+        check_limits(&gpu, &plan)?;
+        let memory = gpu.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let validation = gpu.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let buffers: Vec<wgpu::Buffer> =
+            plan.buffers.iter().map(|buffer| storage(&gpu, &buffer.name, buffer.words)).collect();
+        let launches = launches(&gpu, &plan, &buffers);
+        for scope in [validation, memory] {
+            if let Some(error) = pollster::block_on(scope.pop()) {
+                return Err(gpu.failed(error.to_string()));
+            }
+        }
+        let metrics_at = plan.view("metrics").ok();
+        let staging = |slice: Slice| (0..IN_FLIGHT).map(|_| readback(&gpu, slice.words)).collect();
+        let idle = metrics_at.map(staging).unwrap_or_default();
+        Ok(GpuEngine {
+            launches: launches?,
+            gpu,
+            buffers,
+            metrics_at,
+            idle,
+            flying: VecDeque::new(),
+            landed: VecDeque::new(),
+        })
+    }
+
+    /// Takes the oldest flying metric block in, if it has arrived or `wait` says to wait for it.
+    fn land(&mut self, wait: bool) -> Result<bool> {
+        let Some(flight) = self.flying.front() else { return Ok(false) };
+        let poll = if wait { wgpu::PollType::wait_indefinitely() } else { wgpu::PollType::Poll };
+        self.gpu.device.poll(poll).map_err(|error| self.gpu.failed(error.to_string()))?;
+        match flight.mapped.try_recv() {
+            Ok(outcome) => outcome.map_err(|error| self.gpu.failed(error.to_string()))?,
+            Err(TryRecvError::Empty) if !wait => return Ok(false),
+            Err(_) => return Err(self.gpu.failed("a read was dropped by the driver".into())),
+        }
+        let words = mapped_words(&self.gpu, &flight.buffer)?;
+        flight.buffer.unmap();
+        self.landed.push_back(bytemuck::cast_vec(words));
+        if let Some(flight) = self.flying.pop_front() {
+            self.idle.push(flight.buffer);
+        }
+        Ok(true)
+    }
+}
+
+impl Engine for GpuEngine {
+    fn write(&mut self, slice: Slice, words: &[u32]) -> Result<()> {
+        let offset = slice.offset as u64 * 4;
+        self.gpu.queue.write_buffer(&self.buffers[slice.buffer], offset, bytemuck::cast_slice(words));
+        self.gpu.check()
+    }
+
+    fn read(&mut self, slice: Slice) -> Result<Vec<u32>> {
+        let staging = readback(&self.gpu, slice.words);
+        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        copy(&mut encoder, &self.buffers, slice, &staging);
+        self.gpu.queue.submit([encoder.finish()]);
+        let mapped = map(&staging);
+        let waited = self.gpu.device.poll(wgpu::PollType::wait_indefinitely());
+        waited.map_err(|error| self.gpu.failed(error.to_string()))?;
+        self.gpu.check()?;
+        match mapped.try_recv() {
+            Ok(Ok(())) => mapped_words(&self.gpu, &staging),
+            Ok(Err(error)) => Err(self.gpu.failed(error.to_string())),
+            Err(error) => Err(self.gpu.failed(error.to_string())),
+        }
+    }
+
+    fn submit(&mut self) -> Result<()> {
+        if self.metrics_at.is_some() && self.idle.is_empty() {
+            self.land(true)?;
+        }
+        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            for launch in &self.launches {
+                pass.set_pipeline(&launch.pipeline);
+                pass.set_bind_group(0, &launch.bindings, &[]);
+                pass.dispatch_workgroups(launch.grid[0], launch.grid[1], launch.grid[2]);
+            }
+        }
+        let staging = self.metrics_at.zip(self.idle.pop());
+        if let Some((slice, staging)) = &staging {
+            copy(&mut encoder, &self.buffers, *slice, staging);
+        }
+        self.gpu.queue.submit([encoder.finish()]);
+        if let Some((_, buffer)) = staging {
+            self.flying.push_back(Flight { mapped: map(&buffer), buffer });
+        }
+        self.gpu.check()
+    }
+
+    fn metrics(&mut self, wait: bool) -> Result<Option<Vec<f32>>> {
+        if self.landed.is_empty() {
+            self.land(wait)?;
+            self.gpu.check()?;
+        }
+        Ok(self.landed.pop_front())
+    }
+}
+
+/// Refuses a plan that the adapter cannot run, naming the limit and the largest batch that would fit.
+fn check_limits(gpu: &Gpu, plan: &Plan) -> Result<()> {
+    let limits = gpu.device.limits();
+    let (binding, name) = plan.largest_binding();
+    let buffer = plan.buffers.iter().map(|buffer| buffer.words as u64 * 4).max().unwrap_or(0);
+    let cases = [
+        (
+            binding,
+            limits.max_storage_buffer_binding_size,
+            format!("a binding of {name} on {}", gpu.info().name),
+        ),
+        (buffer, limits.max_buffer_size, format!("a buffer on {}", gpu.info().name)),
+    ];
+    for (needed, limit, what) in cases {
+        if needed > limit {
+            return Err(Error::Limit {
+                what,
+                needed,
+                limit,
+                fix: "use a smaller batch or another device".into(),
+            });
+        }
+    }
+    for dispatch in &plan.dispatches {
+        if dispatch.trips > gpu.max_trips() {
+            let what = format!("{} ({}) on {}", dispatch.name(), dispatch.label, gpu.info().name);
+            let fix =
+                "this is a limit of loop iterations, not bytes: use a smaller batch or another device".into();
+            return Err(Error::Limit { what, needed: dispatch.trips, limit: gpu.max_trips(), fix });
+        }
+    }
+    Ok(())
+}
+
+fn storage(gpu: &Gpu, name: &str, words: usize) -> wgpu::Buffer {
+    gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some(name),
+        size: words.max(1) as u64 * 4,
+        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
+        mapped_at_creation: false,
+    })
+}
+
+fn readback(gpu: &Gpu, words: usize) -> wgpu::Buffer {
+    gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("readback"),
+        size: words as u64 * 4,
+        usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    })
+}
+
+fn copy(encoder: &mut wgpu::CommandEncoder, buffers: &[wgpu::Buffer], slice: Slice, to: &wgpu::Buffer) {
+    let (offset, bytes) = (slice.offset as u64 * 4, slice.words as u64 * 4);
+    encoder.copy_buffer_to_buffer(&buffers[slice.buffer], offset, to, 0, bytes);
+}
+
+fn map(buffer: &wgpu::Buffer) -> Receiver<std::result::Result<(), wgpu::BufferAsyncError>> {
+    let (sender, receiver) = channel();
+    buffer.map_async(wgpu::MapMode::Read, .., move |outcome| {
+        // The receiver is gone only when the engine is, and then nobody waits.
+        let _ = sender.send(outcome);
+    });
+    receiver
+}
+
+fn mapped_words(gpu: &Gpu, buffer: &wgpu::Buffer) -> Result<Vec<u32>> {
+    let view = buffer.get_mapped_range(..).map_err(|error| gpu.failed(error.to_string()))?;
+    Ok(bytemuck::pod_collect_to_vec(&view[..]))
+}
+
+/// Pipelines and bind groups of all dispatches. Parameters of all dispatches share one uniform buffer.
+fn launches(gpu: &Gpu, plan: &Plan, buffers: &[wgpu::Buffer]) -> Result<Vec<Launch>> {
+    let mut params = Vec::new();
+    let starts: Vec<usize> = plan
+        .dispatches
+        .iter()
+        .map(|dispatch| {
+            let start = params.len();
+            params.extend_from_slice(&dispatch.params);
+            params.resize(align(params.len()).max(ALIGN_WORDS), 0);
+            start
+        })
+        .collect();
+    let uniforms = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("params"),
+        size: params.len().max(1) as u64 * 4,
+        usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    gpu.queue.write_buffer(&uniforms, 0, bytemuck::cast_slice(&params));
+    let mut pipelines = BTreeMap::new();
+    let mut launches = Vec::with_capacity(plan.dispatches.len());
+    for (dispatch, start) in plan.dispatches.iter().zip(starts) {
+        let key = (dispatch.kernel.name, dispatch.entry.name, dispatch.constants.clone());
+        let pipeline: &wgpu::ComputePipeline = match pipelines.entry(key) {
+            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::btree_map::Entry::Vacant(new) => new.insert(pipeline(gpu, dispatch)?),
+        };
+        let bindings = bind_group(gpu, pipeline, dispatch, buffers, (&uniforms, start));
+        launches.push(Launch { pipeline: pipeline.clone(), bindings, grid: dispatch.grid });
+    }
+    Ok(launches)
+}
+
+/// Compiles without run-time checks: every kernel is tested over awkward shapes, and bounds checks cost a fifth
+/// of the throughput. Debug builds keep them.
+#[allow(unsafe_code)]
+fn pipeline(gpu: &Gpu, dispatch: &Dispatch) -> Result<wgpu::ComputePipeline> {
+    let text = dispatch.kernel.text(&dispatch.constants)?;
+    let descriptor = wgpu::ShaderModuleDescriptor {
+        label: Some(dispatch.kernel.name),
+        source: wgpu::ShaderSource::Wgsl(text.into()),
+    };
+    let module = if cfg!(debug_assertions) {
+        gpu.device.create_shader_module(descriptor)
+    } else {
+        // SAFETY: the text is one of the crate's own shaders, whose accesses stay inside the bound slices for
+        // every dispatch that ops lay down, and whose loops end.
+        unsafe { gpu.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
+    };
+    Ok(gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(&dispatch.name()),
+        layout: None,
+        module: &module,
+        entry_point: Some(dispatch.entry.name),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            zero_initialize_workgroup_memory: false,
+            ..wgpu::PipelineCompilationOptions::default()
+        },
+        cache: None,
+    }))
+}
+
+fn bind_group(
+    gpu: &Gpu,
+    pipeline: &wgpu::ComputePipeline,
+    dispatch: &Dispatch,
+    buffers: &[wgpu::Buffer],
+    (uniforms, start): (&wgpu::Buffer, usize),
+) -> wgpu::BindGroup {
+    let range = |buffer, offset: usize, words: usize| {
+        let size = std::num::NonZeroU64::new(words as u64 * 4);
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: offset as u64 * 4, size })
+    };
+    let storage = dispatch.interface.bindings.iter().zip(&dispatch.slices).map(|(binding, slice)| {
+        let resource = range(&buffers[slice.buffer], slice.offset, slice.words);
+        wgpu::BindGroupEntry { binding: binding.slot, resource }
+    });
+    let params = dispatch.interface.params_binding.map(|binding| {
+        let resource = range(uniforms, start, dispatch.params.len());
+        wgpu::BindGroupEntry { binding, resource }
+    });
+    let entries: Vec<wgpu::BindGroupEntry<'_>> = params.into_iter().chain(storage).collect();
+    gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some(&dispatch.label),
+        layout: &pipeline.get_bind_group_layout(0),
+        entries: &entries,
+    })
+}

@@ -1,0 +1,7 @@
+//! The GPU engine: adapters, pipelines, and the plan as one submission per supervision step.
+
+mod adapter;
+mod executor;
+
+pub use adapter::{Gpu, adapters};
+pub use executor::GpuEngine;

@@ -1,0 +1,86 @@
+//! Engines run plans.
+//!
+//! [`cpu`] runs the native twin of each kernel, [`gpu`] records the plan into one submission. Neither is the
+//! truth: kernels-tests checks both against scalar f64 references that share no code with them.
+
+pub mod cpu;
+pub mod device;
+pub mod gpu;
+
+use std::sync::Arc;
+
+use crate::Result;
+use crate::plan::{Plan, Slice};
+
+pub use device::{Device, DeviceInfo, devices, select};
+
+/// Runs one plan, step after step, with everything kept on the device.
+pub trait Engine {
+    /// Overwrites a part of a buffer before the next step.
+    fn write(&mut self, slice: Slice, words: &[u32]) -> Result<()>;
+
+    /// Reads a part of a buffer after all submitted steps; waits for them.
+    fn read(&mut self, slice: Slice) -> Result<Vec<u32>>;
+
+    /// Runs the plan once: one submission. Where the plan has a metric block, its copy is queued for
+    /// [`Engine::metrics`].
+    fn submit(&mut self) -> Result<()>;
+
+    /// The oldest metric block not yet taken. None if there is none, or, unless `wait`, if it is not there yet.
+    fn metrics(&mut self, wait: bool) -> Result<Option<Vec<f32>>>;
+}
+
+/// A plan loaded into an engine, with typed access by name.
+pub struct Run {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    engine: Box<dyn Engine>,
+}
+
+impl Run {
+    /// Allocates the plan's buffers on `device`, all zero, and prepares its kernels.
+    ///
+    /// # Errors
+    /// [`crate::Error::Limit`] where a buffer or binding exceeds what the device allows,
+    /// [`crate::Error::Device`] where the driver refuses.
+    pub fn new(device: &Device, plan: Plan) -> Result<Run> {
+        let plan = Arc::new(plan);
+        Ok(Run { engine: device.load(plan.clone())?, plan })
+    }
+
+    /// Overwrites the first words of a named buffer or view.
+    pub fn write_floats(&mut self, name: &str, values: &[f32]) -> Result<()> {
+        self.write(name, bytemuck::cast_slice(values))
+    }
+
+    /// Overwrites the first words of a named buffer or view.
+    pub fn write_ints(&mut self, name: &str, values: &[i32]) -> Result<()> {
+        self.write(name, bytemuck::cast_slice(values))
+    }
+
+    /// Overwrites the first words of a named buffer or view.
+    pub fn write(&mut self, name: &str, words: &[u32]) -> Result<()> {
+        let slice = self.plan.view(name)?;
+        self.engine.write(Slice { words: words.len().min(slice.words), ..slice }, words)
+    }
+
+    /// A whole named buffer or view.
+    pub fn read_floats(&mut self, name: &str) -> Result<Vec<f32>> {
+        Ok(bytemuck::cast_vec(self.engine.read(self.plan.view(name)?)?))
+    }
+
+    /// A whole named buffer or view.
+    pub fn read_ints(&mut self, name: &str) -> Result<Vec<i32>> {
+        Ok(bytemuck::cast_vec(self.engine.read(self.plan.view(name)?)?))
+    }
+
+    /// Runs the plan once.
+    pub fn submit(&mut self) -> Result<()> {
+        self.engine.submit()
+    }
+
+    /// See [`Engine::metrics`].
+    pub fn metrics(&mut self, wait: bool) -> Result<Option<Vec<f32>>> {
+        self.engine.metrics(wait)
+    }
+}

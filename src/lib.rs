@@ -1,0 +1,14 @@
+//! A hand-written GPU compute engine for Tiny Recursion Models.
+
+pub mod data;
+pub mod engine;
+mod error;
+pub mod eval;
+pub mod files;
+pub mod model;
+pub mod ops;
+pub mod plan;
+pub mod rng;
+pub mod train;
+
+pub use error::{Error, Result};

@@ -1,0 +1,97 @@
+//! One post-norm block, and the net that stacks them.
+//!
+//! Attention block: h = rms_norm(h + o(attention(qkv(h)))); h = rms_norm(h + SwiGLU(h)).
+//! Mixer block (`mlp_t`): the first half is a SwiGLU over L with its norm over L. Data stays (B, L, D) throughout;
+//! working over L is a matter of strides.
+
+use super::config::ModelConfig;
+use crate::Result;
+use crate::ops::gemm::Addend;
+use crate::ops::{attention, linear, rms_norm, rope, swiglu};
+use crate::plan::{Axis, LinearForm, Shape, Tape, Tensor};
+
+/// What blocks need besides their input.
+pub struct Blocks<'a> {
+    /// Sizes.
+    pub config: &'a ModelConfig,
+    /// (B, L, D).
+    pub shape: Shape,
+    /// cos and sin (L, d/2, 2), where positions are rotary.
+    pub rope_table: Option<Tensor>,
+    /// Finds a weight by its name.
+    pub weight: &'a dyn Fn(&str) -> Result<Tensor>,
+}
+
+impl Blocks<'_> {
+    /// Lays down `layers` blocks called `net.layers.i` on `h`; the last one writes into `out`, if given.
+    pub fn net(
+        &self,
+        tape: &mut Tape,
+        net: &str,
+        layers: usize,
+        h: Tensor,
+        out: Option<Tensor>,
+    ) -> Result<Tensor> {
+        let mut h = h;
+        for layer in 0..layers {
+            let out = out.filter(|_| layer + 1 == layers);
+            h = self.block(tape, &format!("{net}.layers.{layer}"), h, out)?;
+        }
+        Ok(h)
+    }
+
+    fn block(&self, tape: &mut Tape, name: &str, h: Tensor, out: Option<Tensor>) -> Result<Tensor> {
+        let h = match self.config.arch.mlp_t {
+            true => self.mlp(tape, &format!("{name}.mlp_t"), Axis::Length, h, None)?,
+            false => self.attention(tape, &format!("{name}.self_attn"), h)?,
+        };
+        self.mlp(tape, &format!("{name}.mlp"), Axis::Width, h, out)
+    }
+
+    /// rms_norm(h + o(attention(qkv(h)))).
+    fn attention(&self, tape: &mut Tape, name: &str, h: Tensor) -> Result<Tensor> {
+        let (width, heads) = (self.shape.width, self.config.arch.num_heads);
+        tape.scope(format!("{name}.qkv_proj"));
+        let form = |out| LinearForm { axis: Axis::Width, input: self.shape, out };
+        let qkv = linear::linear(
+            tape,
+            form(3 * width),
+            h,
+            (self.weight)(&format!("{name}.qkv_proj.weight"))?,
+            None,
+        )?;
+        tape.scope(name);
+        if let Some(table) = self.rope_table {
+            rope::rope(tape, self.shape, heads, table, qkv)?;
+        }
+        let o = attention::attention(tape, self.shape, heads, qkv)?;
+        tape.scope(format!("{name}.o_proj"));
+        let weight = (self.weight)(&format!("{name}.o_proj.weight"))?;
+        let sum = linear::linear(tape, form(width), o, weight, Some(Addend::Whole(h)))?;
+        self.norm(tape, Axis::Width, sum, None)
+    }
+
+    /// rms_norm(h + down(silu(gate(h)) * up(h))), all over `axis`.
+    fn mlp(&self, tape: &mut Tape, name: &str, axis: Axis, h: Tensor, out: Option<Tensor>) -> Result<Tensor> {
+        let features = match axis {
+            Axis::Width => self.shape.width,
+            Axis::Length => self.shape.length,
+        };
+        let inner = self.config.arch.inner(features);
+        tape.scope(format!("{name}.gate_up_proj"));
+        let form = LinearForm { axis, input: self.shape, out: 2 * inner };
+        let gate_up =
+            linear::linear(tape, form, h, (self.weight)(&format!("{name}.gate_up_proj.weight"))?, None)?;
+        let inner_shape = LinearForm { out: inner, ..form }.output();
+        let a = swiglu::swiglu(tape, inner_shape, axis, gate_up)?;
+        tape.scope(format!("{name}.down_proj"));
+        let form = LinearForm { axis, input: inner_shape, out: features };
+        let weight = (self.weight)(&format!("{name}.down_proj.weight"))?;
+        let sum = linear::linear(tape, form, a, weight, Some(Addend::Whole(h)))?;
+        self.norm(tape, axis, sum, out)
+    }
+
+    fn norm(&self, tape: &mut Tape, axis: Axis, sum: Tensor, out: Option<Tensor>) -> Result<Tensor> {
+        rms_norm::rms_norm(tape, self.shape, axis, self.config.arch.rms_norm_eps as f32, sum, out)
+    }
+}

@@ -1,0 +1,356 @@
+//! One supervision step, laid down: carry reset, embedding, recursion, heads, loss, and, for training, the
+//! reverse pass, AdamATan2, sign-SGD and the moving average. Reads like the paper's pseudocode.
+
+use std::collections::BTreeMap;
+
+use super::block::Blocks;
+use super::clock::Clock;
+use super::config::{ModelConfig, PosEncodings};
+use super::params::{Home, Params};
+use super::recursion::{Input, Recursion};
+use crate::ops::adam_atan2::{AdamAtan2, Moments};
+use crate::ops::carry::{Samples, reset_state_where, take_samples_where};
+use crate::ops::embed::{Embed, EmbedGradients};
+use crate::ops::gemm::Addend;
+use crate::ops::linear::{bias_gradient, linear, weight_gradient};
+use crate::ops::loss::Loss;
+use crate::ops::sign_sgd::SignSgd;
+use crate::ops::{metrics, rope, sum};
+use crate::plan::{Axis, LinearForm, Plan, Role, Shape, Tape, Tensor};
+use crate::{Error, Result};
+
+/// What the optimisers keep constant; learning rates come with the [`Clock`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Optimiser {
+    /// AdamATan2's decays.
+    pub betas: (f64, f64),
+    /// Decoupled weight decay of the weights.
+    pub weight_decay: f64,
+    /// Decoupled weight decay of the puzzle embeddings.
+    pub puzzle_emb_weight_decay: f64,
+    /// Decay of the moving average.
+    pub ema_rate: f64,
+    /// Samples that gradients are divided by; the batch, or the sum of all ranks' batches.
+    pub global_batch: usize,
+}
+
+/// The plan of one training step of `batch` samples.
+///
+/// Host-side names: the inputs `batch.inputs`, `batch.labels`, `batch.puzzle_identifiers`, `clock`; the weights
+/// `weights`, `initial_states`, `puzzle_emb`, `rope_table`; `first_moment`, `second_moment`, `ema`, `gradients`;
+/// the carry `carry.*`; the results `metrics`, `x`, `logits`, `q_logits`, `puzzle_rows`.
+///
+/// # Errors
+/// [`Error::Recipe`] for impossible sizes.
+pub fn train_plan(config: &ModelConfig, optimiser: &Optimiser, batch: usize) -> Result<Plan> {
+    let mut tape = Tape::new();
+    let step = Step::on(&mut tape, config, batch)?;
+    let training = Training::on(&mut tape, &step)?;
+    step.reset_carry(&mut tape)?;
+
+    tape.record(true);
+    let x = step.embed(&mut tape, Some(training.embed_gradients))?;
+    let states = step.recurse(&mut tape, &step.states, x, Pass::Step)?;
+    let (logits, q) = step.heads(&mut tape, states[step.recursion.answer])?;
+    tape.record(false);
+
+    let q_next = match config.arch.trains_continue() && config.arch.halt_max_steps > 1 {
+        true => {
+            let ahead = step.recurse(&mut tape, &states, x, Pass::Ahead)?;
+            Some(step.heads(&mut tape, ahead[step.recursion.answer])?.1)
+        }
+        false => None,
+    };
+    tape.scope("loss");
+    let (words, q_words) = (tape.words(logits), tape.words(q));
+    let (dlogits, dq) = (tape.tensor(Role::Gradient, words), tape.tensor(Role::Gradient, q_words));
+    step.loss(logits, q, optimiser.global_batch).train(&mut tape, q_next, dlogits, dq)?;
+    metrics::total_stats(&mut tape, batch, step.stats, step.metrics)?;
+
+    tape.contribute(logits, dlogits);
+    tape.contribute(q, dq);
+    tape.reverse()?;
+    training.update(&mut tape, &step, optimiser)?;
+    step.finish(tape, x, logits, q)
+}
+
+/// The plan of one evaluation step: no gradients, every sample runs on. Adds `predictions` (B, S) to the results of
+/// [`train_plan`]; has none of what training adds.
+///
+/// # Errors
+/// [`Error::Recipe`] for impossible sizes.
+pub fn eval_plan(config: &ModelConfig, batch: usize) -> Result<Plan> {
+    let mut tape = Tape::new();
+    let step = Step::on(&mut tape, config, batch)?;
+    let predictions = tape.buffer("predictions", Role::Metric, batch * config.seq_len);
+    step.reset_carry(&mut tape)?;
+    let x = step.embed(&mut tape, None)?;
+    let states = step.recurse(&mut tape, &step.states, x, Pass::Step)?;
+    let (logits, q) = step.heads(&mut tape, states[step.recursion.answer])?;
+    tape.scope("loss");
+    step.loss(logits, q, batch).evaluate(&mut tape, predictions)?;
+    metrics::total_stats(&mut tape, batch, step.stats, step.metrics)?;
+    step.finish(tape, x, logits, q)
+}
+
+/// What a run through the recursion is for.
+#[derive(Clone, Copy, PartialEq)]
+enum Pass {
+    /// Its final states become the carry.
+    Step,
+    /// One more look ahead for the continue head's target: the carry stays.
+    Ahead,
+}
+
+/// The tensors that training and evaluation share.
+struct Step<'a> {
+    config: &'a ModelConfig,
+    recursion: Recursion,
+    params: Params,
+    shape: Shape,
+    trained: Tensor,
+    weights: BTreeMap<String, Tensor>,
+    initial_states: Vec<Tensor>,
+    states: Vec<Tensor>,
+    incoming: Samples,
+    running: Samples,
+    clock: Tensor,
+    steps: Tensor,
+    halted: Tensor,
+    stats: Tensor,
+    metrics: Tensor,
+    rope_table: Option<Tensor>,
+}
+
+impl<'a> Step<'a> {
+    fn on(tape: &mut Tape, config: &'a ModelConfig, batch: usize) -> Result<Step<'a>> {
+        config.validate()?;
+        if batch == 0 {
+            return Err(Error::recipe("train.global_batch_size", "is 0", "give at least 1"));
+        }
+        let (arch, recursion, params) = (&config.arch, Recursion::of(&config.arch), Params::of(config));
+        let shape = Shape { batch, length: config.length(), width: arch.hidden_size };
+        let trained = tape.buffer("weights", Role::Weights, params.buffer_words(Home::Trained));
+        let initial = tape.buffer("initial_states", Role::Weights, params.buffer_words(Home::InitialStates));
+        let puzzle_words = params.buffer_words(Home::PuzzleEmb);
+        let puzzle_emb = (puzzle_words > 0).then(|| tape.buffer("puzzle_emb", Role::Weights, puzzle_words));
+        let mut weights = BTreeMap::new();
+        for param in &params.table {
+            let buffer = match param.home {
+                Home::Trained => trained,
+                Home::InitialStates => initial,
+                Home::PuzzleEmb => puzzle_emb.unwrap_or(trained),
+            };
+            weights.insert(param.name.clone(), tape.part(buffer, param.offset, param.words())?);
+        }
+        let initial_states = recursion.states.iter().map(|state| weights[&format!("{state}_init")]).collect();
+        let state = |tape: &mut Tape, name: &String| {
+            tape.buffer(&format!("carry.state.{name}"), Role::Carry, shape.words())
+        };
+        let states = recursion.states.iter().map(|name| state(tape, name)).collect();
+        let tokens = batch * config.seq_len;
+        let samples = |tape: &mut Tape, prefix: &str, role: Role| Samples {
+            inputs: tape.buffer(&format!("{prefix}.inputs"), role, tokens),
+            labels: tape.buffer(&format!("{prefix}.labels"), role, tokens),
+            identifiers: tape.buffer(&format!("{prefix}.puzzle_identifiers"), role, batch),
+        };
+        let rope_words = rope_table(config).map(|table| table.len());
+        Ok(Step {
+            incoming: samples(tape, "batch", Role::Batch),
+            running: samples(tape, "carry.data", Role::Carry),
+            clock: tape.buffer("clock", Role::Batch, Clock::WORDS),
+            steps: tape.buffer("carry.steps", Role::Carry, batch),
+            halted: tape.buffer("carry.halted", Role::Carry, batch),
+            stats: tape.buffer("stats", Role::Metric, batch * metrics::NAMES.len()),
+            metrics: tape.buffer("metrics", Role::Metric, metrics::NAMES.len()),
+            rope_table: rope_words.map(|words| tape.buffer("rope_table", Role::Weights, words)),
+            config,
+            recursion,
+            params,
+            shape,
+            trained,
+            weights,
+            initial_states,
+            states,
+        })
+    }
+
+    fn weight(&self, name: &str) -> Result<Tensor> {
+        let missing = || Error::kernel("model", format!("has no weight called {name}"));
+        self.weights.get(name).copied().ok_or_else(missing)
+    }
+
+    fn reset_carry(&self, tape: &mut Tape) -> Result<()> {
+        tape.scope("carry");
+        for (&state, &initial) in self.states.iter().zip(&self.initial_states) {
+            reset_state_where(tape, self.shape, self.halted, initial, state)?;
+        }
+        let sizes = (self.shape.batch, self.config.seq_len);
+        take_samples_where(tape, sizes, self.halted, self.incoming, self.running)
+    }
+
+    fn embed(&self, tape: &mut Tape, gradients: Option<EmbedGradients>) -> Result<Tensor> {
+        tape.scope("embed");
+        let embed = Embed {
+            shape: self.shape,
+            prefix: self.config.arch.prefix(),
+            vocab: self.config.vocab_size,
+            emb_ndim: self.config.arch.puzzle_emb_ndim,
+            inputs: self.running.inputs,
+            identifiers: self.running.identifiers,
+            tokens: self.weight("embed_tokens.embedding_weight")?,
+            puzzle_emb: self.weights.get("puzzle_emb.weights").copied(),
+            embed_pos: self.weights.get("embed_pos.embedding_weight").copied(),
+        };
+        embed.push(tape, gradients)
+    }
+
+    /// Runs the update list from `states`; returns the final ones. Gradients are recorded from `grad_from` on
+    /// if the tape records at all. In [`Pass::Step`] the last write of each state goes to the carry.
+    fn recurse(&self, tape: &mut Tape, states: &[Tensor], x: Tensor, pass: Pass) -> Result<Vec<Tensor>> {
+        let recording = tape.recording();
+        let weight = |name: &str| self.weight(name);
+        let blocks =
+            Blocks { config: self.config, shape: self.shape, rope_table: self.rope_table, weight: &weight };
+        let mut states = states.to_vec();
+        for (index, update) in self.recursion.updates.iter().enumerate() {
+            tape.record(recording && index >= self.recursion.grad_from);
+            let net = &self.recursion.nets[update.net];
+            tape.scope(format!("{} inputs", net.name));
+            let inputs: Vec<Tensor> = update
+                .inputs
+                .iter()
+                .map(|input| match input {
+                    Input::X => x,
+                    Input::State(state) => states[*state],
+                })
+                .collect();
+            let h = sum::sum(tape, &inputs)?;
+            let last_write =
+                self.recursion.updates[index + 1..].iter().all(|later| later.write != update.write);
+            let out = match pass == Pass::Step && last_write {
+                true => Some(tape.part(self.states[update.write], 0, self.shape.words())?),
+                false => None,
+            };
+            states[update.write] = blocks.net(tape, net.name, net.layers, h, out)?;
+        }
+        tape.record(recording);
+        Ok(states)
+    }
+
+    /// logits (B, L, V) and q (B, L, 2) of the answer; only the S puzzle positions and position 0 count.
+    fn heads(&self, tape: &mut Tape, answer: Tensor) -> Result<(Tensor, Tensor)> {
+        let form = |out| LinearForm { axis: Axis::Width, input: self.shape, out };
+        tape.scope("lm_head");
+        let logits =
+            linear(tape, form(self.config.vocab_size), answer, self.weight("lm_head.weight")?, None)?;
+        tape.scope("q_head");
+        let bias = Addend::Bias(self.weight("q_head.bias")?);
+        let q = linear(tape, form(2), answer, self.weight("q_head.weight")?, Some(bias))?;
+        Ok((logits, q))
+    }
+
+    fn loss(&self, logits: Tensor, q: Tensor, global_batch: usize) -> Loss {
+        Loss {
+            shape: self.shape,
+            prefix: self.config.arch.prefix(),
+            vocab: self.config.vocab_size,
+            halt_max_steps: self.config.arch.halt_max_steps,
+            compare_continue: self.config.arch.compares_continue(),
+            halt_exploration_prob: self.config.arch.halt_exploration_prob as f32,
+            global_batch,
+            logits,
+            q,
+            labels: self.running.labels,
+            clock: self.clock,
+            steps: self.steps,
+            halted: self.halted,
+            stats: self.stats,
+        }
+    }
+
+    fn finish(&self, mut tape: Tape, x: Tensor, logits: Tensor, q: Tensor) -> Result<Plan> {
+        tape.name("x", x);
+        tape.name("logits", logits);
+        tape.name("q_logits", q);
+        tape.finish()
+    }
+}
+
+/// What training adds: gradients, moments, the moving average.
+struct Training {
+    whole: Moments,
+    gradients: BTreeMap<String, Tensor>,
+    embed_gradients: EmbedGradients,
+}
+
+impl Training {
+    fn on(tape: &mut Tape, step: &Step<'_>) -> Result<Training> {
+        let words = step.params.buffer_words(Home::Trained);
+        let gradient = tape.buffer("gradients", Role::Gradient, words);
+        let whole = Moments {
+            gradient,
+            weight: step.trained,
+            first_moment: tape.buffer("first_moment", Role::Optimiser, words),
+            second_moment: tape.buffer("second_moment", Role::Optimiser, words),
+            ema: tape.buffer("ema", Role::Optimiser, words),
+        };
+        let mut gradients = BTreeMap::new();
+        for param in step.params.table.iter().filter(|param| param.home == Home::Trained) {
+            gradients.insert(param.name.clone(), tape.part(gradient, param.offset, param.words())?);
+        }
+        let emb_ndim = step.config.arch.puzzle_emb_ndim;
+        let rows = step.shape.batch * emb_ndim;
+        let embed_gradients = EmbedGradients {
+            tokens: gradients["embed_tokens.embedding_weight"],
+            embed_pos: gradients.get("embed_pos.embedding_weight").copied(),
+            puzzle_rows: (emb_ndim > 0).then(|| tape.buffer("puzzle_rows", Role::Gradient, rows)),
+        };
+        for tensor in step.weights.values() {
+            tape.require_grad(*tensor);
+        }
+        Ok(Training { whole, gradients, embed_gradients })
+    }
+
+    /// Deferred weight gradients, then the optimisers.
+    fn update(&self, tape: &mut Tape, step: &Step<'_>, optimiser: &Optimiser) -> Result<()> {
+        for (name, &weight) in &step.weights {
+            let Some(&gradient) = self.gradients.get(name) else { continue };
+            tape.scope(name.as_str());
+            if name == "q_head.bias" {
+                bias_gradient(tape, weight, 2, gradient)?;
+            } else {
+                weight_gradient(tape, weight, gradient)?;
+            }
+        }
+        tape.scope("optimiser");
+        let adam = AdamAtan2 {
+            beta1: optimiser.betas.0 as f32,
+            beta2: optimiser.betas.1 as f32,
+            weight_decay: optimiser.weight_decay as f32,
+            ema_rate: optimiser.ema_rate as f32,
+        };
+        adam.push(tape, step.clock, self.whole)?;
+        let (Some(rows), Some(&puzzle_emb)) =
+            (self.embed_gradients.puzzle_rows, step.weights.get("puzzle_emb.weights"))
+        else {
+            return Ok(());
+        };
+        let sgd = SignSgd {
+            batch: step.shape.batch,
+            emb_ndim: step.config.arch.puzzle_emb_ndim,
+            weight_decay: optimiser.puzzle_emb_weight_decay as f32,
+            identifiers: step.running.identifiers,
+            rows,
+            puzzle_emb,
+        };
+        sgd.push(tape, step.clock)
+    }
+}
+
+/// Values of the buffer `rope_table`, where the model has one.
+pub fn rope_table(config: &ModelConfig) -> Option<Vec<f32>> {
+    let arch = &config.arch;
+    let rotary = arch.pos_encodings == PosEncodings::Rope && !arch.mlp_t;
+    rotary.then(|| rope::table(config.length(), arch.head_dim(), arch.rope_theta))
+}

@@ -1,0 +1,90 @@
+//! AdamATan2 with decoupled weight decay and the moving average of the weights, all trained tensors at once.
+//!
+//! The release's optimiser: no epsilon, the ratio goes through atan2, and the bias correction of the first
+//! moment stands outside of it. Decay applies to every tensor, the bias of q_head included.
+
+use rayon::prelude::*;
+
+use crate::Result;
+use crate::plan::{Call, Entry, Kernel, Tape, Tensor};
+
+/// `shaders/adam_atan2.wgsl`.
+pub static KERNEL: Kernel = Kernel {
+    name: "adam_atan2",
+    source: include_str!("../../shaders/adam_atan2.wgsl"),
+    entries: &[Entry { name: "update", twin: update }],
+};
+
+/// Constants of the update; the learning rate and the bias corrections come from the clock.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamAtan2 {
+    /// Decay of the first moment.
+    pub beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// Decay of the moving average.
+    pub ema_rate: f32,
+}
+
+/// The flat tensors of an update, all of one length.
+#[derive(Clone, Copy, Debug)]
+pub struct Moments {
+    /// Gradients of loss / B.
+    pub gradient: Tensor,
+    /// Weights.
+    pub weight: Tensor,
+    /// m.
+    pub first_moment: Tensor,
+    /// v.
+    pub second_moment: Tensor,
+    /// Moving average of the weights.
+    pub ema: Tensor,
+}
+
+impl AdamAtan2 {
+    /// Lays the update down.
+    pub fn push(&self, tape: &mut Tape, clock: Tensor, tensors: Moments) -> Result<()> {
+        let count = tape.words(tensors.weight);
+        tape.call(&KERNEL, "update")
+            .bind("clock", clock)
+            .bind("gradient", tensors.gradient)
+            .bind("weight", tensors.weight)
+            .bind("first_moment", tensors.first_moment)
+            .bind("second_moment", tensors.second_moment)
+            .bind("ema", tensors.ema)
+            .count("count", count)
+            .float("beta1", self.beta1)
+            .float("beta2", self.beta2)
+            .float("weight_decay", self.weight_decay)
+            .float("ema_rate", self.ema_rate)
+            .flops(30 * count)
+            .threads(count)
+            .push()
+    }
+}
+
+fn update(call: &mut Call<'_>) {
+    let constants = AdamAtan2 {
+        beta1: call.float("beta1"),
+        beta2: call.float("beta2"),
+        weight_decay: call.float("weight_decay"),
+        ema_rate: call.float("ema_rate"),
+    };
+    let clock = call.input("clock");
+    let (lr, first_scale, second_scale) = (clock[1], clock[3], clock[4]);
+    let gradient = call.input("gradient");
+    let (weight, ema) = (call.output("weight"), call.output("ema"));
+    let (first, second) = (call.output("first_moment"), call.output("second_moment"));
+    let moments = first.par_iter_mut().zip(second);
+    let weights = weight.par_iter_mut().zip(ema);
+    let all = gradient.par_iter().zip(moments).zip(weights).with_min_len(4096);
+    all.for_each(|((g, (m, v)), (w, ema))| {
+        *m = constants.beta1 * *m + (1.0 - constants.beta1) * g;
+        *v = constants.beta2 * *v + (1.0 - constants.beta2) * g * g;
+        let direction = m.atan2(v.sqrt() * second_scale);
+        *w = *w * (1.0 - lr * constants.weight_decay) - lr * first_scale * direction;
+        *ema = constants.ema_rate * *ema + (1.0 - constants.ema_rate) * *w;
+    });
+}

@@ -1,0 +1,90 @@
+//! The carry: what one supervision step hands to the next, reset slot by slot where a sample has halted.
+
+use crate::Result;
+use crate::plan::{Call, Entry, Kernel, Shape, Tape, Tensor, ints, ints_mut};
+
+/// `shaders/carry.wgsl`.
+pub static KERNEL: Kernel = Kernel {
+    name: "carry",
+    source: include_str!("../../shaders/carry.wgsl"),
+    entries: &[
+        Entry { name: "reset_state", twin: reset_state },
+        Entry { name: "take_samples", twin: take_samples },
+    ],
+};
+
+/// Lays down: `state` (B, L, D) returns to `initial` (D) where `halted`.
+pub fn reset_state_where(
+    tape: &mut Tape,
+    shape: Shape,
+    halted: Tensor,
+    initial: Tensor,
+    state: Tensor,
+) -> Result<()> {
+    tape.call(&KERNEL, "reset_state")
+        .bind("halted", halted)
+        .bind("initial", initial)
+        .bind("state", state)
+        .count("count", shape.words())
+        .count("per_sample", shape.length * shape.width)
+        .count("width", shape.width)
+        .threads(shape.words())
+        .push()
+}
+
+/// The data of a batch: of the running samples, or incoming.
+#[derive(Clone, Copy, Debug)]
+pub struct Samples {
+    /// (B, S) tokens.
+    pub inputs: Tensor,
+    /// (B, S) labels, -100 where ignored.
+    pub labels: Tensor,
+    /// (B) puzzle identifiers.
+    pub identifiers: Tensor,
+}
+
+/// Lays down: slots that have halted take their sample from `incoming`.
+pub fn take_samples_where(
+    tape: &mut Tape,
+    (batch, seq_len): (usize, usize),
+    halted: Tensor,
+    incoming: Samples,
+    running: Samples,
+) -> Result<()> {
+    tape.call(&KERNEL, "take_samples")
+        .bind("halted", halted)
+        .bind("incoming_inputs", incoming.inputs)
+        .bind("incoming_labels", incoming.labels)
+        .bind("incoming_identifiers", incoming.identifiers)
+        .bind("inputs", running.inputs)
+        .bind("labels", running.labels)
+        .bind("identifiers", running.identifiers)
+        .count("count", batch * seq_len)
+        .count("per_sample", seq_len)
+        .count("width", 1)
+        .threads(batch * seq_len)
+        .push()
+}
+
+fn reset_state(call: &mut Call<'_>) {
+    let (per_sample, width) = (call.count("per_sample"), call.count("width"));
+    let (halted, initial) = (ints(call.input("halted")), call.input("initial"));
+    for (state, halted) in call.output("state").chunks_exact_mut(per_sample).zip(halted) {
+        if *halted != 0 {
+            state.chunks_exact_mut(width).for_each(|row| row.copy_from_slice(&initial[..width]));
+        }
+    }
+}
+
+fn take_samples(call: &mut Call<'_>) {
+    let (per_sample, halted) = (call.count("per_sample"), ints(call.input("halted")));
+    for (to, from) in [("inputs", "incoming_inputs"), ("labels", "incoming_labels")] {
+        let (from, to) = (call.input(from), call.output(to));
+        let slots = to.chunks_exact_mut(per_sample).zip(from.chunks_exact(per_sample)).zip(halted);
+        slots.filter(|(_, halted)| **halted != 0).for_each(|((to, from), _)| to.copy_from_slice(from));
+    }
+    let incoming = ints(call.input("incoming_identifiers"));
+    let running = ints_mut(call.output("identifiers"));
+    let slots = running.iter_mut().zip(incoming).zip(halted);
+    slots.filter(|(_, halted)| **halted != 0).for_each(|((to, from), _)| *to = *from);
+}

@@ -1,0 +1,231 @@
+//! The matrix product: every product of the model, forward and reverse, is one [`Gemm`].
+//!
+//! C[b] = sum over r of A[b, r] B[b, r] (+ addend[b]). Operands are described by strides, so transposes and the
+//! sums over batch entries and recursion passes that weight gradients need cost no copies.
+
+use gemm::Parallelism;
+use rayon::prelude::*;
+
+use crate::Result;
+use crate::plan::{Call, Entry, Kernel, Tape, Tensor};
+
+/// `shaders/gemm.wgsl`.
+pub static KERNEL: Kernel = Kernel {
+    name: "gemm",
+    source: include_str!("../../shaders/gemm.wgsl"),
+    entries: &[
+        Entry { name: "product", twin: |call| multiply_all(call, false) },
+        Entry { name: "product_add", twin: |call| multiply_all(call, true) },
+    ],
+};
+
+/// Strides of an operand, in words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Operand {
+    /// From one row to the next.
+    pub row: usize,
+    /// From one column to the next.
+    pub col: usize,
+    /// From one batch entry to the next.
+    pub batch: usize,
+    /// From one outer reduction step to the next.
+    pub outer: usize,
+    /// From one inner reduction step to the next.
+    pub inner: usize,
+}
+
+impl Operand {
+    /// A row-major matrix of `columns` columns.
+    pub fn rows_of(columns: usize) -> Operand {
+        Operand { row: columns, col: 1, ..Operand::default() }
+    }
+
+    /// The transpose: rows and columns exchanged.
+    pub fn transposed(self) -> Operand {
+        Operand { row: self.col, col: self.row, ..self }
+    }
+
+    /// One such matrix for each entry of the batch.
+    pub fn each(self, words: usize) -> Operand {
+        Operand { batch: words, ..self }
+    }
+
+    /// One such matrix for each reduction step.
+    pub fn summed(self, outer: usize, inner: usize) -> Operand {
+        Operand { outer, inner, ..self }
+    }
+}
+
+/// Shape and strides of a product. C is row-major with `n` columns, one after the other over the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gemm {
+    /// Rows of C.
+    pub m: usize,
+    /// Columns of C.
+    pub n: usize,
+    /// Length of one inner product.
+    pub k: usize,
+    /// How many C.
+    pub batch: usize,
+    /// How many products are summed into each C: (outer, inner).
+    pub reductions: (usize, usize),
+    /// A (m, k).
+    pub a: Operand,
+    /// B (k, n).
+    pub b: Operand,
+}
+
+/// What is added to a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addend {
+    /// A tensor of C's shape.
+    Whole(Tensor),
+    /// A vector of n, added to every row.
+    Bias(Tensor),
+}
+
+impl Gemm {
+    /// Lays the product down.
+    pub fn push(
+        &self,
+        tape: &mut Tape,
+        a: Tensor,
+        b: Tensor,
+        addend: Option<Addend>,
+        c: Tensor,
+    ) -> Result<()> {
+        let reductions = self.reductions.0 * self.reductions.1;
+        let entry = if addend.is_some() { "product_add" } else { "product" };
+        let mut call = tape
+            .call(&KERNEL, entry)
+            .bind("a", a)
+            .bind("b", b)
+            .bind("c", c)
+            .count("m", self.m)
+            .count("n", self.n)
+            .count("k", self.k)
+            .count("reductions", reductions)
+            .count("inner", self.reductions.1)
+            .count("a_row", self.a.row)
+            .count("a_col", self.a.col)
+            .count("a_batch", self.a.batch)
+            .count("a_outer", self.a.outer)
+            .count("a_inner", self.a.inner)
+            .count("b_row", self.b.row)
+            .count("b_col", self.b.col)
+            .count("b_batch", self.b.batch)
+            .count("b_outer", self.b.outer)
+            .count("b_inner", self.b.inner)
+            .count("c_row", self.n)
+            .count("c_batch", self.m * self.n);
+        let (addend_row, addend_batch) = match addend {
+            Some(Addend::Whole(_)) => (self.n, self.m * self.n),
+            _ => (0, 0),
+        };
+        call = call.count("addend_row", addend_row).count("addend_batch", addend_batch);
+        if let Some(Addend::Whole(tensor) | Addend::Bias(tensor)) = addend {
+            call = call.bind("addend", tensor);
+        }
+        call.groups([self.n.div_ceil(64), self.m.div_ceil(64), self.batch])
+            .trips(reductions * (1 + self.k.div_ceil(16) * 21) + 20)
+            .flops(2 * self.m * self.n * self.k * reductions * self.batch)
+            .push()
+    }
+}
+
+fn multiply_all(call: &mut Call<'_>, add: bool) {
+    let (m, n, k) = (call.count("m"), call.count("n"), call.count("k"));
+    let (reductions, inner) = (call.count("reductions"), call.count("inner"));
+    let operand = |row: &str, col: &str, batch: &str, outer: &str, within: &str| Operand {
+        row: call.count(row),
+        col: call.count(col),
+        batch: call.count(batch),
+        outer: call.count(outer),
+        inner: call.count(within),
+    };
+    let a_strides = operand("a_row", "a_col", "a_batch", "a_outer", "a_inner");
+    let b_strides = operand("b_row", "b_col", "b_batch", "b_outer", "b_inner");
+    let (addend_row, addend_batch) = (call.count("addend_row"), call.count("addend_batch"));
+    let (a, b) = (call.input("a"), call.input("b"));
+    let addend = add.then(|| call.input("addend"));
+    let c = call.output("c");
+    let threads = rayon::current_num_threads();
+    let batches = c.len() / (m * n);
+    let one = |(index, c): (usize, &mut [f32]), parallelism: Parallelism| {
+        if let Some(addend) = addend {
+            for (row, line) in c.chunks_exact_mut(n).enumerate() {
+                let start = index * addend_batch + row * addend_row;
+                line.copy_from_slice(&addend[start..start + n]);
+            }
+        }
+        for r in 0..reductions {
+            let start = |s: &Operand| index * s.batch + r / inner * s.outer + r % inner * s.inner;
+            let a = Matrix { words: &a[start(&a_strides)..], row: a_strides.row, col: a_strides.col };
+            let b = Matrix { words: &b[start(&b_strides)..], row: b_strides.row, col: b_strides.col };
+            multiply((m, n, k), a, b, c, n, 1.0, add || r > 0, parallelism);
+        }
+    };
+    // Whole products side by side where there are enough of them, one product on all threads otherwise.
+    if batches >= threads {
+        c.par_chunks_exact_mut(m * n).enumerate().for_each(|item| one(item, Parallelism::None));
+    } else {
+        c.chunks_exact_mut(m * n).enumerate().for_each(|item| one(item, Parallelism::Rayon(0)));
+    }
+}
+
+/// A strided view of a matrix.
+#[derive(Clone, Copy)]
+pub(super) struct Matrix<'a> {
+    /// From its first element on.
+    pub(super) words: &'a [f32],
+    /// From one row to the next.
+    pub(super) row: usize,
+    /// From one column to the next.
+    pub(super) col: usize,
+}
+
+impl Matrix<'_> {
+    fn holds(&self, rows: usize, cols: usize) -> bool {
+        rows == 0 || cols == 0 || (rows - 1) * self.row + (cols - 1) * self.col < self.words.len()
+    }
+}
+
+/// c = factor a b (+ c where `accumulate`), c row-major with `c_row` words from row to row.
+#[allow(unsafe_code, clippy::too_many_arguments)]
+pub(super) fn multiply(
+    (m, n, k): (usize, usize, usize),
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    c: &mut [f32],
+    c_row: usize,
+    factor: f32,
+    accumulate: bool,
+    parallelism: Parallelism,
+) {
+    assert!(a.holds(m, k) && b.holds(k, n) && n <= c_row && m * c_row <= c.len() + c_row - n);
+    // SAFETY: the assertion above keeps every element that the strides reach inside the three slices, and the
+    // borrow of `c` is exclusive.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            c.as_mut_ptr(),
+            1,
+            c_row as isize,
+            accumulate,
+            a.words.as_ptr(),
+            a.col as isize,
+            a.row as isize,
+            b.words.as_ptr(),
+            b.col as isize,
+            b.row as isize,
+            1.0,
+            factor,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}

@@ -1,0 +1,176 @@
+//! A linear layer over D or over L, and the deferred gradients of its weight.
+//!
+//! Over D: y (B, L, N) = x (B, L, K) W^T (+ addend). Over L: y[b] (N, D) = W x[b] (K, D) (+ addend), W (N, K).
+//! Saved: x. Reverse: dx = dy W or W^T dy (+ what x's gradient already holds). dW is not computed where it
+//! arises: [`weight_gradients`] turns all uses of a weight into one product over the rows of all passes.
+
+use super::column_sums;
+use super::gemm::{Addend, Gemm, Operand};
+use super::sum::gradient;
+use crate::Result;
+use crate::plan::{Axis, LinearForm, Reverse, Role, Shape, Tape, Tensor, WeightUse};
+
+impl LinearForm {
+    /// Shape of y.
+    pub fn output(&self) -> Shape {
+        match self.axis {
+            Axis::Width => Shape { width: self.out, ..self.input },
+            Axis::Length => Shape { length: self.out, ..self.input },
+        }
+    }
+
+    /// K: length of the contracted axis in x.
+    fn inputs(&self) -> usize {
+        match self.axis {
+            Axis::Width => self.input.width,
+            Axis::Length => self.input.length,
+        }
+    }
+
+    fn forward(&self) -> Gemm {
+        let weight = Operand::rows_of(self.inputs());
+        self.product(self.out, self.inputs(), weight)
+    }
+
+    fn reverse(&self) -> Gemm {
+        let weight = Operand::rows_of(self.inputs()).transposed();
+        self.product(self.inputs(), self.out, weight)
+    }
+
+    /// The product with `weight` (n_out, n_in) from an activation with `from` to one with `to` on the axis.
+    fn product(&self, to: usize, from: usize, weight: Operand) -> Gemm {
+        let Shape { batch, width, .. } = self.input;
+        match self.axis {
+            Axis::Width => Gemm {
+                m: self.input.rows(),
+                n: to,
+                k: from,
+                batch: 1,
+                reductions: (1, 1),
+                a: Operand::rows_of(from),
+                b: weight.transposed(),
+            },
+            Axis::Length => Gemm {
+                m: to,
+                n: width,
+                k: from,
+                batch,
+                reductions: (1, 1),
+                a: weight,
+                b: Operand::rows_of(width).each(from * width),
+            },
+        }
+    }
+
+    /// dW (N, K) = sum over `uses` stacked with these strides of dy^T x (over D) or dy x^T (over L).
+    fn weight_gradient(&self, uses: usize, x_stride: usize, dy_stride: usize) -> Gemm {
+        let (n_in, n_out) = (self.inputs(), self.out);
+        let Shape { batch, width, .. } = self.input;
+        match self.axis {
+            Axis::Width => {
+                let rows = self.input.rows();
+                let contiguous = x_stride == rows * n_in && dy_stride == rows * n_out;
+                let (uses, rows) = if contiguous { (1, uses * rows) } else { (uses, rows) };
+                Gemm {
+                    m: n_out,
+                    n: n_in,
+                    k: rows,
+                    batch: 1,
+                    reductions: (uses, 1),
+                    a: Operand::rows_of(n_out).transposed().summed(dy_stride, 0),
+                    b: Operand::rows_of(n_in).summed(x_stride, 0),
+                }
+            }
+            Axis::Length => Gemm {
+                m: n_out,
+                n: n_in,
+                k: width,
+                batch: 1,
+                reductions: (uses, batch),
+                a: Operand::rows_of(width).summed(dy_stride, n_out * width),
+                b: Operand::rows_of(width).transposed().summed(x_stride, n_in * width),
+            },
+        }
+    }
+}
+
+/// Lays down y = W x (+ addend) and its reverse rule. A [`Addend::Whole`] is a residual and gets y's gradient;
+/// the gradient of a [`Addend::Bias`] is a weight use like that of W.
+pub fn linear(
+    tape: &mut Tape,
+    form: LinearForm,
+    x: Tensor,
+    weight: Tensor,
+    addend: Option<Addend>,
+) -> Result<Tensor> {
+    let y = tape.tensor(Role::Activation, form.output().words());
+    form.forward().push_oriented(tape, form.axis, x, weight, addend, y)?;
+    tape.rule(y, Linear { form, x, weight, addend, y });
+    Ok(y)
+}
+
+impl Gemm {
+    /// Activation and weight change sides between the two axes.
+    fn push_oriented(
+        &self,
+        tape: &mut Tape,
+        axis: Axis,
+        activation: Tensor,
+        weight: Tensor,
+        addend: Option<Addend>,
+        out: Tensor,
+    ) -> Result<()> {
+        match axis {
+            Axis::Width => self.push(tape, activation, weight, addend, out),
+            Axis::Length => self.push(tape, weight, activation, addend, out),
+        }
+    }
+}
+
+struct Linear {
+    form: LinearForm,
+    x: Tensor,
+    weight: Tensor,
+    addend: Option<Addend>,
+    y: Tensor,
+}
+
+impl Reverse for Linear {
+    fn reverse(&self, tape: &mut Tape) -> Result<()> {
+        let Some(dy) = gradient(tape, self.y)? else { return Ok(()) };
+        tape.use_weight(WeightUse { weight: self.weight, x: self.x, dy, form: self.form });
+        match self.addend {
+            Some(Addend::Whole(residual)) => tape.contribute(residual, dy),
+            Some(Addend::Bias(bias)) => tape.contribute(bias, dy),
+            None => {}
+        }
+        if tape.needs_grad(self.x) {
+            let dx = tape.tensor(Role::Gradient, self.form.input.words());
+            let known = tape.take_contribution(self.x).map(Addend::Whole);
+            self.form.reverse().push_oriented(tape, self.form.axis, dy, self.weight, known, dx)?;
+            tape.contribute(self.x, dx);
+        }
+        Ok(())
+    }
+}
+
+/// Lays down the gradient of `weight` into `out`: one product over all of its uses.
+pub fn weight_gradient(tape: &mut Tape, weight: Tensor, out: Tensor) -> Result<()> {
+    let uses = tape.take_weight_uses(weight);
+    let Some(first) = uses.first() else { return Ok(()) };
+    let form = first.form;
+    let (x, x_stride) = tape.stack(&uses.iter().map(|one| one.x).collect::<Vec<_>>())?;
+    let (dy, dy_stride) = tape.stack(&uses.iter().map(|one| one.dy).collect::<Vec<_>>())?;
+    form.weight_gradient(uses.len(), x_stride, dy_stride).push(tape, dy, x, None, out)
+}
+
+/// Lays down the gradient of a bias of `width` elements into `out`: the column sums of what reached it.
+pub fn bias_gradient(tape: &mut Tape, bias: Tensor, width: usize, out: Tensor) -> Result<()> {
+    match gradient(tape, bias)? {
+        Some(dy) => {
+            let rows = tape.words(dy) / width;
+            column_sums::column_sums(tape, dy, rows, width, 1.0, out)
+        }
+        None => Ok(()),
+    }
+}

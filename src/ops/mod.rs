@@ -1,0 +1,37 @@
+//! One file per op: what it computes, what it saves, each dispatch with its equation, its reverse rule, and the
+//! CPU twin of its kernel. Ops know shapes and the tape; they know no engine and no model.
+
+pub mod adam_atan2;
+pub mod attention;
+pub mod carry;
+pub mod column_sums;
+pub mod embed;
+pub mod gemm;
+pub mod linear;
+pub mod loss;
+mod math;
+pub mod metrics;
+pub mod rms_norm;
+pub mod rope;
+pub mod sign_sgd;
+pub mod sum;
+pub mod swiglu;
+
+use crate::plan::Kernel;
+
+/// Every kernel there is. A test walks this list and fails where a shader, a twin or a test is missing.
+pub const KERNELS: &[&Kernel] = &[
+    &adam_atan2::KERNEL,
+    &attention::KERNEL,
+    &carry::KERNEL,
+    &column_sums::KERNEL,
+    &embed::KERNEL,
+    &gemm::KERNEL,
+    &loss::KERNEL,
+    &metrics::KERNEL,
+    &rms_norm::KERNEL,
+    &rope::KERNEL,
+    &sign_sgd::KERNEL,
+    &sum::KERNEL,
+    &swiglu::KERNEL,
+];

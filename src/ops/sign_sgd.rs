@@ -1,0 +1,70 @@
+//! Sign-SGD for puzzle embeddings: only the rows that a step used move, by the sign of their summed gradient.
+
+use crate::Result;
+use crate::plan::{Call, Entry, Kernel, Tape, Tensor, ints};
+
+/// `shaders/sign_sgd.wgsl`.
+pub static KERNEL: Kernel = Kernel {
+    name: "sign_sgd",
+    source: include_str!("../../shaders/sign_sgd.wgsl"),
+    entries: &[Entry { name: "update", twin: update }],
+};
+
+/// The tensors of an update.
+#[derive(Clone, Copy, Debug)]
+pub struct SignSgd {
+    /// B.
+    pub batch: usize,
+    /// Width of a row.
+    pub emb_ndim: usize,
+    /// Decoupled weight decay of the rows used.
+    pub weight_decay: f32,
+    /// (B) identifiers of the running samples.
+    pub identifiers: Tensor,
+    /// (B, emb_ndim) gradients, one row per slot.
+    pub rows: Tensor,
+    /// (identifiers, emb_ndim).
+    pub puzzle_emb: Tensor,
+}
+
+impl SignSgd {
+    /// Lays the update down.
+    pub fn push(&self, tape: &mut Tape, clock: Tensor) -> Result<()> {
+        let count = self.batch * self.emb_ndim;
+        tape.call(&KERNEL, "update")
+            .bind("clock", clock)
+            .bind("identifiers", self.identifiers)
+            .bind("rows", self.rows)
+            .bind("puzzle_emb", self.puzzle_emb)
+            .count("count", count)
+            .count("batch", self.batch)
+            .count("emb_ndim", self.emb_ndim)
+            .float("weight_decay", self.weight_decay)
+            .trips(self.batch)
+            .threads(count)
+            .push()
+    }
+}
+
+fn update(call: &mut Call<'_>) {
+    let (emb_ndim, decay) = (call.count("emb_ndim"), call.float("weight_decay"));
+    let (lr, rows) = (call.input("clock")[2], call.input("rows"));
+    let identifiers = ints(call.input("identifiers"));
+    let table = call.output("puzzle_emb");
+    let mut g = vec![0.0f32; emb_ndim];
+    for (slot, identifier) in identifiers.iter().enumerate() {
+        if identifiers[..slot].contains(identifier) {
+            continue;
+        }
+        g.fill(0.0);
+        for (row, _) in rows.chunks_exact(emb_ndim).zip(identifiers).filter(|(_, other)| *other == identifier)
+        {
+            g.iter_mut().zip(row).for_each(|(g, row)| *g += row);
+        }
+        let row = &mut table[*identifier as usize * emb_ndim..][..emb_ndim];
+        for (value, g) in row.iter_mut().zip(&g) {
+            let sign = if *g == 0.0 { 0.0 } else { g.signum() };
+            *value = *value * (1.0 - lr * decay) - lr * sign;
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Sums of equal shapes: a net's inputs z + y + x, and gradients that arrive from several consumers.
+
+use rayon::prelude::*;
+
+use crate::Result;
+use crate::plan::{Call, Entry, Kernel, Reverse, Role, Tape, Tensor};
+
+/// `shaders/sum.wgsl`.
+pub static KERNEL: Kernel = Kernel {
+    name: "sum",
+    source: include_str!("../../shaders/sum.wgsl"),
+    entries: &[Entry { name: "sum", twin: add_all }],
+};
+
+/// Terms that one dispatch adds.
+const MOST: usize = 4;
+
+/// The sum of `terms`, all of one size; a single term is returned as it is. The reverse rule hands the gradient
+/// on to every term that wants one, without work.
+pub fn sum(tape: &mut Tape, terms: &[Tensor]) -> Result<Tensor> {
+    let total = add(tape, terms, Role::Activation)?;
+    if terms.len() > 1 && terms.iter().any(|&term| tape.needs_grad(term)) {
+        tape.rule(total, Sum { terms: terms.to_vec(), total });
+    }
+    Ok(total)
+}
+
+/// The gradient of `tensor`: the sum of all contributions to it, or None where nothing flowed back.
+pub fn gradient(tape: &mut Tape, tensor: Tensor) -> Result<Option<Tensor>> {
+    let contributions = tape.take_contributions(tensor);
+    match contributions.is_empty() {
+        true => Ok(None),
+        false => add(tape, &contributions, Role::Gradient).map(Some),
+    }
+}
+
+fn add(tape: &mut Tape, terms: &[Tensor], role: Role) -> Result<Tensor> {
+    let mut total = terms[0];
+    let mut rest = &terms[1..];
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(rest.len().min(MOST - 1));
+        let term = |index: usize| now.get(index).copied().unwrap_or(total);
+        let count = tape.words(total);
+        let next = tape.tensor(role, count);
+        tape.call(&KERNEL, "sum")
+            .bind("a", total)
+            .bind("b", term(0))
+            .bind("c", term(1))
+            .bind("d", term(2))
+            .bind("total", next)
+            .count("count", count)
+            .count("terms", now.len() + 1)
+            .flops(count * now.len())
+            .threads(count)
+            .push()?;
+        (total, rest) = (next, later);
+    }
+    Ok(total)
+}
+
+struct Sum {
+    terms: Vec<Tensor>,
+    total: Tensor,
+}
+
+impl Reverse for Sum {
+    fn reverse(&self, tape: &mut Tape) -> Result<()> {
+        if let Some(gradient) = gradient(tape, self.total)? {
+            self.terms.iter().for_each(|&term| tape.contribute(term, gradient));
+        }
+        Ok(())
+    }
+}
+
+fn add_all(call: &mut Call<'_>) {
+    let terms = call.count("terms");
+    let inputs = [call.input("a"), call.input("b"), call.input("c"), call.input("d")];
+    let total = call.output("total");
+    const BLOCK: usize = 4096;
+    total.par_chunks_mut(BLOCK).enumerate().for_each(|(block, out)| {
+        let start = block * BLOCK;
+        out.copy_from_slice(&inputs[0][start..start + out.len()]);
+        for term in &inputs[1..terms] {
+            out.iter_mut().zip(&term[start..]).for_each(|(value, term)| *value += term);
+        }
+    });
+}

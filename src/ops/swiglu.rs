@@ -1,0 +1,93 @@
+//! SwiGLU: a = silu(gate) * up, gate and up the two halves of one product.
+//!
+//! Over D: gate_up (B, L, 2 I), a (B, L, I). Over L: gate_up (B, 2 I, D), a (B, I, D). Gate first.
+//! Saved: gate_up. Reverse: it is overwritten with its own gradient, so the largest activation is held once.
+
+use rayon::prelude::*;
+
+use super::math::sigmoid;
+use super::sum::gradient;
+use crate::Result;
+use crate::plan::{Axis, Call, Entry, Kernel, Reverse, Role, Shape, Tape, Tensor};
+
+/// `shaders/swiglu.wgsl`.
+pub static KERNEL: Kernel = Kernel {
+    name: "swiglu",
+    source: include_str!("../../shaders/swiglu.wgsl"),
+    entries: &[Entry { name: "forward", twin: forward }, Entry { name: "reverse", twin: reverse }],
+};
+
+/// Lays down a = silu(gate) * up and its reverse rule; `shape` is that of a, `axis` the one that gate_up doubles.
+pub fn swiglu(tape: &mut Tape, shape: Shape, axis: Axis, gate_up: Tensor) -> Result<Tensor> {
+    let a = tape.tensor(Role::Activation, shape.words());
+    let inner = match axis {
+        Axis::Width => shape.width,
+        Axis::Length => shape.length * shape.width,
+    };
+    let op = SwiGlu { count: shape.words(), inner, gate_up, a };
+    op.push(tape, "forward", &[("gate_up", gate_up), ("a", a)])?;
+    tape.rule(a, op);
+    Ok(a)
+}
+
+struct SwiGlu {
+    count: usize,
+    inner: usize,
+    gate_up: Tensor,
+    a: Tensor,
+}
+
+impl SwiGlu {
+    fn push(
+        &self,
+        tape: &mut Tape,
+        entry: &'static str,
+        tensors: &[(&'static str, Tensor); 2],
+    ) -> Result<()> {
+        let mut call = tape.call(&KERNEL, entry);
+        for &(name, tensor) in tensors {
+            call = call.bind(name, tensor);
+        }
+        let call = call.count("count", self.count).count("inner", self.inner);
+        call.flops(6 * self.count).threads(self.count).push()
+    }
+}
+
+impl Reverse for SwiGlu {
+    fn reverse(&self, tape: &mut Tape) -> Result<()> {
+        let Some(da) = gradient(tape, self.a)? else { return Ok(()) };
+        self.push(tape, "reverse", &[("da", da), ("gate_up_grad", self.gate_up)])?;
+        tape.contribute(self.gate_up, self.gate_up);
+        Ok(())
+    }
+}
+
+/// Elements that one task works on at the most.
+const BLOCK: usize = 4096;
+
+fn forward(call: &mut Call<'_>) {
+    let (inner, gate_up) = (call.count("inner"), call.input("gate_up"));
+    call.output("a").par_chunks_mut(inner).zip(gate_up.par_chunks(2 * inner)).for_each(|(a, gate_up)| {
+        let (gate, up) = gate_up.split_at(inner);
+        let blocks = a.par_chunks_mut(BLOCK).zip(gate.par_chunks(BLOCK)).zip(up.par_chunks(BLOCK));
+        blocks.for_each(|((a, gate), up)| {
+            let terms = gate.iter().zip(up);
+            a.iter_mut().zip(terms).for_each(|(a, (gate, up))| *a = gate * sigmoid(*gate) * up);
+        });
+    });
+}
+
+fn reverse(call: &mut Call<'_>) {
+    let (inner, da) = (call.count("inner"), call.input("da"));
+    let gate_up = call.output("gate_up_grad");
+    gate_up.par_chunks_mut(2 * inner).zip(da.par_chunks(inner)).for_each(|(gate_up, da)| {
+        let (gate, up) = gate_up.split_at_mut(inner);
+        let blocks = gate.par_chunks_mut(BLOCK).zip(up.par_chunks_mut(BLOCK)).zip(da.par_chunks(BLOCK));
+        blocks.for_each(|((gate, up), da)| {
+            for ((gate, up), da) in gate.iter_mut().zip(up).zip(da) {
+                let s = sigmoid(*gate);
+                (*gate, *up) = (da * *up * s * (1.0 + *gate * (1.0 - s)), da * *gate * s);
+            }
+        });
+    });
+}

@@ -1,0 +1,196 @@
+//! Building one dispatch: tensors and parameters bound by name, checked against the shader.
+
+use std::sync::Arc;
+
+use super::kernel::{Entry, Interface, Kernel, Specialisation};
+use super::tape::{Tape, Tensor};
+use crate::{Error, Result};
+
+/// Most workgroups along one dimension of a grid that every adapter accepts.
+const MAX_GROUPS: usize = 65_535;
+
+/// A dispatch on the tape, its tensors not yet placed.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) kernel: &'static Kernel,
+    pub(super) entry: &'static Entry,
+    pub(super) constants: Specialisation,
+    pub(super) interface: Arc<Interface>,
+    /// One per binding of the interface, in its order.
+    pub(super) tensors: Vec<Tensor>,
+    pub(super) params: Vec<u32>,
+    pub(super) grid: [u32; 3],
+    pub(super) trips: u64,
+    pub(super) flops: u64,
+    pub(super) label: String,
+}
+
+/// Collects what a dispatch needs; [`DispatchBuilder::push`] checks it and puts it on the tape.
+#[must_use = "a dispatch is laid down by push()"]
+pub struct DispatchBuilder<'t> {
+    tape: &'t mut Tape,
+    kernel: &'static Kernel,
+    entry: &'static str,
+    constants: Specialisation,
+    bindings: Vec<(&'static str, Tensor)>,
+    params: Vec<(&'static str, u32, bool)>,
+    extent: Extent,
+    trips: u64,
+    flops: u64,
+}
+
+enum Extent {
+    Threads(usize),
+    Groups([usize; 3]),
+}
+
+impl<'t> DispatchBuilder<'t> {
+    pub(super) fn new(tape: &'t mut Tape, kernel: &'static Kernel, entry: &'static str) -> Self {
+        DispatchBuilder {
+            tape,
+            kernel,
+            entry,
+            constants: Vec::new(),
+            bindings: Vec::new(),
+            params: Vec::new(),
+            extent: Extent::Threads(1),
+            trips: 0,
+            flops: 0,
+        }
+    }
+
+    /// Binds a tensor to the storage variable `name`.
+    pub fn bind(mut self, name: &'static str, tensor: Tensor) -> Self {
+        self.bindings.push((name, tensor));
+        self
+    }
+
+    /// Sets an integer parameter.
+    pub fn count(mut self, name: &'static str, value: usize) -> Self {
+        // Anything that large has failed the buffer limits; saturating keeps this free of a second error path.
+        self.params.push((name, u32::try_from(value).unwrap_or(u32::MAX), false));
+        self
+    }
+
+    /// Sets a float parameter.
+    pub fn float(mut self, name: &'static str, value: f32) -> Self {
+        self.params.push((name, value.to_bits(), true));
+        self
+    }
+
+    /// Gives a constant of the shader its value.
+    pub fn constant(mut self, name: &'static str, value: usize) -> Self {
+        self.constants.push((name, value as u32));
+        self
+    }
+
+    /// One invocation for each of `threads` work items, in a one-dimensional grid.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.extent = Extent::Threads(threads);
+        self
+    }
+
+    /// Workgroups along x, y, z.
+    pub fn groups(mut self, groups: [usize; 3]) -> Self {
+        self.extent = Extent::Groups(groups);
+        self
+    }
+
+    /// `count` workgroups in a one-dimensional grid.
+    pub fn groups_1d(mut self, count: usize) -> Self {
+        self.extent = Extent::Groups(folded(count));
+        self
+    }
+
+    /// Loop iterations of one invocation, over all its loops.
+    pub fn trips(mut self, trips: usize) -> Self {
+        self.trips = trips as u64;
+        self
+    }
+
+    /// Floating-point operations of the dispatch.
+    pub fn flops(mut self, flops: usize) -> Self {
+        self.flops = flops as u64;
+        self
+    }
+
+    /// Checks names and types against the shader and lays the dispatch down. A dispatch over nothing is dropped.
+    pub fn push(self) -> Result<()> {
+        let entry = self.kernel.entry(self.entry)?;
+        let interface = self.tape.interface(self.kernel, self.entry, &self.constants)?;
+        let tensors = self.ordered_tensors(&interface)?;
+        let params = self.encoded_params(&interface)?;
+        let groups = match self.extent {
+            Extent::Threads(threads) => folded(threads.div_ceil(interface.workgroup[0] as usize)),
+            Extent::Groups(groups) => groups,
+        };
+        if groups.contains(&0) {
+            return Ok(());
+        }
+        if groups.iter().any(|&count| count > MAX_GROUPS) {
+            return Err(Error::kernel(
+                self.full_name(),
+                format!("its grid {groups:?} exceeds {MAX_GROUPS} workgroups"),
+            ));
+        }
+        let label = self.tape.current_scope().to_owned();
+        self.tape.pending.push(Pending {
+            kernel: self.kernel,
+            entry,
+            constants: self.constants,
+            interface,
+            tensors,
+            params,
+            grid: groups.map(|count| count as u32),
+            trips: self.trips,
+            flops: self.flops,
+            label,
+        });
+        Ok(())
+    }
+
+    fn full_name(&self) -> String {
+        format!("{}.{}", self.kernel.name, self.entry)
+    }
+
+    fn ordered_tensors(&self, interface: &Interface) -> Result<Vec<Tensor>> {
+        let known = |name: &str| interface.bindings.iter().any(|info| info.name == name);
+        if let Some((name, _)) = self.bindings.iter().find(|(name, _)| !known(name)) {
+            return Err(Error::kernel(self.full_name(), format!("the shader has no binding {name}")));
+        }
+        let find =
+            |name: &str| self.bindings.iter().find(|(bound, _)| *bound == name).map(|(_, tensor)| *tensor);
+        let missing = |name: &str| Error::kernel(self.full_name(), format!("binding {name} was not given"));
+        interface.bindings.iter().map(|info| find(&info.name).ok_or_else(|| missing(&info.name))).collect()
+    }
+
+    fn encoded_params(&self, interface: &Interface) -> Result<Vec<u32>> {
+        let mut words = vec![0; interface.params_words];
+        for info in &interface.params {
+            let Some((_, value, float)) = self.params.iter().find(|(name, ..)| *name == info.name) else {
+                return Err(Error::kernel(
+                    self.full_name(),
+                    format!("parameter {} was not given", info.name),
+                ));
+            };
+            if *float != info.float {
+                return Err(Error::kernel(
+                    self.full_name(),
+                    format!("parameter {} has the wrong type", info.name),
+                ));
+            }
+            words[info.word] = *value;
+        }
+        if let Some((name, ..)) =
+            self.params.iter().find(|(name, ..)| !interface.params.iter().any(|p| p.name == *name))
+        {
+            return Err(Error::kernel(self.full_name(), format!("the shader has no parameter {name}")));
+        }
+        Ok(words)
+    }
+}
+
+/// A one-dimensional grid, folded into y past the limit; `linear_index` in `lib/index.wgsl` unfolds it.
+fn folded(groups: usize) -> [usize; 3] {
+    [groups.min(MAX_GROUPS), groups.div_ceil(MAX_GROUPS), 1]
+}

@@ -1,0 +1,203 @@
+//! What a kernel is: WGSL text, the entry points in it, and for each entry point its native twin.
+//!
+//! The WGSL is the declaration. [`Kernel::interface`] reads bindings, access, workgroup size and the
+//! parameter struct out of it with naga, so Rust names them and never repeats them.
+
+use std::borrow::Cow;
+
+use wgpu::naga;
+
+use super::call::Call;
+use crate::{Error, Result};
+
+/// One shader file and its entry points. Lives in the file of its op, one registry line in `ops/mod.rs`.
+#[derive(Debug)]
+pub struct Kernel {
+    /// The file's stem: `gemm` for `shaders/gemm.wgsl`.
+    pub name: &'static str,
+    /// The file's text.
+    pub source: &'static str,
+    /// Entry points and their CPU twins.
+    pub entries: &'static [Entry],
+}
+
+/// One entry point of a kernel.
+#[derive(Debug)]
+pub struct Entry {
+    /// The WGSL function's name.
+    pub name: &'static str,
+    /// The same computation on the CPU.
+    pub twin: fn(&mut Call<'_>),
+}
+
+/// Values given to `const NAME: u32 = ...;` lines of a shader, which every shader declares with a default.
+pub type Specialisation = Vec<(&'static str, u32)>;
+
+/// What naga read out of an entry point.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    /// Storage buffers in the order of their binding numbers.
+    pub bindings: Vec<BindingInfo>,
+    /// Members of the uniform struct `params`; empty when the entry point reads none.
+    pub params: Vec<ParamInfo>,
+    /// Binding number of `params`, if used.
+    pub params_binding: Option<u32>,
+    /// Size of `params` in words.
+    pub params_words: usize,
+    /// Threads per workgroup along x, y, z.
+    pub workgroup: [u32; 3],
+}
+
+/// One storage buffer that an entry point uses.
+#[derive(Clone, Debug)]
+pub struct BindingInfo {
+    /// The WGSL variable.
+    pub name: String,
+    /// `@binding` in group 0.
+    pub slot: u32,
+    /// Declared `read_write`.
+    pub writable: bool,
+}
+
+/// One member of the parameter struct.
+#[derive(Clone, Debug)]
+pub struct ParamInfo {
+    /// The member's name.
+    pub name: String,
+    /// Word offset in the struct.
+    pub word: usize,
+    /// f32, as opposed to u32.
+    pub float: bool,
+}
+
+/// Text that shaders share; a shader imports a piece with a line `#import <name>`.
+const LIBRARY: &[(&str, &str)] = &[
+    ("atan2", include_str!("../../shaders/lib/atan2.wgsl")),
+    ("clock", include_str!("../../shaders/lib/clock.wgsl")),
+    ("index", include_str!("../../shaders/lib/index.wgsl")),
+    ("philox", include_str!("../../shaders/lib/philox.wgsl")),
+    ("reduce", include_str!("../../shaders/lib/reduce.wgsl")),
+    ("sigmoid", include_str!("../../shaders/lib/sigmoid.wgsl")),
+];
+
+impl Kernel {
+    /// The entry point called `name`.
+    pub fn entry(&'static self, name: &str) -> Result<&'static Entry> {
+        self.entries.iter().find(|entry| entry.name == name).ok_or_else(|| {
+            Error::kernel(format!("{}.{name}", self.name), "no such entry point in the registry")
+        })
+    }
+
+    /// The WGSL with imports resolved and constants specialised: what the driver gets.
+    pub fn text(&self, constants: &[(&str, u32)]) -> Result<String> {
+        let mut text = String::with_capacity(self.source.len() * 2);
+        for line in self.source.lines() {
+            match line.strip_prefix("#import ") {
+                Some(name) => text.push_str(self.import(name.trim())?),
+                None => text.push_str(&specialised(line, constants)),
+            }
+            text.push('\n');
+        }
+        for (name, _) in constants {
+            if !text.contains(&format!("const {name}: u32 = ")) {
+                return Err(Error::kernel(self.name, format!("declares no constant {name}")));
+            }
+        }
+        Ok(text)
+    }
+
+    fn import(&self, name: &str) -> Result<&'static str> {
+        LIBRARY
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, text)| *text)
+            .ok_or_else(|| Error::kernel(self.name, format!("imports the unknown piece {name}")))
+    }
+
+    /// Parses and validates the shader and reads the interface of `entry`.
+    pub fn interface(&self, entry: &str, constants: &[(&str, u32)]) -> Result<Interface> {
+        let full_name = format!("{}.{entry}", self.name);
+        let text = self.text(constants)?;
+        let module = naga::front::wgsl::parse_str(&text)
+            .map_err(|error| Error::kernel(&full_name, error.emit_to_string(&text)))?;
+        let info = naga::valid::Validator::new(
+            naga::valid::ValidationFlags::all(),
+            naga::valid::Capabilities::SUBGROUP,
+        )
+        .validate(&module)
+        .map_err(|error| Error::kernel(&full_name, error.emit_to_string(&text)))?;
+        let index = module
+            .entry_points
+            .iter()
+            .position(|point| point.name == entry)
+            .ok_or_else(|| Error::kernel(&full_name, "the shader has no such entry point"))?;
+        read_interface(&module, index, info.get_entry_point(index), &full_name)
+    }
+}
+
+/// Replaces the value in a line `const NAME: u32 = value;` where `constants` gives one.
+fn specialised<'a>(line: &'a str, constants: &[(&str, u32)]) -> Cow<'a, str> {
+    for (name, value) in constants {
+        if line.starts_with(&format!("const {name}: u32 = ")) {
+            return Cow::Owned(format!("const {name}: u32 = {value}u;"));
+        }
+    }
+    Cow::Borrowed(line)
+}
+
+fn read_interface(
+    module: &naga::Module,
+    index: usize,
+    usage: &naga::valid::FunctionInfo,
+    full_name: &str,
+) -> Result<Interface> {
+    let mut interface = Interface {
+        bindings: Vec::new(),
+        params: Vec::new(),
+        params_binding: None,
+        params_words: 0,
+        workgroup: module.entry_points[index].workgroup_size,
+    };
+    for (handle, global) in module.global_variables.iter() {
+        let (Some(binding), Some(name)) = (&global.binding, &global.name) else { continue };
+        if usage[handle].is_empty() {
+            continue;
+        }
+        match global.space {
+            naga::AddressSpace::Storage { access } => interface.bindings.push(BindingInfo {
+                name: name.clone(),
+                slot: binding.binding,
+                writable: access.contains(naga::StorageAccess::STORE),
+            }),
+            naga::AddressSpace::Uniform => {
+                interface.params_binding = Some(binding.binding);
+                (interface.params, interface.params_words) = read_params(module, global.ty, full_name)?;
+            }
+            _ => {}
+        }
+    }
+    interface.bindings.sort_by_key(|binding| binding.slot);
+    Ok(interface)
+}
+
+fn read_params(
+    module: &naga::Module,
+    ty: naga::Handle<naga::Type>,
+    full_name: &str,
+) -> Result<(Vec<ParamInfo>, usize)> {
+    let naga::TypeInner::Struct { members, span } = &module.types[ty].inner else {
+        return Err(Error::kernel(full_name, "its uniform is not a struct"));
+    };
+    let mut params = Vec::new();
+    for member in members {
+        let naga::TypeInner::Scalar(scalar) = module.types[member.ty].inner else {
+            return Err(Error::kernel(full_name, "its params have a member that is not a scalar"));
+        };
+        params.push(ParamInfo {
+            name: member.name.clone().unwrap_or_default(),
+            word: member.offset as usize / 4,
+            float: scalar.kind == naga::ScalarKind::Float,
+        });
+    }
+    Ok((params, *span as usize / 4))
+}

@@ -1,0 +1,184 @@
+//! A plan: one whole supervision step as plain data.
+//!
+//! Ops are laid down on a [`Tape`]; [`Tape::finish`] turns its virtual tensors into places in buffers
+//! (`place.rs`) and yields a [`Plan`]: a list of [`Dispatch`]es over [`Buffer`]s. A plan holds no GPU object, so
+//! it can be printed, costed and tested without a device, and run by any engine.
+
+mod call;
+mod dispatch;
+mod kernel;
+mod place;
+mod shape;
+mod tape;
+
+pub use call::{Call, ints, ints_mut};
+pub use dispatch::DispatchBuilder;
+pub use kernel::{BindingInfo, Entry, Interface, Kernel, ParamInfo, Specialisation};
+pub use shape::{Axis, LinearForm, Shape};
+pub use tape::{Reverse, Tape, Tensor, WeightUse};
+
+use std::fmt;
+
+use crate::{Error, Result};
+
+/// Offsets into buffers are multiples of this many words (256 bytes), which every adapter accepts.
+pub const ALIGN_WORDS: usize = 64;
+
+/// Rounds `words` up to the next legal offset.
+pub fn align(words: usize) -> usize {
+    words.next_multiple_of(ALIGN_WORDS)
+}
+
+/// What a buffer is for. Memory is reused between tensors of one role only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Trained and fixed weights, embeddings.
+    Weights,
+    /// Optimiser moments and the moving average.
+    Optimiser,
+    /// What one supervision step hands to the next: states, data, step counters.
+    Carry,
+    /// What the host writes before every step: batch and clock.
+    Batch,
+    /// Results of forward ops.
+    Activation,
+    /// Gradients of activations and weights.
+    Gradient,
+    /// What the host reads back.
+    Metric,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Role::Weights => "weights",
+            Role::Optimiser => "optimiser",
+            Role::Carry => "carry",
+            Role::Batch => "batch",
+            Role::Activation => "activation",
+            Role::Gradient => "gradient",
+            Role::Metric => "metric",
+        })
+    }
+}
+
+/// One device buffer of 32-bit words, zero when the engine is made.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Buffer {
+    /// Unique for buffers that the host names; planned ones are called `activation.3`.
+    pub name: String,
+    /// What it is for.
+    pub role: Role,
+    /// Length in words.
+    pub words: usize,
+}
+
+/// A run of words inside a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// Index into [`Plan::buffers`].
+    pub buffer: usize,
+    /// First word; a multiple of [`ALIGN_WORDS`].
+    pub offset: usize,
+    /// Length in words.
+    pub words: usize,
+}
+
+/// Work and traffic of a dispatch, counted from shapes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Floating-point operations, a multiply-add as two.
+    pub flops: u64,
+    /// Bytes read and written once each.
+    pub bytes: u64,
+}
+
+impl std::ops::Add for Cost {
+    type Output = Cost;
+
+    fn add(self, other: Cost) -> Cost {
+        Cost { flops: self.flops + other.flops, bytes: self.bytes + other.bytes }
+    }
+}
+
+impl std::iter::Sum for Cost {
+    fn sum<I: Iterator<Item = Cost>>(costs: I) -> Cost {
+        costs.fold(Cost::default(), |total, cost| total + cost)
+    }
+}
+
+/// One kernel launch with everything resolved.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    /// The kernel.
+    pub kernel: &'static Kernel,
+    /// Its entry point.
+    pub entry: &'static Entry,
+    /// Values for the shader's constants.
+    pub constants: Specialisation,
+    /// What naga read out of the entry point.
+    pub interface: std::sync::Arc<Interface>,
+    /// One slice per binding of the interface, in its order.
+    pub slices: Vec<Slice>,
+    /// The parameter struct's words.
+    pub params: Vec<u32>,
+    /// Workgroups along x, y, z.
+    pub grid: [u32; 3],
+    /// Loop iterations that one invocation makes at the most, over all its loops.
+    pub trips: u64,
+    /// Work and traffic.
+    pub cost: Cost,
+    /// Which part of the model this is: `L_level.layers.0.mlp.gate_up_proj`.
+    pub label: String,
+}
+
+impl Dispatch {
+    /// `kernel.entry`.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.kernel.name, self.entry.name)
+    }
+}
+
+/// One whole supervision step: what an engine runs.
+#[derive(Debug)]
+pub struct Plan {
+    /// Buffers; a dispatch's slices index into them.
+    pub buffers: Vec<Buffer>,
+    /// Launches in order.
+    pub dispatches: Vec<Dispatch>,
+    /// Tensors that the host may look at by name (`logits`, `grads.lm_head.weight`).
+    pub views: Vec<(String, Slice)>,
+}
+
+impl Plan {
+    /// The buffer or view called `name`.
+    pub fn view(&self, name: &str) -> Result<Slice> {
+        if let Some((_, slice)) = self.views.iter().find(|(known, _)| known == name) {
+            return Ok(*slice);
+        }
+        match self.buffers.iter().position(|buffer| buffer.name == name) {
+            Some(buffer) => Ok(Slice { buffer, offset: 0, words: self.buffers[buffer].words }),
+            None => Err(Error::kernel("plan", format!("has no buffer or view called {name}"))),
+        }
+    }
+
+    /// Bytes of all buffers: the device memory that a run takes, less what the driver adds.
+    pub fn bytes(&self) -> u64 {
+        self.buffers.iter().map(|buffer| buffer.words as u64 * 4).sum()
+    }
+
+    /// Bytes of the largest range that one dispatch binds, with the name of its buffer.
+    pub fn largest_binding(&self) -> (u64, &str) {
+        let slices = self.dispatches.iter().flat_map(|dispatch| &dispatch.slices);
+        match slices.max_by_key(|slice| slice.words) {
+            Some(slice) => (slice.words as u64 * 4, &self.buffers[slice.buffer].name),
+            None => (0, ""),
+        }
+    }
+
+    /// Total work and traffic of one step.
+    pub fn cost(&self) -> Cost {
+        self.dispatches.iter().map(|dispatch| dispatch.cost).sum()
+    }
+}

@@ -1,0 +1,257 @@
+//! The tape: where ops lay down their dispatches, once, over tensors that have no place yet.
+//!
+//! While [`Tape::recording`] is on, an op also leaves a [`Reverse`] rule. [`Tape::reverse`] then walks the
+//! rules backwards; they lay down the dispatches of the reverse pass on the same tape. Gradients of a tensor are
+//! kept as a list of contributions, so that the gradient of a residual is an alias and costs nothing. The
+//! gradient of a shared weight is not computed where it arises: its uses are collected ([`WeightUse`]) and become
+//! one product over the rows of all uses, whose operands [`Tape::stack`] makes contiguous.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::dispatch::{DispatchBuilder, Pending};
+use super::kernel::{Interface, Kernel, Specialisation};
+use super::{Buffer, LinearForm, Plan, Role, align, place};
+use crate::{Error, Result};
+
+/// A virtual tensor of 32-bit words; its shape is known to the op that made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tensor(pub(super) usize);
+
+/// Where a tensor lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Home {
+    /// In a buffer that the plan chooses from lifetimes.
+    Planned,
+    /// At a word offset of a buffer that lives as long as the run.
+    Buffer { buffer: usize, offset: usize },
+    /// At a word offset of another planned tensor.
+    Stack { stack: Tensor, offset: usize },
+}
+
+#[derive(Debug)]
+pub(super) struct Info {
+    pub(super) words: usize,
+    pub(super) role: Role,
+    pub(super) home: Home,
+    needs_grad: bool,
+}
+
+/// The reverse rule of one op that was laid down.
+pub trait Reverse {
+    /// Lays down the dispatches that turn the gradient of the op's outputs into contributions to its inputs.
+    fn reverse(&self, tape: &mut Tape) -> Result<()>;
+}
+
+/// One use of a weight in the forward pass, for the deferred gradient product.
+#[derive(Clone, Copy, Debug)]
+pub struct WeightUse {
+    /// The weight.
+    pub weight: Tensor,
+    /// What it was multiplied with.
+    pub x: Tensor,
+    /// The gradient of the product.
+    pub dy: Tensor,
+    /// Shapes of the product.
+    pub form: LinearForm,
+}
+
+type InterfaceKey = (&'static str, &'static str, Specialisation);
+
+/// See the module's documentation.
+#[derive(Default)]
+pub struct Tape {
+    pub(super) buffers: Vec<Buffer>,
+    pub(super) infos: Vec<Info>,
+    pub(super) pending: Vec<Pending>,
+    pub(super) names: Vec<(String, Tensor)>,
+    interfaces: BTreeMap<InterfaceKey, Arc<Interface>>,
+    rules: Vec<Box<dyn Reverse>>,
+    contributions: BTreeMap<Tensor, Vec<Tensor>>,
+    weight_uses: BTreeMap<Tensor, Vec<WeightUse>>,
+    scope: String,
+    recording: bool,
+}
+
+impl Tape {
+    /// An empty tape that does not record.
+    pub fn new() -> Tape {
+        Tape::default()
+    }
+
+    fn add(&mut self, words: usize, role: Role, home: Home) -> Tensor {
+        self.infos.push(Info { words, role, home, needs_grad: false });
+        Tensor(self.infos.len() - 1)
+    }
+
+    /// A buffer that lives as long as the run and that the host can name.
+    pub fn buffer(&mut self, name: &str, role: Role, words: usize) -> Tensor {
+        self.buffers.push(Buffer { name: name.to_owned(), role, words });
+        let home = Home::Buffer { buffer: self.buffers.len() - 1, offset: 0 };
+        self.add(words, role, home)
+    }
+
+    /// The part of a named buffer from word `offset`, a multiple of [`super::ALIGN_WORDS`]; with offset 0 and all
+    /// words, a second identity of the same place.
+    pub fn part(&mut self, whole: Tensor, offset: usize, words: usize) -> Result<Tensor> {
+        let Home::Buffer { buffer, offset: start } = self.infos[whole.0].home else {
+            return Err(Error::kernel("tape", "a part was asked of a tensor that is no buffer"));
+        };
+        if offset != align(offset) || offset + words > self.infos[whole.0].words {
+            return Err(Error::kernel("tape", format!("part {offset}+{words} does not fit its buffer")));
+        }
+        Ok(self.add(words, self.infos[whole.0].role, Home::Buffer { buffer, offset: start + offset }))
+    }
+
+    /// A tensor whose place the plan chooses.
+    pub fn tensor(&mut self, role: Role, words: usize) -> Tensor {
+        self.add(words, role, Home::Planned)
+    }
+
+    /// Words in a tensor.
+    pub fn words(&self, tensor: Tensor) -> usize {
+        self.infos[tensor.0].words
+    }
+
+    /// Makes planned tensors of one size contiguous, in this order: returns their stack and the words from
+    /// one to the next. A single tensor is its own stack.
+    pub fn stack(&mut self, members: &[Tensor]) -> Result<(Tensor, usize)> {
+        let Some(&first) = members.first() else { return Err(Error::kernel("tape", "an empty stack")) };
+        let stride = align(self.words(first));
+        if members.len() == 1 {
+            return Ok((first, stride));
+        }
+        if let Home::Stack { stack, offset: 0 } = self.infos[first.0].home {
+            return match members.iter().enumerate().all(|(index, member)| {
+                self.infos[member.0].home == Home::Stack { stack, offset: index * stride }
+            }) {
+                true => Ok((stack, stride)),
+                false => Err(Error::kernel("tape", "a tensor belongs to two different stacks")),
+            };
+        }
+        let words = stride * (members.len() - 1) + self.words(first);
+        let stack = self.tensor(self.infos[first.0].role, words);
+        for (index, &member) in members.iter().enumerate() {
+            if self.infos[member.0].home != Home::Planned || self.words(member) != self.words(first) {
+                return Err(Error::kernel("tape", "a stack of tensors that cannot be moved together"));
+            }
+            self.infos[member.0].home = Home::Stack { stack, offset: index * stride };
+        }
+        Ok((stack, stride))
+    }
+
+    /// Keeps a tensor to the end of the step and lets the host look at it under `name`.
+    pub fn name(&mut self, name: impl Into<String>, tensor: Tensor) {
+        self.names.push((name.into(), tensor));
+    }
+
+    /// Labels the dispatches that follow.
+    pub fn scope(&mut self, scope: impl Into<String>) {
+        self.scope = scope.into();
+    }
+
+    /// The label of the dispatches that follow.
+    pub fn current_scope(&self) -> &str {
+        &self.scope
+    }
+
+    /// Starts a dispatch.
+    pub fn call(&mut self, kernel: &'static Kernel, entry: &'static str) -> DispatchBuilder<'_> {
+        DispatchBuilder::new(self, kernel, entry)
+    }
+
+    /// The interface of an entry point, read once per tape.
+    pub(super) fn interface(
+        &mut self,
+        kernel: &'static Kernel,
+        entry: &'static str,
+        constants: &Specialisation,
+    ) -> Result<Arc<Interface>> {
+        let key = (kernel.name, entry, constants.clone());
+        if let Some(known) = self.interfaces.get(&key) {
+            return Ok(known.clone());
+        }
+        let interface = Arc::new(kernel.interface(entry, constants)?);
+        self.interfaces.insert(key, interface.clone());
+        Ok(interface)
+    }
+
+    /// Dispatches laid down so far.
+    pub fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether nothing was laid down.
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Turns the recording of reverse rules on or off: gradients flow only through what is recorded.
+    pub fn record(&mut self, on: bool) {
+        self.recording = on;
+    }
+
+    /// Whether ops leave reverse rules now.
+    pub fn recording(&self) -> bool {
+        self.recording
+    }
+
+    /// Marks a tensor as one whose gradient is wanted.
+    pub fn require_grad(&mut self, tensor: Tensor) {
+        self.infos[tensor.0].needs_grad = true;
+    }
+
+    /// Whether the gradient of this tensor is wanted.
+    pub fn needs_grad(&self, tensor: Tensor) -> bool {
+        self.infos[tensor.0].needs_grad
+    }
+
+    /// Leaves the reverse rule of an op that wrote `output`, if gradients are being recorded.
+    pub fn rule(&mut self, output: Tensor, rule: impl Reverse + 'static) {
+        if self.recording {
+            self.require_grad(output);
+            self.rules.push(Box::new(rule));
+        }
+    }
+
+    /// Adds `gradient` to what is known of the gradient of `tensor`.
+    pub fn contribute(&mut self, tensor: Tensor, gradient: Tensor) {
+        if self.needs_grad(tensor) {
+            self.contributions.entry(tensor).or_default().push(gradient);
+        }
+    }
+
+    /// Takes one contribution to the gradient of `tensor` out, for an op that adds it to its own on the way.
+    pub fn take_contribution(&mut self, tensor: Tensor) -> Option<Tensor> {
+        self.contributions.get_mut(&tensor)?.pop()
+    }
+
+    /// Takes all contributions to the gradient of `tensor`, to be summed.
+    pub fn take_contributions(&mut self, tensor: Tensor) -> Vec<Tensor> {
+        self.contributions.remove(&tensor).unwrap_or_default()
+    }
+
+    /// Notes one use of a weight for its deferred gradient.
+    pub fn use_weight(&mut self, use_: WeightUse) {
+        self.weight_uses.entry(use_.weight).or_default().push(use_);
+    }
+
+    /// Takes all uses of `weight`.
+    pub fn take_weight_uses(&mut self, weight: Tensor) -> Vec<WeightUse> {
+        self.weight_uses.remove(&weight).unwrap_or_default()
+    }
+
+    /// Lays down the reverse pass of everything recorded.
+    pub fn reverse(&mut self) -> Result<()> {
+        self.recording = false;
+        for rule in std::mem::take(&mut self.rules).into_iter().rev() {
+            rule.reverse(self)?;
+        }
+        Ok(())
+    }
+
+    /// Gives every tensor a place and yields the plan.
+    pub fn finish(self) -> Result<Plan> {
+        place::place(self)
+    }
+}

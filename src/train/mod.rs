@@ -1,0 +1,5 @@
+//! Training.
+
+pub mod schedule;
+
+pub use schedule::Schedule;
