@@ -57,6 +57,12 @@ fn canvas() {
     for _ in 0..100 {
         let grid = random_grid(&mut rng);
         assert_eq!(Grid::crop(&widen(&grid.encode((0, 0)))), grid);
+        let place = (rng.below(CANVAS - grid.rows() + 1), rng.below(CANVAS - grid.cols() + 1));
+        let mut tokens = widen(&grid.encode(place));
+        assert_eq!(Grid::decode(&tokens), Some((grid, place)));
+        let at = rng.below(SEQ_LEN);
+        tokens[at] = 12;
+        assert_eq!(Grid::decode(&tokens), None);
     }
 }
 

@@ -11,6 +11,7 @@ pub mod arc;
 mod batch;
 mod dataset;
 pub mod dihedral;
+pub mod inspect;
 pub mod maze;
 mod npy;
 mod sampler;

@@ -13,8 +13,24 @@ pub const SEQ_LEN: usize = CANVAS * CANVAS;
 pub const VOCAB_SIZE: usize = 2 + COLOURS;
 /// Colours are `0..COLOURS`; 0 is the background.
 pub const COLOURS: usize = 10;
+/// Red, green and blue of each colour as people are used to see it: black, blue, red, green, yellow, grey,
+/// magenta, orange, light blue, maroon.
+pub const PALETTE: [[u8; 3]; COLOURS] = [
+    [0, 0, 0],
+    [0, 116, 217],
+    [255, 65, 54],
+    [46, 204, 64],
+    [255, 220, 0],
+    [170, 170, 170],
+    [240, 18, 190],
+    [255, 133, 27],
+    [127, 219, 255],
+    [135, 12, 37],
+];
 
+/// Token outside of a grid and its end tokens; also the ignored label.
 pub(super) const PAD: u8 = 0;
+/// Token below and right of a grid.
 const END: u8 = 1;
 const FIRST_COLOUR: u8 = 2;
 
@@ -95,6 +111,20 @@ impl Grid {
         canvas
     }
 
+    /// The grid and the offset that [`Grid::encode`] made `tokens` (900) of; `None` if it makes no such canvas.
+    pub fn decode(tokens: &[i32]) -> Option<(Grid, (usize, usize))> {
+        let coloured = || tokens.iter().enumerate().filter(|(_, token)| colour_of(**token).is_some());
+        let (rows, cols) =
+            (|| coloured().map(|(at, _)| at / CANVAS), || coloured().map(|(at, _)| at % CANVAS));
+        let (top, left, bottom, right) = (rows().min()?, cols().min()?, rows().max()?, cols().max()?);
+        let lines = tokens.chunks_exact(CANVAS).take(bottom + 1).skip(top);
+        let cells = lines.flat_map(|line| &line[left..=right]).map(|&token| colour_of(token));
+        let grid = Grid::new(bottom + 1 - top, right + 1 - left, cells.collect::<Option<Box<[u8]>>>()?);
+        let encoded = grid.encode((top, left));
+        let same = encoded.iter().map(|&token| i32::from(token)).eq(tokens.iter().copied());
+        same.then_some((grid, (top, left)))
+    }
+
     /// The largest rectangle at the canvas's top left corner that holds nothing but colours; of equally large
     /// ones the one with the fewest rows. `tokens` are (900); without a colour in the corner the grid is empty.
     pub fn crop(tokens: &[i32]) -> Grid {
@@ -113,7 +143,7 @@ impl Grid {
 }
 
 /// The colour of a token, unless it is padding, an end token or no token at all.
-pub(crate) fn colour_of(token: i32) -> Option<u8> {
+pub fn colour_of(token: i32) -> Option<u8> {
     let colour = u8::try_from(token).ok()?.checked_sub(FIRST_COLOUR)?;
     (usize::from(colour) < COLOURS).then_some(colour)
 }

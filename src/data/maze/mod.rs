@@ -12,7 +12,7 @@ mod solve;
 
 pub use build::{CsvOptions, Summary, build_from_csv, build_generated};
 pub use generate::{GenerateOptions, Generator};
-pub use solve::{Distances, distances};
+pub use solve::{Distances, distances, solution_fault};
 
 use super::dihedral::Dihedral;
 

@@ -1,8 +1,9 @@
-//! Exact search: how far every cell of a maze is, and whether there is more than one shortest way.
+//! Exact search: how far every cell of a maze is, whether there is more than one shortest way, and whether an
+//! answer marks one.
 
 use std::collections::VecDeque;
 
-use super::WALL;
+use super::{GOAL, OPEN, PATH, START, WALL};
 
 /// The cells next to `cell` up, down, left and right, in row-major numbering.
 pub(super) fn neighbours(rows: usize, cols: usize, cell: usize) -> impl Iterator<Item = usize> {
@@ -60,4 +61,38 @@ impl Distances {
         let inner = self.moves[goal].unwrap_or(0).saturating_sub(1);
         std::iter::successors(Some(self.previous[goal]), |&cell| Some(self.previous[cell])).take(inner)
     }
+}
+
+/// The first thing that keeps `answer` from being `question` with a shortest path marked; both are tokens,
+/// (rows * cols).
+pub fn solution_fault(cols: usize, question: &[i32], answer: &[i32]) -> Option<String> {
+    let places =
+        |token: u8| question.iter().enumerate().filter(move |(_, found)| **found == i32::from(token));
+    let (mut starts, mut goals) = (places(START), places(GOAL));
+    let (Some((start, _)), Some((goal, _)), None, None) =
+        (starts.next(), goals.next(), starts.next(), goals.next())
+    else {
+        return Some("the question has not one start and one goal".into());
+    };
+    let marked = |(from, to): (&i32, &i32)| (*from, *to) == (i32::from(OPEN), i32::from(PATH));
+    if let Some(at) = question.iter().zip(answer).position(|pair| pair.0 != pair.1 && !marked(pair)) {
+        return Some(format!("the answer changes token {} to {} at {at}", question[at], answer[at]));
+    }
+    let open = |tokens: &[i32], walls: &[u8]| -> Vec<u8> {
+        let wall = |token: &i32| walls.iter().any(|&wall| i32::from(wall) == *token);
+        tokens.iter().map(|token| if wall(token) { WALL } else { OPEN }).collect()
+    };
+    let rows = question.len() / cols;
+    let moves = |tokens: Vec<u8>| distances(rows, cols, &tokens, start).moves[goal];
+    let Some(shortest) = moves(open(question, &[WALL])) else {
+        return Some("no way leads from start to goal".into());
+    };
+    let marks = answer.iter().filter(|&&token| token == i32::from(PATH)).count();
+    if moves(open(answer, &[WALL, OPEN])) == Some(shortest) && marks + 1 == shortest {
+        return None;
+    }
+    Some(format!(
+        "the {marks} marked cells are no shortest path, which has {} between start and goal",
+        shortest - 1
+    ))
 }

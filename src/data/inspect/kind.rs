@@ -1,0 +1,72 @@
+//! Tells which puzzles a data set holds, which its files do not say.
+
+use serde::Serialize;
+
+use super::layout::SplitFiles;
+use crate::data::sudoku::Shape;
+use crate::data::{arc, maze};
+
+/// The puzzles of a data set, by vocabulary, length and the first example.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "puzzle")]
+pub enum Kind {
+    /// Sudoku of `size` rows and columns.
+    Sudoku {
+        /// 4, 6 or 9.
+        size: usize,
+    },
+    /// Mazes.
+    Maze {
+        /// How many rows.
+        rows: usize,
+        /// How many columns.
+        cols: usize,
+    },
+    /// ARC canvases of 30 x 30.
+    Arc,
+    /// Something else, about which only the layout is known.
+    Other,
+}
+
+impl Kind {
+    pub(super) fn of(splits: &[SplitFiles]) -> Kind {
+        let Some((split, set)) =
+            splits.iter().find_map(|split| Some((split, split.sets.iter().find(|set| set.examples() > 0)?)))
+        else {
+            return Kind::Other;
+        };
+        let mut tokens = [vec![0; split.metadata.seq_len], vec![0; split.metadata.seq_len]];
+        let [inputs, labels] = &mut tokens;
+        set.inputs.read_row(0, inputs);
+        set.labels.read_row(0, labels);
+        Kind::of_example(split.metadata.vocab_size, inputs, labels)
+    }
+
+    /// The puzzle with this many tokens of which `inputs` and `labels`, (S) each, are an example.
+    pub fn of_example(vocab_size: usize, inputs: &[i32], labels: &[i32]) -> Kind {
+        let shape = Shape::of_cells(inputs.len()).filter(|shape| shape.vocab_size() == vocab_size);
+        // Mazes of 4 x 4 have the vocabulary of Sudoku, but no solved Sudoku has a blank cell, which is 1.
+        match shape {
+            Some(shape) if !labels.contains(&1) => Kind::Sudoku { size: shape.size() },
+            _ if vocab_size == maze::VOCAB_SIZE => {
+                let (rows, cols) = maze_size(inputs, labels);
+                Kind::Maze { rows, cols }
+            }
+            _ if (vocab_size, inputs.len()) == (arc::VOCAB_SIZE, arc::SEQ_LEN) => Kind::Arc,
+            _ => Kind::Other,
+        }
+    }
+}
+
+/// (rows, columns) of a maze, which nothing in the files says: a square if the marked path leads from start to
+/// goal in it, else the first rectangle in which it does, else one row.
+fn maze_size(inputs: &[i32], labels: &[i32]) -> (usize, usize) {
+    let cells = inputs.len();
+    let side = cells.isqrt();
+    let sizes = (1..=cells).filter(|rows| cells.is_multiple_of(*rows)).map(|rows| (rows, cells / rows));
+    let square = [(side, side)].into_iter().filter(|_| side * side == cells);
+    square
+        .chain(sizes)
+        .find(|&(_, cols)| maze::solution_fault(cols, inputs, labels).is_none())
+        .unwrap_or(if side * side == cells { (side, side) } else { (1, cells) })
+}
