@@ -10,7 +10,7 @@ use trm::data::inspect::{Kind, Report, Rule, draw, inspect};
 use trm::data::maze::GenerateOptions;
 use trm::data::{maze, sudoku};
 
-use crate::data_arc::{Source, build, grid, widen};
+use crate::data_arc::{Source, build, grid, identifiers, widen};
 
 /// This file's tests.
 pub fn tests() -> Vec<Trial> {
@@ -183,6 +183,10 @@ fn layouts() {
     expect(&broken.dir, &[(Rule::Indices, "train/all__group_indices.npy: ends with 11, expected 10")]);
 
     let broken = fixture();
+    broken.set(json, json!({"vocab_size": 1_000_000_000_000_000u64}));
+    expect(&broken.dir, &[(Rule::Metadata, "vocab_size is 1000000000000000, expected at most 65536")]);
+
+    let broken = fixture();
     broken.set(json, json!({"seq_len": 35, "mean_puzzle_examples": 2.0}));
     expect(&broken.dir, &[(Rule::Lengths, "36 tokens per example, dataset.json says 35")]);
 
@@ -246,6 +250,11 @@ fn test_puzzles() {
     patch(&options.out.join("test/all__puzzle_identifiers.npy"), 4, &1i32.to_le_bytes());
     let report = expect(&options.out, &[(Rule::TestPuzzles, "test example 2: no task flip")]);
     assert_eq!(report.violations[0].count, 2);
+    let mut names = identifiers(&options.out);
+    names.swap(0, 1);
+    fs::write(options.out.join("identifiers.json"), json!(names).to_string()).unwrap();
+    let report = inspect(&options.out).unwrap();
+    assert!(report.violations[0].first.contains("element 0 is \"flip\""), "{:?}", report.violations);
     fs::write(options.out.join("identifiers.json"), json!(["<blank>", "flip", "flip"]).to_string()).unwrap();
     fs::remove_file(options.out.join("test_puzzles.json")).unwrap();
     let report = expect(

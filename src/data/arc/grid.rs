@@ -113,10 +113,7 @@ impl Grid {
 
     /// The grid and the offset that [`Grid::encode`] made `tokens` (900) of; `None` if it makes no such canvas.
     pub fn decode(tokens: &[i32]) -> Option<(Grid, (usize, usize))> {
-        let coloured = || tokens.iter().enumerate().filter(|(_, token)| colour_of(**token).is_some());
-        let (rows, cols) =
-            (|| coloured().map(|(at, _)| at / CANVAS), || coloured().map(|(at, _)| at % CANVAS));
-        let (top, left, bottom, right) = (rows().min()?, cols().min()?, rows().max()?, cols().max()?);
+        let [top, left, bottom, right] = bounds(tokens)?;
         let lines = tokens.chunks_exact(CANVAS).take(bottom + 1).skip(top);
         let cells = lines.flat_map(|line| &line[left..=right]).map(|&token| colour_of(token));
         let grid = Grid::new(bottom + 1 - top, right + 1 - left, cells.collect::<Option<Box<[u8]>>>()?);
@@ -140,6 +137,15 @@ impl Grid {
         let cells = lines.flat_map(|line| line.iter().take(cols).filter_map(|&token| colour_of(token)));
         Grid::new(rows, cols, cells.collect::<Box<[u8]>>())
     }
+}
+
+/// The first row, the first column, the last row and the last column of a canvas with a colour in it.
+pub(crate) fn bounds(tokens: &[i32]) -> Option<[usize; 4]> {
+    let coloured = tokens.iter().enumerate().filter(|(_, token)| colour_of(**token).is_some());
+    coloured.map(|(at, _)| (at / CANVAS, at % CANVAS)).fold(None, |bounds, (row, col)| {
+        let [top, left, bottom, right] = bounds.unwrap_or([row, col, row, col]);
+        Some([top.min(row), left.min(col), bottom.max(row), right.max(col)])
+    })
 }
 
 /// The colour of a token, unless it is padding, an end token or no token at all.

@@ -1,7 +1,7 @@
 //! Draws examples as text, plain or with ANSI colours: input and label side by side.
 
 use super::Kind;
-use crate::data::arc::{CANVAS, PALETTE, colour_of};
+use crate::data::arc::{CANVAS, PALETTE, bounds, colour_of};
 use crate::data::maze;
 use crate::data::sudoku::{Grid, Shape};
 
@@ -82,14 +82,7 @@ fn draw_maze(cols: usize, tokens: &[i32], colour: bool) -> Vec<String> {
 
 /// The smallest rectangle of the canvas with all colours in it; what is no colour is a dot.
 fn draw_canvas(tokens: &[i32], colour: bool) -> Vec<String> {
-    let coloured =
-        || tokens.iter().enumerate().filter(|(_, token)| colour_of(**token).is_some()).map(|(at, _)| at);
-    let (rows, cols) = (|| coloured().map(|at| at / CANVAS), || coloured().map(|at| at % CANVAS));
-    let (Some(top), Some(left), Some(bottom), Some(right)) =
-        (rows().min(), cols().min(), rows().max(), cols().max())
-    else {
-        return vec!["(no grid)".to_owned()];
-    };
+    let Some([top, left, bottom, right]) = bounds(tokens) else { return vec!["(no grid)".to_owned()] };
     let cell = |&token: &i32| match colour_of(token) {
         None => ". ".to_owned(),
         Some(index) if colour => {

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::layout::{SetFiles, SplitFiles};
+use super::layout::{MOST_TOKENS, SetFiles, SplitFiles};
 use super::{Example, Findings, Kind, Rule, SplitReport, Spread};
 use crate::data::arc::Grid;
 use crate::data::npy::Array;
@@ -77,7 +77,7 @@ struct Tally {
 
 impl Tally {
     fn new(vocab_size: usize) -> Tally {
-        let zeros = vec![0; vocab_size];
+        let zeros = vec![0; vocab_size.min(MOST_TOKENS)];
         Tally { input_tokens: zeros.clone(), label_tokens: zeros, without_labels: 0, faults: [None; 3] }
     }
 

@@ -8,6 +8,9 @@ use crate::data::npy::Array;
 use crate::data::{Metadata, Split};
 use crate::{Error, Result, files};
 
+/// Tokens that are counted one by one; no puzzle comes near, a broken `dataset.json` may.
+pub(super) const MOST_TOKENS: usize = 1 << 16;
+
 /// A split whose `dataset.json` can be read.
 pub(super) struct SplitFiles {
     pub split: Split,
@@ -72,6 +75,8 @@ fn metadata_fault(metadata: &Metadata) -> Option<String> {
     let below = |value: i32, count: usize| usize::try_from(value).is_ok_and(|value| value < count);
     if metadata.seq_len == 0 || metadata.sets.is_empty() {
         Some("seq_len is 0 or there are no sets".into())
+    } else if vocab_size > MOST_TOKENS {
+        Some(format!("vocab_size is {vocab_size}, expected at most {MOST_TOKENS}"))
     } else if !below(pad_id, vocab_size) {
         Some(format!("pad_id is {pad_id}, expected less than vocab_size, {vocab_size}"))
     } else if !below(blank_identifier_id, num_puzzle_identifiers) {

@@ -1,7 +1,7 @@
 //! Looks through a whole data set: what is in it, what it looks like, and where it breaks the layout.
 //!
 //! [`inspect`] goes on where [`crate::data::Dataset`] stops at the first error: it names the first violation of
-//! each [`Rule`] and says whether the release refuses a folder for it, too. [`draw`] shows examples as text.
+//! each [`Rule`] and says whether the release refuses a folder for it, too. [`draw()`] shows examples as text.
 
 mod draw;
 mod examples;

@@ -37,6 +37,9 @@ fn names_fault(names: &[String], kind: Kind, splits: &[SplitFiles]) -> Option<St
     if let Some(expected) = expected.into_iter().find(|&expected| expected != names.len()) {
         return Some(format!("{} names, dataset.json says {expected}", names.len()));
     }
+    if names.first().is_some_and(|name| name != "<blank>") {
+        return Some(format!("element 0 is \"{}\", expected \"<blank>\"", names[0]));
+    }
     let mut seen = HashSet::new();
     if let Some(index) = names.iter().position(|name| !seen.insert(name)) {
         return Some(format!("element {index}, \"{}\", comes twice", names[index]));

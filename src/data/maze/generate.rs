@@ -77,7 +77,7 @@ impl<'a> Generator<'a> {
         }
         let GenerateOptions { rows, cols, min_path, .. } = self.options;
         let problem = format!(
-            "no further {cols}x{rows} maze with one shortest path of at least {min_path} moves in {ATTEMPTS} attempts, {} found",
+            "{min_path} moves on {cols}x{rows}: after {} mazes with one such shortest path no further in {ATTEMPTS} attempts",
             self.seen.len()
         );
         Err(Error::usage("--min-path", problem, "ask for a shorter path, a larger maze or fewer mazes"))

@@ -41,12 +41,9 @@ fn maze(question: &str, answer: &str, size: Option<(usize, usize)>) -> std::resu
     let side = question.len().isqrt();
     let (rows, cols) = size.unwrap_or((side, side));
     let tokens = |name: &str, text: &str| {
-        if text.is_empty() || text.len() != rows * cols {
-            return Err(format!(
-                "{name} has {} characters, expected {} ({cols}x{rows})",
-                text.len(),
-                rows * cols
-            ));
+        let cells = rows.saturating_mul(cols);
+        if text.is_empty() || text.len() != cells {
+            return Err(format!("{name} has {} characters, expected {} ({cols}x{rows})", text.len(), cells));
         }
         let token = |(at, character): (usize, u8)| {
             let known = CHARACTERS.iter().position(|&known| known == character);

@@ -64,7 +64,7 @@ impl Distances {
 }
 
 /// The first thing that keeps `answer` from being `question` with a shortest path marked; both are tokens,
-/// (rows * cols).
+/// (rows * cols) with at least one column.
 pub fn solution_fault(cols: usize, question: &[i32], answer: &[i32]) -> Option<String> {
     let places =
         |token: u8| question.iter().enumerate().filter(move |(_, found)| **found == i32::from(token));
