@@ -3,9 +3,11 @@
 //! A file or folder is written under a temporary name beside its destination and renamed into place when it
 //! is complete, so that an interrupted or failed command leaves nothing half-written behind.
 
-use std::fs;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
 
 use crate::{Error, Result};
 
@@ -62,14 +64,40 @@ impl OutputFolder {
 /// # Errors
 /// [`Error::Io`] at `path`; the old content, if any, is then untouched.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomic_with(path, |file| file.write_all(bytes))
+}
+
+/// As [`write_atomic`], for content that `write` makes piece by piece because it is too large to hold twice.
+///
+/// # Errors
+/// [`Error::Io`] at `path`; the old content, if any, is then untouched.
+pub fn write_atomic_with(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+) -> Result<()> {
     let mut builder = tempfile::Builder::new();
     // The library's default of 0600 would keep others from reading the result; the umask still applies.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.prefix(".partial-").tempfile_in(parent(path)).map_err(Error::io(path))?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(Error::io(path))?;
-    file.persist(path).map_err(|failed| failed.error).map_err(Error::io(path))?;
+    let temporary = builder.prefix(".partial-").tempfile_in(parent(path)).map_err(Error::io(path))?;
+    let mut file = BufWriter::new(temporary.as_file());
+    let written = write(&mut file).and_then(|()| file.flush()).and_then(|()| file.get_ref().sync_all());
+    drop(file);
+    written.map_err(Error::io(path))?;
+    temporary.persist(path).map_err(|failed| failed.error).map_err(Error::io(path))?;
     Ok(())
+}
+
+/// A read-only view of a file that may be larger than memory.
+///
+/// # Errors
+/// [`Error::Io`] at `path`.
+#[allow(unsafe_code)]
+pub fn map(path: &Path) -> Result<Mmap> {
+    let file = File::open(path).map_err(Error::io(path))?;
+    // SAFETY: the map is read-only and only ever read as bytes. Files are written under another name and
+    // renamed, so trm itself never changes a mapped one; that nobody else truncates it is asked of the user.
+    unsafe { Mmap::map(&file) }.map_err(Error::io(path))
 }
 
 /// The whole content of a file.

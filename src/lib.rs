@@ -1,5 +1,6 @@
 //! A hand-written GPU compute engine for Tiny Recursion Models.
 
+pub mod checkpoint;
 pub mod data;
 pub mod engine;
 mod error;

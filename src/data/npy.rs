@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use memmap2::Mmap;
 use npyz::{DType, NpyHeader, Order};
 
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// What to do about a broken data set.
 pub(super) const REBUILD: &str = "rebuild the data set with \"trm data\"";
@@ -62,7 +62,7 @@ impl Array {
     /// Maps the file and checks its header and length; `dimensions` is 1 or 2.
     pub fn open(path: &Path, dimensions: usize) -> Result<Array> {
         let broken = |problem: String| Error::file(path, problem, REBUILD);
-        let map = map(path)?;
+        let map = files::map(path).map_err(or_missing)?;
         let mut rest: &[u8] = &map;
         let header =
             NpyHeader::from_reader(&mut rest).map_err(|error| broken(format!("no .npy file ({error})")))?;
@@ -127,14 +127,6 @@ impl Array {
             }
         }
     }
-}
-
-#[allow(unsafe_code)]
-fn map(path: &Path) -> Result<Mmap> {
-    let file = File::open(path).map_err(Error::io(path)).map_err(or_missing)?;
-    // SAFETY: the map is read-only and only ever read as bytes. Data sets are written under another name and
-    // renamed, so trm itself never changes a mapped file; that nobody else truncates it is asked of the user.
-    unsafe { Mmap::map(&file) }.map_err(Error::io(path))
 }
 
 fn element(header: &NpyHeader) -> std::result::Result<Element, String> {

@@ -4,6 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
+/// Bounds far beyond any model that fits a device, so that sizes computed from a config never overflow.
+const LARGEST_SIZE: usize = 1 << 20;
+const MOST_REPEATS: usize = 1 << 10;
+const LARGEST_EXPANSION: f64 = 64.0;
+
 /// Which update list (see `recursion.rs`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -129,6 +134,7 @@ impl Arch {
                 return Err(wrong(key, "is 0", "give at least 1"));
             }
         }
+        self.validate_bounds()?;
         self.validate_layers()?;
         self.validate_heads()?;
         self.validate_embedding()?;
@@ -155,6 +161,29 @@ impl Arch {
             return Err(wrong("halt_exploration_prob", problem, "give a probability between 0 and 1"));
         }
         Ok(())
+    }
+
+    /// No product of sizes may overflow, whatever a file says.
+    fn validate_bounds(&self) -> Result<()> {
+        let bounds = [
+            ("hidden_size", self.hidden_size, LARGEST_SIZE),
+            ("puzzle_emb_ndim", self.puzzle_emb_ndim, LARGEST_SIZE),
+            ("puzzle_emb_len", self.puzzle_emb_len, LARGEST_SIZE),
+            ("H_layers", self.H_layers, MOST_REPEATS),
+            ("L_layers", self.L_layers, MOST_REPEATS),
+            ("H_cycles", self.H_cycles, MOST_REPEATS),
+            ("L_cycles", self.L_cycles, MOST_REPEATS),
+        ];
+        match bounds.iter().find(|(_, value, most)| value > most) {
+            Some((key, value, most)) => {
+                Err(wrong(key, format!("is {value}"), format!("give at most {most}")))
+            }
+            None if self.expansion > LARGEST_EXPANSION => {
+                let fix = format!("give at most {LARGEST_EXPANSION}");
+                Err(wrong("expansion", format!("is {}", self.expansion), fix))
+            }
+            None => Ok(()),
+        }
     }
 
     fn validate_layers(&self) -> Result<()> {
@@ -225,13 +254,15 @@ impl ModelConfig {
     pub fn validate(&self) -> Result<()> {
         self.arch.validate()?;
         let sizes = [
-            ("vocab_size", self.vocab_size),
-            ("seq_len", self.seq_len),
-            ("num_puzzle_identifiers", self.num_puzzle_identifiers),
+            ("vocab_size", self.vocab_size, LARGEST_SIZE),
+            ("seq_len", self.seq_len, LARGEST_SIZE),
+            ("num_puzzle_identifiers", self.num_puzzle_identifiers, i32::MAX as usize),
         ];
-        match sizes.iter().find(|(_, value)| *value == 0) {
-            Some((key, _)) => Err(Error::recipe(*key, "is 0", "give at least 1")),
-            None => Ok(()),
+        for (key, value, most) in sizes {
+            if !(1..=most).contains(&value) {
+                return Err(Error::recipe(key, format!("is {value}"), format!("give 1 to {most}")));
+            }
         }
+        Ok(())
     }
 }
