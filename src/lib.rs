@@ -9,6 +9,8 @@ pub mod files;
 pub mod model;
 pub mod ops;
 pub mod plan;
+pub mod recipe;
+pub mod report;
 pub mod rng;
 pub mod train;
 

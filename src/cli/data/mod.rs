@@ -1,0 +1,34 @@
+//! `trm data`: one file per kind of puzzle, and the inspector.
+
+mod inspect;
+mod sudoku;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use trm::Result;
+
+use super::output::Output;
+
+/// Build data sets, and look into them
+///
+/// Data sets have the layout of the authors' release: train and test folders with dataset.json and .npy arrays.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Sudoku(sudoku::Args),
+    Inspect(inspect::Args),
+}
+
+pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
+    match &args.command {
+        Command::Sudoku(args) => sudoku::run(args, output),
+        Command::Inspect(args) => inspect::run(args, output),
+    }
+}

@@ -1,0 +1,131 @@
+//! `trm data sudoku`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use trm::data::sudoku::{
+    CsvOptions, GenerateOptions, SplitSummary, Summary, build_from_csv, build_generated,
+};
+use trm::{Error, Result};
+
+use crate::cli::output::Output;
+
+/// Build a Sudoku data set from CSV files or from generated puzzles
+///
+/// Either give --train-csv and --test-csv, in the layout of Sudoku-Extreme, or --generate and --test. No solution of a
+/// generated test puzzle occurs among the training puzzles or their augmentations.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder to write
+    ///
+    /// It must not exist or be empty; it appears when it is complete.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+
+    /// CSV file of puzzles to learn from
+    ///
+    /// Columns source, question, answer, rating; a puzzle is one line of digits with '.' for blanks.
+    #[arg(long, value_name = "FILE", requires = "test_csv", conflicts_with = "generate")]
+    train_csv: Option<PathBuf>,
+
+    /// CSV file of puzzles to measure on
+    ///
+    /// The same columns as --train-csv. It is not augmented.
+    #[arg(long, value_name = "FILE", requires = "train_csv")]
+    test_csv: Option<PathBuf>,
+
+    /// Take at most so many training puzzles, drawn at random
+    ///
+    /// The paper takes 1,000 of Sudoku-Extreme.
+    #[arg(long, value_name = "N", requires = "train_csv")]
+    subsample: Option<usize>,
+
+    /// Take only puzzles with at least this rating
+    ///
+    /// Applies to both files; the rating of Sudoku-Extreme counts the guesses that a solver needs.
+    #[arg(long, value_name = "RATING", requires = "train_csv")]
+    min_difficulty: Option<i64>,
+
+    /// Generate so many training puzzles
+    ///
+    /// Each has a single solution. Generated puzzles are easier than those of Sudoku-Extreme.
+    #[arg(long, value_name = "N", requires = "test")]
+    generate: Option<usize>,
+
+    /// Generate so many test puzzles
+    ///
+    /// Their solutions differ from all training solutions.
+    #[arg(long, value_name = "M", requires = "generate")]
+    test: Option<usize>,
+
+    /// Side length of generated grids: 4, 6 or 9 [default: 9]
+    ///
+    /// Boxes are 2x2, 2 rows by 3 columns, and 3x3.
+    #[arg(long, value_name = "SIZE", requires = "generate")]
+    size: Option<usize>,
+
+    /// Fewest clues of generated puzzles [default: by size]
+    ///
+    /// Fewer clues make harder puzzles and take longer to generate.
+    #[arg(long, value_name = "N", requires = "generate")]
+    min_clues: Option<usize>,
+
+    /// Most clues of generated puzzles [default: by size]
+    ///
+    /// At least what a puzzle with a single solution needs.
+    #[arg(long, value_name = "N", requires = "generate")]
+    max_clues: Option<usize>,
+
+    /// Augmentations of each training puzzle, beside the original
+    ///
+    /// Digits, bands, stacks, rows and columns are permuted and the grid transposed. The paper takes 1,000.
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    num_aug: usize,
+
+    /// Seed of all random choices
+    ///
+    /// The same options and seed give the same bytes.
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    seed: u64,
+}
+
+pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
+    let summary = match (&args.train_csv, &args.test_csv, args.generate, args.test) {
+        (Some(train_csv), Some(test_csv), ..) => build_from_csv(&CsvOptions {
+            out: args.out.clone(),
+            train_csv: train_csv.clone(),
+            test_csv: test_csv.clone(),
+            subsample: args.subsample,
+            num_aug: args.num_aug,
+            min_difficulty: args.min_difficulty,
+            seed: args.seed,
+        })?,
+        (_, _, Some(train), Some(test)) => build_generated(&GenerateOptions {
+            out: args.out.clone(),
+            size: args.size.unwrap_or(9),
+            train,
+            test,
+            min_clues: args.min_clues,
+            max_clues: args.max_clues,
+            num_aug: args.num_aug,
+            seed: args.seed,
+        })?,
+        _ => {
+            let fix = "give --train-csv and --test-csv, or --generate and --test";
+            return Err(Error::usage("trm data sudoku", "no source of puzzles", fix));
+        }
+    };
+    output.data(&summary, |summary| text(args, summary))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(args: &Args, summary: &Summary) -> String {
+    let split = |split: &SplitSummary| {
+        format!(
+            "{} puzzles, {} examples, {:.1} clues on average",
+            split.puzzles, split.examples, split.mean_clues
+        )
+    };
+    let (out, size) = (args.out.display(), summary.size);
+    format!("{out}: Sudoku {size}x{size}\ntrain: {}\ntest: {}\n", split(&summary.train), split(&summary.test))
+}

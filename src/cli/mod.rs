@@ -1,0 +1,117 @@
+//! The command line: arguments in, library calls, text or JSON out. One file per command, glue only.
+//!
+//! Data goes to standard output, as text or, with `--json`, as one JSON document; everything said to people
+//! goes to standard error. A reader that closes standard output early is no failure.
+
+mod common;
+mod data;
+mod devices;
+mod output;
+mod plan;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use output::{Output, say};
+use trm::Result;
+
+const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure, 2 unusable arguments or recipe, 130 interrupted.";
+
+/// Train Tiny Recursion Models and solve puzzles with them, on GPUs through WebGPU or on the CPU.
+#[derive(Parser)]
+#[command(name = "trm", version, after_help = EXIT_CODES, arg_required_else_help = true, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Print data as JSON
+    ///
+    /// One JSON document on standard output, with the names of the metrics log. What is said to people stays on
+    /// standard error.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Devices(devices::Args),
+    Plan(plan::Args),
+    Verify(verify::Args),
+    Data(data::Args),
+}
+
+impl Command {
+    fn run(&self, output: &Output) -> Result<ExitCode> {
+        match self {
+            Command::Devices(args) => devices::run(args, output),
+            Command::Plan(args) => plan::run(args, output),
+            Command::Verify(args) => verify::run(args, output),
+            Command::Data(args) => data::run(args, output),
+        }
+    }
+}
+
+/// Parses the command line, runs the command and says what went wrong, in one line.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refused(&error),
+    };
+    match cli.command.run(&Output::new(cli.json)) {
+        Ok(code) => code,
+        Err(error) => {
+            let message = error.to_string();
+            say(format!("error: {}", message.lines().map(str::trim).collect::<Vec<_>>().join(" ")));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Help and version are answers; anything else is put in one line: what clap says, without its usage text.
+fn refused(error: &clap::Error) -> ExitCode {
+    let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if is_answer || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // Nobody is left to tell when the text cannot be written.
+        let _ = error.print();
+        return ExitCode::from(if is_answer { 0 } else { 2 });
+    }
+    let text = error.render().to_string();
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let said =
+        lines().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
+    let usage = lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or("trm");
+    let command =
+        usage.split(' ').take_while(|word| word.starts_with(|first: char| first.is_ascii_lowercase()));
+    let (said, command) = (said.collect::<Vec<_>>().join(" "), command.collect::<Vec<_>>().join(" "));
+    say(format!("{said}; see \"{command} --help\""));
+    ExitCode::from(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    fn check(command: &clap::Command) {
+        for argument in command.get_arguments().filter(|argument| argument.get_id() != "help") {
+            assert!(argument.get_help().is_some(), "{} {argument} has no short help", command.get_name());
+            let named = argument.get_long().is_some() && argument.get_id() != "version";
+            assert!(
+                !named || argument.get_long_help().is_some(),
+                "{} {argument} has no long help",
+                command.get_name()
+            );
+        }
+        command.get_subcommands().for_each(check);
+    }
+
+    #[test]
+    fn every_flag_has_short_and_long_help() {
+        Cli::command().debug_assert();
+        check(&Cli::command());
+    }
+}

@@ -1,0 +1,50 @@
+//! Standard output for data, standard error for people.
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+use serde::Serialize;
+
+use trm::{Error, Result};
+
+/// How a command hands out its data.
+pub struct Output {
+    json: bool,
+}
+
+impl Output {
+    /// JSON or text.
+    pub fn new(json: bool) -> Output {
+        Output { json }
+    }
+
+    /// Prints `value` as JSON, or what `text` makes of it.
+    pub fn data<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
+        if !self.json {
+            return print(&text(value));
+        }
+        let json =
+            serde_json::to_string(value).map_err(|error| Error::io("standard output")(error.into()))?;
+        print(&(json + "\n"))
+    }
+
+    /// Whether text on standard output may be coloured: it goes to a terminal and `NO_COLOR` is not set.
+    pub fn colour(&self) -> bool {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        !self.json && !refused && io::stdout().is_terminal()
+    }
+}
+
+/// Writes to standard output; a reader that has left is no error.
+fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::io("standard output")(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Says a line to people.
+pub fn say(line: impl AsRef<str>) {
+    // Where standard error is closed, nobody listens.
+    let _ = writeln!(io::stderr(), "{}", line.as_ref());
+}

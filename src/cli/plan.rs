@@ -1,0 +1,118 @@
+//! `trm plan`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use trm::Result;
+use trm::data::{Dataset, Split};
+use trm::model::ModelConfig;
+use trm::model::step::{eval_plan, train_plan};
+use trm::recipe::Recipe;
+use trm::report::PlanSummary;
+
+use super::common::RecipeArgs;
+use super::output::Output;
+
+/// Show what one supervision step launches, computes and holds, without a device
+///
+/// Counts dispatches by kernel and by block, floating-point operations, bytes moved and memory by role. The sizes of
+/// the data are those of 9x9 Sudoku unless they or a data set are given.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    recipe: RecipeArgs,
+
+    /// B, samples at once [default: the recipe's global_batch_size]
+    ///
+    /// Memory and work grow in proportion to it; the largest binding must fit the limit that "trm devices" shows.
+    #[arg(long, value_name = "B", value_parser = clap::value_parser!(u16).range(1..))]
+    batch: Option<u16>,
+
+    /// Plan an evaluation step instead of a training step
+    ///
+    /// No gradients, no optimisers, and no activations kept for them.
+    #[arg(long)]
+    eval: bool,
+
+    /// Take the sizes of this data set
+    ///
+    /// A folder with train/dataset.json, as "trm data" and the authors' release write it.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["seq_len", "vocab_size", "puzzle_identifiers"])]
+    data: Option<PathBuf>,
+
+    /// S, tokens of a puzzle
+    ///
+    /// 81 for 9x9 Sudoku, 900 for mazes and ARC.
+    #[arg(long, value_name = "S", default_value_t = 81)]
+    seq_len: usize,
+
+    /// V, tokens in the vocabulary
+    ///
+    /// 11 for 9x9 Sudoku: padding, blank and nine digits.
+    #[arg(long, value_name = "V", default_value_t = 11)]
+    vocab_size: usize,
+
+    /// Rows of the puzzle embedding table
+    ///
+    /// 1 for Sudoku and mazes, whose puzzles share one; one per augmented task for ARC.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    puzzle_identifiers: usize,
+}
+
+#[derive(Serialize)]
+struct Planned {
+    recipe: String,
+    mode: &'static str,
+    batch: usize,
+    seq_len: usize,
+    vocab_size: usize,
+    num_puzzle_identifiers: usize,
+    #[serde(flatten)]
+    summary: PlanSummary,
+}
+
+pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
+    let recipe = args.recipe.load()?;
+    let batch = args.batch.map_or(recipe.train.global_batch_size, usize::from);
+    let config = args.config(&recipe)?;
+    let (mode, plan) = match args.eval {
+        true => ("eval", eval_plan(&config, batch)?),
+        false => ("train", train_plan(&config, &recipe.train.optimiser(), batch)?),
+    };
+    let planned = Planned {
+        recipe: args.recipe.recipe.clone(),
+        mode,
+        batch,
+        seq_len: config.seq_len,
+        vocab_size: config.vocab_size,
+        num_puzzle_identifiers: config.num_puzzle_identifiers,
+        summary: PlanSummary::of(&plan),
+    };
+    output.data(&planned, text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    fn config(&self, recipe: &Recipe) -> Result<ModelConfig> {
+        let arch = recipe.arch.clone();
+        let (vocab_size, seq_len, num_puzzle_identifiers) = match &self.data {
+            None => (self.vocab_size, self.seq_len, self.puzzle_identifiers),
+            Some(dir) => {
+                let dataset = Dataset::open(dir, Split::Train)?;
+                let metadata = dataset.metadata();
+                (metadata.vocab_size, metadata.seq_len, metadata.num_puzzle_identifiers)
+            }
+        };
+        Ok(ModelConfig { arch, vocab_size, seq_len, num_puzzle_identifiers })
+    }
+}
+
+fn text(planned: &Planned) -> String {
+    let Planned { recipe, mode, batch, seq_len, vocab_size, num_puzzle_identifiers, summary } = planned;
+    format!(
+        "{recipe}: one supervision step, mode {mode}, B {batch}, S {seq_len}, V {vocab_size}, \
+         {num_puzzle_identifiers} puzzle identifier(s)\n\n{summary}"
+    )
+}

@@ -1,0 +1,381 @@
+//! A run as written: a TOML file or a built-in recipe, changed by `--set`, checked and resolved.
+//!
+//! The built-in recipe `sudoku-mlp` declares every key and, by its value, the key's type; nothing repeats them
+//! here. All keys are required, so that a recipe in a run folder says everything about its run.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::model::step::Optimiser;
+use crate::model::{Arch, ArchName, PosEncodings};
+use crate::{Error, Result, files};
+
+/// The recipes that come with trm; the first one declares the keys.
+const BUILT_IN: [(&str, &str); 4] = [
+    ("sudoku-mlp", include_str!("../assets/recipes/sudoku-mlp.toml")),
+    ("sudoku-att", include_str!("../assets/recipes/sudoku-att.toml")),
+    ("tiny-sudoku4", include_str!("../assets/recipes/tiny-sudoku4.toml")),
+    ("tiny-sudoku6", include_str!("../assets/recipes/tiny-sudoku6.toml")),
+];
+
+/// Largest size of anything in a model; products of a few of them still fit 64 bits.
+const LARGEST_SIZE: i64 = 65_536;
+
+/// Largest batch: every adapter takes grids of so many workgroups.
+const LARGEST_BATCH: usize = 65_535;
+
+/// Everything about a run but its data and device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The model.
+    pub arch: Arch,
+    /// How it is trained.
+    pub train: TrainSettings,
+}
+
+/// The `train` table of a recipe, with the authors' names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainSettings {
+    /// Samples of one training step.
+    pub global_batch_size: usize,
+    /// Passes over the groups of the training split.
+    pub epochs: usize,
+    /// Epochs between two evaluations; divides `epochs`.
+    pub eval_interval: usize,
+    /// Learning rate of the weights.
+    pub lr: f64,
+    /// The last learning rate as a share of `lr`.
+    pub lr_min_ratio: f64,
+    /// Steps of linear warm-up.
+    pub lr_warmup_steps: u64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Decoupled weight decay of the weights.
+    pub weight_decay: f64,
+    /// Learning rate of the puzzle embeddings.
+    pub puzzle_emb_lr: f64,
+    /// Decoupled weight decay of the puzzle embeddings.
+    pub puzzle_emb_weight_decay: f64,
+    /// Whether evaluation takes a moving average of the weights.
+    pub ema: bool,
+    /// Decay of the moving average.
+    pub ema_rate: f64,
+    /// Seed of all randomness.
+    pub seed: u64,
+    /// Steps between two checkpoints, 0 for one at every evaluation.
+    pub checkpoint_every: u64,
+}
+
+impl Recipe {
+    /// The built-in recipe called `name_or_path`, or the TOML file there, changed by `sets` (`arch.L_cycles=4`).
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if there is no such recipe or a set is malformed, [`Error::Io`] for an unreadable file,
+    /// [`Error::Recipe`] with the dotted key for anything wrong inside.
+    pub fn load(name_or_path: &str, sets: &[String]) -> Result<Recipe> {
+        let mut table = parse(name_or_path, &text_of(name_or_path)?)?;
+        for set in sets {
+            apply(&mut table, set)?;
+        }
+        Recipe::from_table(table)
+    }
+
+    /// Names of the built-in recipes.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        BUILT_IN.iter().map(|(name, _)| *name)
+    }
+
+    /// The recipe as a TOML file that [`Recipe::load`] reads.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] for a number that TOML cannot hold.
+    pub fn to_toml(&self) -> Result<String> {
+        let refused = |error: toml::ser::Error| {
+            Error::recipe("recipe", one_line(&error.to_string()), "choose values that TOML can hold")
+        };
+        toml::to_string(self).map_err(refused)
+    }
+
+    fn from_table(table: Table) -> Result<Recipe> {
+        check_keys(&leaves(&table), &declared()?)?;
+        check_choice::<ArchName>(&table, "arch", "name")?;
+        check_choice::<PosEncodings>(&table, "arch", "pos_encodings")?;
+        let recipe: Recipe = Value::Table(table)
+            .try_into()
+            .map_err(|error: toml::de::Error| Error::recipe("recipe", one_line(error.message()), SEE))?;
+        recipe.arch.validate()?;
+        recipe.train.validate()?;
+        Ok(recipe)
+    }
+}
+
+impl TrainSettings {
+    /// What the optimisers keep constant; without a moving average its decay is 0, so that it is the weights.
+    pub fn optimiser(&self) -> Optimiser {
+        Optimiser {
+            betas: (self.beta1, self.beta2),
+            weight_decay: self.weight_decay,
+            puzzle_emb_weight_decay: self.puzzle_emb_weight_decay,
+            ema_rate: if self.ema { self.ema_rate } else { 0.0 },
+            global_batch: self.global_batch_size,
+        }
+    }
+
+    fn validate(&self) -> Result<()> {
+        let counts = [
+            ("global_batch_size", self.global_batch_size),
+            ("epochs", self.epochs),
+            ("eval_interval", self.eval_interval),
+        ];
+        if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
+            return Err(out_of_range(key, 0, "an integer of at least 1"));
+        }
+        if self.global_batch_size > LARGEST_BATCH {
+            let expected = format!("at most {LARGEST_BATCH}");
+            return Err(out_of_range("global_batch_size", self.global_batch_size, &expected));
+        }
+        if !self.epochs.is_multiple_of(self.eval_interval) {
+            let problem = format!("{} does not divide train.epochs {}", self.eval_interval, self.epochs);
+            return Err(Error::recipe("train.eval_interval", problem, "choose a divisor"));
+        }
+        let not_negative =
+            ("a number of at least 0", (|value| (0.0..f64::INFINITY).contains(&value)) as fn(f64) -> bool);
+        let share = ("a number from 0 to 1", (|value| (0.0..=1.0).contains(&value)) as fn(f64) -> bool);
+        let decay = ("a number from 0 to less than 1", (|value| (0.0..1.0).contains(&value)) as _);
+        let numbers = [
+            ("lr", self.lr, not_negative),
+            ("lr_min_ratio", self.lr_min_ratio, share),
+            ("beta1", self.beta1, decay),
+            ("beta2", self.beta2, decay),
+            ("weight_decay", self.weight_decay, not_negative),
+            ("puzzle_emb_lr", self.puzzle_emb_lr, not_negative),
+            ("puzzle_emb_weight_decay", self.puzzle_emb_weight_decay, not_negative),
+            ("ema_rate", self.ema_rate, decay),
+        ];
+        match numbers.into_iter().find(|(_, value, (_, accepts))| !accepts(*value)) {
+            Some((key, value, (expected, _))) => Err(out_of_range(key, value, expected)),
+            None => Ok(()),
+        }
+    }
+}
+
+const SEE: &str = "compare with assets/recipes/sudoku-mlp.toml";
+
+fn out_of_range(key: &str, value: impl std::fmt::Display, expected: &str) -> Error {
+    Error::recipe(format!("train.{key}"), format!("is {value}"), format!("give {expected}"))
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn text_of(name_or_path: &str) -> Result<String> {
+    if let Some((_, text)) = BUILT_IN.iter().find(|(name, _)| *name == name_or_path) {
+        return Ok((*text).to_owned());
+    }
+    let path = Path::new(name_or_path);
+    if path.exists() {
+        return files::read_to_string(path);
+    }
+    let names: Vec<&str> = Recipe::names().collect();
+    let problem = format!("\"{name_or_path}\" is neither a built-in recipe nor a file");
+    Err(Error::usage("--recipe", problem, format!("built in are {}", names.join(", "))))
+}
+
+fn parse(place: &str, text: &str) -> Result<Table> {
+    text.parse().map_err(|error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        Error::recipe(format!("{place}, line {line}"), one_line(error.message()), SEE)
+    })
+}
+
+/// Writes the value of one `key=value` into `table`; whether the key exists is seen later, with all others.
+fn apply(table: &mut Table, set: &str) -> Result<()> {
+    let malformed = || {
+        let problem = format!("\"{set}\" is not of the form key=value");
+        Error::usage("--set", problem, "write for example --set train.lr=1e-4")
+    };
+    let (key, text) = set.split_once('=').ok_or_else(malformed)?;
+    let (key, text) = (key.trim(), text.trim());
+    // A word needs no quotes: names of architectures are no TOML values.
+    let value = text.parse().unwrap_or_else(|_| Value::String(text.to_owned()));
+    let mut place = table;
+    let mut parts: Vec<&str> = key.split('.').collect();
+    let last = parts.pop().filter(|last| !last.is_empty()).ok_or_else(malformed)?;
+    for part in parts {
+        let inner = place.entry(part).or_insert_with(|| Value::Table(Table::new()));
+        place = inner.as_table_mut().ok_or_else(|| Error::recipe(key, format!("{part} is no table"), SEE))?;
+    }
+    place.insert(last.to_owned(), value);
+    Ok(())
+}
+
+/// All values that are no tables, by dotted key.
+fn leaves(table: &Table) -> BTreeMap<String, Value> {
+    let mut leaves = BTreeMap::new();
+    for (key, value) in table {
+        match value {
+            Value::Table(inner) => leaves
+                .extend(self::leaves(inner).into_iter().map(|(rest, leaf)| (format!("{key}.{rest}"), leaf))),
+            leaf => {
+                leaves.insert(key.clone(), leaf.clone());
+            }
+        }
+    }
+    leaves
+}
+
+/// Every key that a recipe has, with an example of its value.
+fn declared() -> Result<BTreeMap<String, Value>> {
+    let (name, text) = BUILT_IN[0];
+    Ok(leaves(&parse(name, text)?))
+}
+
+fn check_keys(found: &BTreeMap<String, Value>, declared: &BTreeMap<String, Value>) -> Result<()> {
+    for (key, value) in found {
+        let example = declared.get(key).ok_or_else(|| unknown(key, declared.keys()))?;
+        check_value(key, value, example)?;
+    }
+    match declared.iter().find(|(key, _)| !found.contains_key(*key)) {
+        Some((key, example)) => {
+            let fix = format!("add it, as in the recipe sudoku-mlp: {example}");
+            Err(Error::recipe(key, "is missing", fix))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The nearest known key is one of a similar name, wherever it is, as `lr` for `train.lr`.
+fn unknown<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> Error {
+    let name = |key: &'a str| key.rsplit('.').next().unwrap_or(key);
+    let own_name = key.rsplit('.').next().unwrap_or(key);
+    let likeness = |known: &str, known_name: &str| {
+        strsim::jaro_winkler(key, known).max(strsim::jaro_winkler(own_name, known_name))
+    };
+    let nearest = known.max_by(|a, b| likeness(a, name(a)).total_cmp(&likeness(b, name(b))));
+    let fix = nearest.map_or_else(|| SEE.to_owned(), |nearest| format!("did you mean {nearest}?"));
+    Error::recipe(key, "is no key of a recipe", fix)
+}
+
+fn check_value(key: &str, value: &Value, example: &Value) -> Result<()> {
+    let most = if key.starts_with("arch.") { LARGEST_SIZE } else { i64::MAX };
+    let (fits, expected) = match (example, value) {
+        (Value::Integer(_), Value::Integer(integer)) if (0..=most).contains(integer) => return Ok(()),
+        (Value::Integer(_), _) if most < i64::MAX => (false, format!("an integer from 0 to {most}")),
+        (Value::Integer(_), _) => (false, "an integer of at least 0".to_owned()),
+        (Value::Float(_), _) => (value.is_float() || value.is_integer(), "a number".to_owned()),
+        (Value::Boolean(_), _) => (value.is_bool(), "true or false".to_owned()),
+        _ => (value.is_str(), "a string".to_owned()),
+    };
+    let problem = || format!("is {}, expected {expected}", one_line(&value.to_string()));
+    if fits { Ok(()) } else { Err(Error::recipe(key, problem(), format!("for example {example}"))) }
+}
+
+/// Refuses a string that is none of the names of `T`, listing them.
+fn check_choice<T: DeserializeOwned>(table: &Table, section: &str, key: &str) -> Result<()> {
+    let value = table.get(section).and_then(|section| section.get(key)).cloned();
+    match value.map(Value::try_into::<T>) {
+        Some(Err(error)) => {
+            let problem = one_line(error.message());
+            Err(Error::recipe(format!("{section}.{key}"), problem, "choose one of these"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The message that `sets` on top of a good recipe give.
+    fn refusal(sets: &[&str]) -> String {
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        match Recipe::load("tiny-sudoku4", &sets) {
+            Ok(recipe) => format!("accepted: {recipe:?}"),
+            Err(error) => {
+                assert_eq!(error.exit_code(), 2);
+                error.to_string()
+            }
+        }
+    }
+
+    #[test]
+    fn built_in_recipes_load_and_survive_toml() {
+        for name in Recipe::names() {
+            let recipe = Recipe::load(name, &[]).unwrap();
+            let again = Recipe::from_table(parse(name, &recipe.to_toml().unwrap()).unwrap()).unwrap();
+            assert_eq!(recipe, again);
+        }
+    }
+
+    #[test]
+    fn built_in_recipes_document_every_key() {
+        for (name, text) in BUILT_IN {
+            for line in text.lines().filter(|line| line.contains(" = ")) {
+                assert!(line.contains(" # "), "{name}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn set_changes_one_key() {
+        let sets = ["arch.hidden_size=32".to_owned(), "train.lr = 1".to_owned(), "arch.name=hrm".to_owned()];
+        let sets = [sets.as_slice(), &["arch.H_layers=1".to_owned()]].concat();
+        let recipe = Recipe::load("tiny-sudoku4", &[sets, vec!["arch.puzzle_emb_ndim=32".into()]].concat());
+        let recipe = recipe.unwrap();
+        assert_eq!((recipe.arch.hidden_size, recipe.train.lr), (32, 1.0));
+        assert_eq!(recipe.arch.name, ArchName::Hrm);
+    }
+
+    #[test]
+    fn unknown_keys_name_the_nearest() {
+        assert!(refusal(&["arch.hiden_size=8"]).contains("did you mean arch.hidden_size?"));
+        assert!(refusal(&["lr=1"]).contains("did you mean train.lr?"));
+        assert!(refusal(&["arch=1"]).starts_with("arch: is no key"));
+        assert!(refusal(&["train.lr.x=1"]).starts_with("train.lr.x: lr is no table"));
+    }
+
+    #[test]
+    fn wrong_values_name_key_found_and_expected() {
+        let cases = [
+            ("arch.hidden_size=\"big\"", "arch.hidden_size: is \"big\", expected an integer from 0 to 65536"),
+            ("arch.L_cycles=-1", "arch.L_cycles: is -1, expected an integer"),
+            ("train.seed=1.5", "train.seed: is 1.5, expected an integer of at least 0"),
+            ("train.lr=fast", "train.lr: is \"fast\", expected a number"),
+            ("train.lr=nan", "train.lr: is NaN; give"),
+            ("train.lr=-1", "train.lr: is -1; give a number of at least 0"),
+            ("train.beta2=1", "train.beta2: is 1; give a number from 0 to less than 1"),
+            ("train.ema=1", "train.ema: is 1, expected true or false"),
+            ("train.epochs=0", "train.epochs: is 0; give an integer of at least 1"),
+            ("train.eval_interval=4", "train.eval_interval: 4 does not divide train.epochs 26"),
+            ("arch.name=trn", "arch.name: unknown variant `trn`, expected one of `trm`"),
+            ("arch.num_heads=5", "arch.num_heads: 5 heads do not divide hidden_size 64"),
+            ("train.lr", "--set: \"train.lr\" is not of the form key=value"),
+        ];
+        for (set, expected) in cases {
+            let message = refusal(&[set]);
+            assert!(message.starts_with(expected), "{set}: {message}");
+            assert_eq!(message.lines().count(), 1);
+        }
+    }
+
+    #[test]
+    fn files_may_lack_nothing() {
+        let text = BUILT_IN[2].1.replace("lr_warmup_steps", "# lr_warmup_steps");
+        let error = Recipe::from_table(parse("x", &text).unwrap()).unwrap_err();
+        assert!(error.to_string().starts_with("train.lr_warmup_steps: is missing; add it"), "{error}");
+        let error = parse("my.toml", "[arch]\nname == 1").unwrap_err();
+        assert!(error.to_string().starts_with("my.toml, line 2: "), "{error}");
+        let error = Recipe::load("sudoku", &[]).unwrap_err();
+        assert!(error.to_string().contains("built in are sudoku-mlp"), "{error}");
+    }
+}
