@@ -9,6 +9,7 @@ use trm::Result;
 use trm::data::{Dataset, Split};
 use trm::model::ModelConfig;
 use trm::model::step::{eval_plan, train_plan};
+use trm::plan::Target;
 use trm::recipe::Recipe;
 use trm::report::PlanSummary;
 
@@ -78,8 +79,8 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let batch = args.batch.map_or(recipe.train.global_batch_size, usize::from);
     let config = args.config(&recipe)?;
     let (mode, plan) = match args.eval {
-        true => ("eval", eval_plan(&config, batch)?),
-        false => ("train", train_plan(&config, &recipe.train.optimiser(), batch)?),
+        true => ("eval", eval_plan(&config, batch, Target::default())?),
+        false => ("train", train_plan(&config, &recipe.train.optimiser(), batch, Target::default())?),
     };
     let planned = Planned {
         recipe: args.recipe.recipe.clone(),

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::Engine;
 use crate::Result;
@@ -76,6 +77,16 @@ impl Engine for CpuEngine {
             self.metrics.push_back(block);
         }
         Ok(())
+    }
+
+    fn profile(&mut self) -> Result<Vec<Duration>> {
+        let plan = self.plan.clone();
+        let timed = plan.dispatches.iter().map(|dispatch| {
+            let start = Instant::now();
+            CpuEngine::run(&mut self.buffers, dispatch);
+            start.elapsed()
+        });
+        Ok(timed.collect())
     }
 
     fn metrics(&mut self, _wait: bool) -> Result<Option<Vec<f32>>> {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Engine;
 use super::cpu::CpuEngine;
 use super::gpu::{Gpu, GpuEngine};
-use crate::plan::Plan;
+use crate::plan::{Plan, Target};
 use crate::{Error, Result};
 
 /// Something that runs plans.
@@ -47,6 +47,14 @@ impl Device {
             Device::Cpu => Box::new(CpuEngine::new(plan)),
             Device::Gpu(gpu) => Box::new(GpuEngine::new(gpu.clone(), plan)?),
         })
+    }
+
+    /// The kernel variants that suit it: plans for this device are laid out for them.
+    pub fn target(&self) -> Target {
+        match self {
+            Device::Cpu => Target::default(),
+            Device::Gpu(gpu) => gpu.target(),
+        }
     }
 
     /// What it is.

@@ -8,6 +8,7 @@ pub mod device;
 pub mod gpu;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::Result;
 use crate::plan::{Plan, Slice};
@@ -25,6 +26,9 @@ pub trait Engine {
     /// Runs the plan once: one submission. Where the plan has a metric block, its copy is queued for
     /// [`Engine::metrics`].
     fn submit(&mut self) -> Result<()>;
+
+    /// Runs the plan once, dispatch by dispatch, and returns what each took: for `trm bench`, not for training.
+    fn profile(&mut self) -> Result<Vec<Duration>>;
 
     /// The oldest metric block not yet taken. None if there is none, or, unless `wait`, if it is not there yet.
     fn metrics(&mut self, wait: bool) -> Result<Option<Vec<f32>>>;
@@ -77,6 +81,11 @@ impl Run {
     /// Runs the plan once.
     pub fn submit(&mut self) -> Result<()> {
         self.engine.submit()
+    }
+
+    /// See [`Engine::profile`].
+    pub fn profile(&mut self) -> Result<Vec<Duration>> {
+        self.engine.profile()
     }
 
     /// See [`Engine::metrics`].

@@ -90,7 +90,7 @@ struct Check<'a> {
 
 impl<'a> Check<'a> {
     fn run(device: &Device, golden: &'a Golden) -> Result<Case> {
-        let plan = train_plan(&golden.config, &golden.optimiser, golden.batch)?;
+        let plan = train_plan(&golden.config, &golden.optimiser, golden.batch, device.target())?;
         let params = Params::of(&golden.config);
         let mut check = Check { golden, params, run: Run::new(device, plan)?, worst: BTreeMap::new() };
         for step in 1..=2 {

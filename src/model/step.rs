@@ -16,7 +16,7 @@ use crate::ops::linear::{bias_gradient, linear, weight_gradient};
 use crate::ops::loss::Loss;
 use crate::ops::sign_sgd::SignSgd;
 use crate::ops::{metrics, rope, sum};
-use crate::plan::{Axis, LinearForm, Plan, Role, Shape, Tape, Tensor};
+use crate::plan::{Axis, LinearForm, Plan, Role, Shape, Tape, Target, Tensor};
 use crate::{Error, Result};
 
 /// What the optimisers keep constant; learning rates come with the [`Clock`].
@@ -42,8 +42,8 @@ pub struct Optimiser {
 ///
 /// # Errors
 /// [`Error::Recipe`] for impossible sizes.
-pub fn train_plan(config: &ModelConfig, optimiser: &Optimiser, batch: usize) -> Result<Plan> {
-    let mut tape = Tape::new();
+pub fn train_plan(config: &ModelConfig, optimiser: &Optimiser, batch: usize, target: Target) -> Result<Plan> {
+    let mut tape = Tape::new(target);
     let step = Step::on(&mut tape, config, batch)?;
     let training = Training::on(&mut tape, &step)?;
     step.reset_carry(&mut tape)?;
@@ -79,8 +79,8 @@ pub fn train_plan(config: &ModelConfig, optimiser: &Optimiser, batch: usize) -> 
 ///
 /// # Errors
 /// [`Error::Recipe`] for impossible sizes.
-pub fn eval_plan(config: &ModelConfig, batch: usize) -> Result<Plan> {
-    let mut tape = Tape::new();
+pub fn eval_plan(config: &ModelConfig, batch: usize, target: Target) -> Result<Plan> {
+    let mut tape = Tape::new(target);
     let step = Step::on(&mut tape, config, batch)?;
     let predictions = tape.buffer("predictions", Role::Metric, batch * config.seq_len);
     step.reset_carry(&mut tape)?;

@@ -5,6 +5,7 @@
 
 use rayon::prelude::*;
 
+use super::math::{atan2_right, vectorised};
 use crate::Result;
 use crate::plan::{Call, Entry, Kernel, Tape, Tensor};
 
@@ -77,14 +78,19 @@ fn update(call: &mut Call<'_>) {
     let gradient = call.input("gradient");
     let (weight, ema) = (call.output("weight"), call.output("ema"));
     let (first, second) = (call.output("first_moment"), call.output("second_moment"));
-    let moments = first.par_iter_mut().zip(second);
-    let weights = weight.par_iter_mut().zip(ema);
-    let all = gradient.par_iter().zip(moments).zip(weights).with_min_len(4096);
-    all.for_each(|((g, (m, v)), (w, ema))| {
-        *m = constants.beta1 * *m + (1.0 - constants.beta1) * g;
-        *v = constants.beta2 * *v + (1.0 - constants.beta2) * g * g;
-        let direction = m.atan2(v.sqrt() * second_scale);
-        *w = *w * (1.0 - lr * constants.weight_decay) - lr * first_scale * direction;
-        *ema = constants.ema_rate * *ema + (1.0 - constants.ema_rate) * *w;
+    const BLOCK: usize = 4096;
+    let moments = first.par_chunks_mut(BLOCK).zip(second.par_chunks_mut(BLOCK));
+    let weights = weight.par_chunks_mut(BLOCK).zip(ema.par_chunks_mut(BLOCK));
+    let blocks = gradient.par_chunks(BLOCK).zip(moments).zip(weights);
+    blocks.for_each(|((g, (m, v)), (w, ema))| {
+        vectorised(|| {
+            for ((g, (m, v)), (w, ema)) in g.iter().zip(m.iter_mut().zip(v)).zip(w.iter_mut().zip(ema)) {
+                *m = constants.beta1 * *m + (1.0 - constants.beta1) * g;
+                *v = constants.beta2 * *v + (1.0 - constants.beta2) * g * g;
+                let direction = atan2_right(*m, v.sqrt() * second_scale);
+                *w = *w * (1.0 - lr * constants.weight_decay) - lr * first_scale * direction;
+                *ema = constants.ema_rate * *ema + (1.0 - constants.ema_rate) * *w;
+            }
+        });
     });
 }

@@ -8,7 +8,7 @@ use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::gemm::{Matrix, multiply};
-use super::math::exp;
+use super::math::{exp, vectorised};
 use super::sum::gradient;
 use crate::Result;
 use crate::plan::{Call, Entry, Kernel, Reverse, Role, Shape, Tape, Tensor};
@@ -163,11 +163,13 @@ fn forward(call: &mut Call<'_>) {
 
 /// In place; returns the log of the denominator.
 fn softmax(row: &mut [f32]) -> f32 {
-    let highest = row.iter().copied().fold(f32::MIN, f32::max);
-    row.iter_mut().for_each(|score| *score = exp(*score - highest));
-    let denominator: f32 = row.iter().sum();
-    row.iter_mut().for_each(|p| *p /= denominator);
-    highest + denominator.ln()
+    vectorised(|| {
+        let highest = row.iter().copied().fold(f32::MIN, f32::max);
+        row.iter_mut().for_each(|score| *score = exp(*score - highest));
+        let denominator: f32 = row.iter().sum();
+        row.iter_mut().for_each(|p| *p /= denominator);
+        highest + denominator.ln()
+    })
 }
 
 /// delta = sum over a head's features of do o, (heads, L) for one sample.
@@ -196,10 +198,12 @@ fn probabilities(
     multiply(shape, sizes.head(o_grad, head), transposed(v), ds, length, 1.0, false, Parallelism::None);
     let rows = p.chunks_exact_mut(length).zip(ds.chunks_exact_mut(length)).zip(lse.iter().zip(delta));
     for ((p, ds), (lse, delta)) in rows {
-        for (p, ds) in p.iter_mut().zip(ds) {
-            *p = exp(*p - lse);
-            *ds = *p * (*ds - delta) * scale;
-        }
+        vectorised(|| {
+            for (p, ds) in p.iter_mut().zip(ds) {
+                *p = exp(*p - lse);
+                *ds = *p * (*ds - delta) * scale;
+            }
+        });
     }
 }
 

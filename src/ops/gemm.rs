@@ -7,12 +7,22 @@ use gemm::Parallelism;
 use rayon::prelude::*;
 
 use crate::Result;
-use crate::plan::{Call, Entry, Kernel, Tape, Tensor};
+use crate::plan::{Call, DispatchBuilder, Entry, GemmVariant, Kernel, Tape, Tensor};
 
 /// `shaders/gemm.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "gemm",
     source: include_str!("../../shaders/gemm.wgsl"),
+    entries: &[
+        Entry { name: "product", twin: |call| multiply_all(call, false) },
+        Entry { name: "product_add", twin: |call| multiply_all(call, true) },
+    ],
+};
+
+/// `shaders/gemm_broadcast.wgsl`.
+pub static BROADCAST: Kernel = Kernel {
+    name: "gemm_broadcast",
+    source: include_str!("../../shaders/gemm_broadcast.wgsl"),
     entries: &[
         Entry { name: "product", twin: |call| multiply_all(call, false) },
         Entry { name: "product_add", twin: |call| multiply_all(call, true) },
@@ -96,8 +106,12 @@ impl Gemm {
     ) -> Result<()> {
         let reductions = self.reductions.0 * self.reductions.1;
         let entry = if addend.is_some() { "product_add" } else { "product" };
-        let mut call = tape
-            .call(&KERNEL, entry)
+        let broadcast = tape.target().gemm == GemmVariant::Broadcast && self.suits_broadcast();
+        let call = match broadcast {
+            true => self.broadcast_call(tape, entry),
+            false => self.tiled_call(tape, entry),
+        };
+        let mut call = call
             .bind("a", a)
             .bind("b", b)
             .bind("c", c)
@@ -126,10 +140,40 @@ impl Gemm {
         if let Some(Addend::Whole(tensor) | Addend::Bias(tensor)) = addend {
             call = call.bind("addend", tensor);
         }
-        call.groups([self.n.div_ceil(64), self.m.div_ceil(64), self.batch])
+        call.flops(2 * self.m * self.n * self.k * reductions * self.batch).push()
+    }
+
+    fn tiled_call<'t>(&self, tape: &'t mut Tape, entry: &'static str) -> DispatchBuilder<'t> {
+        let reductions = self.reductions.0 * self.reductions.1;
+        tape.call(&KERNEL, entry)
+            .groups([self.n.div_ceil(64), self.m.div_ceil(64), self.batch])
             .trips(reductions * (1 + self.k.div_ceil(16) * 21) + 20)
-            .flops(2 * self.m * self.n * self.k * reductions * self.batch)
-            .push()
+    }
+
+    /// The broadcast kernel reads four neighbours at a time, along k or across it, but not both across.
+    fn suits_broadcast(&self) -> bool {
+        self.a.col == 1 || (self.a.row == 1 && self.b.col == 1)
+    }
+
+    fn broadcast_call<'t>(&self, tape: &'t mut Tape, entry: &'static str) -> DispatchBuilder<'t> {
+        let aligned = |line: usize, operand: &Operand| {
+            usize::from(
+                [line, operand.batch, operand.outer, operand.inner].iter().all(|stride| stride % 4 == 0),
+            )
+        };
+        let (a_along_k, b_along_k) = (self.a.col == 1, self.b.col != 1);
+        let a_line = if a_along_k { self.a.row } else { self.a.col };
+        let b_line = if b_along_k { self.b.col } else { self.b.row };
+        let lanes = self.n.div_ceil(4).next_multiple_of(8).min(64);
+        let steps = if a_along_k { self.k.div_ceil(4) } else { self.k };
+        tape.call(&BROADCAST, entry)
+            .constant("LANES", lanes)
+            .constant("A_ALONG_K", usize::from(a_along_k))
+            .constant("A_ALIGNED", aligned(a_line, &self.a))
+            .constant("B_ALONG_K", usize::from(b_along_k))
+            .constant("B_ALIGNED", aligned(b_line, &self.b))
+            .groups([self.n.div_ceil(4 * lanes), self.m.div_ceil(32), self.batch])
+            .trips(self.reductions.0 * self.reductions.1 * (1 + steps) + 160)
     }
 }
 

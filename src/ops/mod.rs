@@ -27,6 +27,7 @@ pub const KERNELS: &[&Kernel] = &[
     &column_sums::KERNEL,
     &embed::KERNEL,
     &gemm::KERNEL,
+    &gemm::BROADCAST,
     &loss::KERNEL,
     &metrics::KERNEL,
     &rms_norm::KERNEL,

@@ -5,6 +5,7 @@
 
 use rayon::prelude::*;
 
+use super::math::vectorised;
 use super::sum::gradient;
 use crate::Result;
 use crate::plan::{Axis, Call, Entry, Kernel, Reverse, Role, Shape, Tape, Tensor};
@@ -91,8 +92,10 @@ fn rows(call: &mut Call<'_>) {
     let (y, rstd) = (call.output("y"), call.output("rstd"));
     let lines = y.par_chunks_exact_mut(length).zip(x.par_chunks_exact(length)).zip(rstd);
     lines.with_min_len(16).for_each(|((y, x), rstd)| {
-        *rstd = 1.0 / (dot(x, x) / length as f32 + eps).sqrt();
-        y.iter_mut().zip(x).for_each(|(y, x)| *y = x * *rstd);
+        vectorised(|| {
+            *rstd = 1.0 / (dot(x, x) / length as f32 + eps).sqrt();
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = x * *rstd);
+        });
     });
 }
 
@@ -102,19 +105,22 @@ fn rows_reverse(call: &mut Call<'_>) {
     let lines = call.output("dx").par_chunks_exact_mut(length).enumerate();
     lines.with_min_len(16).for_each(|(row, dx)| {
         let (dy, y) = (&dy[row * length..][..length], &y[row * length..][..length]);
-        let mean = dot(dy, y) / length as f32;
-        let terms = dy.iter().zip(y);
-        dx.iter_mut().zip(terms).for_each(|(dx, (dy, y))| *dx = rstd[row] * (dy - y * mean));
+        vectorised(|| {
+            let mean = dot(dy, y) / length as f32;
+            let terms = dy.iter().zip(y);
+            dx.iter_mut().zip(terms).for_each(|(dx, (dy, y))| *dx = rstd[row] * (dy - y * mean));
+        });
     });
 }
 
-/// Eight partial sums, so that the compiler may use vector registers; the order is fixed.
+/// Sixteen partial sums, so that the compiler may use vector registers; the order is fixed.
+#[inline(always)]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0; 8];
-    let (a_blocks, b_blocks) = (a.chunks_exact(8), b.chunks_exact(8));
+    let mut lanes = [0.0; 16];
+    let (a_blocks, b_blocks) = (a.chunks_exact(16), b.chunks_exact(16));
     let rest: f32 = a_blocks.remainder().iter().zip(b_blocks.remainder()).map(|(a, b)| a * b).sum();
     for (a, b) in a_blocks.zip(b_blocks) {
-        (0..8).for_each(|lane| lanes[lane] += a[lane] * b[lane]);
+        (0..16).for_each(|lane| lanes[lane] += a[lane] * b[lane]);
     }
     lanes.iter().sum::<f32>() + rest
 }
@@ -125,14 +131,16 @@ fn columns(call: &mut Call<'_>) {
     let (y, rstd) = (call.output("y"), call.output("rstd"));
     let samples = y.par_chunks_exact_mut(length * width).zip(x.par_chunks_exact(length * width));
     samples.zip(rstd.par_chunks_exact_mut(width)).for_each(|((y, x), rstd)| {
-        rstd.fill(0.0);
-        for line in x.chunks_exact(width) {
-            rstd.iter_mut().zip(line).for_each(|(sum, x)| *sum += x * x);
-        }
-        rstd.iter_mut().for_each(|sum| *sum = 1.0 / (*sum / length as f32 + eps).sqrt());
-        for (y, x) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-            (0..width).for_each(|d| y[d] = x[d] * rstd[d]);
-        }
+        vectorised(|| {
+            rstd.fill(0.0);
+            for line in x.chunks_exact(width) {
+                rstd.iter_mut().zip(line).for_each(|(sum, x)| *sum += x * x);
+            }
+            rstd.iter_mut().for_each(|sum| *sum = 1.0 / (*sum / length as f32 + eps).sqrt());
+            for (y, x) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                y.iter_mut().zip(x.iter().zip(&*rstd)).for_each(|(y, (x, rstd))| *y = x * rstd);
+            }
+        });
     });
 }
 
@@ -144,13 +152,18 @@ fn columns_reverse(call: &mut Call<'_>) {
         let (dy, y) = (&dy[sample * size..][..size], &y[sample * size..][..size]);
         let rstd = &rstd[sample * width..][..width];
         let mut means = vec![0.0f32; width];
-        for (dy, y) in dy.chunks_exact(width).zip(y.chunks_exact(width)) {
-            (0..width).for_each(|d| means[d] += dy[d] * y[d]);
-        }
-        means.iter_mut().for_each(|mean| *mean /= length as f32);
-        let lines = dy.chunks_exact(width).zip(y.chunks_exact(width));
-        for (dx, (dy, y)) in dx.chunks_exact_mut(width).zip(lines) {
-            (0..width).for_each(|d| dx[d] = rstd[d] * (dy[d] - y[d] * means[d]));
-        }
+        vectorised(|| {
+            for (dy, y) in dy.chunks_exact(width).zip(y.chunks_exact(width)) {
+                means.iter_mut().zip(dy.iter().zip(y)).for_each(|(mean, (dy, y))| *mean += dy * y);
+            }
+            means.iter_mut().for_each(|mean| *mean /= length as f32);
+            let lines = dy.chunks_exact(width).zip(y.chunks_exact(width));
+            for (dx, (dy, y)) in dx.chunks_exact_mut(width).zip(lines) {
+                let terms = dy.iter().zip(y).zip(rstd.iter().zip(&means));
+                dx.iter_mut()
+                    .zip(terms)
+                    .for_each(|(dx, ((dy, y), (rstd, mean)))| *dx = rstd * (dy - y * mean));
+            }
+        });
     });
 }

@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::math::sigmoid;
+use super::math::{sigmoid, vectorised};
 use super::sum::gradient;
 use crate::Result;
 use crate::plan::{Axis, Call, Entry, Kernel, Reverse, Role, Shape, Tape, Tensor};
@@ -72,7 +72,9 @@ fn forward(call: &mut Call<'_>) {
         let blocks = a.par_chunks_mut(BLOCK).zip(gate.par_chunks(BLOCK)).zip(up.par_chunks(BLOCK));
         blocks.for_each(|((a, gate), up)| {
             let terms = gate.iter().zip(up);
-            a.iter_mut().zip(terms).for_each(|(a, (gate, up))| *a = gate * sigmoid(*gate) * up);
+            vectorised(|| {
+                a.iter_mut().zip(terms).for_each(|(a, (gate, up))| *a = gate * sigmoid(*gate) * up)
+            });
         });
     });
 }
@@ -84,10 +86,12 @@ fn reverse(call: &mut Call<'_>) {
         let (gate, up) = gate_up.split_at_mut(inner);
         let blocks = gate.par_chunks_mut(BLOCK).zip(up.par_chunks_mut(BLOCK)).zip(da.par_chunks(BLOCK));
         blocks.for_each(|((gate, up), da)| {
-            for ((gate, up), da) in gate.iter_mut().zip(up).zip(da) {
-                let s = sigmoid(*gate);
-                (*gate, *up) = (da * *up * s * (1.0 + *gate * (1.0 - s)), da * *gate * s);
-            }
+            vectorised(|| {
+                for ((gate, up), da) in gate.iter_mut().zip(up).zip(da) {
+                    let s = sigmoid(*gate);
+                    (*gate, *up) = (da * *up * s * (1.0 + *gate * (1.0 - s)), da * *gate * s);
+                }
+            });
         });
     });
 }

@@ -10,12 +10,14 @@ mod kernel;
 mod place;
 mod shape;
 mod tape;
+mod target;
 
 pub use call::{Call, ints, ints_mut};
 pub use dispatch::DispatchBuilder;
 pub use kernel::{BindingInfo, Entry, Interface, Kernel, ParamInfo, Specialisation};
 pub use shape::{Axis, LinearForm, Shape};
 pub use tape::{Reverse, Tape, Tensor, WeightUse};
+pub use target::{GemmVariant, Target};
 
 use std::fmt;
 

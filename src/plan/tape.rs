@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::dispatch::{DispatchBuilder, Pending};
 use super::kernel::{Interface, Kernel, Specialisation};
-use super::{Buffer, LinearForm, Plan, Role, align, place};
+use super::{Buffer, LinearForm, Plan, Role, Target, align, place};
 use crate::{Error, Result};
 
 /// A virtual tensor of 32-bit words; its shape is known to the op that made it.
@@ -71,12 +71,18 @@ pub struct Tape {
     weight_uses: BTreeMap<Tensor, Vec<WeightUse>>,
     scope: String,
     recording: bool,
+    target: Target,
 }
 
 impl Tape {
-    /// An empty tape that does not record.
-    pub fn new() -> Tape {
-        Tape::default()
+    /// An empty tape that does not record, for the kernel variants of `target`.
+    pub fn new(target: Target) -> Tape {
+        Tape { target, ..Tape::default() }
+    }
+
+    /// The kernel variants to lay down.
+    pub fn target(&self) -> Target {
+        self.target
     }
 
     fn add(&mut self, words: usize, role: Role, home: Home) -> Tensor {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use crate::engine::DeviceInfo;
+use crate::plan::{GemmVariant, Target};
 use crate::{Error, Result};
 
 /// Loop iterations after which a software adapter silently stops a shader invocation (seen in llvmpipe).
@@ -51,8 +52,13 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> DeviceInfo {
         driver: format!("{} {}", info.driver, info.driver_info).trim().into(),
         max_binding_bytes: Some(limits.max_storage_buffer_binding_size),
         max_buffer_bytes: Some(limits.max_buffer_size),
-        features: Vec::new(),
+        features: if broadcasts(adapter) { vec!["subgroups".into()] } else { Vec::new() },
     }
+}
+
+/// Subgroups of at least eight threads, which the broadcast kernels rely on.
+fn broadcasts(adapter: &wgpu::Adapter) -> bool {
+    adapter.features().contains(wgpu::Features::SUBGROUP) && adapter.get_info().subgroup_min_size >= 8
 }
 
 impl Gpu {
@@ -86,6 +92,7 @@ impl Gpu {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("trm"),
             required_limits: adapter.limits(),
+            required_features: adapter.features() & wgpu::Features::SUBGROUP,
             ..wgpu::DeviceDescriptor::default()
         };
         let refused =
@@ -103,6 +110,15 @@ impl Gpu {
     /// What it is.
     pub fn info(&self) -> &DeviceInfo {
         &self.info
+    }
+
+    /// The table of variants per kind of adapter.
+    pub fn target(&self) -> Target {
+        let subgroups = self.info.features.iter().any(|feature| feature == "subgroups");
+        match self.info.kind == "software" && subgroups {
+            true => Target { gemm: GemmVariant::Broadcast },
+            false => Target::default(),
+        }
     }
 
     /// Most loop iterations that one invocation can make before the driver cuts it off.

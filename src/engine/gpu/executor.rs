@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::time::{Duration, Instant};
 
 use super::adapter::Gpu;
 use crate::engine::Engine;
@@ -28,6 +29,14 @@ struct Launch {
     pipeline: wgpu::ComputePipeline,
     bindings: wgpu::BindGroup,
     grid: [u32; 3],
+}
+
+impl Launch {
+    fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bindings, &[]);
+        pass.dispatch_workgroups(self.grid[0], self.grid[1], self.grid[2]);
+    }
 }
 
 /// A metric block that was copied for reading.
@@ -68,6 +77,13 @@ impl GpuEngine {
         })
     }
 
+    /// Waits for everything submitted.
+    fn wait(&self) -> Result<()> {
+        let waited = self.gpu.device.poll(wgpu::PollType::wait_indefinitely());
+        waited.map_err(|error| self.gpu.failed(error.to_string()))?;
+        self.gpu.check()
+    }
+
     /// Takes the oldest flying metric block in, if it has arrived or `wait` says to wait for it.
     fn land(&mut self, wait: bool) -> Result<bool> {
         let Some(flight) = self.flying.front() else { return Ok(false) };
@@ -101,9 +117,7 @@ impl Engine for GpuEngine {
         copy(&mut encoder, &self.buffers, slice, &staging);
         self.gpu.queue.submit([encoder.finish()]);
         let mapped = map(&staging);
-        let waited = self.gpu.device.poll(wgpu::PollType::wait_indefinitely());
-        waited.map_err(|error| self.gpu.failed(error.to_string()))?;
-        self.gpu.check()?;
+        self.wait()?;
         match mapped.try_recv() {
             Ok(Ok(())) => mapped_words(&self.gpu, &staging),
             Ok(Err(error)) => Err(self.gpu.failed(error.to_string())),
@@ -118,11 +132,7 @@ impl Engine for GpuEngine {
         let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            for launch in &self.launches {
-                pass.set_pipeline(&launch.pipeline);
-                pass.set_bind_group(0, &launch.bindings, &[]);
-                pass.dispatch_workgroups(launch.grid[0], launch.grid[1], launch.grid[2]);
-            }
+            self.launches.iter().for_each(|launch| launch.record(&mut pass));
         }
         let staging = self.metrics_at.zip(self.idle.pop());
         if let Some((slice, staging)) = &staging {
@@ -133,6 +143,23 @@ impl Engine for GpuEngine {
             self.flying.push_back(Flight { mapped: map(&buffer), buffer });
         }
         self.gpu.check()
+    }
+
+    /// One submission per dispatch, each waited for: the wait is part of the time, so small dispatches look slower.
+    fn profile(&mut self) -> Result<Vec<Duration>> {
+        let mut times = Vec::with_capacity(self.launches.len());
+        self.wait()?;
+        for launch in &self.launches {
+            let mut encoder =
+                self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            launch.record(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
+            let commands = encoder.finish();
+            let start = Instant::now();
+            self.gpu.queue.submit([commands]);
+            self.wait()?;
+            times.push(start.elapsed());
+        }
+        Ok(times)
     }
 
     fn metrics(&mut self, wait: bool) -> Result<Option<Vec<f32>>> {
@@ -181,7 +208,7 @@ fn check_limits(gpu: &Gpu, plan: &Plan) -> Result<()> {
 fn storage(gpu: &Gpu, name: &str, words: usize) -> wgpu::Buffer {
     gpu.device.create_buffer(&wgpu::BufferDescriptor {
         label: Some(name),
-        size: words.max(1) as u64 * 4,
+        size: align(words.max(1)) as u64 * 4,
         usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
         mapped_at_creation: false,
     })
@@ -290,7 +317,8 @@ fn bind_group(
         wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: offset as u64 * 4, size })
     };
     let storage = dispatch.interface.bindings.iter().zip(&dispatch.slices).map(|(binding, slice)| {
-        let resource = range(&buffers[slice.buffer], slice.offset, slice.words);
+        // Kernels that read vectors of four see the last one whole; buffers end on an aligned word.
+        let resource = range(&buffers[slice.buffer], slice.offset, slice.words.next_multiple_of(4));
         wgpu::BindGroupEntry { binding: binding.slot, resource }
     });
     let params = dispatch.interface.params_binding.map(|binding| {

@@ -1,0 +1,77 @@
+//! Solving single puzzles, with the answer after every supervision step.
+
+use super::evaluate::Evaluator;
+use crate::data::sudoku::{Grid, Shape, is_valid_solution};
+use crate::data::{Batch, IGNORE_LABEL};
+use crate::engine::Device;
+use crate::model::ModelConfig;
+use crate::model::init::Weights;
+use crate::{Error, Result};
+
+/// Solves Sudokus of the size that a model was trained for, one at a time.
+pub struct Solver {
+    evaluator: Evaluator,
+    shape: Shape,
+}
+
+/// The answer after one supervision step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Thought {
+    /// The grid; cells that the model left blank or padded are blank.
+    pub answer: Grid,
+    /// Above 0 the model believes its answer.
+    pub q_halt: f32,
+    /// Whether the answer is a valid solution that keeps the clues.
+    pub solved: bool,
+}
+
+impl Solver {
+    /// A solver with these weights.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for weights of a model that is not for Sudoku.
+    pub fn new(config: &ModelConfig, weights: &Weights, device: &Device) -> Result<Solver> {
+        let shape = Shape::of_cells(config.seq_len).filter(|shape| shape.vocab_size() == config.vocab_size);
+        let problem = format!(
+            "a model of {} cells and {} tokens is no Sudoku model",
+            config.seq_len, config.vocab_size
+        );
+        let shape =
+            shape.ok_or_else(|| Error::usage("--weights", problem, "give weights trained on Sudokus"))?;
+        let mut evaluator = Evaluator::new(config, device, 1)?;
+        evaluator.load(weights)?;
+        Ok(Solver { evaluator, shape })
+    }
+
+    /// The size of the puzzles.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Runs all supervision steps; one [`Thought`] for each, the last one is the answer.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a puzzle of another size.
+    pub fn solve(&mut self, puzzle: &Grid) -> Result<Vec<Thought>> {
+        if puzzle.shape() != self.shape {
+            let problem = format!("the puzzle is {}, the model solves {}", puzzle.shape(), self.shape);
+            return Err(Error::usage("PUZZLE", problem, "give a puzzle of the model's size"));
+        }
+        let mut batch = Batch::new(1, self.shape.cells());
+        let mut tokens = vec![0; self.shape.cells()];
+        puzzle.write_tokens(&mut tokens);
+        batch.inputs.iter_mut().zip(&tokens).for_each(|(input, token)| *input = i32::from(*token));
+        batch.labels.fill(IGNORE_LABEL);
+        batch.puzzle_identifiers.fill(0);
+        self.evaluator.start(&batch)?;
+        (0..self.evaluator.max_steps())
+            .map(|_| {
+                self.evaluator.step()?;
+                let answers = self.evaluator.answers()?;
+                let answer = Grid::from_tokens(self.shape, &answers.predictions);
+                let solved = is_valid_solution(puzzle, &answer);
+                Ok(Thought { answer, q_halt: answers.q_halt[0], solved })
+            })
+            .collect()
+    }
+}

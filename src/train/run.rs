@@ -1,0 +1,143 @@
+//! A whole training run: steps, evaluations, checkpoints, in a run folder that can be resumed.
+//!
+//! The folder holds `recipe.toml`, `metrics.jsonl` (written by the observer), the weights for use
+//! (`model.safetensors` with `config.json`; the moving average where the recipe asks for one) and
+//! `state.safetensors`, from which the run continues bit-identically. Each file is replaced as a whole.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::metrics::Metrics;
+use super::trainer::{StepMetrics, Trainer, Which, steps_of};
+use crate::checkpoint;
+use crate::data::{Dataset, Split};
+use crate::engine::Device;
+use crate::eval::Evaluator;
+use crate::recipe::Recipe;
+use crate::{Result, files};
+
+/// What a run is made of.
+#[derive(Clone, Copy)]
+pub struct RunOptions<'a> {
+    /// Architecture and training settings.
+    pub recipe: &'a Recipe,
+    /// The data set's folder.
+    pub data: &'a Path,
+    /// The run folder: there already when resuming, otherwise created.
+    pub out: &'a Path,
+    /// Where to compute.
+    pub device: &'a Device,
+    /// Continue from the folder's state.
+    pub resume: bool,
+}
+
+/// Is told what happens, and may stop the run.
+pub trait Observer {
+    /// Before the first step: steps done (0 unless resumed), steps of the whole run, samples per step.
+    fn started(&mut self, done: u64, total: u64, batch: usize) -> Result<()>;
+    /// Metrics of a step, at least one step late.
+    fn step(&mut self, metrics: &StepMetrics) -> Result<()>;
+    /// An evaluation over the whole test split, after `step` steps.
+    fn evaluated(&mut self, step: u64, metrics: &Metrics) -> Result<()>;
+    /// A checkpoint was written.
+    fn saved(&mut self, step: u64) -> Result<()>;
+    /// Whether to stop after the current step; a checkpoint is written first.
+    fn stop(&self) -> bool;
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outcome {
+    /// Steps done.
+    pub steps: u64,
+    /// The run did all of its steps.
+    pub finished: bool,
+    /// The last evaluation.
+    pub evaluation: Option<Metrics>,
+}
+
+/// Trains to the end, or until the observer says stop.
+///
+/// # Errors
+/// Bad data or settings before anything is written; device failures and full disks later.
+pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outcome> {
+    let settings = &options.recipe.train;
+    let dataset = Arc::new(Dataset::open(options.data, Split::Train)?);
+    let mut evaluator = Evaluation::open(&options)?;
+    let mut trainer = Trainer::new(options.recipe, dataset.clone(), options.device)?;
+    if options.resume {
+        trainer.restore(options.out)?;
+    } else {
+        create_folder(&options)?;
+    }
+    let eval_every = steps_of(settings.eval_interval, &dataset, settings.global_batch_size).max(1);
+    let mut evaluation = None;
+    observer.started(trainer.step_count(), trainer.total_steps(), settings.global_batch_size)?;
+    while trainer.step_count() < trainer.total_steps() {
+        trainer.step()?;
+        while let Some(metrics) = trainer.metrics(false)? {
+            observer.step(&metrics)?;
+        }
+        let (step, stopping) = (trainer.step_count(), observer.stop());
+        let last = step == trainer.total_steps();
+        let evaluating = last || (step.is_multiple_of(eval_every) && !stopping);
+        let saving = settings.checkpoint_every > 0 && step.is_multiple_of(settings.checkpoint_every);
+        if evaluating || stopping || saving {
+            drain(&mut trainer, observer)?;
+            save(&mut trainer, options.out)?;
+            observer.saved(step)?;
+        }
+        if let (true, Some(evaluator)) = (evaluating, evaluator.as_mut()) {
+            let metrics = evaluator.run(&trainer.weights(Which::Ema)?)?;
+            observer.evaluated(step, &metrics)?;
+            evaluation = Some(metrics);
+        }
+        if stopping {
+            return Ok(Outcome { steps: step, finished: last, evaluation });
+        }
+    }
+    Ok(Outcome { steps: trainer.step_count(), finished: true, evaluation })
+}
+
+fn create_folder(options: &RunOptions<'_>) -> Result<()> {
+    let folder = files::OutputFolder::create(options.out)?;
+    files::write_atomic(&folder.path().join("recipe.toml"), options.recipe.to_toml()?.as_bytes())?;
+    folder.commit()
+}
+
+fn drain(trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<()> {
+    while let Some(metrics) = trainer.metrics(true)? {
+        observer.step(&metrics)?;
+    }
+    Ok(())
+}
+
+fn save(trainer: &mut Trainer, folder: &Path) -> Result<()> {
+    let weights = trainer.weights(Which::Ema)?;
+    checkpoint::save(folder, trainer.config(), &weights)?;
+    checkpoint::save_state(folder, &trainer.state()?)
+}
+
+/// The test split and a model to evaluate on it; absent where the data set has none.
+struct Evaluation {
+    evaluator: Evaluator,
+    dataset: Arc<Dataset>,
+}
+
+impl Evaluation {
+    fn open(options: &RunOptions<'_>) -> Result<Option<Evaluation>> {
+        if !options.data.join(Split::Test.name()).exists() {
+            return Ok(None);
+        }
+        let dataset = Arc::new(Dataset::open(options.data, Split::Test)?);
+        let config = super::trainer::model_config(options.recipe, &dataset)?;
+        let batch = options.recipe.train.global_batch_size.min(dataset.examples().max(1));
+        let evaluator = Evaluator::new(&config, options.device, batch)?;
+        Ok(Some(Evaluation { evaluator, dataset }))
+    }
+
+    fn run(&mut self, weights: &crate::model::init::Weights) -> Result<Metrics> {
+        self.evaluator.load(weights)?;
+        self.evaluator.evaluate(self.dataset.clone(), |_| {})
+    }
+}

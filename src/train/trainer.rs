@@ -1,0 +1,237 @@
+//! Training, one supervision step at a time: draw a batch, set the clock, submit; metrics come back late.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::metrics::{Metrics, block_of};
+use super::schedule::Schedule;
+use crate::checkpoint::{self, State};
+use crate::data::{Batch, Dataset, Sampler};
+use crate::engine::{Device, Run};
+use crate::model::init::Weights;
+use crate::model::params::Home;
+use crate::model::step::{rope_table, train_plan};
+use crate::model::{Clock, ModelConfig, Params};
+use crate::recipe::{Recipe, TrainSettings};
+use crate::{Error, Result};
+
+/// Which weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// As the optimiser left them.
+    Raw,
+    /// Their moving average; puzzle embeddings, which have none, as they are.
+    Ema,
+}
+
+/// A model in training on one device.
+pub struct Trainer {
+    run: Run,
+    config: ModelConfig,
+    params: Params,
+    settings: TrainSettings,
+    sampler: Sampler,
+    batch: Batch,
+    lr: Schedule,
+    puzzle_emb_lr: Schedule,
+    step: u64,
+    awaited: VecDeque<u64>,
+}
+
+/// The metrics of one step, by then some steps ago.
+#[derive(Clone, Copy, Debug)]
+pub struct StepMetrics {
+    /// The step, counted from 1.
+    pub step: u64,
+    /// Its learning rate.
+    pub lr: f64,
+    /// Its metrics.
+    pub metrics: Metrics,
+}
+
+/// The model of a recipe over a data set.
+///
+/// # Errors
+/// [`Error::Recipe`] for impossible sizes.
+pub fn model_config(recipe: &Recipe, dataset: &Dataset) -> Result<ModelConfig> {
+    let metadata = dataset.metadata();
+    let config = ModelConfig {
+        arch: recipe.arch.clone(),
+        vocab_size: metadata.vocab_size,
+        seq_len: metadata.seq_len,
+        num_puzzle_identifiers: metadata.num_puzzle_identifiers,
+    };
+    config.validate()?;
+    Ok(config)
+}
+
+/// Steps that `epochs` take: epochs * groups * mean examples per puzzle / batch, as in the release.
+pub fn steps_of(epochs: usize, dataset: &Dataset, batch: usize) -> u64 {
+    let metadata = dataset.metadata();
+    let examples = epochs as f64 * metadata.total_groups as f64 * metadata.mean_puzzle_examples;
+    (examples / batch as f64) as u64
+}
+
+impl Trainer {
+    /// A fresh model, its plan loaded on `device`.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] for settings that do not fit the data, [`Error::Limit`] for a batch that does not fit
+    /// the device.
+    pub fn new(recipe: &Recipe, dataset: Arc<Dataset>, device: &Device) -> Result<Trainer> {
+        let (config, settings) = (model_config(recipe, &dataset)?, recipe.train.clone());
+        let batch = settings.global_batch_size;
+        let total_steps = steps_of(settings.epochs, &dataset, batch);
+        if total_steps == 0 {
+            let problem = format!("{} epochs over {} groups give no step", settings.epochs, dataset.groups());
+            return Err(Error::recipe("train.epochs", problem, "raise it or lower train.global_batch_size"));
+        }
+        let sampler = Sampler::new(dataset, batch, settings.eval_interval, settings.seed)?;
+        let mut run = Run::new(device, train_plan(&config, &settings.optimiser(), batch, device.target())?)?;
+        let weights = Weights::fresh(&config, settings.seed);
+        load_weights(&mut run, &config, &weights)?;
+        run.write_floats("ema", &weights.trained)?;
+        run.write_ints("carry.halted", &vec![1; batch])?;
+        let schedule = |base| Schedule {
+            base,
+            warmup_steps: settings.lr_warmup_steps,
+            total_steps,
+            min_ratio: settings.lr_min_ratio,
+        };
+        Ok(Trainer {
+            run,
+            params: Params::of(&config),
+            batch: Batch::new(batch, config.seq_len),
+            lr: schedule(settings.lr),
+            puzzle_emb_lr: schedule(settings.puzzle_emb_lr),
+            config,
+            sampler,
+            settings,
+            step: 0,
+            awaited: VecDeque::new(),
+        })
+    }
+
+    /// The model's sizes.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Steps done.
+    pub fn step_count(&self) -> u64 {
+        self.step
+    }
+
+    /// Steps of the whole run.
+    pub fn total_steps(&self) -> u64 {
+        self.lr.total_steps
+    }
+
+    /// One supervision step: one batch up, one submission.
+    ///
+    /// # Errors
+    /// A broken data set or device.
+    pub fn step(&mut self) -> Result<()> {
+        self.sampler.next_batch(&mut self.batch)?;
+        self.step += 1;
+        let clock = Clock {
+            step: u32::try_from(self.step).unwrap_or(u32::MAX),
+            lr: self.lr.at(self.step) as f32,
+            puzzle_emb_lr: self.puzzle_emb_lr.at(self.step) as f32,
+            betas: (self.settings.beta1, self.settings.beta2),
+            seed: self.settings.seed,
+        };
+        self.run.write_ints("batch.inputs", &self.batch.inputs)?;
+        self.run.write_ints("batch.labels", &self.batch.labels)?;
+        self.run.write_ints("batch.puzzle_identifiers", &self.batch.puzzle_identifiers)?;
+        self.run.write("clock", &clock.words())?;
+        self.awaited.push_back(self.step);
+        self.run.submit()
+    }
+
+    /// The oldest metrics not yet taken; None if there are none, or, unless `wait`, if they are not there yet.
+    ///
+    /// # Errors
+    /// [`Error::Numeric`] once a loss is not finite: the weights are lost from there on.
+    pub fn metrics(&mut self, wait: bool) -> Result<Option<StepMetrics>> {
+        let Some(block) = self.run.metrics(wait)? else { return Ok(None) };
+        let step = self.awaited.pop_front().unwrap_or(self.step);
+        let metrics = Metrics::of(&block_of(&block), self.settings.global_batch_size as f64);
+        if !metrics.loss().is_finite() {
+            let fix =
+                "resume from the last checkpoint with a lower train.lr or a longer train.lr_warmup_steps";
+            let problem = format!("is {}", metrics.loss());
+            return Err(Error::Numeric { what: format!("loss at step {step}"), problem, fix: fix.into() });
+        }
+        Ok(Some(StepMetrics { step, lr: self.lr.at(step), metrics }))
+    }
+
+    /// Copies weights to the host, after all submitted steps.
+    pub fn weights(&mut self, which: Which) -> Result<Weights> {
+        let mut weights = Weights::zeros(&self.params);
+        let name = if which == Which::Ema && self.settings.ema { "ema" } else { "weights" };
+        weights.trained = self.run.read_floats(name)?;
+        weights.initial_states = self.run.read_floats("initial_states")?;
+        if self.params.count(Home::PuzzleEmb) > 0 {
+            weights.puzzle_emb = self.run.read_floats("puzzle_emb")?;
+        }
+        Ok(weights)
+    }
+
+    /// Everything that a resumed run needs to continue bit-identically.
+    pub fn state(&mut self) -> Result<State> {
+        let mut buffers = BTreeMap::new();
+        for name in self.kept_buffers() {
+            let words = self.run.read_ints(&name)?;
+            buffers.insert(name, bytemuck::cast_vec(words));
+        }
+        Ok(State {
+            step: self.step,
+            sampler: self.sampler.state(),
+            config: self.config.clone(),
+            batch: self.settings.global_batch_size,
+            buffers,
+        })
+    }
+
+    /// Continues where the state in `folder` was taken.
+    ///
+    /// # Errors
+    /// [`Error::File`] where there is none, or it belongs to another model, data set or batch size.
+    pub fn restore(&mut self, folder: &Path) -> Result<()> {
+        let state = checkpoint::load_state(folder)?;
+        let kept = self.kept_buffers();
+        let plan = self.run.plan.clone();
+        let sizes = plan.buffers.iter().filter(|buffer| kept.contains(&buffer.name));
+        let sizes = sizes.map(|buffer| (buffer.name.as_str(), buffer.words));
+        state.check(folder, &self.config, self.settings.global_batch_size, sizes)?;
+        for (name, words) in &state.buffers {
+            self.run.write(name, words)?;
+        }
+        self.sampler.restore(state.sampler)?;
+        self.step = state.step;
+        Ok(())
+    }
+
+    /// Buffers that outlive a step: weights, optimiser, carry.
+    fn kept_buffers(&self) -> Vec<String> {
+        use crate::plan::Role;
+        let kept = |role| matches!(role, Role::Weights | Role::Optimiser | Role::Carry);
+        let buffers = self.run.plan.buffers.iter().filter(|buffer| kept(buffer.role));
+        buffers.map(|buffer| buffer.name.clone()).filter(|name| name != "rope_table").collect()
+    }
+}
+
+/// Uploads weights and the rotary table into a loaded plan.
+pub fn load_weights(run: &mut Run, config: &ModelConfig, weights: &Weights) -> Result<()> {
+    run.write_floats("weights", &weights.trained)?;
+    run.write_floats("initial_states", &weights.initial_states)?;
+    if !weights.puzzle_emb.is_empty() {
+        run.write_floats("puzzle_emb", &weights.puzzle_emb)?;
+    }
+    match rope_table(config) {
+        Some(table) => run.write_floats("rope_table", &table),
+        None => Ok(()),
+    }
+}
