@@ -1,12 +1,25 @@
-//! Arguments that several commands share.
+//! What several commands share: arguments, and how they are interrupted.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use trm::Result;
+use trm::checkpoint;
 use trm::engine::{Device, select};
+use trm::model::ModelConfig;
+use trm::model::init::Weights;
 use trm::recipe::Recipe;
+use trm::report::say;
+use trm::{Error, Result};
 
-use super::output::say;
+/// Exit code after Ctrl-C: 128 and the signal's number, as shells report it.
+pub const INTERRUPTED: u8 = 130;
+
+/// Signals that follow the first one so closely are the same.
+const SAME_WISH: Duration = Duration::from_millis(500);
 
 /// Where to compute.
 #[derive(Args)]
@@ -36,19 +49,76 @@ pub struct RecipeArgs {
     /// Built in are tiny-sudoku4 and tiny-sudoku6, which train in minutes on a CPU, and the official sudoku-mlp and
     /// sudoku-att. A file needs every key; start from a copy in assets/recipes.
     #[arg(long, value_name = "NAME|FILE")]
-    pub recipe: String,
+    recipe: Option<String>,
 
     /// Change one key of the recipe, for example train.lr=1e-4
     ///
     /// The key is written with dots as arch.hidden_size, the value as in TOML; words need no quotes. Can be given
     /// several times.
     #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
+    set: Vec<String>,
 }
 
 impl RecipeArgs {
-    /// The recipe with its changes.
-    pub fn load(&self) -> Result<Recipe> {
-        Recipe::load(&self.recipe, &self.set)
+    /// The recipe with its changes, and its name.
+    pub fn load(&self) -> Result<(&str, Recipe)> {
+        let names = || Recipe::names().collect::<Vec<_>>().join(", ");
+        let missing = || Error::usage("--recipe", "is missing", format!("give a file or one of {}", names()));
+        let name = self.recipe.as_deref().ok_or_else(missing)?;
+        Ok((name, Recipe::load(name, &self.set)?))
     }
+
+    /// The recipe of the run in `folder` with the changes of `--set`.
+    pub fn load_from_run(&self, folder: &Path) -> Result<Recipe> {
+        let path = folder.join(trm::train::RECIPE_FILE);
+        if !path.is_file() {
+            let fix = "name the folder of a run that was started with \"trm train\"";
+            return Err(Error::file(path, "no such file", fix));
+        }
+        Recipe::load(&path.to_string_lossy(), &self.set)
+    }
+}
+
+/// A trained model.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub struct WeightsArgs {
+    /// Run folder whose weights to use
+    ///
+    /// The moving average of the weights, where the recipe keeps one.
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
+
+    /// Weights: a .safetensors file, or the folder of a model.safetensors
+    ///
+    /// With config.json beside it.
+    #[arg(long, value_name = "FILE|DIR")]
+    weights: Option<PathBuf>,
+}
+
+impl WeightsArgs {
+    /// Reads the model.
+    pub fn load(&self) -> Result<(ModelConfig, Weights)> {
+        let neither = || Error::usage("--weights", "is missing", "give --weights or --run");
+        checkpoint::load(self.run.as_ref().or(self.weights.as_ref()).ok_or_else(neither)?)
+    }
+}
+
+/// A flag that Ctrl-C sets. Another one later ends the program at once, as it would without this.
+pub fn interrupt_flag() -> Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let seen = flag.clone();
+    let mut first: Option<Instant> = None;
+    let handler = move || {
+        if !seen.swap(true, Ordering::Relaxed) {
+            say("\ninterrupted: finishing this step and saving; once more to quit at once");
+        }
+        // Some supervisors signal the process and then its group: that is one wish, not two.
+        if first.get_or_insert_with(Instant::now).elapsed() > SAME_WISH {
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+    };
+    let refused = |error: ctrlc::Error| Error::io("Ctrl-C handler")(std::io::Error::other(error));
+    ctrlc::set_handler(handler).map_err(refused)?;
+    Ok(flag)
 }

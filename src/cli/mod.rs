@@ -5,9 +5,13 @@
 
 mod common;
 mod data;
+mod demo;
 mod devices;
+mod eval;
 mod output;
 mod plan;
+mod solve;
+mod train;
 mod verify;
 
 use std::process::ExitCode;
@@ -15,8 +19,9 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use output::{Output, say};
+use output::Output;
 use trm::Result;
+use trm::report::say;
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure, 2 unusable arguments or recipe, 130 interrupted.";
 
@@ -29,27 +34,35 @@ struct Cli {
 
     /// Print data as JSON
     ///
-    /// One JSON document on standard output, with the names of the metrics log. What is said to people stays on
-    /// standard error.
+    /// One JSON document on standard output ("solve": one line for each puzzle), with the names of the metrics log.
+    /// What is said to people stays on standard error.
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    Devices(devices::Args),
-    Plan(plan::Args),
-    Verify(verify::Args),
+    Demo(demo::Args),
     Data(data::Args),
+    Train(train::Args),
+    Eval(eval::Args),
+    Solve(solve::Args),
+    Verify(verify::Args),
+    Plan(plan::Args),
+    Devices(devices::Args),
 }
 
 impl Command {
     fn run(&self, output: &Output) -> Result<ExitCode> {
         match self {
-            Command::Devices(args) => devices::run(args, output),
-            Command::Plan(args) => plan::run(args, output),
-            Command::Verify(args) => verify::run(args, output),
+            Command::Demo(args) => demo::run(args, output),
             Command::Data(args) => data::run(args, output),
+            Command::Train(args) => train::run(args, output),
+            Command::Eval(args) => eval::run(args, output),
+            Command::Solve(args) => solve::run(args, output),
+            Command::Verify(args) => verify::run(args, output),
+            Command::Plan(args) => plan::run(args, output),
+            Command::Devices(args) => devices::run(args, output),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Standard output for data, standard error for people.
+//! Standard output: data as text or JSON.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
@@ -27,6 +27,11 @@ impl Output {
         print(&(json + "\n"))
     }
 
+    /// Prints `text`, where data is text.
+    pub fn text(&self, text: &str) -> Result<()> {
+        if self.json { Ok(()) } else { print(text) }
+    }
+
     /// Whether text on standard output may be coloured: it goes to a terminal and `NO_COLOR` is not set.
     pub fn colour(&self) -> bool {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -41,10 +46,4 @@ fn print(text: &str) -> Result<()> {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::io("standard output")(error)),
         _ => Ok(()),
     }
-}
-
-/// Says a line to people.
-pub fn say(line: impl AsRef<str>) {
-    // Where standard error is closed, nobody listens.
-    let _ = writeln!(io::stderr(), "{}", line.as_ref());
 }

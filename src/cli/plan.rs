@@ -75,7 +75,7 @@ struct Planned {
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
-    let recipe = args.recipe.load()?;
+    let (name, recipe) = args.recipe.load()?;
     let batch = args.batch.map_or(recipe.train.global_batch_size, usize::from);
     let config = args.config(&recipe)?;
     let (mode, plan) = match args.eval {
@@ -83,7 +83,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         false => ("train", train_plan(&config, &recipe.train.optimiser(), batch, Target::default())?),
     };
     let planned = Planned {
-        recipe: args.recipe.recipe.clone(),
+        recipe: name.to_owned(),
         mode,
         batch,
         seq_len: config.seq_len,

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use trm::Result;
 use trm::eval::golden::Golden;
 use trm::eval::verify::{Case, Report, bound, verify};
-use trm::report::Table;
+use trm::report::{Table, say};
 
 use super::common::DeviceArgs;
-use super::output::{Output, say};
+use super::output::Output;
 
 /// Check that a device computes what the published model computes
 ///

@@ -1,7 +1,18 @@
-//! What people see: tables of plans, progress, grids.
+//! What people see: tables of plans, progress and metrics of a run, grids.
 
+mod grid;
+mod metrics_log;
 mod plan_summary;
+mod progress;
 mod table;
 
+pub use grid::draw_answer;
 pub use plan_summary::PlanSummary;
+pub use progress::{Progress, describe};
 pub use table::Table;
+
+/// Says a line to people, on standard error.
+pub fn say(line: impl AsRef<str>) {
+    // Where standard error is closed, nobody listens.
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{}\n", line.as_ref()).as_bytes());
+}

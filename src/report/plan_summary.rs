@@ -181,14 +181,17 @@ mod tests {
     use super::*;
     use crate::model::ModelConfig;
     use crate::model::step::{eval_plan, train_plan};
+    use crate::plan::Target;
     use crate::recipe::Recipe;
 
     fn summary(recipe: &str, train: bool) -> PlanSummary {
         let recipe = Recipe::load(recipe, &[]).unwrap();
         let config =
             ModelConfig { arch: recipe.arch, vocab_size: 11, seq_len: 81, num_puzzle_identifiers: 1 };
-        let plan =
-            if train { train_plan(&config, &recipe.train.optimiser(), 2) } else { eval_plan(&config, 2) };
+        let plan = match train {
+            true => train_plan(&config, &recipe.train.optimiser(), 2, Target::default()),
+            false => eval_plan(&config, 2, Target::default()),
+        };
         PlanSummary::of(&plan.unwrap())
     }
 

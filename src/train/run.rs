@@ -16,6 +16,9 @@ use crate::eval::Evaluator;
 use crate::recipe::Recipe;
 use crate::{Result, files};
 
+/// The recipe's name in a run folder.
+pub const RECIPE_FILE: &str = "recipe.toml";
+
 /// What a run is made of.
 #[derive(Clone, Copy)]
 pub struct RunOptions<'a> {
@@ -101,7 +104,7 @@ pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outco
 
 fn create_folder(options: &RunOptions<'_>) -> Result<()> {
     let folder = files::OutputFolder::create(options.out)?;
-    files::write_atomic(&folder.path().join("recipe.toml"), options.recipe.to_toml()?.as_bytes())?;
+    files::write_atomic(&folder.path().join(RECIPE_FILE), options.recipe.to_toml()?.as_bytes())?;
     folder.commit()
 }
 

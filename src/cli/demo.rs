@@ -1,0 +1,157 @@
+//! `trm demo`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use trm::Result;
+use trm::checkpoint;
+use trm::data::sudoku::{GenerateOptions, Grid, build_generated};
+use trm::data::{Dataset, Split};
+use trm::engine::Device;
+use trm::eval::Solver;
+use trm::files::OutputFolder;
+use trm::recipe::Recipe;
+use trm::report::{Progress, describe, say};
+use trm::train::{Metrics, RunOptions};
+
+use super::common::{DeviceArgs, INTERRUPTED, interrupt_flag};
+use super::output::Output;
+use super::solve::Solved;
+
+/// The recipe and the side length of the puzzles that it is for.
+const RECIPE: (&str, usize) = ("tiny-sudoku6", 6);
+const TRAIN_PUZZLES: usize = 1000;
+const TEST_PUZZLES: usize = 200;
+const AUGMENTATIONS: usize = 200;
+const SHOWN: usize = 3;
+
+/// Exact accuracy that the demo promises.
+const PROMISED: f64 = 0.95;
+
+/// Train a tiny model on generated Sudokus and solve puzzles that it has never seen
+///
+/// Takes a few minutes without a GPU. Exits with 1 if less than 95 % of the held-out puzzles are solved.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder to write: the data set and the run [default: runs/demo, or the next free number]
+    ///
+    /// It must not exist or be empty.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Seed of puzzles, weights and training
+    ///
+    /// The same seed on the same device gives the same weights.
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    seed: u64,
+
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    device: String,
+    run: PathBuf,
+    step: u64,
+    seconds: f64,
+    samples_per_s: f64,
+    test: Option<Metrics>,
+    solved: Vec<Solved>,
+}
+
+pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
+    let device = args.device.open()?;
+    let out = args.out.clone().unwrap_or_else(free_folder);
+    let (data, folder) = (out.join("data"), out.join("run"));
+    generate(&out, args.seed)?;
+    let mut recipe = Recipe::load(RECIPE.0, &[])?;
+    recipe.train.seed = args.seed;
+    let mut progress = Progress::new(&folder, interrupt_flag()?);
+    let options = RunOptions { recipe: &recipe, data: &data, out: &folder, device: &device, resume: false };
+    say(format!("training {} on {}", RECIPE.0, device.info().name));
+    let outcome = trm::train::run(options, &mut progress)?;
+    let (seconds, samples_per_s) = (progress.seconds(), progress.samples_per_s());
+    drop(progress);
+    if !outcome.finished {
+        say(format!("stopped; the run is in {}", folder.display()));
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+
+    let solved = solve(&folder, &data, &device, output)?;
+    let test = outcome.evaluation;
+    let summary = Summary {
+        device: device.info().name,
+        run: folder,
+        step: outcome.steps,
+        seconds,
+        samples_per_s,
+        test,
+        solved,
+    };
+    output.data(&summary, text)?;
+    let kept = test.is_some_and(|test| test.exact_accuracy >= PROMISED);
+    Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// `runs/demo`, or the first of `runs/demo-2` and so on that is not there.
+fn free_folder() -> PathBuf {
+    let numbered = (2..).map(|number| format!("runs/demo-{number}"));
+    let mut names = std::iter::once("runs/demo".to_owned()).chain(numbered).map(PathBuf::from);
+    names.find(|path| !path.exists()).unwrap_or_default()
+}
+
+/// Writes the data set to `<out>/data`.
+fn generate(out: &Path, seed: u64) -> Result<()> {
+    let folder = OutputFolder::create(out)?;
+    let summary = build_generated(&GenerateOptions {
+        out: folder.path().join("data"),
+        size: RECIPE.1,
+        train: TRAIN_PUZZLES,
+        test: TEST_PUZZLES,
+        min_clues: None,
+        max_clues: None,
+        num_aug: AUGMENTATIONS,
+        seed,
+    })?;
+    folder.commit()?;
+    say(format!(
+        "generated {} puzzles of {1}x{1} cells to learn from, with {2} augmentations each, and {3} to test",
+        summary.train.puzzles, summary.size, AUGMENTATIONS, summary.test.puzzles
+    ));
+    Ok(())
+}
+
+/// Solves the first test puzzles with the weights in `folder`, drawing every step as it goes.
+fn solve(folder: &Path, data: &Path, device: &Device, output: &Output) -> Result<Vec<Solved>> {
+    let (config, weights) = checkpoint::load(folder)?;
+    let mut solver = Solver::new(&config, &weights, device)?;
+    let test = Dataset::open(data, Split::Test)?;
+    let (mut inputs, mut labels) = (vec![0; config.seq_len], vec![0; config.seq_len]);
+    let mut all = Vec::new();
+    for (set, example) in
+        test.sets().iter().flat_map(|set| (0..set.examples()).map(move |at| (set, at))).take(SHOWN)
+    {
+        test.read_example(set, example, &mut inputs, &mut labels)?;
+        let puzzle = Grid::from_tokens(solver.shape(), &inputs);
+        let thoughts = solver.solve(&puzzle)?;
+        let solved = Solved::of(&puzzle, &thoughts);
+        output.text(&solved.text(&puzzle, &thoughts, true, output.colour()))?;
+        all.push(solved);
+    }
+    Ok(all)
+}
+
+fn text(summary: &Summary) -> String {
+    let Summary { device, run, step, seconds, samples_per_s, test, .. } = summary;
+    let test = test.as_ref().map_or(String::new(), |test| {
+        format!("held-out puzzles: {:.1} % solved ({})\n", 100.0 * test.exact_accuracy, describe(test))
+    });
+    let run = run.display();
+    format!(
+        "{device}: {step} steps in {seconds:.0} s, {samples_per_s:.0} samples/s\n{test}the run is in {run}; try:\n  \
+         trm solve --run {run} --watch PUZZLE\n"
+    )
+}

@@ -1,0 +1,130 @@
+//! `trm solve`.
+
+use std::io::BufRead;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use trm::data::sudoku::{Grid, solution_fault};
+use trm::eval::{Solver, Thought};
+use trm::report::draw_answer;
+use trm::{Error, Result};
+
+use super::common::{DeviceArgs, WeightsArgs};
+use super::output::Output;
+
+/// Solve Sudoku puzzles
+///
+/// Says of each answer whether it is a valid solution that keeps the clues; exits with 1 if one is not.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    weights: WeightsArgs,
+
+    /// Puzzles: one line of digits each, '.' or 0 for blanks; '-' reads lines from standard input
+    #[arg(value_name = "PUZZLE", required = true)]
+    puzzles: Vec<String>,
+
+    /// Print the answer after every supervision step
+    ///
+    /// Cells that changed are marked: with colours on a terminal, unless NO_COLOR is set, else by stars.
+    #[arg(long)]
+    watch: bool,
+
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// A puzzle with what the model made of it.
+#[derive(Serialize)]
+pub struct Solved {
+    puzzle: String,
+    answer: String,
+    solved: bool,
+    /// What keeps the answer from being a solution.
+    fault: Option<String>,
+    steps: Vec<Step>,
+}
+
+/// The answer after one supervision step.
+#[derive(Serialize)]
+struct Step {
+    answer: String,
+    q_halt: f32,
+    solved: bool,
+}
+
+pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
+    let (config, weights) = args.weights.load()?;
+    let mut solver = Solver::new(&config, &weights, &args.device.open()?)?;
+    let mut all_solved = true;
+    let mut solve = |puzzle: &Grid| {
+        let thoughts = solver.solve(puzzle)?;
+        let solved = Solved::of(puzzle, &thoughts);
+        all_solved &= solved.solved;
+        output.data(&solved, |solved| solved.text(puzzle, &thoughts, args.watch, output.colour()))
+    };
+    for puzzle in &args.puzzles {
+        match puzzle.as_str() {
+            "-" => each_line(&mut solve)?,
+            puzzle => solve(&Grid::parse(puzzle)?)?,
+        }
+    }
+    Ok(if all_solved { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Empty lines are skipped.
+fn each_line(mut solve: impl FnMut(&Grid) -> Result<()>) -> Result<()> {
+    for (index, line) in std::io::stdin().lock().lines().enumerate() {
+        let line = line.map_err(Error::io("standard input"))?;
+        let puzzle = line.trim();
+        if puzzle.is_empty() {
+            continue;
+        }
+        let at_line = |error| match error {
+            Error::Usage { problem, fix, .. } => {
+                Error::usage(format!("standard input, line {}", index + 1), problem, fix)
+            }
+            other => other,
+        };
+        solve(&Grid::parse(puzzle).map_err(at_line)?)?;
+    }
+    Ok(())
+}
+
+impl Solved {
+    /// The last of `thoughts` is the answer.
+    pub fn of(puzzle: &Grid, thoughts: &[Thought]) -> Solved {
+        let step = |thought: &Thought| Step {
+            answer: thought.answer.to_string(),
+            q_halt: thought.q_halt,
+            solved: thought.solved,
+        };
+        let answer = thoughts.last().map_or(*puzzle, |thought| thought.answer);
+        let fault = solution_fault(puzzle, &answer);
+        Solved {
+            puzzle: puzzle.to_string(),
+            answer: answer.to_string(),
+            solved: fault.is_none(),
+            fault,
+            steps: thoughts.iter().map(step).collect(),
+        }
+    }
+
+    /// The puzzle, the answer or all answers, and the verdict.
+    pub fn text(&self, puzzle: &Grid, thoughts: &[Thought], watch: bool, colour: bool) -> String {
+        let mut text = format!("puzzle, {} clues\n{}", puzzle.clues(), puzzle.draw());
+        let mut previous = *puzzle;
+        let skipped = if watch { 0 } else { thoughts.len().saturating_sub(1) };
+        for (index, thought) in thoughts.iter().enumerate().skip(skipped) {
+            let confidence = 1.0 / (1.0 + (-thought.q_halt).exp());
+            text += &format!("step {} of {}, halt {confidence:.3}\n", index + 1, thoughts.len());
+            text += &draw_answer(puzzle, &previous, &thought.answer, colour);
+            previous = thought.answer;
+        }
+        match &self.fault {
+            None => text + "solved: a valid solution that keeps the clues\n\n",
+            Some(fault) => text + &format!("not solved: the answer {fault}\n\n"),
+        }
+    }
+}

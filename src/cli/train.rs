@@ -1,0 +1,96 @@
+//! `trm train`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use trm::Result;
+use trm::report::{Progress, describe};
+use trm::train::{Metrics, RunOptions};
+
+use super::common::{DeviceArgs, INTERRUPTED, RecipeArgs, interrupt_flag};
+use super::output::Output;
+
+/// Train a model
+///
+/// Writes a run folder: recipe.toml, metrics.jsonl, the weights (model.safetensors with config.json, the moving average
+/// where the recipe keeps one) and state.safetensors, from which --resume continues bit-identically. Ctrl-C finishes
+/// the step at hand, saves, and exits with 130.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    recipe: RecipeArgs,
+
+    /// Data set to train on
+    ///
+    /// A folder with train and, to evaluate on, test, as "trm data" and the authors' release write it.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+
+    /// Run folder to write
+    ///
+    /// It must not exist or be empty, unless --resume is given.
+    #[arg(long, value_name = "RUN")]
+    out: PathBuf,
+
+    /// Continue the run in --out from its last checkpoint
+    ///
+    /// Takes the recipe of the run; --set may still change it.
+    #[arg(long, conflicts_with = "recipe")]
+    resume: bool,
+
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// How a run ended.
+#[derive(Serialize)]
+struct Summary {
+    run: PathBuf,
+    step: u64,
+    finished: bool,
+    seconds: f64,
+    samples_per_s: f64,
+    /// The last evaluation.
+    test: Option<Metrics>,
+}
+
+pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
+    let recipe = match args.resume {
+        true => args.recipe.load_from_run(&args.out)?,
+        false => args.recipe.load()?.1,
+    };
+    let device = args.device.open()?;
+    let mut progress = Progress::new(&args.out, interrupt_flag()?);
+    let options = RunOptions {
+        recipe: &recipe,
+        data: &args.data,
+        out: &args.out,
+        device: &device,
+        resume: args.resume,
+    };
+    let outcome = trm::train::run(options, &mut progress)?;
+    let summary = Summary {
+        run: args.out.clone(),
+        step: outcome.steps,
+        finished: outcome.finished,
+        seconds: progress.seconds(),
+        samples_per_s: progress.samples_per_s(),
+        test: outcome.evaluation,
+    };
+    drop(progress);
+    output.data(&summary, text)?;
+    Ok(if summary.finished { ExitCode::SUCCESS } else { ExitCode::from(INTERRUPTED) })
+}
+
+fn text(summary: &Summary) -> String {
+    let Summary { run, step, finished, seconds, samples_per_s, test } = summary;
+    let run = run.display();
+    let test = test.as_ref().map_or(String::new(), |test| format!("test: {}\n", describe(test)));
+    let state = match finished {
+        true => format!("{run}: finished after {step} steps"),
+        false => format!("{run}: stopped after {step} steps; continue with --resume"),
+    };
+    format!("{state}\n{seconds:.0} s, {samples_per_s:.0} samples/s\n{test}")
+}

@@ -1,0 +1,209 @@
+//! Progress of a training run: a bar on a terminal, a plain line every few seconds elsewhere, and the metrics log.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+
+use super::metrics_log::{Entry, MetricsLog};
+use super::say;
+use crate::Result;
+use crate::train::{Metrics, Observer, StepMetrics};
+
+/// Time between two plain lines.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+/// Time between two changes of the bar's text.
+const BAR_EVERY: Duration = Duration::from_millis(500);
+
+/// Watches a run for people and keeps its log.
+pub struct Progress {
+    folder: PathBuf,
+    stop: Arc<AtomicBool>,
+    log: Option<MetricsLog>,
+    /// Present on a terminal.
+    bar: Option<ProgressBar>,
+    window: Window,
+    batch: usize,
+    total_steps: u64,
+    first_step: u64,
+    last_step: u64,
+    started: Instant,
+    shown: Instant,
+}
+
+impl Progress {
+    /// Of the run in `folder`, which stops after the step in which `stop` becomes true.
+    pub fn new(folder: &Path, stop: Arc<AtomicBool>) -> Progress {
+        let now = Instant::now();
+        Progress {
+            folder: folder.to_path_buf(),
+            stop,
+            log: None,
+            bar: None,
+            window: Window::default(),
+            batch: 0,
+            total_steps: 0,
+            first_step: 0,
+            last_step: 0,
+            started: now,
+            shown: now,
+        }
+    }
+
+    /// Samples of training steps per second since the run started or was resumed.
+    pub fn samples_per_s(&self) -> f64 {
+        let samples = (self.last_step - self.first_step) as f64 * self.batch as f64;
+        samples / self.started.elapsed().as_secs_f64().max(1e-9)
+    }
+
+    /// Seconds since the run started or was resumed.
+    pub fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| say(line)),
+            None => say(line),
+        }
+    }
+
+    fn log(&mut self, entry: &Entry<'_>) -> Result<()> {
+        self.log.as_mut().map_or(Ok(()), |log| log.add(entry))
+    }
+
+    fn show(&mut self) {
+        let every = if self.bar.is_some() { BAR_EVERY } else { LINE_EVERY };
+        if self.shown.elapsed() < every && self.last_step < self.total_steps {
+            return;
+        }
+        self.shown = Instant::now();
+        let status = format!("{}, {:.0} samples/s", self.window.take(), self.samples_per_s());
+        let left = self.time_left();
+        match &self.bar {
+            Some(bar) => bar.set_message(format!("{status}, {left} left")),
+            None => say(format!("step {}/{}: {status}, {left} left", self.last_step, self.total_steps)),
+        }
+    }
+
+    fn time_left(&self) -> HumanDuration {
+        let done = (self.last_step - self.first_step).max(1) as f64;
+        let seconds = self.seconds() / done * self.total_steps.saturating_sub(self.last_step) as f64;
+        HumanDuration(Duration::from_secs_f64(seconds.round()))
+    }
+}
+
+impl Observer for Progress {
+    fn started(&mut self, done: u64, total: u64, batch: usize) -> Result<()> {
+        (self.batch, self.total_steps, self.first_step, self.last_step) = (batch, total, done, done);
+        (self.started, self.shown) = (Instant::now(), Instant::now());
+        self.log = Some(MetricsLog::open(&self.folder, done)?);
+        if std::io::stderr().is_terminal() {
+            let style = ProgressStyle::with_template("{pos}/{len} {bar:12} {wide_msg}");
+            let bar = ProgressBar::new(total).with_position(done);
+            self.bar = Some(style.map_or(bar.clone(), |style| bar.with_style(style)));
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: &StepMetrics) -> Result<()> {
+        let (split, loss, lr) = ("train", step.metrics.loss(), Some(step.lr));
+        self.log(&Entry { split, step: step.step, lr, loss, metrics: &step.metrics })?;
+        self.window.add(&step.metrics);
+        self.last_step = step.step;
+        if let Some(bar) = &self.bar {
+            bar.set_position(step.step);
+        }
+        self.show();
+        Ok(())
+    }
+
+    fn evaluated(&mut self, step: u64, metrics: &Metrics) -> Result<()> {
+        self.log(&Entry { split: "test", step, lr: None, loss: metrics.loss(), metrics })?;
+        self.say(&format!("step {step}: test {}", describe(metrics)));
+        self.log.as_mut().map_or(Ok(()), MetricsLog::flush)
+    }
+
+    fn saved(&mut self, _step: u64) -> Result<()> {
+        self.log.as_mut().map_or(Ok(()), MetricsLog::flush)
+    }
+
+    fn stop(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// An evaluation in one line.
+pub fn describe(metrics: &Metrics) -> String {
+    format!(
+        "exact accuracy {:.1} %, accuracy {:.1} %, halting accuracy {:.1} %, {:.1} steps, loss {:.3}",
+        100.0 * metrics.exact_accuracy,
+        100.0 * metrics.accuracy,
+        100.0 * metrics.q_halt_accuracy,
+        metrics.steps,
+        metrics.loss(),
+    )
+}
+
+/// Averages since they were last shown.
+#[derive(Default)]
+struct Window {
+    steps: f64,
+    loss: f64,
+    halted: f64,
+    exact: f64,
+    /// The exact accuracy shown while no sample halts.
+    last_exact: Option<f64>,
+}
+
+impl Window {
+    fn add(&mut self, metrics: &Metrics) {
+        self.steps += 1.0;
+        self.loss += metrics.loss();
+        if metrics.count > 0.0 {
+            self.halted += metrics.count;
+            self.exact += metrics.exact_accuracy * metrics.count;
+        }
+    }
+
+    fn take(&mut self) -> String {
+        let fresh = (self.halted > 0.0).then(|| self.exact / self.halted);
+        let exact = fresh.or(self.last_exact);
+        let loss = self.loss / self.steps.max(1.0);
+        *self = Window { last_exact: exact, ..Window::default() };
+        match exact {
+            Some(exact) => format!("loss {loss:.3}, exact {:.1} %", 100.0 * exact),
+            None => format!("loss {loss:.3}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_average_over_halted_samples() {
+        let metrics =
+            |count: f64, exact: f64| Metrics::of(&[count, 0.0, exact, 0.0, 0.0, 2.0, 0.0, 0.0], 1.0);
+        let mut window = Window::default();
+        window.add(&metrics(0.0, 0.0));
+        assert_eq!(window.take(), "loss 2.000");
+        window.add(&metrics(1.0, 1.0));
+        window.add(&metrics(3.0, 0.0));
+        assert_eq!(window.take(), "loss 2.000, exact 25.0 %");
+        window.add(&metrics(0.0, 0.0));
+        assert_eq!(window.take(), "loss 2.000, exact 25.0 %");
+    }
+}
