@@ -26,7 +26,7 @@ const B_ALIGNED: u32 = 1u;
 @group(0) @binding(3) var<storage, read> addend: array<f32>;
 @group(0) @binding(4) var<storage, read_write> c: array<f32>;
 
-// Rows of a thread's columns. Row 8 g + i for i-th thread of eight where A runs along k, else 4 i + component.
+// Rows of a thread's columns: rows 4 i to 4 i + 3 come from the i-th thread of eight.
 var<private> acc: array<vec4<f32>, 32>;
 
 // Four words from any start: the tail of one vector and the head of the next.
@@ -43,14 +43,14 @@ fn load_a(start: u32) -> vec4<f32> {
     if A_ALIGNED != 0u {
         return a[start / 4u];
     }
-    return joined(a[start / 4u], a[(start + 3u) / 4u], start);
+    return joined(a[start / 4u], a[min((start + 3u) / 4u, arrayLength(&a) - 1u)], start);
 }
 
 fn load_b(start: u32) -> vec4<f32> {
     if B_ALIGNED != 0u {
         return b[start / 4u];
     }
-    return joined(b[start / 4u], b[(start + 3u) / 4u], start);
+    return joined(b[start / 4u], b[min((start + 3u) / 4u, arrayLength(&b) - 1u)], start);
 }
 
 // Four steps of k for the four columns: columns of the matrix are steps, or, along k, the thread's columns.
@@ -80,65 +80,65 @@ fn step(columns: mat4x4<f32>, values: vec4<f32>) -> vec4<f32> {
     return columns * values;
 }
 
-// Four steps of k for eight rows, `values` those of this thread's row.
+// Four steps of k for eight rows, every fourth from `first`; `values` are those of this thread's row.
 fn add_rows(first: u32, values: vec4<f32>, columns: mat4x4<f32>) {
     acc[first] += step(columns, subgroupBroadcast(values, 0u));
-    acc[first + 1u] += step(columns, subgroupBroadcast(values, 1u));
-    acc[first + 2u] += step(columns, subgroupBroadcast(values, 2u));
-    acc[first + 3u] += step(columns, subgroupBroadcast(values, 3u));
-    acc[first + 4u] += step(columns, subgroupBroadcast(values, 4u));
-    acc[first + 5u] += step(columns, subgroupBroadcast(values, 5u));
-    acc[first + 6u] += step(columns, subgroupBroadcast(values, 6u));
-    acc[first + 7u] += step(columns, subgroupBroadcast(values, 7u));
+    acc[first + 4u] += step(columns, subgroupBroadcast(values, 1u));
+    acc[first + 8u] += step(columns, subgroupBroadcast(values, 2u));
+    acc[first + 12u] += step(columns, subgroupBroadcast(values, 3u));
+    acc[first + 16u] += step(columns, subgroupBroadcast(values, 4u));
+    acc[first + 20u] += step(columns, subgroupBroadcast(values, 5u));
+    acc[first + 24u] += step(columns, subgroupBroadcast(values, 6u));
+    acc[first + 28u] += step(columns, subgroupBroadcast(values, 7u));
 }
 
-// One step of k for four rows.
-fn add_quad(first: u32, rows: vec4<f32>, columns: vec4<f32>) {
-    acc[first] += rows.x * columns;
-    acc[first + 1u] += rows.y * columns;
-    acc[first + 2u] += rows.z * columns;
-    acc[first + 3u] += rows.w * columns;
+// Four steps of k of this thread's four rows of A, one row per column of the matrix.
+fn load_rows(base: u32, row: u32, k: u32) -> mat4x4<f32> {
+    if A_ALONG_K != 0u {
+        let last = params.m - 1u;
+        return mat4x4<f32>(
+            load_a(base + min(row, last) * params.a_row + k),
+            load_a(base + min(row + 1u, last) * params.a_row + k),
+            load_a(base + min(row + 2u, last) * params.a_row + k),
+            load_a(base + min(row + 3u, last) * params.a_row + k),
+        );
+    }
+    let last = params.k - 1u;
+    let near = min(row, (params.m - 1u) / 4u * 4u);
+    return transpose(mat4x4<f32>(
+        load_a(base + k * params.a_col + near),
+        load_a(base + min(k + 1u, last) * params.a_col + near),
+        load_a(base + min(k + 2u, last) * params.a_col + near),
+        load_a(base + min(k + 3u, last) * params.a_col + near),
+    ));
 }
 
-// One step of k for all rows, `rows` this thread's four of them.
-fn add_step(rows: vec4<f32>, columns: vec4<f32>) {
-    add_quad(0u, subgroupBroadcast(rows, 0u), columns);
-    add_quad(4u, subgroupBroadcast(rows, 1u), columns);
-    add_quad(8u, subgroupBroadcast(rows, 2u), columns);
-    add_quad(12u, subgroupBroadcast(rows, 3u), columns);
-    add_quad(16u, subgroupBroadcast(rows, 4u), columns);
-    add_quad(20u, subgroupBroadcast(rows, 5u), columns);
-    add_quad(24u, subgroupBroadcast(rows, 6u), columns);
-    add_quad(28u, subgroupBroadcast(rows, 7u), columns);
-}
-
-// This thread's values of A along k at one row, zero past k.
-fn row_values(base: u32, row: u32, k: u32) -> vec4<f32> {
-    let values = load_a(base + min(row, params.m - 1u) * params.a_row + k);
-    let steps = vec4<u32>(k, k + 1u, k + 2u, k + 3u);
-    return select(vec4<f32>(0.0), values, steps < vec4<u32>(params.k));
+fn add_block(rows: mat4x4<f32>, columns: mat4x4<f32>) {
+    add_rows(0u, rows[0], columns);
+    add_rows(1u, rows[1], columns);
+    add_rows(2u, rows[2], columns);
+    add_rows(3u, rows[3], columns);
 }
 
 fn accumulate(group: vec3<u32>, column: u32, eighth: u32) {
-    let row = group.y * 32u;
+    let row = group.y * 32u + 4u * eighth;
+    let whole = params.k / 4u * 4u;
     for (var r = 0u; r < params.reductions; r++) {
         let outer = r / params.inner;
         let within = r % params.inner;
         let a_base = group.z * params.a_batch + outer * params.a_outer + within * params.a_inner;
         let b_base = group.z * params.b_batch + outer * params.b_outer + within * params.b_inner;
-        if A_ALONG_K != 0u {
-            for (var k = 0u; k < params.k; k += 4u) {
-                let columns = load_columns(b_base, column, k);
-                add_rows(0u, row_values(a_base, row + eighth, k), columns);
-                add_rows(8u, row_values(a_base, row + eighth + 8u, k), columns);
-                add_rows(16u, row_values(a_base, row + eighth + 16u, k), columns);
-                add_rows(24u, row_values(a_base, row + eighth + 24u, k), columns);
-            }
-        } else {
-            let mine = min(row + 4u * eighth, (params.m - 1u) / 4u * 4u);
-            for (var k = 0u; k < params.k; k++) {
-                add_step(load_a(a_base + k * params.a_col + mine), load_b(b_base + k * params.b_row + column));
-            }
+        for (var k = 0u; k < whole; k += 4u) {
+            add_block(load_rows(a_base, row, k), load_columns(b_base, column, k));
+        }
+        if whole < params.k {
+            let left = vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.k - whole);
+            let rows = load_rows(a_base, row, whole);
+            let kept = mat4x4<f32>(
+                select(vec4<f32>(0.0), rows[0], left), select(vec4<f32>(0.0), rows[1], left),
+                select(vec4<f32>(0.0), rows[2], left), select(vec4<f32>(0.0), rows[3], left),
+            );
+            add_block(kept, load_columns(b_base, column, whole));
         }
     }
 }

@@ -1,15 +1,15 @@
 // out = a + b + c + d, of as many as `terms` says: the sum of a net's inputs, and of gradient contributions.
 // All of one size, any shape; terms in 1..=4, the unused bindings repeat `a`. Added from left to right, f32.
-// A thread owns one element.
+// A thread owns four neighbours; `count` is in vectors of four, the last of which may reach into padding.
 
 struct Params { count: u32, terms: u32 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read> c: array<f32>;
-@group(0) @binding(4) var<storage, read> d: array<f32>;
-@group(0) @binding(5) var<storage, read_write> total: array<f32>;
+@group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> c: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> d: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> total: array<vec4<f32>>;
 
 #import index
 

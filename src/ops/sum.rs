@@ -48,10 +48,10 @@ fn add(tape: &mut Tape, terms: &[Tensor], role: Role) -> Result<Tensor> {
             .bind("c", term(1))
             .bind("d", term(2))
             .bind("total", next)
-            .count("count", count)
+            .count("count", count.div_ceil(4))
             .count("terms", now.len() + 1)
             .flops(count * now.len())
-            .threads(count)
+            .threads(count.div_ceil(4))
             .push()?;
         (total, rest) = (next, later);
     }
