@@ -5,11 +5,26 @@
 //! strict way from named tensors to [`crate::model::Weights`], whatever file they lie in. Nothing read here is
 //! trusted: every name, shape, type and value is checked, and no file can make this code run another program.
 
+mod export;
+mod import;
+mod pickle_check;
+mod release_config;
 mod safetensors_file;
 mod state;
 mod tensors;
+mod torch_file;
+mod torch_writer;
 mod weights;
 
+pub use export::{Card, export_folder, export_pytorch};
+pub use import::{Imported, import_pytorch, reset_puzzle_emb};
+pub use release_config::read_release_config;
 pub use state::{STATE_FILE, State, load_state, save_state};
 pub use tensors::TensorInfo;
+pub use torch_file::PREFIXES;
 pub use weights::{CONFIG_FILE, WEIGHTS_FILE, load, load_config, save};
+
+/// A library's message as part of one of ours.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,144 @@
+//! A state dict in a file of `torch.save`: a zip archive of one pickle and the tensors' bytes, not compressed.
+//!
+//! Before the reader sees the file, its entries are checked (`torch.save` compresses nothing, so a compressed
+//! entry, and with it a zip bomb, is refused) and its pickle, too (`pickle_check.rs`).
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use pytorch_reader::PytorchReader;
+use zip::{CompressionMethod, ZipArchive};
+
+use super::one_line;
+use super::pickle_check::check_pickle;
+use super::tensors::{TensorFile, TensorInfo};
+use crate::{Error, Result};
+
+/// What the release puts before the model's tensor names: with torch.compile, without it, and nothing.
+pub const PREFIXES: [&str; 3] = ["_orig_mod.model.inner.", "model.inner.", ""];
+
+/// A tensor that every model has.
+const ANCHOR: &str = "embed_tokens.embedding_weight";
+
+/// No state dict of these models comes near.
+const MOST_PICKLE_BYTES: u64 = 16 << 20;
+
+const FETCH_AGAIN: &str = "fetch the file again, or save it anew with torch.save";
+const STATE_DICT_ONLY: &str = "save only model.state_dict() with torch.save";
+
+/// A checked file; tensors are read when asked for.
+pub(super) struct TorchFile {
+    path: PathBuf,
+    prefix: &'static str,
+    file_bytes: u64,
+    tensors: BTreeMap<String, TensorInfo>,
+    data: HashMap<String, pytorch_reader::Tensor>,
+}
+
+impl TorchFile {
+    /// Checks the file and reads the names, shapes and types of its tensors.
+    pub fn open(path: &Path) -> Result<TorchFile> {
+        let file = File::open(path).map_err(Error::io(path))?;
+        let file_bytes = file.metadata().map_err(Error::io(path))?.len();
+        check_archive(path, file)?;
+        let reader = PytorchReader::new(path)
+            .map_err(|error| Error::file(path, one_line(&error.to_string()), STATE_DICT_ONLY))?;
+        let data = reader.into_tensors();
+        let prefix = find_prefix(path, &data)?;
+        // A name without the prefix stays as it is and is then none of the model's.
+        let strip = |name: String| name.strip_prefix(prefix).map(str::to_owned).unwrap_or(name);
+        let data: HashMap<_, _> = data.into_iter().map(|(name, tensor)| (strip(name), tensor)).collect();
+        let describe = |(name, tensor): (&String, &pytorch_reader::Tensor)| {
+            let dtype = format!("{:?}", tensor.dtype());
+            (name.clone(), TensorInfo { shape: tensor.shape().to_vec(), dtype })
+        };
+        let tensors = data.iter().map(describe).collect();
+        Ok(TorchFile { path: path.to_path_buf(), prefix, file_bytes, tensors, data })
+    }
+
+    /// Which of [`PREFIXES`] the names had.
+    pub fn prefix(&self) -> &'static str {
+        self.prefix
+    }
+}
+
+impl TensorFile for TorchFile {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn tensors(&self) -> &BTreeMap<String, TensorInfo> {
+        &self.tensors
+    }
+
+    fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>> {
+        let broken = |problem: String| Error::file(&self.path, problem, FETCH_AGAIN);
+        let tensor = self.data.get(name).ok_or_else(|| broken(format!("tensor {name} is missing")))?;
+        // A view of stride 0 can be any number of times as large as what is stored.
+        if tensor.byte_len() as u64 > self.file_bytes {
+            let problem =
+                format!("tensor {name} has {} bytes, the file {}", tensor.byte_len(), self.file_bytes);
+            return Err(broken(problem));
+        }
+        tensor.read().map(Cow::Owned).map_err(|error| broken(one_line(&error.to_string())))
+    }
+}
+
+fn check_archive(path: &Path, file: File) -> Result<()> {
+    let broken = |error: zip::result::ZipError| {
+        let problem =
+            format!("is cut short or no zip archive of torch.save ({})", one_line(&error.to_string()));
+        Error::file(path, problem, FETCH_AGAIN)
+    };
+    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(broken)?;
+    let mut pickles = 0;
+    for index in 0..archive.len() {
+        let entry = archive.by_index_raw(index).map_err(broken)?;
+        let name = entry.name().map_err(broken)?.escape_debug().to_string();
+        let stored =
+            entry.compression() == CompressionMethod::Stored && entry.size() == entry.compressed_size();
+        if !stored || entry.encrypted() {
+            let problem = format!(
+                "entry {name} is compressed ({} bytes to {}), torch.save compresses nothing",
+                entry.size(),
+                entry.compressed_size()
+            );
+            return Err(Error::file(path, problem, "do not trust this file; take one that torch.save wrote"));
+        }
+        if name.ends_with("data.pkl") {
+            check_entry(path, &name, entry.size(), entry)?;
+            pickles += 1;
+        }
+    }
+    match pickles {
+        1 => Ok(()),
+        _ => Err(Error::file(path, format!("{pickles} entries data.pkl, expected one"), STATE_DICT_ONLY)),
+    }
+}
+
+fn check_entry(path: &Path, name: &str, size: u64, entry: impl Read) -> Result<()> {
+    if size > MOST_PICKLE_BYTES {
+        let problem = format!("{name} has {size} bytes, expected at most {MOST_PICKLE_BYTES}");
+        return Err(Error::file(path, problem, STATE_DICT_ONLY));
+    }
+    let mut pickle = Vec::new();
+    entry.take(MOST_PICKLE_BYTES).read_to_end(&mut pickle).map_err(Error::io(path))?;
+    check_pickle(&pickle).map_err(|problem| {
+        let fix = "nothing was run; do not trust this file, or save only model.state_dict() with torch.save";
+        Error::file(path, format!("{name} {problem}, expected nothing but tensors"), fix)
+    })
+}
+
+fn find_prefix(path: &Path, data: &HashMap<String, pytorch_reader::Tensor>) -> Result<&'static str> {
+    let has_anchor = |prefix: &&str| data.contains_key(&format!("{prefix}{ANCHOR}"));
+    PREFIXES.into_iter().find(has_anchor).ok_or_else(|| {
+        let first =
+            data.keys().min().map_or("no tensor at all".to_owned(), |name| format!("tensor {name}, ..."));
+        let problem =
+            format!("{first}, expected {ANCHOR}, alone or after {} or {}", PREFIXES[0], PREFIXES[1]);
+        Error::file(path, problem, "give a checkpoint of the authors' release")
+    })
+}
