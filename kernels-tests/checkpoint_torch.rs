@@ -338,19 +338,22 @@ fn an_exported_folder_is_whole() {
 /// Torch loads what trm exports, puts it into a module as the release does, and saves it; nothing has changed.
 fn torch_reads_exports(python: &str) -> Result<(), Failed> {
     let dir = folder();
-    let (exported, saved) = (dir.path().join("exported.pt"), dir.path().join("saved.pt"));
-    for (config, prefix) in configs().into_iter().zip(PREFIXES.into_iter().cycle()) {
-        let weights = weights(&config);
-        checkpoint::export_pytorch(&exported, &config, &weights, prefix)?;
-        let script = fixture("torch_round_trip.py");
-        let run = Command::new(python).arg(script).args([&exported, &saved]).arg(prefix).output()?;
-        if !run.status.success() {
-            return Err(String::from_utf8_lossy(&run.stderr).into_owned().into());
-        }
-        let mut metadata = metadata();
-        metadata.num_puzzle_identifiers = config.num_puzzle_identifiers;
-        let read = checkpoint::import_pytorch(&saved, &config.arch, Some(&metadata), false)?;
-        assert_eq!((&read.config, &read.weights, read.prefix), (&config, &weights, prefix));
+    let path = |name: &str, at: usize| dir.path().join(format!("{name}{at}.pt"));
+    let cases: Vec<_> = configs().into_iter().zip(PREFIXES.into_iter().cycle()).enumerate().collect();
+    let mut script = Command::new(python);
+    script.arg(fixture("torch_round_trip.py"));
+    for (at, (config, prefix)) in &cases {
+        checkpoint::export_pytorch(&path("exported", *at), config, &weights(config), prefix)?;
+        script.args([path("exported", *at), path("saved", *at)]).arg(prefix);
+    }
+    let run = script.output()?;
+    if !run.status.success() {
+        return Err(String::from_utf8_lossy(&run.stderr).into_owned().into());
+    }
+    for (at, (config, prefix)) in cases {
+        let metadata = Metadata { num_puzzle_identifiers: config.num_puzzle_identifiers, ..metadata() };
+        let read = checkpoint::import_pytorch(&path("saved", at), &config.arch, Some(&metadata), false)?;
+        assert_eq!((&read.config, &read.weights, read.prefix), (&config, &weights(&config), prefix));
     }
     Ok(())
 }

@@ -52,8 +52,6 @@ pub fn export_pytorch(path: &Path, config: &ModelConfig, weights: &Weights, pref
 pub fn export_folder(folder: &Path, config: &ModelConfig, weights: &Weights, card: &Card) -> Result<()> {
     let output = OutputFolder::create(folder)?;
     save(output.path(), config, weights)?;
-    let text =
-        card_text(config, card).map_err(|error| Error::file(folder, error, "give the card a plain name"))?;
     files::write_atomic(&output.path().join("README.md"), card_text(config, card).as_bytes())?;
     output.commit()
 }
