@@ -31,7 +31,7 @@ pub struct Card {
 /// all imported models.
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be written; nothing is half-written.
+/// [`crate::Error::Io`] if the file cannot be written; nothing is half-written.
 pub fn export_pytorch(path: &Path, config: &ModelConfig, weights: &Weights, prefix: &str) -> Result<()> {
     let params = Params::of(config);
     let tensors: Vec<TorchTensor<'_>> = params
@@ -48,7 +48,7 @@ pub fn export_pytorch(path: &Path, config: &ModelConfig, weights: &Weights, pref
 /// Writes a folder of `model.safetensors`, `config.json` and a `README.md` card; it appears whole or not at all.
 ///
 /// # Errors
-/// [`Error::Usage`] if `folder` exists and is not empty, [`Error::Io`] if it cannot be written.
+/// [`crate::Error::Usage`] if `folder` exists and is not empty, [`crate::Error::Io`] if it cannot be written.
 pub fn export_folder(folder: &Path, config: &ModelConfig, weights: &Weights, card: &Card) -> Result<()> {
     let output = OutputFolder::create(folder)?;
     save(output.path(), config, weights)?;

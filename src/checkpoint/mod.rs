@@ -2,7 +2,7 @@
 //!
 //! `weights` is the native store, a folder of `model.safetensors` and `config.json` under the release's names;
 //! `state` holds a run between two steps, bit for bit; `import` and `export` speak PyTorch. `tensors` is the one
-//! strict way from named tensors to [`crate::model::Weights`], whatever file they lie in. Nothing read here is
+//! strict way from named tensors to [`crate::model::init::Weights`], whatever file they lie in. Nothing read here is
 //! trusted: every name, shape, type and value is checked, and no file can make this code run another program.
 
 mod export;
