@@ -57,14 +57,16 @@ pub enum Error {
         fix: String,
     },
     /// A plan needs more than the device can give.
-    #[error("{what}: needs {needed} bytes, the limit is {limit}; {fix}")]
+    #[error("{what}: needs {needed} {unit}, the limit is {limit}; {fix}")]
     Limit {
         /// The buffer, binding or grid at fault.
         what: String,
-        /// Bytes needed.
+        /// How much is needed.
         needed: u64,
-        /// Bytes allowed.
+        /// How much is allowed.
         limit: u64,
+        /// Of what: `bytes`, `loop iterations`.
+        unit: &'static str,
         /// What the user can do.
         fix: String,
     },

@@ -49,6 +49,14 @@ impl Device {
         })
     }
 
+    /// Whether the limits of the device allow a plan; [`Error::Limit`] names the first that does not.
+    pub(super) fn check(&self, plan: &Plan) -> Result<()> {
+        match self {
+            Device::Cpu => Ok(()),
+            Device::Gpu(gpu) => super::gpu::check_limits(gpu, plan),
+        }
+    }
+
     /// The kernel variants that suit it: plans for this device are laid out for them.
     pub fn target(&self) -> Target {
         match self {

@@ -10,8 +10,8 @@ pub mod gpu;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::Result;
 use crate::plan::{Plan, Slice};
+use crate::{Error, Result};
 
 pub use device::{Device, DeviceInfo, devices, select};
 
@@ -50,6 +50,31 @@ impl Run {
     pub fn new(device: &Device, plan: Plan) -> Result<Run> {
         let plan = Arc::new(plan);
         Ok(Run { engine: device.load(plan.clone())?, plan })
+    }
+
+    /// [`Run::new`] for the plan that `plan_of` makes of `batch` samples; where it exceeds a limit of the device,
+    /// the error names the largest batch that fits.
+    ///
+    /// # Errors
+    /// As [`Run::new`], and what `plan_of` refuses.
+    pub fn of_batch(device: &Device, batch: usize, plan_of: impl Fn(usize) -> Result<Plan>) -> Result<Run> {
+        let plan = plan_of(batch)?;
+        let Err(Error::Limit { what, needed, limit, unit, .. }) = device.check(&plan) else {
+            return Run::new(device, plan);
+        };
+        let (mut fits, mut exceeds) = (0, batch);
+        while exceeds - fits > 1 {
+            let middle = fits + (exceeds - fits) / 2;
+            match device.check(&plan_of(middle)?) {
+                Ok(()) => fits = middle,
+                Err(_) => exceeds = middle,
+            }
+        }
+        let fix = match fits {
+            0 => "no batch of this model fits: use another device".to_owned(),
+            _ => format!("the largest batch that fits is {fits}: lower the batch size or use another device"),
+        };
+        Err(Error::Limit { what: format!("a batch of {batch}: {what}"), needed, limit, unit, fix })
     }
 
     /// Overwrites the first words of a named buffer or view.

@@ -34,7 +34,7 @@ impl Evaluator {
     /// # Errors
     /// [`Error::Recipe`] for impossible sizes, [`Error::Limit`] for a batch that does not fit the device.
     pub fn new(config: &ModelConfig, device: &Device, batch: usize) -> Result<Evaluator> {
-        let run = Run::new(device, eval_plan(config, batch, device.target())?)?;
+        let run = Run::of_batch(device, batch, |batch| eval_plan(config, batch, device.target()))?;
         Ok(Evaluator { run, config: config.clone(), batch })
     }
 

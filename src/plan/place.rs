@@ -21,7 +21,8 @@ pub(super) fn place(mut tape: Tape) -> Result<Plan> {
     let chosen = choose_buffers(&mut tape, &lifetimes);
     let slice = |tensor: Tensor| slice_of(&tape, &chosen, tensor);
     let dispatches = tape.pending.iter().map(|pending| resolve(pending, slice)).collect::<Result<_>>()?;
-    let views = tape.names.iter().map(|(name, tensor)| (name.clone(), slice(*tensor))).collect();
+    let view = |(name, tensor): &(String, Tensor)| Ok((name.clone(), slice(*tensor)?));
+    let views = tape.names.iter().map(view).collect::<Result<_>>()?;
     Ok(Plan { dispatches, views, buffers: tape.buffers })
 }
 
@@ -97,18 +98,20 @@ fn choose_buffers(tape: &mut Tape, lifetimes: &[Option<Lifetime>]) -> Vec<Option
     chosen
 }
 
-fn slice_of(tape: &Tape, chosen: &[Option<usize>], tensor: Tensor) -> Slice {
+fn slice_of(tape: &Tape, chosen: &[Option<usize>], tensor: Tensor) -> Result<Slice> {
     let info = &tape.infos[tensor.0];
+    let unwritten = || Error::kernel("plan", "names a tensor that nothing writes");
+    let place = |tensor: Tensor| chosen[tensor.0].ok_or_else(unwritten);
     let (buffer, offset) = match info.home {
         Home::Buffer { buffer, offset } => (buffer, offset),
-        Home::Planned => (chosen[tensor.0].unwrap_or(0), 0),
-        Home::Stack { stack, offset } => (chosen[stack.0].unwrap_or(0), offset),
+        Home::Planned => (place(tensor)?, 0),
+        Home::Stack { stack, offset } => (place(stack)?, offset),
     };
-    Slice { buffer, offset, words: info.words }
+    Ok(Slice { buffer, offset, words: info.words })
 }
 
-fn resolve(pending: &Pending, slice: impl Fn(Tensor) -> Slice) -> Result<Dispatch> {
-    let slices: Vec<Slice> = pending.tensors.iter().map(|&tensor| slice(tensor)).collect();
+fn resolve(pending: &Pending, slice: impl Fn(Tensor) -> Result<Slice>) -> Result<Dispatch> {
+    let slices = pending.tensors.iter().map(|&tensor| slice(tensor)).collect::<Result<Vec<Slice>>>()?;
     let dispatch = Dispatch {
         kernel: pending.kernel,
         entry: pending.entry,

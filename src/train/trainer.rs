@@ -88,7 +88,8 @@ impl Trainer {
             return Err(Error::recipe("train.epochs", problem, "raise it or lower train.global_batch_size"));
         }
         let sampler = Sampler::new(dataset, batch, settings.eval_interval, settings.seed)?;
-        let mut run = Run::new(device, train_plan(&config, &settings.optimiser(), batch, device.target())?)?;
+        let plan_of = |batch| train_plan(&config, &settings.optimiser(), batch, device.target());
+        let mut run = Run::of_batch(device, batch, plan_of)?;
         let weights = Weights::fresh(&config, settings.seed);
         load_weights(&mut run, &config, &weights)?;
         run.write_floats("ema", &weights.trained)?;

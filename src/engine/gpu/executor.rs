@@ -171,38 +171,22 @@ impl Engine for GpuEngine {
     }
 }
 
-/// Refuses a plan that the adapter cannot run, naming the limit and the largest batch that would fit.
-fn check_limits(gpu: &Gpu, plan: &Plan) -> Result<()> {
-    let limits = gpu.device.limits();
+/// Refuses a plan that the adapter cannot run, naming the limit.
+pub(in crate::engine) fn check_limits(gpu: &Gpu, plan: &Plan) -> Result<()> {
+    let (limits, adapter) = (gpu.device.limits(), &gpu.info().name);
+    let refuse = |what: String, needed: u64, limit: u64, unit: &'static str| {
+        let fix = "use a smaller batch or another device".into();
+        if needed > limit { Err(Error::Limit { what, needed, limit, unit, fix }) } else { Ok(()) }
+    };
     let (binding, name) = plan.largest_binding();
+    let what = format!("a binding of {name} on {adapter}");
+    refuse(what, binding, limits.max_storage_buffer_binding_size, "bytes")?;
     let buffer = plan.buffers.iter().map(|buffer| buffer.words as u64 * 4).max().unwrap_or(0);
-    let cases = [
-        (
-            binding,
-            limits.max_storage_buffer_binding_size,
-            format!("a binding of {name} on {}", gpu.info().name),
-        ),
-        (buffer, limits.max_buffer_size, format!("a buffer on {}", gpu.info().name)),
-    ];
-    for (needed, limit, what) in cases {
-        if needed > limit {
-            return Err(Error::Limit {
-                what,
-                needed,
-                limit,
-                fix: "use a smaller batch or another device".into(),
-            });
-        }
-    }
-    for dispatch in &plan.dispatches {
-        if dispatch.trips > gpu.max_trips() {
-            let what = format!("{} ({}) on {}", dispatch.name(), dispatch.label, gpu.info().name);
-            let fix =
-                "this is a limit of loop iterations, not bytes: use a smaller batch or another device".into();
-            return Err(Error::Limit { what, needed: dispatch.trips, limit: gpu.max_trips(), fix });
-        }
-    }
-    Ok(())
+    refuse(format!("a buffer on {adapter}"), buffer, limits.max_buffer_size, "bytes")?;
+    plan.dispatches.iter().try_for_each(|dispatch| {
+        let what = format!("{} ({}) on {adapter}", dispatch.name(), dispatch.label);
+        refuse(what, dispatch.trips, gpu.max_trips(), "loop iterations")
+    })
 }
 
 fn storage(gpu: &Gpu, name: &str, words: usize) -> wgpu::Buffer {

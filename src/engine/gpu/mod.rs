@@ -5,3 +5,4 @@ mod executor;
 
 pub use adapter::{Gpu, adapters};
 pub use executor::GpuEngine;
+pub(super) use executor::check_limits;
