@@ -1,6 +1,7 @@
-// Where a slot has halted, its states return to their initial vector and it takes the incoming batch's sample.
+// Where a slot has halted, its states return to their initial vector and it takes the incoming batch's sample:
+//   halted[b] != 0: state[b, l] = initial;  inputs[b], labels[b], identifiers[b] = the incoming ones.
 // state (B, L, D), initial (D); inputs, labels (B, S), identifiers (B), each beside its incoming twin; halted (B).
-// Step counters are reset where they are counted, in loss.wgsl. A thread owns one element.
+// Step counters are reset where they are counted, in loss.wgsl. A thread owns one element. Exact copies.
 
 struct Params { count: u32, per_sample: u32, width: u32 }
 

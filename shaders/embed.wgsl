@@ -2,7 +2,7 @@
 // e = 0.7071 (e + embed_pos). x (B, L, D), L = P + S; inputs (B, S); identifiers (B); tables (V, D), (ids, N), (L, D).
 // Reverse: token_partials (chunks, V, D), the sum of dx over the rows of a chunk that hold token v; puzzle_rows
 // (B, N), one gradient per slot. Position gradients are plain column sums (column_sums.wgsl).
-// A thread owns one element of the result. Without a puzzle embedding P = 0 and its bindings repeat the tokens'.
+// A thread owns one element of the result, f32. Without a puzzle embedding P = 0 and its bindings repeat the tokens'.
 
 struct Params {
     count: u32, width: u32, length: u32, prefix: u32, emb_ndim: u32, vocab: u32, chunk: u32,

@@ -89,11 +89,17 @@ impl GpuEngine {
         let Some(flight) = self.flying.front() else { return Ok(false) };
         let poll = if wait { wgpu::PollType::wait_indefinitely() } else { wgpu::PollType::Poll };
         self.gpu.device.poll(poll).map_err(|error| self.gpu.failed(error.to_string()))?;
-        match flight.mapped.try_recv() {
-            Ok(outcome) => outcome.map_err(|error| self.gpu.failed(error.to_string()))?,
-            Err(TryRecvError::Empty) if !wait => return Ok(false),
-            Err(_) => return Err(self.gpu.failed("a read was dropped by the driver".into())),
-        }
+        // After waiting, the answer may be in the hands of another thread that polls the same device: receive, not try.
+        let dropped = || self.gpu.failed("a read was dropped by the driver".into());
+        let outcome = match wait {
+            true => flight.mapped.recv().map_err(|_| dropped())?,
+            false => match flight.mapped.try_recv() {
+                Ok(outcome) => outcome,
+                Err(TryRecvError::Empty) => return Ok(false),
+                Err(TryRecvError::Disconnected) => return Err(dropped()),
+            },
+        };
+        outcome.map_err(|error| self.gpu.failed(error.to_string()))?;
         let words = mapped_words(&self.gpu, &flight.buffer)?;
         flight.buffer.unmap();
         self.landed.push_back(bytemuck::cast_vec(words));
@@ -118,7 +124,7 @@ impl Engine for GpuEngine {
         self.gpu.queue.submit([encoder.finish()]);
         let mapped = map(&staging);
         self.wait()?;
-        match mapped.try_recv() {
+        match mapped.recv() {
             Ok(Ok(())) => mapped_words(&self.gpu, &staging),
             Ok(Err(error)) => Err(self.gpu.failed(error.to_string())),
             Err(error) => Err(self.gpu.failed(error.to_string())),

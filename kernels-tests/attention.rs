@@ -1,0 +1,154 @@
+//! Attention and its reverse pass against f64, written out over all pairs of positions.
+
+use trm::Result;
+use trm::ops::attention::{KERNEL, attention};
+use trm::plan::Shape;
+
+use crate::check::roundings;
+use crate::harness::{KernelTests, Lab, Mutant};
+
+/// Tests and mutants of `attention`.
+pub const TESTS: KernelTests = KernelTests {
+    kernel: &KERNEL,
+    tests: &[("shapes", shapes), ("steep_scores", steep_scores)],
+    mutants: &[
+        Mutant {
+            name: "forgets_the_scale",
+            from: "+ i] * params.scale;\n    }\n    var highest",
+            to: "+ i];\n    }\n    var highest",
+        },
+        Mutant {
+            name: "skips_the_last_key",
+            from: "key < params.length; key++",
+            to: "key + 1u < params.length; key++",
+        },
+        Mutant { name: "forgets_to_shrink", from: "denominator * shrink + p", to: "denominator + p" },
+        Mutant {
+            name: "is_causal",
+            from: "let p = exp(score - raised);",
+            to: "let p = select(0.0, exp(score - raised), key <= query);",
+        },
+        Mutant { name: "takes_k_for_v", from: "const V: u32 = 2u", to: "const V: u32 = 1u" },
+        Mutant {
+            name: "mixes_the_heads",
+            from: "params.heads + group.y) * PAIRS;\n}\n\nfn in_o",
+            to: "params.heads + (group.y + 1u) % params.heads) * PAIRS;\n}\n\nfn in_o",
+        },
+        Mutant {
+            name: "keeps_delta_out_of_dq",
+            from: "(dps.x + dps.y - shared_term)",
+            to: "(dps.x + dps.y)",
+        },
+        Mutant {
+            name: "keeps_delta_out_of_dk",
+            from: "(dps.x + dps.y - delta_saved[row])",
+            to: "(dps.x + dps.y + 0.0 * delta_saved[row])",
+        },
+        Mutant { name: "wrong_sign_of_dv", from: "dv[i] += p", to: "dv[i] -= p" },
+        Mutant { name: "saves_no_maximum", from: "= highest + log(denominator)", to: "= log(denominator)" },
+    ],
+};
+
+/// Where q (0), k (1) and v (2) of one head lie in qkv (B, L, 3, heads, d).
+struct Head<'a> {
+    shape: Shape,
+    heads: usize,
+    sample: usize,
+    head: usize,
+    qkv: &'a [f32],
+}
+
+impl Head<'_> {
+    fn head_dim(&self) -> usize {
+        self.shape.width / self.heads
+    }
+
+    fn place(&self, which: usize, position: usize, feature: usize) -> usize {
+        let row = (self.sample * self.shape.length + position) * 3 + which;
+        (row * self.heads + self.head) * self.head_dim() + feature
+    }
+
+    fn place_in_o(&self, position: usize, feature: usize) -> usize {
+        let row = self.sample * self.shape.length + position;
+        (row * self.heads + self.head) * self.head_dim() + feature
+    }
+
+    fn value(&self, which: usize, position: usize, feature: usize) -> f64 {
+        f64::from(self.qkv[self.place(which, position, feature)])
+    }
+
+    /// softmax(q k^T / sqrt(d)) of one query over all keys.
+    fn probabilities(&self, query: usize) -> Vec<f64> {
+        let scale = (self.head_dim() as f64).sqrt();
+        let score = |key| {
+            let products = (0..self.head_dim()).map(|f| self.value(0, query, f) * self.value(1, key, f));
+            products.sum::<f64>() / scale
+        };
+        let scores: Vec<f64> = (0..self.shape.length).map(score).collect();
+        let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let total: f64 = scores.iter().map(|score| (score - highest).exp()).sum();
+        scores.iter().map(|score| (score - highest).exp() / total).collect()
+    }
+
+    /// Adds this head's part of o and of qkv's gradient under do.
+    fn differentiate(&self, o_grad: &[f32], o: &mut [f64], qkv_grad: &mut [f64]) {
+        let (length, head_dim, scale) = (self.shape.length, self.head_dim(), (self.head_dim() as f64).sqrt());
+        for query in 0..length {
+            let p = self.probabilities(query);
+            let above = |f: usize| f64::from(o_grad[self.place_in_o(query, f)]);
+            let dp: Vec<f64> = (0..length)
+                .map(|key| (0..head_dim).map(|f| above(f) * self.value(2, key, f)).sum())
+                .collect();
+            // The softmax's Jacobian: ds = p (dp - sum p dp).
+            let mean: f64 = p.iter().zip(&dp).map(|(p, dp)| p * dp).sum();
+            for key in 0..length {
+                let ds = p[key] * (dp[key] - mean) / scale;
+                for f in 0..head_dim {
+                    o[self.place_in_o(query, f)] += p[key] * self.value(2, key, f);
+                    qkv_grad[self.place(0, query, f)] += ds * self.value(1, key, f);
+                    qkv_grad[self.place(1, key, f)] += ds * self.value(0, query, f);
+                    qkv_grad[self.place(2, key, f)] += p[key] * above(f);
+                }
+            }
+        }
+    }
+}
+
+fn lay(lab: &mut Lab, shape: Shape, heads: usize, steepness: f32, bound: f64) -> Result<()> {
+    let Shape { batch, length, width } = shape;
+    lab.case(format!("B {batch} L {length}, {heads} heads of {}, times {steepness}", width / heads));
+    let mut qkv = lab.normal(3 * shape.words());
+    // q and k, not v: the scores grow with the square.
+    qkv.chunks_mut(3 * width).for_each(|row| row[..2 * width].iter_mut().for_each(|x| *x *= steepness));
+    let o_grad = lab.normal(shape.words());
+    let (mut o_expected, mut expected) = (vec![0.0; shape.words()], vec![0.0; qkv.len()]);
+    for sample in 0..batch {
+        for head in 0..heads {
+            let head = Head { shape, heads, sample, head, qkv: &qkv };
+            head.differentiate(&o_grad, &mut o_expected, &mut expected);
+        }
+    }
+    let (x, dy) = (lab.floats("qkv", &qkv), lab.floats("o_grad", &o_grad));
+    let (o, dx) = lab.with_reverse(x, dy, |tape| attention(tape, shape, heads, x))?;
+    lab.expect("o", o, o_expected, bound);
+    lab.expect("qkv's gradient", dx, expected, bound);
+    Ok(())
+}
+
+/// A score is a sum over d; its error is an error of p relative to p. Then come sums over L.
+fn shapes(lab: &mut Lab) -> Result<()> {
+    for (batch, length, heads, head_dim) in
+        [(1, 1, 1, 2), (2, 3, 1, 2), (1, 64, 2, 4), (2, 65, 3, 6), (1, 131, 1, 10), (3, 97, 2, 64)]
+    {
+        let shape = Shape { batch, length, width: heads * head_dim };
+        lay(lab, shape, heads, 1.0, roundings(length + head_dim + 16))?;
+    }
+    Ok(())
+}
+
+/// Scores of about a thousand: the softmax picks one key, and nothing overflows. A score's rounding, 1e3 ulp, is
+/// p's error.
+fn steep_scores(lab: &mut Lab) -> Result<()> {
+    let shape = Shape { batch: 2, length: 67, width: 16 };
+    lay(lab, shape, 2, 20.0, roundings(4_000))
+}

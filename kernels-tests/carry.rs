@@ -1,0 +1,82 @@
+//! The carry's resets: exact copies where a slot has halted, nothing elsewhere.
+
+use trm::Result;
+use trm::ops::carry::{KERNEL, Samples, reset_state_where, take_samples_where};
+use trm::plan::Shape;
+
+use crate::harness::{KernelTests, Lab, Mutant};
+
+/// Tests and mutants of `carry`.
+pub const TESTS: KernelTests = KernelTests {
+    kernel: &KERNEL,
+    tests: &[("states", states), ("samples", samples)],
+    mutants: &[
+        Mutant {
+            name: "resets_the_running",
+            from: "halted[index / params.per_sample] != 0u {",
+            to: "halted[index / params.per_sample] == 0u {",
+        },
+        Mutant {
+            name: "resets_to_one_value",
+            from: "initial[index % params.width]",
+            to: "initial[0u * params.width]",
+        },
+        Mutant {
+            name: "takes_for_the_running",
+            from: "halted[index / params.per_sample] == 0u",
+            to: "halted[index / params.per_sample] != 0u",
+        },
+        Mutant {
+            name: "labels_with_inputs",
+            from: "labels[index] = incoming_labels[index]",
+            to: "labels[index] = incoming_inputs[index] + 0u * incoming_labels[0]",
+        },
+        Mutant {
+            name: "keeps_identifiers",
+            from: "index % params.per_sample == 0u {",
+            to: "index % params.per_sample == 1u {",
+        },
+    ],
+};
+
+fn states(lab: &mut Lab) -> Result<()> {
+    for (batch, length, width) in [(1, 1, 2), (3, 5, 7), (5, 13, 65), (64, 1, 1)] {
+        lab.case(format!("B {batch} L {length} D {width}"));
+        let shape = Shape { batch, length, width };
+        let halted = lab.below(batch, 2);
+        let (initial, state) = (lab.normal(width), lab.normal(shape.words()));
+        let expected: Vec<f64> = (0..shape.words())
+            .map(|at| if halted[at / (length * width)] != 0 { initial[at % width] } else { state[at] })
+            .map(f64::from)
+            .collect();
+        let (flags, initial) = (lab.ints("halted", &halted), lab.floats("initial", &initial));
+        let tensor = lab.floats("state", &state);
+        reset_state_where(&mut lab.tape, shape, flags, initial, tensor)?;
+        lab.expect("state", tensor, expected, 0.0);
+    }
+    Ok(())
+}
+
+fn samples(lab: &mut Lab) -> Result<()> {
+    for (batch, seq_len) in [(1, 1), (3, 81), (67, 2), (4, 64)] {
+        lab.case(format!("B {batch} S {seq_len}"));
+        let halted = lab.below(batch, 2);
+        let flags = lab.ints("halted", &halted);
+        let mut sample = |name: &str, count: usize| {
+            let (from, to) = (lab.below(count, 1000), lab.below(count, 1000));
+            let tensors = (lab.ints(&format!("incoming {name}"), &from), lab.ints(name, &to));
+            let taken = |at: usize| if halted[at * batch / count] != 0 { from[at] } else { to[at] };
+            (tensors, (0..count).map(taken).collect::<Vec<i32>>())
+        };
+        let (inputs, inputs_expected) = sample("inputs", batch * seq_len);
+        let (labels, labels_expected) = sample("labels", batch * seq_len);
+        let (identifiers, identifiers_expected) = sample("identifiers", batch);
+        let incoming = Samples { inputs: inputs.0, labels: labels.0, identifiers: identifiers.0 };
+        let running = Samples { inputs: inputs.1, labels: labels.1, identifiers: identifiers.1 };
+        take_samples_where(&mut lab.tape, (batch, seq_len), flags, incoming, running)?;
+        lab.expect_ints("inputs", running.inputs, inputs_expected);
+        lab.expect_ints("labels", running.labels, labels_expected);
+        lab.expect_ints("identifiers", running.identifiers, identifiers_expected);
+    }
+    Ok(())
+}

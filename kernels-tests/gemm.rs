@@ -1,0 +1,192 @@
+//! The matrix product against f64: shapes around the tile, transposes, paddings, batches, reductions, addends.
+
+use trm::Result;
+use trm::ops::gemm::{Addend, Gemm, KERNEL, Operand};
+
+use crate::check::roundings;
+use crate::harness::{KernelTests, Lab, Mutant};
+
+/// Tests and mutants of `gemm`.
+pub const TESTS: KernelTests = KernelTests {
+    kernel: &KERNEL,
+    tests: &[
+        ("shapes", shapes),
+        ("transposes_and_paddings", transposes_and_paddings),
+        ("batches_and_reductions", batches_and_reductions),
+        ("addends", addends),
+    ],
+    mutants: &[
+        Mutant { name: "skips_the_last_of_k", from: "ka < params.k", to: "ka + 1u < params.k" },
+        Mutant { name: "skips_the_last_row", from: "row < params.m && ka", to: "row + 1u < params.m && ka" },
+        Mutant {
+            name: "skips_the_last_column",
+            from: "col < params.n && kb",
+            to: "col + 1u < params.n && kb",
+        },
+        Mutant {
+            name: "ignores_the_batch_of_b",
+            from: "group.z * params.b_batch",
+            to: "0u * params.b_batch",
+        },
+        Mutant {
+            name: "swaps_the_reductions",
+            from: "let outer = r / params.inner",
+            to: "let outer = r % params.inner",
+        },
+        Mutant {
+            name: "reduces_once",
+            from: "r < params.reductions; r++",
+            to: "r < params.reductions; r += params.reductions",
+        },
+        Mutant { name: "subtracts_the_addend", from: "acc[i][j] + added", to: "acc[i][j] - added" },
+        Mutant {
+            name: "repeats_the_addend's_first_row",
+            from: "+ row * params.addend_row",
+            to: "+ 0u * params.addend_row",
+        },
+        Mutant {
+            name: "reads_half_its_tile",
+            from: "let row = local / 16u * 4u;",
+            to: "let row = local / 16u * 2u;",
+        },
+    ],
+};
+
+/// C[b][i][j] = sum over r and k of A B (+ addend), index by index.
+fn reference(gemm: &Gemm, a: &[f32], b: &[f32], addend: impl Fn(usize, usize, usize) -> f64) -> Vec<f64> {
+    let mut c = Vec::new();
+    for batch in 0..gemm.batch {
+        for i in 0..gemm.m {
+            for j in 0..gemm.n {
+                let mut total = addend(batch, i, j);
+                for outer in 0..gemm.reductions.0 {
+                    for inner in 0..gemm.reductions.1 {
+                        let start = |s: &Operand| batch * s.batch + outer * s.outer + inner * s.inner;
+                        for k in 0..gemm.k {
+                            let at_a = start(&gemm.a) + i * gemm.a.row + k * gemm.a.col;
+                            let at_b = start(&gemm.b) + k * gemm.b.row + j * gemm.b.col;
+                            total += f64::from(a[at_a]) * f64::from(b[at_b]);
+                        }
+                    }
+                }
+                c.push(total);
+            }
+        }
+    }
+    c
+}
+
+/// Words that an operand of `rows` x `cols` reaches.
+fn reach(gemm: &Gemm, operand: &Operand, rows: usize, cols: usize) -> usize {
+    let last = |count: usize, stride: usize| (count - 1) * stride;
+    let matrix = last(rows, operand.row) + last(cols, operand.col) + last(gemm.batch, operand.batch);
+    matrix + last(gemm.reductions.0, operand.outer) + last(gemm.reductions.1, operand.inner) + 1
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Added {
+    Nothing,
+    Whole,
+    Bias,
+}
+
+fn lay(lab: &mut Lab, gemm: Gemm, added: Added) -> Result<()> {
+    let a = lab.normal(reach(&gemm, &gemm.a, gemm.m, gemm.k));
+    let b = lab.normal(reach(&gemm, &gemm.b, gemm.k, gemm.n));
+    let (words_of_c, n) = (gemm.batch * gemm.m * gemm.n, gemm.n);
+    let addend = lab.normal(if added == Added::Bias { n } else { words_of_c });
+    let value = |batch: usize, i: usize, j: usize| match added {
+        Added::Nothing => 0.0,
+        Added::Whole => f64::from(addend[(batch * gemm.m + i) * n + j]),
+        Added::Bias => f64::from(addend[j]),
+    };
+    let expected = reference(&gemm, &a, &b, value);
+    let (a, b, c) = (lab.floats("a", &a), lab.floats("b", &b), lab.output("c", words_of_c));
+    let addend = match added {
+        Added::Nothing => None,
+        Added::Whole => Some(Addend::Whole(lab.floats("addend", &addend))),
+        Added::Bias => Some(Addend::Bias(lab.floats("addend", &addend))),
+    };
+    gemm.push(&mut lab.tape, a, b, addend, c)?;
+    // One rounding for each product and one for each sum; a lone result may be far smaller than its terms.
+    let terms = gemm.k * gemm.reductions.0 * gemm.reductions.1;
+    lab.expect("c", c, expected, roundings(2 * terms + 8));
+    Ok(())
+}
+
+fn plain((m, n, k): (usize, usize, usize)) -> Gemm {
+    let (a, b) = (Operand::rows_of(k), Operand::rows_of(n));
+    Gemm { m, n, k, batch: 1, reductions: (1, 1), a, b }
+}
+
+/// Around the tile of 64 x 64 x 16, primes, vectors.
+fn shapes(lab: &mut Lab) -> Result<()> {
+    for (m, n, k) in [
+        (1, 1, 1),
+        (1, 1, 517),
+        (1, 7, 13),
+        (13, 1, 5),
+        (2, 3, 16),
+        (64, 64, 16),
+        (65, 63, 17),
+        (63, 65, 15),
+        (128, 64, 33),
+        (131, 127, 1),
+        (5, 191, 97),
+    ] {
+        lab.case(format!("{m} x {n} x {k}"));
+        lay(lab, plain((m, n, k)), Added::Nothing)?;
+    }
+    Ok(())
+}
+
+/// A^T, B^T, and matrices whose rows lie further apart than their length.
+fn transposes_and_paddings(lab: &mut Lab) -> Result<()> {
+    for (m, n, k) in [(3, 2, 5), (67, 70, 19), (64, 1, 33)] {
+        for (a_transposed, b_transposed) in [(true, false), (false, true), (true, true)] {
+            for padding in [0, 3] {
+                lab.case(format!("{m} x {n} x {k}, {a_transposed} {b_transposed}, padded {padding}"));
+                let operand = |rows: usize, cols: usize, transposed: bool| match transposed {
+                    true => Operand::rows_of(rows + padding).transposed(),
+                    false => Operand::rows_of(cols + padding),
+                };
+                let (a, b) = (operand(m, k, a_transposed), operand(k, n, b_transposed));
+                lay(lab, Gemm { a, b, ..plain((m, n, k)) }, Added::Nothing)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Several C, one shared operand, and sums over (outer, inner) with strides of their own.
+fn batches_and_reductions(lab: &mut Lab) -> Result<()> {
+    for (m, n, k) in [(1, 1, 1), (5, 7, 3), (65, 66, 18)] {
+        let shape = (m, n, k);
+        let (rows_a, rows_b) = (Operand::rows_of(k), Operand::rows_of(n));
+        lab.case(format!("{m} x {n} x {k}, each of 3"));
+        let each = Gemm { batch: 3, a: rows_a.each(m * k), b: rows_b.each(k * n), ..plain(shape) };
+        lay(lab, each, Added::Nothing)?;
+        lab.case(format!("{m} x {n} x {k}, A shared by 3"));
+        lay(lab, Gemm { a: rows_a, ..each }, Added::Nothing)?;
+        lab.case(format!("{m} x {n} x {k}, 2 x 3 summed, padded"));
+        let a = rows_a.summed(4 * m * k + 5, m * k);
+        let b = rows_b.summed(3 * k * n, k * n + 1);
+        lay(lab, Gemm { reductions: (2, 3), a, b, ..plain(shape) }, Added::Nothing)?;
+        lab.case(format!("{m} x {n} x {k}, 4 summed for each of 2"));
+        let a = rows_a.summed(m * k, 0).each(4 * m * k);
+        let b = rows_b.summed(k * n, 0).each(4 * k * n);
+        lay(lab, Gemm { reductions: (4, 1), batch: 2, a, b, ..plain(shape) }, Added::Nothing)?;
+    }
+    Ok(())
+}
+
+fn addends(lab: &mut Lab) -> Result<()> {
+    for (m, n, k) in [(1, 1, 1), (9, 2, 11), (66, 65, 17)] {
+        for (name, added) in [("whole", Added::Whole), ("bias", Added::Bias)] {
+            lab.case(format!("{m} x {n} x {k}, {name}"));
+            let (a, b) = (Operand::rows_of(k).each(m * k), Operand::rows_of(n).each(k * n));
+            lay(lab, Gemm { batch: 2, reductions: (1, 1), a, b, ..plain((m, n, k)) }, added)?;
+        }
+    }
+    Ok(())
+}

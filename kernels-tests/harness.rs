@@ -1,0 +1,233 @@
+//! Lays a small plan down, runs it on a device and compares what comes out with a reference.
+//!
+//! A [`Lab`] is one plan that holds all cases of a test, so that a kernel is compiled once for all its shapes.
+//! Every test runs on the CPU engine and on the best adapter, software ones included. Where there is none, GPU
+//! tests are reported as ignored, or fail if `TRM_REQUIRE_GPU=1`.
+
+use std::sync::OnceLock;
+
+use libtest_mimic::{Failed, Trial};
+use trm::Result;
+use trm::engine::{Device, Run, gpu, select};
+use trm::ops::sum::gradient;
+use trm::plan::{Kernel, Plan, Role, Tape, Tensor};
+use trm::rng::Rng;
+
+use crate::check;
+
+/// Lays the cases of a test down.
+pub type Test = fn(&mut Lab) -> Result<()>;
+
+/// The tests of one kernel and the mutants that they must catch.
+pub struct KernelTests {
+    /// The kernel.
+    pub kernel: &'static Kernel,
+    /// By name.
+    pub tests: &'static [(&'static str, Test)],
+    /// Deliberate mistakes.
+    pub mutants: &'static [Mutant],
+}
+
+/// One deliberate mistake: the first `from` in the shader's text, imports resolved, becomes `to`.
+pub struct Mutant {
+    /// What goes wrong.
+    pub name: &'static str,
+    /// Text of the shader.
+    pub from: &'static str,
+    /// What stands there instead.
+    pub to: &'static str,
+}
+
+/// What a tensor must hold.
+enum Expected {
+    /// Each `row` values within an NMSE.
+    Close { values: Vec<f64>, row: usize, bound: f64 },
+    /// Integers.
+    Equal(Vec<i32>),
+}
+
+/// A plan under construction, its inputs, and what must come out.
+pub struct Lab {
+    /// Where ops lay themselves down.
+    pub tape: Tape,
+    /// Fixed numbers for inputs.
+    pub rng: Rng,
+    case: String,
+    inputs: Vec<(String, Vec<u32>)>,
+    expected: Vec<(String, Expected)>,
+}
+
+impl Lab {
+    fn new() -> Lab {
+        Lab {
+            tape: Tape::new(),
+            rng: Rng::new(1, 0),
+            case: String::new(),
+            inputs: Vec::new(),
+            expected: Vec::new(),
+        }
+    }
+
+    /// Names what follows: `B 2 L 3`.
+    pub fn case(&mut self, case: impl Into<String>) {
+        self.case = case.into();
+    }
+
+    /// Standard normal numbers.
+    pub fn normal(&mut self, count: usize) -> Vec<f32> {
+        (0..count).map(|_| self.rng.normal() as f32).collect()
+    }
+
+    /// Integers in `0..bound`.
+    pub fn below(&mut self, count: usize, bound: usize) -> Vec<i32> {
+        (0..count).map(|_| self.rng.below(bound) as i32).collect()
+    }
+
+    /// A buffer that starts with these values.
+    pub fn floats(&mut self, name: &str, values: &[f32]) -> Tensor {
+        self.input(name, values.iter().map(|value| value.to_bits()).collect())
+    }
+
+    /// A buffer that starts with these values.
+    pub fn ints(&mut self, name: &str, values: &[i32]) -> Tensor {
+        self.input(name, values.iter().map(|&value| value as u32).collect())
+    }
+
+    fn input(&mut self, name: &str, words: Vec<u32>) -> Tensor {
+        let tensor = self.output(name, words.len());
+        self.inputs.push((format!("{}: {name}", self.case), words));
+        tensor
+    }
+
+    /// A buffer to be written.
+    pub fn output(&mut self, name: &str, words: usize) -> Tensor {
+        self.tape.buffer(&format!("{}: {name}", self.case), Role::Activation, words)
+    }
+
+    /// At the end, `tensor` must hold these values within an NMSE.
+    pub fn expect(&mut self, name: &str, tensor: Tensor, values: Vec<f64>, bound: f64) {
+        let row = values.len();
+        self.expect_rows(name, tensor, values, row, bound);
+    }
+
+    /// At the end, every `row` values of `tensor` must be these within an NMSE.
+    pub fn expect_rows(&mut self, name: &str, tensor: Tensor, values: Vec<f64>, row: usize, bound: f64) {
+        self.expected(name, tensor, Expected::Close { values, row, bound });
+    }
+
+    /// At the end, `tensor` must hold these integers.
+    pub fn expect_ints(&mut self, name: &str, tensor: Tensor, values: Vec<i32>) {
+        self.expected(name, tensor, Expected::Equal(values));
+    }
+
+    fn expected(&mut self, name: &str, tensor: Tensor, expected: Expected) {
+        let name = format!("{}: {name}, at the end", self.case);
+        self.tape.name(&name, tensor);
+        self.expected.push((name, expected));
+    }
+
+    /// Lays an op of `x` down with its reverse pass under the upstream gradient `dy`; returns y and dx.
+    pub fn with_reverse(
+        &mut self,
+        x: Tensor,
+        dy: Tensor,
+        op: impl FnOnce(&mut Tape) -> Result<Tensor>,
+    ) -> Result<(Tensor, Tensor)> {
+        self.tape.require_grad(x);
+        self.tape.record(true);
+        let y = op(&mut self.tape)?;
+        self.tape.contribute(y, dy);
+        self.tape.reverse()?;
+        let dx = gradient(&mut self.tape, x)?;
+        Ok((y, dx.ok_or_else(|| trm::Error::kernel("test", "no gradient reached x"))?))
+    }
+
+    /// Runs on a device; returns one line for each expectation that is not met.
+    fn run(self, device: &Device, alter: impl FnOnce(&mut Plan) -> Result<()>) -> Result<Vec<String>> {
+        let mut plan = self.tape.finish()?;
+        alter(&mut plan)?;
+        let mut run = Run::new(device, plan)?;
+        poison(&mut run)?;
+        for (name, words) in &self.inputs {
+            run.write(name, words)?;
+        }
+        run.submit()?;
+        let mut failures = Vec::new();
+        for (name, expected) in &self.expected {
+            let outcome = match expected {
+                Expected::Close { values, row, bound } => {
+                    check::close_rows(&run.read_floats(name)?, values, *row, *bound)
+                }
+                Expected::Equal(values) => check::equal(&run.read_ints(name)?, values),
+            };
+            failures.extend(outcome.err().map(|failure| format!("{name}: {failure}")));
+        }
+        Ok(failures)
+    }
+}
+
+/// Fills every buffer with NaN: what a plan reads before it writes it, or forgets to write, is seen.
+pub fn poison(run: &mut Run) -> Result<()> {
+    for buffer in run.plan.clone().buffers.iter() {
+        run.write(&buffer.name, &vec![f32::NAN.to_bits(); buffer.words])?;
+    }
+    Ok(())
+}
+
+/// The plan of a test.
+pub fn plan(test: Test) -> Result<Plan> {
+    let mut lab = Lab::new();
+    test(&mut lab)?;
+    lab.tape.finish()
+}
+
+/// Runs a test, its plan changed by `alter`; returns one line for each expectation that is not met.
+pub fn run(device: &Device, test: Test, alter: impl FnOnce(&mut Plan) -> Result<()>) -> Result<Vec<String>> {
+    let mut lab = Lab::new();
+    test(&mut lab)?;
+    lab.run(device, alter)
+}
+
+/// The adapter that GPU tests run on, opened once.
+fn open_gpu() -> std::result::Result<&'static Device, Failed> {
+    static GPU: OnceLock<std::result::Result<Device, String>> = OnceLock::new();
+    let open = || select("gpu").map(|(device, _)| device).map_err(|error| error.to_string());
+    GPU.get_or_init(open).as_ref().map_err(|error| error.into())
+}
+
+fn has_gpu() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| !gpu::adapters().is_empty())
+}
+
+/// A test that needs an adapter.
+pub fn on_gpu(
+    name: String,
+    test: impl FnOnce(&Device) -> std::result::Result<(), Failed> + Send + 'static,
+) -> Trial {
+    let required = std::env::var("TRM_REQUIRE_GPU").is_ok_and(|value| value == "1");
+    let ignored = !required && !has_gpu();
+    Trial::test(name, move || test(open_gpu()?)).with_ignored_flag(ignored)
+}
+
+/// A test on the CPU engine, `<name>::cpu`, and the same on the adapter, `<name>::gpu`.
+pub fn on_each(
+    name: &str,
+    test: impl Fn(&Device) -> std::result::Result<(), Failed> + Clone + Send + 'static,
+) -> [Trial; 2] {
+    let again = test.clone();
+    let cpu = Trial::test(format!("{name}::cpu"), move || test(&Device::Cpu));
+    [cpu, on_gpu(format!("{name}::gpu"), again)]
+}
+
+/// The tests of a room on each device.
+pub fn lab_trials(room: &str, tests: &'static [(&'static str, Test)]) -> Vec<Trial> {
+    let verdict = |device: &Device, test: Test| -> std::result::Result<(), Failed> {
+        let failures = run(device, test, |_| Ok(()))?;
+        if failures.is_empty() { Ok(()) } else { Err(failures.join("\n").into()) }
+    };
+    let both = |&(name, test): &(&str, Test)| {
+        on_each(&format!("{room}::{name}"), move |device| verdict(device, test))
+    };
+    tests.iter().flat_map(both).collect()
+}

@@ -1,0 +1,123 @@
+//! A linear layer and its reverse pass against f64, over both axes, with each addend.
+
+use libtest_mimic::Trial;
+use trm::Result;
+use trm::ops::gemm::Addend;
+use trm::ops::linear::{bias_gradient, linear, weight_gradient};
+use trm::ops::sum::gradient;
+use trm::plan::{Axis, LinearForm, Shape};
+
+use crate::check::roundings;
+use crate::harness::{Lab, Test, lab_trials};
+
+/// Tests of this file; its kernel is `gemm`.
+pub fn tests() -> Vec<Trial> {
+    const TESTS: &[(&str, Test)] = &[("over_width", over_width), ("over_length", over_length)];
+    lab_trials("linear", TESTS)
+}
+
+/// Elements of x (or y) that share a weight row: `lines` of `count` elements, `stride` apart.
+struct Lines {
+    starts: Vec<usize>,
+    stride: usize,
+}
+
+fn lines(shape: Shape, axis: Axis) -> Lines {
+    match axis {
+        Axis::Width => Lines { starts: (0..shape.rows()).map(|row| row * shape.width).collect(), stride: 1 },
+        Axis::Length => {
+            let columns = (0..shape.batch * shape.width)
+                .map(|c| c / shape.width * shape.length * shape.width + c % shape.width);
+            Lines { starts: columns.collect(), stride: shape.width }
+        }
+    }
+}
+
+/// y, dx and dW: along each line, y = W x, dx = W^T dy, dW = sum over lines of dy x^T.
+fn reference(form: LinearForm, x: &[f32], w: &[f32], dy: &[f32]) -> [Vec<f64>; 3] {
+    let (from, to) = (lines(form.input, form.axis), lines(form.output(), form.axis));
+    let n_in = w.len() / form.out;
+    let mut results = [vec![0.0; dy.len()], vec![0.0; x.len()], vec![0.0; w.len()]];
+    for (&start_in, &start_out) in from.starts.iter().zip(&to.starts) {
+        for o in 0..form.out {
+            for i in 0..n_in {
+                let (at_x, at_y, at_w) =
+                    (start_in + i * from.stride, start_out + o * to.stride, o * n_in + i);
+                let (x, w, dy) = (f64::from(x[at_x]), f64::from(w[at_w]), f64::from(dy[at_y]));
+                results[0][at_y] += w * x;
+                results[1][at_x] += w * dy;
+                results[2][at_w] += dy * x;
+            }
+        }
+    }
+    results
+}
+
+fn over(lab: &mut Lab, axis: Axis) -> Result<()> {
+    for (batch, length, width, out) in
+        [(1, 1, 2, 1), (1, 3, 1, 2), (2, 5, 7, 3), (3, 67, 33, 65), (2, 64, 64, 128)]
+    {
+        for addend in ["none", "whole", "bias"] {
+            // A bias belongs to the columns of y, so only a layer over D can have one.
+            if addend != "bias" || axis == Axis::Width {
+                lab.case(format!("B {batch} L {length} D {width} to {out}, addend {addend}"));
+                let form = LinearForm { axis, input: Shape { batch, length, width }, out };
+                lay(lab, form, addend)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn lay(lab: &mut Lab, form: LinearForm, kind: &str) -> Result<()> {
+    let n_in = if form.axis == Axis::Width { form.input.width } else { form.input.length };
+    let lines = form.output().words() / form.out;
+    let (x, w) = (lab.normal(form.input.words()), lab.normal(form.out * n_in));
+    let (dy, added) = (lab.normal(form.output().words()), lab.normal(form.output().words()));
+    let [mut y_expected, dx_expected, dw_expected] = reference(form, &x, &w, &dy);
+    let (x, w, dy_in) = (lab.floats("x", &x), lab.floats("w", &w), lab.floats("dy", &dy));
+    let addend = match kind {
+        "whole" => Some(Addend::Whole(lab.floats("residual", &added))),
+        "bias" => Some(Addend::Bias(lab.floats("bias", &added[..form.out]))),
+        _ => None,
+    };
+    if addend.is_some() {
+        let period = if kind == "bias" { form.out } else { y_expected.len() };
+        y_expected.iter_mut().enumerate().for_each(|(at, y)| *y += f64::from(added[at % period]));
+    }
+    if let Some(Addend::Whole(tensor) | Addend::Bias(tensor)) = addend {
+        lab.tape.require_grad(tensor);
+    }
+    let (y, dx) = lab.with_reverse(x, dy_in, |tape| linear(tape, form, x, w, addend))?;
+    let dw = lab.output("dw", form.out * n_in);
+    weight_gradient(&mut lab.tape, w, dw)?;
+    // Products and sums of each length, with the addend; a lone result may be far smaller than its terms.
+    let bound = |terms: usize| roundings(2 * terms + 8);
+    lab.expect("y", y, y_expected, bound(n_in));
+    lab.expect("dx", dx, dx_expected, bound(form.out));
+    lab.expect("dw", dw, dw_expected, bound(lines));
+    let dy = dy.iter().map(|&dy| f64::from(dy));
+    match addend {
+        Some(Addend::Whole(residual)) => {
+            let passed = gradient(&mut lab.tape, residual)?.expect("the residual's gradient");
+            lab.expect("residual's gradient", passed, dy.collect(), 0.0);
+        }
+        Some(Addend::Bias(bias)) => {
+            let out = lab.output("bias's gradient", form.out);
+            bias_gradient(&mut lab.tape, bias, form.out, out)?;
+            let mut sums = vec![0.0; form.out];
+            dy.enumerate().for_each(|(at, dy)| sums[at % form.out] += dy);
+            lab.expect("bias's gradient", out, sums, bound(lines));
+        }
+        None => {}
+    }
+    Ok(())
+}
+
+fn over_width(lab: &mut Lab) -> Result<()> {
+    over(lab, Axis::Width)
+}
+
+fn over_length(lab: &mut Lab) -> Result<()> {
+    over(lab, Axis::Length)
+}

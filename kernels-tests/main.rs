@@ -1,0 +1,64 @@
+//! Every test that is no unit test: kernels against f64 references on each device, their mutants, reverse
+//! rules, plans, whole steps against golden vectors, and data sets.
+//!
+//! `cargo test --release --test kernels-tests -- gemm` runs what has `gemm` in its name.
+
+mod adam_atan2;
+mod attention;
+mod carry;
+mod check;
+mod column_sums;
+mod data;
+mod data_arc;
+mod data_arc_votes;
+mod data_maze;
+mod data_sudoku;
+mod embed;
+mod gemm;
+mod harness;
+mod linear;
+mod loss;
+mod loss_reference;
+mod metrics;
+mod mutants;
+mod rms_norm;
+mod rope;
+mod sign_sgd;
+mod sum;
+mod swiglu;
+
+use harness::{KernelTests, lab_trials};
+use libtest_mimic::{Arguments, Trial};
+
+/// One line per kernel, as in `trm::ops::KERNELS`.
+const KERNELS: &[KernelTests] = &[
+    adam_atan2::TESTS,
+    attention::TESTS,
+    carry::TESTS,
+    column_sums::TESTS,
+    embed::TESTS,
+    gemm::TESTS,
+    loss::TESTS,
+    metrics::TESTS,
+    rms_norm::TESTS,
+    rope::TESTS,
+    sign_sgd::TESTS,
+    sum::TESTS,
+    swiglu::TESTS,
+];
+
+fn main() {
+    let kernels = KERNELS.iter().flat_map(|kernel| lab_trials(kernel.kernel.name, kernel.tests));
+    let rooms: [fn() -> Vec<Trial>; 8] = [
+        check::tests,
+        linear::tests,
+        mutants::tests,
+        data::tests,
+        data_arc::tests,
+        data_arc_votes::tests,
+        data_maze::tests,
+        data_sudoku::tests,
+    ];
+    let trials = kernels.chain(rooms.iter().flat_map(|tests| tests())).collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}

@@ -1,0 +1,31 @@
+//! The metric block against f64.
+
+use trm::Result;
+use trm::ops::metrics::{KERNEL, NAMES, total_stats};
+
+use crate::check::roundings;
+use crate::harness::{KernelTests, Lab, Mutant};
+
+/// Tests and mutants of `metrics`.
+pub const TESTS: KernelTests = KernelTests {
+    kernel: &KERNEL,
+    tests: &[("totals", totals)],
+    mutants: &[
+        Mutant { name: "skips_the_first_sample", from: "var sample = 0u", to: "var sample = 1u" },
+        Mutant { name: "mixes_the_metrics", from: "sample * 8u + local", to: "sample * 8u + (local ^ 1u)" },
+    ],
+};
+
+fn totals(lab: &mut Lab) -> Result<()> {
+    for batch in [1, 2, 63, 65, 1000] {
+        lab.case(format!("B {batch}"));
+        let stats: Vec<f32> = (0..batch * NAMES.len()).map(|_| lab.rng.uniform()).collect();
+        let sum = |metric: usize| stats.iter().skip(metric).step_by(8).map(|&value| f64::from(value)).sum();
+        let expected = (0..NAMES.len()).map(sum).collect();
+        let (stats, metrics) = (lab.floats("stats", &stats), lab.output("metrics", NAMES.len()));
+        total_stats(&mut lab.tape, batch, stats, metrics)?;
+        // One rounding for each sample.
+        lab.expect_rows("metrics", metrics, expected, 1, roundings(batch));
+    }
+    Ok(())
+}

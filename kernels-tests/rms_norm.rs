@@ -1,0 +1,114 @@
+//! RMS norm and its reverse pass against f64, over D (`rows`) and over L (`columns`).
+
+use trm::Result;
+use trm::ops::rms_norm::{KERNEL, rms_norm};
+use trm::plan::{Axis, Shape};
+
+use crate::check::roundings;
+use crate::harness::{KernelTests, Lab, Mutant};
+
+/// Tests and mutants of `rms_norm`.
+pub const TESTS: KernelTests = KernelTests {
+    kernel: &KERNEL,
+    tests: &[("over_width", over_width), ("over_length", over_length), ("many_rows", many_rows)],
+    mutants: &[
+        Mutant { name: "rows_drop_eps", from: "f32(params.length) + params.eps", to: "f32(params.length)" },
+        Mutant {
+            name: "columns_drop_eps",
+            from: "squares / f32(params.length) + params.eps",
+            to: "squares / f32(params.length)",
+        },
+        Mutant {
+            name: "sums_for_the_mean",
+            from: "workgroup_sum(squares, local) / f32(params.length)",
+            to: "workgroup_sum(squares, local)",
+        },
+        Mutant {
+            name: "rows_keep_the_mean",
+            from: "(dy[base + i] - y_saved[base + i] * mean)",
+            to: "(dy[base + i] + y_saved[base + i] * mean)",
+        },
+        Mutant { name: "columns_keep_the_mean", from: "(dy[at] - y_saved[at] * mean)", to: "dy[at]" },
+        Mutant {
+            name: "rows_skip_the_last",
+            from: "live && i < params.length; i += 64u) {\n        squares",
+            to: "live && i + 1u < params.length; i += 64u) {\n        squares",
+        },
+        Mutant { name: "sums_half_a_workgroup", from: "var half = 32u", to: "var half = 16u" },
+    ],
+};
+
+const EPS: f32 = 1e-5;
+
+/// Over one group: y, rstd, and dx as the Jacobian of h / sqrt(mean(h^2) + eps) applied to dy, written out.
+fn reference(x: &[f64], dy: &[f64]) -> (Vec<f64>, f64, Vec<f64>) {
+    let count = x.len() as f64;
+    let root = (x.iter().map(|x| x * x).sum::<f64>() / count + f64::from(EPS)).sqrt();
+    let inner: f64 = x.iter().zip(dy).map(|(x, dy)| x * dy).sum();
+    let y = x.iter().map(|x| x / root).collect();
+    let dx = x.iter().zip(dy).map(|(x, dy)| dy / root - x * inner / (count * root.powi(3))).collect();
+    (y, 1.0 / root, dx)
+}
+
+fn squares<'a>(values: impl IntoIterator<Item = &'a f64>) -> f64 {
+    values.into_iter().map(|value| value * value).sum()
+}
+
+fn lay(lab: &mut Lab, shape: Shape, axis: Axis, x: &[f32]) -> Result<()> {
+    let dy = lab.normal(shape.words());
+    let (mut y_expected, mut dx_expected) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+    let mut terms = 0.0;
+    let (length, stride) = match axis {
+        Axis::Width => (shape.width, 1),
+        Axis::Length => (shape.length, shape.width),
+    };
+    for group in 0..shape.words() / length {
+        let start = group / stride * length * stride + group % stride;
+        let places: Vec<usize> = (0..length).map(|i| start + i * stride).collect();
+        let taken = |from: &[f32]| places.iter().map(|&at| f64::from(from[at])).collect::<Vec<f64>>();
+        let (y, rstd, dx) = reference(&taken(x), &taken(&dy));
+        terms += rstd * rstd * squares(&taken(&dy));
+        for (index, &at) in places.iter().enumerate() {
+            (y_expected[at], dx_expected[at]) = (y[index], dx[index]);
+        }
+    }
+    let (input, upstream) = (lab.floats("x", x), lab.floats("dy", &dy));
+    let (y, dx) = lab.with_reverse(input, upstream, |tape| rms_norm(tape, shape, axis, EPS, input, None))?;
+    // A sum of `length` squares or products and a few roundings more. Where a group is short, the two terms of
+    // dx nearly cancel (a norm over one value is its sign), and the error stays as large as the terms.
+    let (bound, grown) = (roundings(length + 8), terms / squares(&dx_expected));
+    lab.expect("y", y, y_expected, bound);
+    lab.expect("dx", dx, dx_expected, bound * grown.max(1.0));
+    Ok(())
+}
+
+/// At 1e-3 the mean square is a tenth of eps; at 0 only eps is left.
+fn over(lab: &mut Lab, axis: Axis) -> Result<()> {
+    let shapes =
+        [(1, 1, 1), (1, 1, 2), (1, 2, 1), (3, 5, 7), (2, 63, 65), (1, 64, 64), (1, 131, 300), (5, 1, 129)];
+    for (batch, length, width) in shapes {
+        let shape = Shape { batch, length, width };
+        for scale in [1.0, 1e-3, 1e4, 0.0] {
+            lab.case(format!("B {batch} L {length} D {width}, about {scale}"));
+            let x: Vec<f32> = lab.normal(shape.words()).iter().map(|x| x * scale).collect();
+            lay(lab, shape, axis, &x)?;
+        }
+    }
+    Ok(())
+}
+
+fn over_width(lab: &mut Lab) -> Result<()> {
+    over(lab, Axis::Width)
+}
+
+fn over_length(lab: &mut Lab) -> Result<()> {
+    over(lab, Axis::Length)
+}
+
+/// One workgroup per row, more of them than one grid dimension takes.
+fn many_rows(lab: &mut Lab) -> Result<()> {
+    let shape = Shape { batch: 1, length: 65_537, width: 2 };
+    lab.case("65,537 rows of 2");
+    let x = lab.normal(shape.words());
+    lay(lab, shape, Axis::Width, &x)
+}

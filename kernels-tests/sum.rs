@@ -1,0 +1,59 @@
+//! Sums of equal shapes against f64, with terms in any number, shared terms, and a grid past one dimension.
+
+use trm::Result;
+use trm::ops::sum::{KERNEL, sum};
+
+use crate::check::roundings;
+use crate::harness::{KernelTests, Lab, Mutant};
+
+/// Tests and mutants of `sum`.
+pub const TESTS: KernelTests = KernelTests {
+    kernel: &KERNEL,
+    tests: &[("terms", terms), ("shared_terms", shared_terms), ("folded_grid", folded_grid)],
+    mutants: &[
+        Mutant { name: "forgets_the_third", from: "params.terms > 2u", to: "params.terms > 3u" },
+        Mutant {
+            name: "adds_the_second_again",
+            from: "value += c[index]",
+            to: "value += c[index] + b[index]",
+        },
+        Mutant { name: "subtracts_the_last", from: "value += d[index]", to: "value -= d[index]" },
+        Mutant { name: "misses_the_fold", from: "workgroup.y * 65535u", to: "workgroup.y * 65536u" },
+    ],
+};
+
+/// Any number of terms: more than four take several dispatches. The sum is exact but for one rounding a term.
+fn terms(lab: &mut Lab) -> Result<()> {
+    for (count, size) in [(1, 3), (2, 1), (3, 63), (4, 64), (5, 65), (7, 257), (11, 1009)] {
+        lab.case(format!("{count} terms of {size}"));
+        let values: Vec<Vec<f32>> = (0..count).map(|_| lab.normal(size)).collect();
+        let tensors: Vec<_> = (0..count).map(|i| lab.floats(&format!("term {i}"), &values[i])).collect();
+        let total = sum(&mut lab.tape, &tensors)?;
+        let expected = (0..size).map(|at| values.iter().map(|term| f64::from(term[at])).sum()).collect();
+        lab.expect("total", total, expected, roundings(count));
+    }
+    Ok(())
+}
+
+/// One tensor may be several terms: a + b + a + a.
+fn shared_terms(lab: &mut Lab) -> Result<()> {
+    lab.case("a + b + a + a");
+    let (a, b) = (lab.normal(77), lab.normal(77));
+    let (tensor_a, tensor_b) = (lab.floats("a", &a), lab.floats("b", &b));
+    let total = sum(&mut lab.tape, &[tensor_a, tensor_b, tensor_a, tensor_a])?;
+    let expected = a.iter().zip(&b).map(|(a, b)| 3.0 * f64::from(*a) + f64::from(*b)).collect();
+    lab.expect("total", total, expected, roundings(4));
+    Ok(())
+}
+
+/// More workgroups of 64 than one grid dimension takes (65,535): the grid folds into y.
+fn folded_grid(lab: &mut Lab) -> Result<()> {
+    let size = 65_535 * 64 + 65;
+    lab.case(format!("{size} elements"));
+    let values: Vec<f32> = (0..size).map(|at| (at % 8191) as f32).collect();
+    let (tensor, other) = (lab.floats("a", &values), lab.floats("b", &values));
+    let total = sum(&mut lab.tape, &[tensor, other])?;
+    // Small integers: exact.
+    lab.expect("total", total, values.iter().map(|&value| 2.0 * f64::from(value)).collect(), 0.0);
+    Ok(())
+}

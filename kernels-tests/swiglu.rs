@@ -1,0 +1,90 @@
+//! SwiGLU and its reverse pass against f64, over both axes.
+
+use trm::Result;
+use trm::ops::swiglu::{KERNEL, swiglu};
+use trm::plan::{Axis, Shape};
+
+use crate::check::roundings;
+use crate::harness::{KernelTests, Lab, Mutant};
+
+/// Tests and mutants of `swiglu`.
+pub const TESTS: KernelTests = KernelTests {
+    kernel: &KERNEL,
+    tests: &[("over_width", over_width), ("over_length", over_length), ("saturated_gates", saturated_gates)],
+    mutants: &[
+        Mutant {
+            name: "swaps_gate_and_up",
+            from: "a[index] = gate * sigmoid(gate) * gate_up[at + params.inner];",
+            to: "let up = gate_up[at + params.inner]; a[index] = up * sigmoid(up) * gate;",
+        },
+        Mutant { name: "drops_the_gate", from: "gate * sigmoid(gate) *", to: "sigmoid(gate) *" },
+        Mutant { name: "forgets_the_slope", from: "(1.0 + gate * (1.0 - s))", to: "(1.0 + gate * s)" },
+        Mutant { name: "forgets_the_upstream", from: "da[index] * gate * s", to: "gate * s" },
+        Mutant { name: "wrong_sigmoid", from: "min(-v, 80.0)", to: "min(v, 80.0)" },
+    ],
+};
+
+/// e^-v and a quotient of a few ulp each, and the products; in the reverse pass 1 - s may cancel, beside a 1.
+const BOUND: usize = 16;
+
+/// WGSL's exp may be off by 3 + 2 |v| ulp, two roundings each, and gates go to 60 before sigmoid is 0.
+const SATURATED_BOUND: usize = 2 * (3 + 2 * 60) + BOUND;
+
+/// The release's definition: silu(gate) * up, and its derivatives with respect to gate and up.
+fn reference(gate: f32, up: f32, da: f32) -> [f64; 3] {
+    let (gate, up, da) = (f64::from(gate), f64::from(up), f64::from(da));
+    let sigmoid = 1.0 / (1.0 + (-gate).exp());
+    let slope = sigmoid + gate * sigmoid * (1.0 - sigmoid);
+    [gate * sigmoid * up, da * up * slope, da * gate * sigmoid]
+}
+
+/// `outer` times gate, then up, of `inner` elements each.
+fn lay(lab: &mut Lab, shape: Shape, axis: Axis, gate_up: &[f32], row: usize, bound: f64) -> Result<()> {
+    let inner = if axis == Axis::Width { shape.width } else { shape.length * shape.width };
+    let upstream = lab.normal(shape.words());
+    let (mut a, mut reversed) = (Vec::new(), vec![0.0; gate_up.len()]);
+    for (at, &da) in upstream.iter().enumerate() {
+        let gate_at = at / inner * 2 * inner + at % inner;
+        let values = reference(gate_up[gate_at], gate_up[gate_at + inner], da);
+        a.push(values[0]);
+        (reversed[gate_at], reversed[gate_at + inner]) = (values[1], values[2]);
+    }
+    let (x, dy) = (lab.floats("gate_up", gate_up), lab.floats("da", &upstream));
+    let (y, dx) = lab.with_reverse(x, dy, |tape| swiglu(tape, shape, axis, x))?;
+    lab.expect_rows("a", y, a, row, bound);
+    lab.expect_rows("gate_up's gradient", dx, reversed, row, bound);
+    Ok(())
+}
+
+fn over(lab: &mut Lab, axis: Axis) -> Result<()> {
+    for (batch, length, width) in [(1, 1, 1), (1, 1, 2), (3, 1, 65), (2, 7, 64), (1, 64, 3), (2, 97, 31)] {
+        lab.case(format!("B {batch} L {length} D {width}"));
+        let shape = Shape { batch, length, width };
+        let gate_up = lab.normal(2 * shape.words());
+        lay(lab, shape, axis, &gate_up, 2 * shape.words(), roundings(BOUND))?;
+    }
+    Ok(())
+}
+
+fn over_width(lab: &mut Lab) -> Result<()> {
+    over(lab, Axis::Width)
+}
+
+fn over_length(lab: &mut Lab) -> Result<()> {
+    over(lab, Axis::Length)
+}
+
+/// Gates far outside: silu is 0 or the identity there, and nothing overflows. Each value counts by itself.
+fn saturated_gates(lab: &mut Lab) -> Result<()> {
+    let gates = [0.0, 1e-3, -1e-3, 12.0, -12.0, 60.0, -60.0, 1e4, 3e37];
+    lab.case("saturated");
+    let gate_up: Vec<f32> = gates.iter().copied().chain([0.5; 9]).collect();
+    lay(
+        lab,
+        Shape { batch: 1, length: 1, width: gates.len() },
+        Axis::Width,
+        &gate_up,
+        1,
+        roundings(SATURATED_BOUND),
+    )
+}
