@@ -5,11 +5,12 @@ use trm::model::Clock;
 use trm::ops::adam_atan2::{AdamAtan2, KERNEL, Moments};
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant};
+use crate::harness::{KernelTests, Lab, Mutant, Needs};
 
 /// Tests and mutants of `adam_atan2`.
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
+    needs: Needs::Adapter,
     tests: &[("sizes_and_steps", sizes_and_steps), ("corners_of_atan2", corners_of_atan2)],
     mutants: &[
         Mutant {

@@ -5,11 +5,12 @@ use trm::ops::attention::{KERNEL, attention};
 use trm::plan::Shape;
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant};
+use crate::harness::{KernelTests, Lab, Mutant, Needs};
 
 /// Tests and mutants of `attention`.
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
+    needs: Needs::Adapter,
     tests: &[("shapes", shapes), ("steep_scores", steep_scores)],
     mutants: &[
         Mutant {

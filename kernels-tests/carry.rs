@@ -4,11 +4,12 @@ use trm::Result;
 use trm::ops::carry::{KERNEL, Samples, reset_state_where, take_samples_where};
 use trm::plan::Shape;
 
-use crate::harness::{KernelTests, Lab, Mutant};
+use crate::harness::{KernelTests, Lab, Mutant, Needs};
 
 /// Tests and mutants of `carry`.
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
+    needs: Needs::Adapter,
     tests: &[("states", states), ("samples", samples)],
     mutants: &[
         Mutant {

@@ -4,11 +4,12 @@ use trm::Result;
 use trm::ops::column_sums::{CHUNK, KERNEL, column_sums};
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant};
+use crate::harness::{KernelTests, Lab, Mutant, Needs};
 
 /// Tests and mutants of `column_sums`.
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
+    needs: Needs::Adapter,
     tests: &[("stages", stages)],
     mutants: &[
         Mutant { name: "forgets_the_scale", from: "total * params.scale", to: "total + 0.0 * params.scale" },

@@ -7,11 +7,12 @@ use trm::ops::embed::{Embed, EmbedGradients, KERNEL};
 use trm::plan::Shape;
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant};
+use crate::harness::{KernelTests, Lab, Mutant, Needs};
 
 /// Tests and mutants of `embed`.
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
+    needs: Needs::Adapter,
     tests: &[("sizes", sizes)],
     mutants: &[
         Mutant {

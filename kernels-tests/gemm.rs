@@ -2,18 +2,20 @@
 
 use trm::Result;
 use trm::ops::gemm::{Addend, Gemm, KERNEL, Operand};
+use trm::plan::{GemmVariant, Target};
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant};
+use crate::harness::{KernelTests, Lab, Mutant, Needs, Test};
 
 /// Tests and mutants of `gemm`.
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
+    needs: Needs::Adapter,
     tests: &[
-        ("shapes", shapes),
-        ("transposes_and_paddings", transposes_and_paddings),
-        ("batches_and_reductions", batches_and_reductions),
-        ("addends", addends),
+        ("shapes", |lab| with(lab, GemmVariant::Tiled, shapes)),
+        ("transposes_and_paddings", |lab| with(lab, GemmVariant::Tiled, transposes_and_paddings)),
+        ("batches_and_reductions", |lab| with(lab, GemmVariant::Tiled, batches_and_reductions)),
+        ("addends", |lab| with(lab, GemmVariant::Tiled, addends)),
     ],
     mutants: &[
         Mutant { name: "skips_the_last_of_k", from: "ka < params.k", to: "ka + 1u < params.k" },
@@ -30,8 +32,8 @@ pub const TESTS: KernelTests = KernelTests {
         },
         Mutant {
             name: "swaps_the_reductions",
-            from: "let outer = r / params.inner",
-            to: "let outer = r % params.inner",
+            from: "let within = r % params.inner",
+            to: "let within = r / params.inner",
         },
         Mutant {
             name: "reduces_once",
@@ -51,6 +53,12 @@ pub const TESTS: KernelTests = KernelTests {
         },
     ],
 };
+
+/// Lays a test of this file down for one variant of the product.
+pub fn with(lab: &mut Lab, gemm: GemmVariant, test: Test) -> Result<()> {
+    lab.target(Target { gemm });
+    test(lab)
+}
 
 /// C[b][i][j] = sum over r and k of A B (+ addend), index by index.
 fn reference(gemm: &Gemm, a: &[f32], b: &[f32], addend: impl Fn(usize, usize, usize) -> f64) -> Vec<f64> {
@@ -120,7 +128,7 @@ fn plain((m, n, k): (usize, usize, usize)) -> Gemm {
 }
 
 /// Around the tile of 64 x 64 x 16, primes, vectors.
-fn shapes(lab: &mut Lab) -> Result<()> {
+pub fn shapes(lab: &mut Lab) -> Result<()> {
     for (m, n, k) in [
         (1, 1, 1),
         (1, 1, 517),
@@ -141,7 +149,7 @@ fn shapes(lab: &mut Lab) -> Result<()> {
 }
 
 /// A^T, B^T, and matrices whose rows lie further apart than their length.
-fn transposes_and_paddings(lab: &mut Lab) -> Result<()> {
+pub fn transposes_and_paddings(lab: &mut Lab) -> Result<()> {
     for (m, n, k) in [(3, 2, 5), (67, 70, 19), (64, 1, 33)] {
         for (a_transposed, b_transposed) in [(true, false), (false, true), (true, true)] {
             for padding in [0, 3] {
@@ -159,7 +167,7 @@ fn transposes_and_paddings(lab: &mut Lab) -> Result<()> {
 }
 
 /// Several C, one shared operand, and sums over (outer, inner) with strides of their own.
-fn batches_and_reductions(lab: &mut Lab) -> Result<()> {
+pub fn batches_and_reductions(lab: &mut Lab) -> Result<()> {
     for (m, n, k) in [(1, 1, 1), (5, 7, 3), (65, 66, 18)] {
         let shape = (m, n, k);
         let (rows_a, rows_b) = (Operand::rows_of(k), Operand::rows_of(n));
@@ -180,7 +188,8 @@ fn batches_and_reductions(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-fn addends(lab: &mut Lab) -> Result<()> {
+/// A whole C is added, or a bias to each of its rows.
+pub fn addends(lab: &mut Lab) -> Result<()> {
     for (m, n, k) in [(1, 1, 1), (9, 2, 11), (66, 65, 17)] {
         for (name, added) in [("whole", Added::Whole), ("bias", Added::Bias)] {
             lab.case(format!("{m} x {n} x {k}, {name}"));

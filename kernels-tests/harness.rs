@@ -8,9 +8,9 @@ use std::sync::OnceLock;
 
 use libtest_mimic::{Failed, Trial};
 use trm::Result;
-use trm::engine::{Device, Run, gpu, select};
+use trm::engine::{Device, DeviceInfo, Run, gpu, select};
 use trm::ops::sum::gradient;
-use trm::plan::{Kernel, Plan, Role, Tape, Tensor};
+use trm::plan::{Kernel, Plan, Role, Tape, Target, Tensor};
 use trm::rng::Rng;
 
 use crate::check;
@@ -22,6 +22,8 @@ pub type Test = fn(&mut Lab) -> Result<()>;
 pub struct KernelTests {
     /// The kernel.
     pub kernel: &'static Kernel,
+    /// What an adapter must have to run it.
+    pub needs: Needs,
     /// By name.
     pub tests: &'static [(&'static str, Test)],
     /// Deliberate mistakes.
@@ -58,14 +60,19 @@ pub struct Lab {
 }
 
 impl Lab {
-    fn new() -> Lab {
+    fn new(target: Target) -> Lab {
         Lab {
-            tape: Tape::new(),
+            tape: Tape::new(target),
             rng: Rng::new(1, 0),
             case: String::new(),
             inputs: Vec::new(),
             expected: Vec::new(),
         }
+    }
+
+    /// Lays down for other kernel variants than those of the device; before anything else.
+    pub fn target(&mut self, target: Target) {
+        self.tape = Tape::new(target);
     }
 
     /// Names what follows: `B 2 L 3`.
@@ -174,16 +181,16 @@ pub fn poison(run: &mut Run) -> Result<()> {
     Ok(())
 }
 
-/// The plan of a test.
+/// The plan of a test, for any device.
 pub fn plan(test: Test) -> Result<Plan> {
-    let mut lab = Lab::new();
+    let mut lab = Lab::new(Target::default());
     test(&mut lab)?;
     lab.tape.finish()
 }
 
 /// Runs a test, its plan changed by `alter`; returns one line for each expectation that is not met.
 pub fn run(device: &Device, test: Test, alter: impl FnOnce(&mut Plan) -> Result<()>) -> Result<Vec<String>> {
-    let mut lab = Lab::new();
+    let mut lab = Lab::new(device.target());
     test(&mut lab)?;
     lab.run(device, alter)
 }
@@ -195,39 +202,54 @@ fn open_gpu() -> std::result::Result<&'static Device, Failed> {
     GPU.get_or_init(open).as_ref().map_err(|error| error.into())
 }
 
-fn has_gpu() -> bool {
-    static FOUND: OnceLock<bool> = OnceLock::new();
-    *FOUND.get_or_init(|| !gpu::adapters().is_empty())
+/// What an adapter must have for a test.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Needs {
+    /// To be there.
+    Adapter,
+    /// Subgroups.
+    Subgroups,
+}
+
+impl Needs {
+    /// Whether one of the adapters has it.
+    fn met(self) -> bool {
+        static ADAPTERS: OnceLock<Vec<DeviceInfo>> = OnceLock::new();
+        let adapters = ADAPTERS.get_or_init(gpu::adapters);
+        let has = |info: &DeviceInfo| info.features.iter().any(|feature| feature == "subgroups");
+        adapters.iter().any(|info| self == Needs::Adapter || has(info))
+    }
 }
 
 /// A test that needs an adapter.
 pub fn on_gpu(
     name: String,
+    needs: Needs,
     test: impl FnOnce(&Device) -> std::result::Result<(), Failed> + Send + 'static,
 ) -> Trial {
     let required = std::env::var("TRM_REQUIRE_GPU").is_ok_and(|value| value == "1");
-    let ignored = !required && !has_gpu();
-    Trial::test(name, move || test(open_gpu()?)).with_ignored_flag(ignored)
+    Trial::test(name, move || test(open_gpu()?)).with_ignored_flag(!required && !needs.met())
 }
 
 /// A test on the CPU engine, `<name>::cpu`, and the same on the adapter, `<name>::gpu`.
 pub fn on_each(
     name: &str,
+    needs: Needs,
     test: impl Fn(&Device) -> std::result::Result<(), Failed> + Clone + Send + 'static,
 ) -> [Trial; 2] {
     let again = test.clone();
     let cpu = Trial::test(format!("{name}::cpu"), move || test(&Device::Cpu));
-    [cpu, on_gpu(format!("{name}::gpu"), again)]
+    [cpu, on_gpu(format!("{name}::gpu"), needs, again)]
 }
 
 /// The tests of a room on each device.
-pub fn lab_trials(room: &str, tests: &'static [(&'static str, Test)]) -> Vec<Trial> {
+pub fn lab_trials(room: &str, needs: Needs, tests: &'static [(&'static str, Test)]) -> Vec<Trial> {
     let verdict = |device: &Device, test: Test| -> std::result::Result<(), Failed> {
         let failures = run(device, test, |_| Ok(()))?;
         if failures.is_empty() { Ok(()) } else { Err(failures.join("\n").into()) }
     };
     let both = |&(name, test): &(&str, Test)| {
-        on_each(&format!("{room}::{name}"), move |device| verdict(device, test))
+        on_each(&format!("{room}::{name}"), needs, move |device| verdict(device, test))
     };
     tests.iter().flat_map(both).collect()
 }

@@ -8,12 +8,12 @@ use trm::ops::sum::gradient;
 use trm::plan::{Axis, LinearForm, Shape};
 
 use crate::check::roundings;
-use crate::harness::{Lab, Test, lab_trials};
+use crate::harness::{Lab, Needs, Test, lab_trials};
 
 /// Tests of this file; its kernel is `gemm`.
 pub fn tests() -> Vec<Trial> {
     const TESTS: &[(&str, Test)] = &[("over_width", over_width), ("over_length", over_length)];
-    lab_trials("linear", TESTS)
+    lab_trials("linear", Needs::Adapter, TESTS)
 }
 
 /// Elements of x (or y) that share a weight row: `lines` of `count` elements, `stride` apart.

@@ -6,12 +6,13 @@ use trm::ops::loss::{KERNEL, Loss};
 use trm::plan::{Shape, Tensor};
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant};
+use crate::harness::{KernelTests, Lab, Mutant, Needs};
 use crate::loss_reference::{Sample, Sizes, reference};
 
 /// Tests and mutants of `loss`.
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
+    needs: Needs::Adapter,
     tests: &[
         ("shapes", shapes),
         ("extreme_logits", extreme_logits),

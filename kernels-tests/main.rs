@@ -7,14 +7,17 @@ mod adam_atan2;
 mod attention;
 mod carry;
 mod check;
+mod checkpoint;
 mod column_sums;
 mod data;
 mod data_arc;
 mod data_arc_votes;
+mod data_inspect;
 mod data_maze;
 mod data_sudoku;
 mod embed;
 mod gemm;
+mod gemm_broadcast;
 mod harness;
 mod linear;
 mod loss;
@@ -38,6 +41,7 @@ const KERNELS: &[KernelTests] = &[
     column_sums::TESTS,
     embed::TESTS,
     gemm::TESTS,
+    gemm_broadcast::TESTS,
     loss::TESTS,
     metrics::TESTS,
     rms_norm::TESTS,
@@ -48,14 +52,17 @@ const KERNELS: &[KernelTests] = &[
 ];
 
 fn main() {
-    let kernels = KERNELS.iter().flat_map(|kernel| lab_trials(kernel.kernel.name, kernel.tests));
-    let rooms: [fn() -> Vec<Trial>; 8] = [
+    let kernels =
+        KERNELS.iter().flat_map(|kernel| lab_trials(kernel.kernel.name, kernel.needs, kernel.tests));
+    let rooms: [fn() -> Vec<Trial>; 10] = [
         check::tests,
         linear::tests,
         mutants::tests,
+        checkpoint::tests,
         data::tests,
         data_arc::tests,
         data_arc_votes::tests,
+        data_inspect::tests,
         data_maze::tests,
         data_sudoku::tests,
     ];

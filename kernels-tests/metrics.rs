@@ -4,11 +4,12 @@ use trm::Result;
 use trm::ops::metrics::{KERNEL, NAMES, total_stats};
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant};
+use crate::harness::{KernelTests, Lab, Mutant, Needs};
 
 /// Tests and mutants of `metrics`.
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
+    needs: Needs::Adapter,
     tests: &[("totals", totals)],
     mutants: &[
         Mutant { name: "skips_the_first_sample", from: "var sample = 0u", to: "var sample = 1u" },

@@ -5,11 +5,12 @@ use trm::ops::rms_norm::{KERNEL, rms_norm};
 use trm::plan::{Axis, Shape};
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant};
+use crate::harness::{KernelTests, Lab, Mutant, Needs};
 
 /// Tests and mutants of `rms_norm`.
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
+    needs: Needs::Adapter,
     tests: &[("over_width", over_width), ("over_length", over_length), ("many_rows", many_rows)],
     mutants: &[
         Mutant { name: "rows_drop_eps", from: "f32(params.length) + params.eps", to: "f32(params.length)" },

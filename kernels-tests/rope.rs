@@ -5,11 +5,12 @@ use trm::ops::rope::{KERNEL, rope, table};
 use trm::plan::Shape;
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant};
+use crate::harness::{KernelTests, Lab, Mutant, Needs};
 
 /// Tests and mutants of `rope`.
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
+    needs: Needs::Adapter,
     tests: &[("turns", turns)],
     mutants: &[
         Mutant {

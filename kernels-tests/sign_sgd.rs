@@ -5,11 +5,12 @@ use trm::model::Clock;
 use trm::ops::sign_sgd::{KERNEL, SignSgd};
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant};
+use crate::harness::{KernelTests, Lab, Mutant, Needs};
 
 /// Tests and mutants of `sign_sgd`.
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
+    needs: Needs::Adapter,
     tests: &[("rows", rows)],
     mutants: &[
         Mutant { name: "takes_the_last_gradient", from: "g += rows", to: "g = rows" },

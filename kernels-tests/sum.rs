@@ -4,11 +4,12 @@ use trm::Result;
 use trm::ops::sum::{KERNEL, sum};
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant};
+use crate::harness::{KernelTests, Lab, Mutant, Needs};
 
 /// Tests and mutants of `sum`.
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
+    needs: Needs::Adapter,
     tests: &[("terms", terms), ("shared_terms", shared_terms), ("folded_grid", folded_grid)],
     mutants: &[
         Mutant { name: "forgets_the_third", from: "params.terms > 2u", to: "params.terms > 3u" },

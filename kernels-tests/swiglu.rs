@@ -5,11 +5,12 @@ use trm::ops::swiglu::{KERNEL, swiglu};
 use trm::plan::{Axis, Shape};
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant};
+use crate::harness::{KernelTests, Lab, Mutant, Needs};
 
 /// Tests and mutants of `swiglu`.
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
+    needs: Needs::Adapter,
     tests: &[("over_width", over_width), ("over_length", over_length), ("saturated_gates", saturated_gates)],
     mutants: &[
         Mutant {

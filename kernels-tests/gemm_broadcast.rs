@@ -1,0 +1,58 @@
+//! The matrix product by subgroup broadcasts: all tests of the tiled one, and its own mutants.
+
+use trm::ops::gemm::BROADCAST;
+use trm::plan::GemmVariant::Broadcast;
+
+use crate::gemm::{addends, batches_and_reductions, shapes, transposes_and_paddings, with};
+use crate::harness::{KernelTests, Mutant, Needs};
+
+/// Tests and mutants of `gemm_broadcast`.
+pub const TESTS: KernelTests = KernelTests {
+    kernel: &BROADCAST,
+    needs: Needs::Subgroups,
+    tests: &[
+        ("shapes", |lab| with(lab, Broadcast, shapes)),
+        ("transposes_and_paddings", |lab| with(lab, Broadcast, transposes_and_paddings)),
+        ("batches_and_reductions", |lab| with(lab, Broadcast, batches_and_reductions)),
+        ("addends", |lab| with(lab, Broadcast, addends)),
+    ],
+    mutants: &[
+        Mutant {
+            name: "joins_one_word_late",
+            from: "case 1u: { return vec4<f32>(first.yzw, next.x); }",
+            to: "case 1u: { return vec4<f32>(first.zw, next.xy); }",
+        },
+        Mutant {
+            name: "multiplies_past_k",
+            from: "steps < vec4<u32>(params.k)",
+            to: "steps <= vec4<u32>(params.k)",
+        },
+        Mutant {
+            name: "transposes_its_step",
+            from: "return values * columns",
+            to: "return columns * values",
+        },
+        Mutant {
+            name: "broadcasts_a_neighbour",
+            from: "subgroupBroadcast(values, 7u)",
+            to: "subgroupBroadcast(values, 6u)",
+        },
+        Mutant { name: "mixes_the_rows", from: "acc[first + 3u] += rows.w", to: "acc[first + 3u] += rows.z" },
+        Mutant {
+            name: "reads_the_first_column",
+            from: "select(0u, column, column < params.n)",
+            to: "select(0u, column, column < 4u)",
+        },
+        Mutant {
+            name: "ignores_the_batch_of_a",
+            from: "group.z * params.a_batch",
+            to: "0u * params.a_batch",
+        },
+        Mutant {
+            name: "swaps_the_reductions",
+            from: "let within = r % params.inner",
+            to: "let within = r / params.inner",
+        },
+        Mutant { name: "subtracts_the_addend", from: "acc[i][j] + added", to: "acc[i][j] - added" },
+    ],
+};
