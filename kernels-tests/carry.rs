@@ -10,8 +10,9 @@ use crate::harness::{KernelTests, Lab, Mutant, Needs};
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
     needs: Needs::Adapter,
-    tests: &[("states", states), ("samples", samples)],
+    tests: &[("states", states), ("samples", samples), ("folded_grid", folded_grid)],
     mutants: &[
+        Mutant { name: "misses_the_fold", from: "workgroup.y * 65535u", to: "workgroup.y * 65536u" },
         Mutant {
             name: "resets_the_running",
             from: "halted[index / params.per_sample] != 0u {",
@@ -42,19 +43,29 @@ pub const TESTS: KernelTests = KernelTests {
 
 fn states(lab: &mut Lab) -> Result<()> {
     for (batch, length, width) in [(1, 1, 2), (3, 5, 7), (5, 13, 65), (64, 1, 1)] {
-        lab.case(format!("B {batch} L {length} D {width}"));
-        let shape = Shape { batch, length, width };
         let halted = lab.below(batch, 2);
-        let (initial, state) = (lab.normal(width), lab.normal(shape.words()));
-        let expected: Vec<f64> = (0..shape.words())
-            .map(|at| if halted[at / (length * width)] != 0 { initial[at % width] } else { state[at] })
-            .map(f64::from)
-            .collect();
-        let (flags, initial) = (lab.ints("halted", &halted), lab.floats("initial", &initial));
-        let tensor = lab.floats("state", &state);
-        reset_state_where(&mut lab.tape, shape, flags, initial, tensor)?;
-        lab.expect("state", tensor, expected, 0.0);
+        lay_state(lab, Shape { batch, length, width }, &halted)?;
     }
+    Ok(())
+}
+
+/// More workgroups of 64 threads than one grid dimension takes (65,535): the grid folds into y.
+fn folded_grid(lab: &mut Lab) -> Result<()> {
+    lay_state(lab, Shape { batch: 2, length: 65_536, width: 33 }, &[0, 1])
+}
+
+fn lay_state(lab: &mut Lab, shape: Shape, halted: &[i32]) -> Result<()> {
+    let Shape { batch, length, width } = shape;
+    lab.case(format!("B {batch} L {length} D {width}"));
+    let (initial, state) = (lab.normal(width), lab.normal(shape.words()));
+    let expected: Vec<f64> = (0..shape.words())
+        .map(|at| if halted[at / (length * width)] != 0 { initial[at % width] } else { state[at] })
+        .map(f64::from)
+        .collect();
+    let (flags, initial) = (lab.ints("halted", halted), lab.floats("initial", &initial));
+    let tensor = lab.floats("state", &state);
+    reset_state_where(&mut lab.tape, shape, flags, initial, tensor)?;
+    lab.expect("state", tensor, expected, 0.0);
     Ok(())
 }
 

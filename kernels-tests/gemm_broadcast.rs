@@ -24,8 +24,8 @@ pub const TESTS: KernelTests = KernelTests {
         },
         Mutant {
             name: "multiplies_past_k",
-            from: "steps < vec4<u32>(params.k)",
-            to: "steps <= vec4<u32>(params.k)",
+            from: "< vec4<u32>(params.k - whole)",
+            to: "<= vec4<u32>(params.k - whole)",
         },
         Mutant {
             name: "transposes_its_step",
@@ -37,7 +37,11 @@ pub const TESTS: KernelTests = KernelTests {
             from: "subgroupBroadcast(values, 7u)",
             to: "subgroupBroadcast(values, 6u)",
         },
-        Mutant { name: "mixes_the_rows", from: "acc[first + 3u] += rows.w", to: "acc[first + 3u] += rows.z" },
+        Mutant {
+            name: "mixes_the_rows",
+            from: "add_rows(3u, rows[3], columns)",
+            to: "add_rows(3u, rows[2], columns)",
+        },
         Mutant {
             name: "reads_the_first_column",
             from: "select(0u, column, column < params.n)",

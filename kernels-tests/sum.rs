@@ -1,4 +1,4 @@
-//! Sums of equal shapes against f64, with terms in any number, shared terms, and a grid past one dimension.
+//! Sums of equal shapes against f64, with terms in any number and shared terms.
 
 use trm::Result;
 use trm::ops::sum::{KERNEL, sum};
@@ -10,7 +10,7 @@ use crate::harness::{KernelTests, Lab, Mutant, Needs};
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
     needs: Needs::Adapter,
-    tests: &[("terms", terms), ("shared_terms", shared_terms), ("folded_grid", folded_grid)],
+    tests: &[("terms", terms), ("shared_terms", shared_terms)],
     mutants: &[
         Mutant { name: "forgets_the_third", from: "params.terms > 2u", to: "params.terms > 3u" },
         Mutant {
@@ -19,7 +19,6 @@ pub const TESTS: KernelTests = KernelTests {
             to: "value += c[index] + b[index]",
         },
         Mutant { name: "subtracts_the_last", from: "value += d[index]", to: "value -= d[index]" },
-        Mutant { name: "misses_the_fold", from: "workgroup.y * 65535u", to: "workgroup.y * 65536u" },
     ],
 };
 
@@ -44,17 +43,5 @@ fn shared_terms(lab: &mut Lab) -> Result<()> {
     let total = sum(&mut lab.tape, &[tensor_a, tensor_b, tensor_a, tensor_a])?;
     let expected = a.iter().zip(&b).map(|(a, b)| 3.0 * f64::from(*a) + f64::from(*b)).collect();
     lab.expect("total", total, expected, roundings(4));
-    Ok(())
-}
-
-/// More workgroups of 64 than one grid dimension takes (65,535): the grid folds into y.
-fn folded_grid(lab: &mut Lab) -> Result<()> {
-    let size = 65_535 * 64 + 65;
-    lab.case(format!("{size} elements"));
-    let values: Vec<f32> = (0..size).map(|at| (at % 8191) as f32).collect();
-    let (tensor, other) = (lab.floats("a", &values), lab.floats("b", &values));
-    let total = sum(&mut lab.tape, &[tensor, other])?;
-    // Small integers: exact.
-    lab.expect("total", total, values.iter().map(|&value| 2.0 * f64::from(value)).collect(), 0.0);
     Ok(())
 }
