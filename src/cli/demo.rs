@@ -20,8 +20,6 @@ use super::common::{DeviceArgs, INTERRUPTED, interrupt_flag};
 use super::output::Output;
 use super::solve::Solved;
 
-/// The recipe and the side length of the puzzles that it is for.
-const RECIPE: (&str, usize) = ("tiny-sudoku6", 6);
 const TRAIN_PUZZLES: usize = 1000;
 const TEST_PUZZLES: usize = 200;
 const AUGMENTATIONS: usize = 200;
@@ -40,6 +38,12 @@ pub struct Args {
     /// It must not exist or be empty.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+
+    /// Side length of the puzzles: 4 or 6 [default: 6 on a GPU, else 4]
+    ///
+    /// Trains the recipe tiny-sudoku4 or tiny-sudoku6; 6x6 takes about seven times as much work for each step.
+    #[arg(long, value_name = "SIZE", value_parser = ["4", "6"])]
+    size: Option<String>,
 
     /// Seed of puzzles, weights and training
     ///
@@ -66,12 +70,13 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let device = args.device.open()?;
     let out = args.out.clone().unwrap_or_else(free_folder);
     let (data, folder) = (out.join("data"), out.join("run"));
-    generate(&out, args.seed)?;
-    let mut recipe = Recipe::load(RECIPE.0, &[])?;
+    let (size, name) = args.size_and_recipe(&device);
+    generate(&out, size, args.seed)?;
+    let mut recipe = Recipe::load(name, &[])?;
     recipe.train.seed = args.seed;
     let mut progress = Progress::new(&folder, interrupt_flag()?);
     let options = RunOptions { recipe: &recipe, data: &data, out: &folder, device: &device, resume: false };
-    say(format!("training {} on {}", RECIPE.0, device.info().name));
+    say(format!("training {name} on {}", device.info().name));
     let outcome = trm::train::run(options, &mut progress)?;
     let (seconds, samples_per_s) = (progress.seconds(), progress.samples_per_s());
     drop(progress);
@@ -96,6 +101,17 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+impl Args {
+    fn size_and_recipe(&self, device: &Device) -> (usize, &'static str) {
+        let is_gpu = !matches!(device.info().kind.as_str(), "cpu" | "software");
+        match self.size.as_deref() {
+            Some("6") => (6, "tiny-sudoku6"),
+            None if is_gpu => (6, "tiny-sudoku6"),
+            _ => (4, "tiny-sudoku4"),
+        }
+    }
+}
+
 /// `runs/demo`, or the first of `runs/demo-2` and so on that is not there.
 fn free_folder() -> PathBuf {
     let numbered = (2..).map(|number| format!("runs/demo-{number}"));
@@ -104,11 +120,11 @@ fn free_folder() -> PathBuf {
 }
 
 /// Writes the data set to `<out>/data`.
-fn generate(out: &Path, seed: u64) -> Result<()> {
+fn generate(out: &Path, size: usize, seed: u64) -> Result<()> {
     let folder = OutputFolder::create(out)?;
     let summary = build_generated(&GenerateOptions {
         out: folder.path().join("data"),
-        size: RECIPE.1,
+        size,
         train: TRAIN_PUZZLES,
         test: TEST_PUZZLES,
         min_clues: None,
@@ -145,13 +161,15 @@ fn solve(folder: &Path, data: &Path, device: &Device, output: &Output) -> Result
 }
 
 fn text(summary: &Summary) -> String {
-    let Summary { device, run, step, seconds, samples_per_s, test, .. } = summary;
-    let test = test.as_ref().map_or(String::new(), |test| {
-        format!("held-out puzzles: {:.1} % solved ({})\n", 100.0 * test.exact_accuracy, describe(test))
-    });
-    let run = run.display();
+    let Summary { device, run, step, seconds, samples_per_s, test, solved } = summary;
+    let test = test
+        .as_ref()
+        .map_or(String::new(), |test| format!("puzzles never seen in training: {}\n", describe(test)));
+    let program = std::env::args().next().unwrap_or_else(|| "trm".to_owned());
+    let puzzle = solved.first().map_or("PUZZLE", Solved::puzzle);
     format!(
-        "{device}: {step} steps in {seconds:.0} s, {samples_per_s:.0} samples/s\n{test}the run is in {run}; try:\n  \
-         trm solve --run {run} --watch PUZZLE\n"
+        "{device}: {step} steps in {seconds:.0} s, {samples_per_s:.0} samples/s\n{test}to solve one more:\n  {program} \
+         solve --run {} --watch {puzzle}\n",
+        run.display()
     )
 }

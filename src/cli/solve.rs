@@ -111,6 +111,11 @@ impl Solved {
         }
     }
 
+    /// The puzzle in one line.
+    pub fn puzzle(&self) -> &str {
+        &self.puzzle
+    }
+
     /// The puzzle, the answer or all answers, and the verdict.
     pub fn text(&self, puzzle: &Grid, thoughts: &[Thought], watch: bool, colour: bool) -> String {
         let mut text = format!("puzzle, {} clues\n{}", puzzle.clues(), puzzle.draw());
@@ -118,8 +123,11 @@ impl Solved {
         let skipped = if watch { 0 } else { thoughts.len().saturating_sub(1) };
         for (index, thought) in thoughts.iter().enumerate().skip(skipped) {
             let confidence = 1.0 / (1.0 + (-thought.q_halt).exp());
-            text += &format!("step {} of {}, halt {confidence:.3}\n", index + 1, thoughts.len());
-            text += &draw_answer(puzzle, &previous, &thought.answer, colour);
+            text += &format!("step {} of {}, halt {confidence:.3}", index + 1, thoughts.len());
+            text += &match index > skipped && previous == thought.answer {
+                true => ", no change\n".to_owned(),
+                false => format!("\n{}", draw_answer(puzzle, &previous, &thought.answer, colour)),
+            };
             previous = thought.answer;
         }
         match &self.fault {

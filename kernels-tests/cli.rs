@@ -1,0 +1,444 @@
+//! The command line as its users meet it: exit codes, errors of one line, JSON, runs that can be interrupted, and
+//! nothing half-written.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use libtest_mimic::{Failed, Trial};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
+use tempfile::TempDir;
+
+type Outcome<T = ()> = Result<T, Failed>;
+
+/// All tests of this file.
+pub fn tests() -> Vec<Trial> {
+    let trials: [(&str, fn() -> Outcome); 12] = [
+        ("usage errors are one line", usage_errors),
+        ("recipe errors name the key", recipe_errors),
+        ("existing output is refused", existing_output),
+        ("failed builds leave nothing", nothing_half_written),
+        ("broken data sets are named", broken_data_sets),
+        ("broken weights are named", broken_weights),
+        ("impossible puzzles are named", impossible_puzzles),
+        ("json can be read", json_documents),
+        ("verify fails on a deviation", verify_deviation),
+        ("a closed pipe is success", closed_pipe),
+        ("an interrupted run continues bit-identically", interrupted_run),
+        ("the demo keeps its promise", demo),
+    ];
+    let trial = |(name, test)| Trial::test(format!("cli: {name}"), test);
+    let mut trials: Vec<Trial> = trials.into_iter().map(trial).collect();
+    let ignored = std::env::var_os("TRM_REQUIRE_GPU").is_none() && !has_adapter();
+    trials.push(
+        Trial::test("cli: a batch past a limit names the largest", too_large_batch)
+            .with_ignored_flag(ignored),
+    );
+    trials
+}
+
+/// What a command did.
+struct Ran {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trm"));
+    // Vulkan layers complain on standard error where this is missing.
+    command.args(args).env("XDG_RUNTIME_DIR", std::env::temp_dir()).stdin(Stdio::null());
+    command
+}
+
+fn ran(output: Output) -> Ran {
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ran { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+fn trm(args: &[&str]) -> Outcome<Ran> {
+    Ok(ran(command(args).output()?))
+}
+
+/// Runs a command that must succeed; returns what it prints.
+fn succeed(args: &[&str]) -> Outcome<String> {
+    let ran = trm(args)?;
+    check(ran.code == 0, || format!("{args:?} exits with {}: {}", ran.code, ran.stderr))?;
+    Ok(ran.stdout)
+}
+
+/// Runs a command that must fail with `code` and one line that has all of `expected` in it.
+fn refuse(args: &[&str], code: i32, expected: &[&str]) -> Outcome {
+    let ran = trm(args)?;
+    check(ran.code == code, || format!("{args:?} exits with {}, expected {code}: {}", ran.code, ran.stderr))?;
+    check(ran.stdout.is_empty(), || format!("{args:?} prints {}", ran.stdout))?;
+    let errors: Vec<&str> = ran.stderr.lines().filter(|line| !line.starts_with("device: ")).collect();
+    check(errors.len() == 1, || format!("{args:?} says {errors:?}"))?;
+    let error = errors[0];
+    check(error.starts_with("error: "), || error.to_owned())?;
+    for part in expected {
+        check(error.contains(part), || format!("{args:?}: \"{part}\" is not in: {error}"))?;
+    }
+    Ok(())
+}
+
+fn check(ok: bool, message: impl FnOnce() -> String) -> Outcome {
+    if ok { Ok(()) } else { Err(message().into()) }
+}
+
+fn has_adapter() -> bool {
+    let listing =
+        trm(&["devices", "--json"]).ok().and_then(|ran| serde_json::from_str::<Value>(&ran.stdout).ok());
+    listing.is_some_and(|listing| listing["devices"][0]["index"].is_u64())
+}
+
+/// A folder with a small data set in `data`.
+struct Workshop(TempDir);
+
+impl Workshop {
+    fn new() -> Outcome<Workshop> {
+        let workshop = Workshop(tempfile::tempdir()?);
+        let out = workshop.path("data");
+        succeed(&["data", "sudoku", "--generate", "32", "--test", "6", "--size", "4", "--out", &out])?;
+        Ok(workshop)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_string_lossy().into_owned()
+    }
+
+    /// Trains the smallest model for `epochs` of 4 steps each into the folder `run`.
+    fn train_args(&self, run: &str, epochs: usize) -> Vec<String> {
+        let sets = [
+            "arch.hidden_size=16",
+            "arch.puzzle_emb_ndim=16",
+            "arch.L_layers=1",
+            "arch.halt_max_steps=3",
+            "arch.halt_exploration_prob=0.5",
+            "train.global_batch_size=8",
+            "train.eval_interval=2",
+        ];
+        let mut args =
+            ["train", "--recipe", "tiny-sudoku4", "--device", "cpu", "--json"].map(str::to_owned).to_vec();
+        let epochs = format!("train.epochs={epochs}");
+        sets.iter()
+            .copied()
+            .chain([epochs.as_str()])
+            .for_each(|set| args.extend(["--set".into(), set.into()]));
+        args.extend(["--data".into(), self.path("data"), "--out".into(), self.path(run)]);
+        args
+    }
+
+    fn train(&self, run: &str, epochs: usize) -> Outcome<Value> {
+        Ok(serde_json::from_str(&succeed(&borrowed(&self.train_args(run, epochs)))?)?)
+    }
+}
+
+fn borrowed(args: &[String]) -> Vec<&str> {
+    args.iter().map(String::as_str).collect()
+}
+
+fn usage_errors() -> Outcome {
+    refuse(&["frobnicate"], 2, &["unrecognized subcommand", "trm --help"])?;
+    refuse(&["plan", "--recipe", "tiny-sudoku4", "--batch", "0"], 2, &["--batch", "not in 1..=65535"])?;
+    refuse(&["plan"], 2, &["--recipe: is missing", "tiny-sudoku6"])?;
+    refuse(&["eval", "--data", "x"], 2, &["--run", "--weights"])?;
+    refuse(
+        &["verify", "--device", "no such device"],
+        2,
+        &["--device: ", "\"no such device\"", "cpu = CPU engine"],
+    )?;
+    refuse(&["data", "sudoku", "--out", "x"], 2, &["no source of puzzles", "--generate"])?;
+    refuse(
+        &["data", "sudoku", "--out", "x", "--generate", "9", "--test", "9", "--size", "5"],
+        2,
+        &["--size: 5"],
+    )?;
+    let help = trm(&[])?;
+    check(help.code == 2 && help.stdout.is_empty() && help.stderr.contains("Usage:"), || help.stderr)?;
+    for args in [&["--help"][..], &["train", "--help"], &["data", "sudoku", "-h"], &["--version"]] {
+        check(!succeed(args)?.is_empty(), || format!("{args:?} prints nothing"))?;
+    }
+    Ok(())
+}
+
+fn recipe_errors() -> Outcome {
+    let cases = [
+        ("arch.hiden_size=8", "arch.hiden_size: is no key of a recipe; did you mean arch.hidden_size?"),
+        ("arch.num_heads=5", "arch.num_heads: 5 heads do not divide hidden_size 64"),
+        ("train.lr=fast", "train.lr: is \"fast\", expected a number"),
+        ("train.lr", "--set: \"train.lr\" is not of the form key=value"),
+    ];
+    for (set, expected) in cases {
+        refuse(&["plan", "--recipe", "tiny-sudoku4", "--set", set], 2, &[expected])?;
+    }
+    refuse(&["plan", "--recipe", "no-such"], 2, &["\"no-such\" is neither a built-in recipe nor a file"])?;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("my.toml");
+    fs::write(&path, "[arch]\nname = \"trm\"\n")?;
+    let path = path.to_string_lossy();
+    refuse(&["plan", "--recipe", &path], 2, &["arch.H_cycles: is missing; add it"])?;
+    let workshop = Workshop::new()?;
+    let mut args = workshop.train_args("run", 2);
+    args.extend(["--set".into(), "train.global_batch_size=1000".into()]);
+    refuse(&borrowed(&args), 2, &["global_batch_size: a batch of 1000"])?;
+    check(!Path::new(&workshop.path("run")).exists(), || "a refused run left its folder".into())
+}
+
+fn existing_output() -> Outcome {
+    let workshop = Workshop::new()?;
+    let data = workshop.path("data");
+    let refusal = ["--out: ", "exists and is not empty"];
+    refuse(&["data", "sudoku", "--generate", "9", "--test", "1", "--out", &data], 2, &refusal)?;
+    refuse(&["demo", "--device", "cpu", "--out", &data], 2, &refusal)?;
+    refuse(&borrowed(&workshop.train_args("data", 2)), 2, &refusal)
+}
+
+fn nothing_half_written() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (good, bad, out) = (path("good.csv"), path("bad.csv"), path("out"));
+    let header = "source,question,answer,rating\n";
+    fs::write(&good, format!("{header}a,1..............4,1234341221434321,0\n"))?;
+    fs::write(&bad, format!("{header}a,1............3.4,1234341221434321,0\n"))?;
+    refuse(
+        &["data", "sudoku", "--train-csv", &good, "--test-csv", &bad, "--out", &out],
+        1,
+        &["bad.csv", "line 2"],
+    )?;
+    refuse(
+        &["data", "sudoku", "--train-csv", &good, "--test-csv", &path("no.csv"), "--out", &out],
+        1,
+        &["no.csv"],
+    )?;
+    let left: Vec<PathBuf> = fs::read_dir(folder.path())?.flatten().map(|entry| entry.path()).collect();
+    check(left.len() == 2, || format!("left behind: {left:?}"))
+}
+
+fn broken_data_sets() -> Outcome {
+    let workshop = Workshop::new()?;
+    workshop.train("run", 2)?;
+    let (run, data) = (workshop.path("run"), workshop.path("data"));
+    let eval = ["eval", "--run", &run, "--data", &data, "--device", "cpu"];
+    let file = |name: &str| PathBuf::from(&data).join("test").join(name);
+    let broken = |name: &str, change: &dyn Fn(Vec<u8>) -> Vec<u8>, expected: &[&str]| -> Outcome {
+        let whole = fs::read(file(name))?;
+        fs::write(file(name), change(whole.clone()))?;
+        refuse(&eval, 1, expected)?;
+        Ok(fs::write(file(name), whole)?)
+    };
+    let replace = |from: &'static str, to: &'static str| {
+        move |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).replace(from, to).into_bytes()
+    };
+    let last = |value: u8| {
+        move |mut bytes: Vec<u8>| {
+            bytes.last_mut().into_iter().for_each(|byte| *byte = value);
+            bytes
+        }
+    };
+    let as_float = |bytes: Vec<u8>| {
+        let at = bytes.windows(3).position(|word| word == b"|u1").unwrap_or(0);
+        [&bytes[..at], b"<f4", &bytes[at + 3..]].concat()
+    };
+    let (inputs, labels) = ("all__inputs.npy", "all__labels.npy");
+    broken(inputs, &|bytes| bytes[..bytes.len() - 5].to_vec(), &[inputs])?;
+    broken(inputs, &as_float, &[inputs])?;
+    broken(inputs, &last(6), &[inputs, "token 6", "vocab_size 6"])?;
+    broken(labels, &last(77), &[labels, "label 77", "vocab_size 6"])?;
+    broken("dataset.json", &replace("\"seq_len\":16", "\"seq_len\":17"), &[inputs, "16 tokens", "17"])?;
+    broken(
+        "dataset.json",
+        &replace("\"vocab_size\":6", "\"vocab_size\":7"),
+        &["vocab_size is 7", "the model's is 6"],
+    )?;
+    broken("all__puzzle_identifiers.npy", &last(1), &["all__puzzle_identifiers.npy", "identifier"])?;
+    fs::remove_file(file(labels))?;
+    refuse(&eval, 1, &[labels, "no such file"])?;
+    let inspected = trm(&["data", "inspect", &data])?;
+    check(inspected.code == 1 && inspected.stdout.contains(labels), || inspected.stdout)?;
+    refuse(&["data", "inspect", &workshop.path("nowhere")], 1, &["nowhere"])
+}
+
+/// A tensor as it lies in a file.
+type Tensor = (String, Vec<usize>, Vec<u8>);
+
+fn broken_weights() -> Outcome {
+    let workshop = Workshop::new()?;
+    workshop.train("run", 2)?;
+    let path = PathBuf::from(workshop.path("run")).join("model.safetensors");
+    let whole = fs::read(&path)?;
+    let tensors: Vec<Tensor> = SafeTensors::deserialize(&whole)?
+        .iter()
+        .map(|(name, view)| (name.to_owned(), view.shape().to_vec(), view.data().to_vec()))
+        .collect();
+    let run = workshop.path("run");
+    let refused = |change: &dyn Fn(&mut Vec<Tensor>), expected: &[&str]| -> Outcome {
+        let mut changed = tensors.clone();
+        change(&mut changed);
+        fs::write(&path, serialised(&changed)?)?;
+        refuse(&["solve", "--run", &run, "--device", "cpu", "1..............4"], 1, expected)
+    };
+    let name = "lm_head.weight";
+    refused(&|tensors| tensors.retain(|tensor| tensor.0 != name), &["model.safetensors", name])?;
+    refused(&|tensors| tensors.push(("extra".into(), vec![1], vec![0; 4])), &["model.safetensors", "extra"])?;
+    let reshape = |tensors: &mut Vec<Tensor>| {
+        tensors.iter_mut().filter(|tensor| tensor.0 == name).for_each(|tensor| tensor.1.reverse())
+    };
+    refused(&reshape, &["model.safetensors", name, "[16, 6]", "[6, 16]"])?;
+    fs::write(&path, &whole[..whole.len() / 2])?;
+    refuse(&["solve", "--weights", &run, "--device", "cpu", "1..............4"], 1, &["model.safetensors"])?;
+    fs::remove_file(&path)?;
+    refuse(
+        &["solve", "--weights", &run, "--device", "cpu", "1..............4"],
+        1,
+        &["model.safetensors: no such file"],
+    )
+}
+
+fn serialised(tensors: &[Tensor]) -> Outcome<Vec<u8>> {
+    let mut views = Vec::new();
+    for (name, shape, bytes) in tensors {
+        views.push((name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes)?));
+    }
+    Ok(safetensors::serialize(views, None)?)
+}
+
+fn impossible_puzzles() -> Outcome {
+    let workshop = Workshop::new()?;
+    workshop.train("run", 2)?;
+    let run = workshop.path("run");
+    let solve = |puzzle: &str, expected: &[&str]| {
+        refuse(&["solve", "--run", &run, "--device", "cpu", "--", puzzle], 2, expected)
+    };
+    solve(&".".repeat(80), &["PUZZLE: 80 characters, expected 16 (4x4), 36 (6x6) or 81 (9x9)"])?;
+    solve("1......x.......4", &["PUZZLE: column 8: 'x'"])?;
+    solve("1......5.......4", &["PUZZLE: column 8: '5', expected 1 to 4"])?;
+    solve(&".".repeat(81), &["PUZZLE: the puzzle is 9x9, the model solves 4x4"])?;
+    let mut child = command(&["solve", "--run", &run, "--device", "cpu", "--json", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    child.stdin.take().ok_or("no standard input")?.write_all(b"1..............4\n\n12\n")?;
+    let ran = ran(child.wait_with_output()?);
+    let solved: Value = serde_json::from_str(&ran.stdout)?;
+    check(solved["steps"].as_array().is_some_and(|steps| steps.len() == 3), || ran.stdout)?;
+    check(ran.code == 2 && ran.stderr.contains("standard input, line 3: 2 characters"), || ran.stderr)
+}
+
+fn json_documents() -> Outcome {
+    let workshop = Workshop::new()?;
+    let trained = workshop.train("run", 2)?;
+    check(trained["step"] == 8 && trained["finished"] == true, || trained.to_string())?;
+    let (run, data, more) = (workshop.path("run"), workshop.path("data"), workshop.path("more"));
+    let json = |args: &[&str]| -> Outcome<Value> {
+        let text = succeed(&[args, &["--json"]].concat())?;
+        serde_json::from_str(&text).map_err(|error| format!("{args:?}: {error}: {text}").into())
+    };
+    let built = json(&["data", "sudoku", "--generate", "9", "--test", "2", "--size", "6", "--out", &more])?;
+    check(built["train"]["puzzles"] == 9, || built.to_string())?;
+    check(json(&["data", "inspect", &data])?["violations"] == Value::Array(vec![]), || "violations".into())?;
+    check(json(&["devices"])?["devices"].is_array(), || "devices".into())?;
+    let plan = json(&["plan", "--recipe", "tiny-sudoku4", "--data", &data, "--batch", "2", "--eval"])?;
+    check(plan["seq_len"] == 16 && plan["dispatches"].is_u64(), || plan.to_string())?;
+    let verified = json(&["verify", "--device", "cpu"])?;
+    check(verified["ok"] == true && verified["cases"][0]["worst"]["grads"].is_f64(), || {
+        verified.to_string()
+    })?;
+    let evaluated = json(&["eval", "--run", &run, "--data", &data, "--device", "cpu"])?;
+    check(evaluated["samples"] == 6, || evaluated.to_string())?;
+    for name in ["accuracy", "exact_accuracy", "q_halt_accuracy", "steps", "loss"] {
+        check(evaluated[name] == trained["test"][name] || name == "loss", || {
+            format!("{name}: {evaluated}, {trained}")
+        })?;
+        check(evaluated[name].is_f64(), || format!("{name}: {evaluated}"))?;
+    }
+    let log = fs::read_to_string(Path::new(&run).join("metrics.jsonl"))?;
+    let lines: Vec<Value> = log.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let steps = |split: &str| lines.iter().filter(|line| line["split"] == split).count();
+    check((steps("train"), steps("test")) == (8, 1), || log.clone())
+}
+
+fn verify_deviation() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("vector.safetensors");
+    let whole = include_bytes!("golden/trm_att.safetensors");
+    let header = SafeTensors::read_metadata(whole)?.1;
+    let info = header.info("step1.logits").ok_or("no logits in the vector")?;
+    let at = whole.len() - header.data_len() + info.data_offsets.0;
+    let mut changed = whole.to_vec();
+    changed[at..at + 4].copy_from_slice(&9.0f32.to_le_bytes());
+    fs::write(&path, &changed)?;
+    let golden = folder.path().to_string_lossy().into_owned();
+    let ran = trm(&["verify", "--golden", &golden, "--device", "cpu", "--json"])?;
+    let report: Value = serde_json::from_str(&ran.stdout)?;
+    check(ran.code == 1 && report["ok"] == false && report["cases"][0]["ok"] == false, || ran.stdout)?;
+    fs::write(&path, &whole[..1000])?;
+    refuse(&["verify", "--golden", &golden, "--device", "cpu"], 1, &["vector.safetensors"])
+}
+
+fn closed_pipe() -> Outcome {
+    let mut child = command(&["plan", "--recipe", "tiny-sudoku4"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    drop(child.stdout.take());
+    let ran = ran(child.wait_with_output()?);
+    check(ran.code == 0 && ran.stderr.is_empty(), || format!("{}: {}", ran.code, ran.stderr))
+}
+
+/// Interrupts a run that would never end, resumes it, and compares it with one that was left alone.
+fn interrupted_run() -> Outcome {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    let workshop = Workshop::new()?;
+    let args = workshop.train_args("run", 1_000_000);
+    let mut child = command(&borrowed(&args)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let log = PathBuf::from(workshop.path("run")).join("metrics.jsonl");
+    while !log.exists() && child.try_wait()?.is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status()?;
+    let stopped = ran(child.wait_with_output()?);
+    check(stopped.code == 130, || format!("exits with {}: {}", stopped.code, stopped.stderr))?;
+    let summary: Value = serde_json::from_str(&stopped.stdout)?;
+    let step = summary["step"].as_u64().ok_or("no step")? as usize;
+    let epochs = (step / 4 + 2).next_multiple_of(2);
+    let set = format!("train.epochs={epochs}");
+    let (data, run, whole) = (workshop.path("data"), workshop.path("run"), workshop.path("whole"));
+    succeed(&["train", "--resume", "--device", "cpu", "--set", &set, "--data", &data, "--out", &run])?;
+    workshop.train("whole", epochs)?;
+    for name in ["model.safetensors", "state.safetensors"] {
+        let read = |folder: &str| fs::read(Path::new(folder).join(name));
+        check(read(&run)? == read(&whole)?, || {
+            format!("{name} differs after step {step} of {}", 4 * epochs)
+        })?;
+    }
+    let train_lines = |folder: &str| -> Outcome<Vec<String>> {
+        let log = fs::read_to_string(Path::new(folder).join("metrics.jsonl"))?;
+        Ok(log.lines().filter(|line| line.contains("\"train\"")).map(str::to_owned).collect())
+    };
+    check(train_lines(&run)? == train_lines(&whole)?, || "the logs differ".into())
+}
+
+fn demo() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("demo").to_string_lossy().into_owned();
+    let ran = trm(&["demo", "--device", "cpu", "--out", &out, "--json"])?;
+    let summary: Value = serde_json::from_str(&ran.stdout)?;
+    let exact = summary["test"]["exact_accuracy"].as_f64().unwrap_or(0.0);
+    check(ran.code == 0 && exact >= 0.95, || format!("exits with {}: {summary}", ran.code))?;
+    check(summary["solved"].as_array().is_some_and(|solved| solved.len() == 3), || summary.to_string())
+}
+
+fn too_large_batch() -> Outcome {
+    let workshop = Workshop::new()?;
+    workshop.train("run", 2)?;
+    let (run, data) = (workshop.path("run"), workshop.path("data"));
+    let eval = ["eval", "--run", &run, "--data", &data, "--device", "gpu", "--batch", "65535"];
+    refuse(&eval, 1, &["the limit is", "the largest batch that fits is "])
+}
