@@ -8,6 +8,7 @@ mod attention;
 mod carry;
 mod check;
 mod checkpoint;
+mod checkpoint_torch;
 mod column_sums;
 mod data;
 mod data_arc;
@@ -54,11 +55,12 @@ const KERNELS: &[KernelTests] = &[
 fn main() {
     let kernels =
         KERNELS.iter().flat_map(|kernel| lab_trials(kernel.kernel.name, kernel.needs, kernel.tests));
-    let rooms: [fn() -> Vec<Trial>; 10] = [
+    let rooms: [fn() -> Vec<Trial>; 11] = [
         check::tests,
         linear::tests,
         mutants::tests,
         checkpoint::tests,
+        checkpoint_torch::tests,
         data::tests,
         data_arc::tests,
         data_arc_votes::tests,
