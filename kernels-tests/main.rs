@@ -9,6 +9,7 @@ mod carry;
 mod check;
 mod checkpoint;
 mod checkpoint_torch;
+mod cli;
 mod column_sums;
 mod data;
 mod data_arc;
@@ -55,8 +56,9 @@ const KERNELS: &[KernelTests] = &[
 fn main() {
     let kernels =
         KERNELS.iter().flat_map(|kernel| lab_trials(kernel.kernel.name, kernel.needs, kernel.tests));
-    let rooms: [fn() -> Vec<Trial>; 11] = [
+    let rooms: [fn() -> Vec<Trial>; 12] = [
         check::tests,
+        cli::tests,
         linear::tests,
         mutants::tests,
         checkpoint::tests,

@@ -167,8 +167,8 @@ impl<'a> Check<'a> {
     fn note(&mut self, group: &'static str, found: &[f32], expected: &[f32]) {
         let error = nmse(found, expected);
         let worst = self.worst.entry(group).or_insert(0.0);
-        // A NaN must stay: it compares false with everything, so ask for the opposite.
-        if !(error <= *worst) && !worst.is_nan() {
+        // A NaN must stay, and it compares false with everything.
+        if !worst.is_nan() && (error.is_nan() || error > *worst) {
             *worst = error;
         }
     }
