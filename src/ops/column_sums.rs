@@ -15,7 +15,7 @@ pub static KERNEL: Kernel = Kernel {
 /// Rows that one thread adds.
 pub const CHUNK: usize = 256;
 
-/// Lays down out[c] = scale * sum over r of x[r, c], x (rows, width).
+/// Lays down `out[c] = scale * sum over r of x[r, c]`, x (rows, width).
 pub fn column_sums(
     tape: &mut Tape,
     mut x: Tensor,

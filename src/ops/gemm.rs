@@ -1,6 +1,6 @@
 //! The matrix product: every product of the model, forward and reverse, is one [`Gemm`].
 //!
-//! C[b] = sum over r of A[b, r] B[b, r] (+ addend[b]). Operands are described by strides, so transposes and the
+//! `C[b] = sum over r of A[b, r] B[b, r] (+ addend[b])`. Operands are described by strides, so transposes and the
 //! sums over batch entries and recursion passes that weight gradients need cost no copies.
 
 use gemm::Parallelism;

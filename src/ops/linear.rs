@@ -1,8 +1,8 @@
 //! A linear layer over D or over L, and the deferred gradients of its weight.
 //!
-//! Over D: y (B, L, N) = x (B, L, K) W^T (+ addend). Over L: y[b] (N, D) = W x[b] (K, D) (+ addend), W (N, K).
+//! Over D: y (B, L, N) = x (B, L, K) W^T (+ addend). Over L: `y[b] (N, D) = W x[b] (K, D)` (+ addend), W (N, K).
 //! Saved: x. Reverse: dx = dy W or W^T dy (+ what x's gradient already holds). dW is not computed where it
-//! arises: [`weight_gradients`] turns all uses of a weight into one product over the rows of all passes.
+//! arises: [`weight_gradient`] turns all uses of a weight into one product over the rows of all passes.
 
 use super::column_sums;
 use super::gemm::{Addend, Gemm, Operand};

@@ -32,7 +32,7 @@ pub enum Axis {
     Length,
 }
 
-/// Shapes of a linear layer. Over D: y (B, L, N) = x (B, L, K) W^T. Over L: y[b] (N, D) = W x[b] (K, D). W (N, K).
+/// Shapes of a linear layer. Over D: y (B, L, N) = x (B, L, K) W^T. Over L: `y[b] (N, D) = W x[b] (K, D)`. W (N, K).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinearForm {
     /// What is contracted: D or L of `input`.
