@@ -24,8 +24,8 @@ pub const TESTS: KernelTests = KernelTests {
         },
         Mutant {
             name: "multiplies_past_k",
-            from: "< vec4<u32>(params.k - whole)",
-            to: "<= vec4<u32>(params.k - whole)",
+            from: "< vec4<u32>(left)",
+            to: "<= vec4<u32>(left)",
         },
         Mutant {
             name: "transposes_its_step",
@@ -39,8 +39,8 @@ pub const TESTS: KernelTests = KernelTests {
         },
         Mutant {
             name: "mixes_the_rows",
-            from: "add_rows(3u, rows[3], columns)",
-            to: "add_rows(3u, rows[2], columns)",
+            from: "add_rows(3u, rows[3] * kept, columns)",
+            to: "add_rows(3u, rows[2] * kept, columns)",
         },
         Mutant {
             name: "reads_the_first_column",

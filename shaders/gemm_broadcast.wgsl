@@ -53,26 +53,19 @@ fn load_b(start: u32) -> vec4<f32> {
     return joined(b[start / 4u], b[min((start + 3u) / 4u, arrayLength(&b) - 1u)], start);
 }
 
-// Four steps of k for the four columns: columns of the matrix are steps, or, along k, the thread's columns.
-fn load_columns(base: u32, column: u32, k: u32) -> mat4x4<f32> {
-    if B_ALONG_K != 0u {
-        let last = params.n - 1u;
-        return mat4x4<f32>(
-            load_b(base + min(column, last) * params.b_col + k),
-            load_b(base + min(column + 1u, last) * params.b_col + k),
-            load_b(base + min(column + 2u, last) * params.b_col + k),
-            load_b(base + min(column + 3u, last) * params.b_col + k),
-        );
-    }
-    let last = params.k - 1u;
+fn four_of_a(origin: u32, lines: vec4<u32>) -> mat4x4<f32> {
     return mat4x4<f32>(
-        load_b(base + k * params.b_row + column),
-        load_b(base + min(k + 1u, last) * params.b_row + column),
-        load_b(base + min(k + 2u, last) * params.b_row + column),
-        load_b(base + min(k + 3u, last) * params.b_row + column),
+        load_a(origin + lines.x), load_a(origin + lines.y), load_a(origin + lines.z), load_a(origin + lines.w),
     );
 }
 
+fn four_of_b(origin: u32, lines: vec4<u32>) -> mat4x4<f32> {
+    return mat4x4<f32>(
+        load_b(origin + lines.x), load_b(origin + lines.y), load_b(origin + lines.z), load_b(origin + lines.w),
+    );
+}
+
+// Adds four steps of k to a row: `columns` holds a step per column, or, where B runs along k, a column of B.
 fn step(columns: mat4x4<f32>, values: vec4<f32>) -> vec4<f32> {
     if B_ALONG_K != 0u {
         return values * columns;
@@ -92,53 +85,63 @@ fn add_rows(first: u32, values: vec4<f32>, columns: mat4x4<f32>) {
     acc[first + 28u] += step(columns, subgroupBroadcast(values, 7u));
 }
 
-// Four steps of k of this thread's four rows of A, one row per column of the matrix.
-fn load_rows(base: u32, row: u32, k: u32) -> mat4x4<f32> {
-    if A_ALONG_K != 0u {
-        let last = params.m - 1u;
-        return mat4x4<f32>(
-            load_a(base + min(row, last) * params.a_row + k),
-            load_a(base + min(row + 1u, last) * params.a_row + k),
-            load_a(base + min(row + 2u, last) * params.a_row + k),
-            load_a(base + min(row + 3u, last) * params.a_row + k),
-        );
+// Four steps of k for all rows; `four` holds this thread's four rows, or, where A runs along m, four steps of them.
+fn add_block(four: mat4x4<f32>, columns: mat4x4<f32>, kept: vec4<f32>) {
+    var rows = four;
+    if A_ALONG_K == 0u {
+        rows = transpose(four);
     }
-    let last = params.k - 1u;
-    let near = min(row, (params.m - 1u) / 4u * 4u);
-    return transpose(mat4x4<f32>(
-        load_a(base + k * params.a_col + near),
-        load_a(base + min(k + 1u, last) * params.a_col + near),
-        load_a(base + min(k + 2u, last) * params.a_col + near),
-        load_a(base + min(k + 3u, last) * params.a_col + near),
-    ));
+    add_rows(0u, rows[0] * kept, columns);
+    add_rows(1u, rows[1] * kept, columns);
+    add_rows(2u, rows[2] * kept, columns);
+    add_rows(3u, rows[3] * kept, columns);
 }
 
-fn add_block(rows: mat4x4<f32>, columns: mat4x4<f32>) {
-    add_rows(0u, rows[0], columns);
-    add_rows(1u, rows[1], columns);
-    add_rows(2u, rows[2], columns);
-    add_rows(3u, rows[3], columns);
+// Word offsets of an operand's four lines: of four rows or columns from `first` where it runs along k (the last
+// one repeated past the end), else of four steps of k, of which `steps` exist.
+fn lines_along_k(first: u32, count: u32, stride: u32) -> vec4<u32> {
+    return min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(count - 1u)) * stride;
+}
+
+fn lines_across_k(first: u32, steps: u32, stride: u32) -> vec4<u32> {
+    return vec4<u32>(first) + min(vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(steps - 1u)) * stride;
+}
+
+fn lines_of_a(row: u32, steps: u32) -> vec4<u32> {
+    if A_ALONG_K != 0u {
+        return lines_along_k(row, params.m, params.a_row);
+    }
+    return lines_across_k(min(row, (params.m - 1u) / 4u * 4u), steps, params.a_col);
+}
+
+fn lines_of_b(column: u32, steps: u32) -> vec4<u32> {
+    if B_ALONG_K != 0u {
+        return lines_along_k(column, params.n, params.b_col);
+    }
+    return lines_across_k(column, steps, params.b_row);
 }
 
 fn accumulate(group: vec3<u32>, column: u32, eighth: u32) {
     let row = group.y * 32u + 4u * eighth;
-    let whole = params.k / 4u * 4u;
+    let blocks = params.k / 4u;
+    let left = params.k % 4u;
+    let a_lines = lines_of_a(row, 4u);
+    let b_lines = lines_of_b(column, 4u);
+    let a_stride = 4u * select(params.a_col, 1u, A_ALONG_K != 0u);
+    let b_stride = 4u * select(params.b_row, 1u, B_ALONG_K != 0u);
     for (var r = 0u; r < params.reductions; r++) {
         let outer = r / params.inner;
         let within = r % params.inner;
-        let a_base = group.z * params.a_batch + outer * params.a_outer + within * params.a_inner;
-        let b_base = group.z * params.b_batch + outer * params.b_outer + within * params.b_inner;
-        for (var k = 0u; k < whole; k += 4u) {
-            add_block(load_rows(a_base, row, k), load_columns(b_base, column, k));
+        var at_a = group.z * params.a_batch + outer * params.a_outer + within * params.a_inner;
+        var at_b = group.z * params.b_batch + outer * params.b_outer + within * params.b_inner;
+        for (var block = 0u; block < blocks; block++) {
+            add_block(four_of_a(at_a, a_lines), four_of_b(at_b, b_lines), vec4<f32>(1.0));
+            at_a += a_stride;
+            at_b += b_stride;
         }
-        if whole < params.k {
-            let left = vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.k - whole);
-            let rows = load_rows(a_base, row, whole);
-            let kept = mat4x4<f32>(
-                select(vec4<f32>(0.0), rows[0], left), select(vec4<f32>(0.0), rows[1], left),
-                select(vec4<f32>(0.0), rows[2], left), select(vec4<f32>(0.0), rows[3], left),
-            );
-            add_block(kept, load_columns(b_base, column, whole));
+        if left > 0u {
+            let kept = select(vec4<f32>(0.0), vec4<f32>(1.0), vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(left));
+            add_block(four_of_a(at_a, lines_of_a(row, left)), four_of_b(at_b, lines_of_b(column, left)), kept);
         }
     }
 }
