@@ -1,8 +1,9 @@
 // Puzzle embeddings: row = row (1 - lr wd) - lr sign(g), g the sum of the gradients of all slots that used the row.
-// puzzle_emb (ids, N), rows (B, N), identifiers (B). Rows not used in this step stay as they are.
+// puzzle_emb (held, N) holds the rows of the identifiers from first_identifier on; rows (B, N), identifiers (B). Rows
+// not used in this step stay as they are.
 // A thread owns one element of a slot's row; the first slot of several with the same identifier does the work. f32.
 
-struct Params { count: u32, batch: u32, emb_ndim: u32, weight_decay: f32 }
+struct Params { count: u32, batch: u32, emb_ndim: u32, first_identifier: u32, held: u32, weight_decay: f32 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> clock: Clock;
@@ -30,8 +31,10 @@ fn update(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
             g += rows[other * params.emb_ndim + column];
         }
     }
-    if first {
-        let at = identifier * params.emb_ndim + column;
+    // An identifier below the first wraps around to a number that no part holds.
+    let row = identifier - params.first_identifier;
+    if first && row < params.held {
+        let at = row * params.emb_ndim + column;
         let lr = clock.puzzle_emb_lr;
         puzzle_emb[at] = puzzle_emb[at] * (1.0 - lr * params.weight_decay) - lr * sign(g);
     }

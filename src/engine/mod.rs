@@ -87,20 +87,35 @@ impl Run {
         self.write(name, bytemuck::cast_slice(values))
     }
 
-    /// Overwrites the first words of a named buffer or view.
+    /// Overwrites the first words of a named buffer, split or not, or view.
     pub fn write(&mut self, name: &str, words: &[u32]) -> Result<()> {
-        let slice = self.plan.view(name)?;
-        self.engine.write(Slice { words: words.len().min(slice.words), ..slice }, words)
+        let mut rest = words;
+        for slice in self.plan.parts(name)? {
+            let (now, later) = rest.split_at(rest.len().min(slice.words));
+            self.engine.write(Slice { words: now.len(), ..slice }, now)?;
+            rest = later;
+        }
+        Ok(())
     }
 
     /// A whole named buffer or view.
     pub fn read_floats(&mut self, name: &str) -> Result<Vec<f32>> {
-        Ok(bytemuck::cast_vec(self.engine.read(self.plan.view(name)?)?))
+        Ok(bytemuck::cast_vec(self.read(name)?))
     }
 
     /// A whole named buffer or view.
     pub fn read_ints(&mut self, name: &str) -> Result<Vec<i32>> {
-        Ok(bytemuck::cast_vec(self.engine.read(self.plan.view(name)?)?))
+        Ok(bytemuck::cast_vec(self.read(name)?))
+    }
+
+    /// A whole named buffer or view, or all parts of a split buffer one after the other.
+    pub fn read(&mut self, name: &str) -> Result<Vec<u32>> {
+        let mut parts = self.plan.parts(name)?.into_iter();
+        let mut words = parts.next().map_or(Ok(Vec::new()), |slice| self.engine.read(slice))?;
+        for slice in parts {
+            words.extend_from_slice(&self.engine.read(slice)?);
+        }
+        Ok(words)
     }
 
     /// Runs the plan once.

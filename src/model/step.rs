@@ -14,6 +14,7 @@ use crate::ops::embed::{Embed, EmbedGradients};
 use crate::ops::gemm::Addend;
 use crate::ops::linear::{bias_gradient, linear, weight_gradient};
 use crate::ops::loss::Loss;
+use crate::ops::puzzle_table::PuzzleTable;
 use crate::ops::sign_sgd::SignSgd;
 use crate::ops::{metrics, rope, sum};
 use crate::plan::{Axis, LinearForm, Plan, Role, Shape, Tape, Target, Tensor};
@@ -120,6 +121,7 @@ struct Step<'a> {
     stats: Tensor,
     metrics: Tensor,
     rope_table: Option<Tensor>,
+    puzzle_table: Option<PuzzleTable>,
 }
 
 impl<'a> Step<'a> {
@@ -132,15 +134,13 @@ impl<'a> Step<'a> {
         let shape = Shape { batch, length: config.length(), width: arch.hidden_size };
         let trained = tape.buffer("weights", Role::Weights, params.buffer_words(Home::Trained));
         let initial = tape.buffer("initial_states", Role::Weights, params.buffer_words(Home::InitialStates));
-        let puzzle_words = params.buffer_words(Home::PuzzleEmb);
-        let puzzle_emb = (puzzle_words > 0).then(|| tape.buffer("puzzle_emb", Role::Weights, puzzle_words));
+        let puzzle_table = match arch.puzzle_emb_ndim {
+            0 => None,
+            emb_ndim => Some(PuzzleTable::on(tape, config.num_puzzle_identifiers, emb_ndim)?),
+        };
         let mut weights = BTreeMap::new();
-        for param in &params.table {
-            let buffer = match param.home {
-                Home::Trained => trained,
-                Home::InitialStates => initial,
-                Home::PuzzleEmb => puzzle_emb.unwrap_or(trained),
-            };
+        for param in params.table.iter().filter(|param| param.home != Home::PuzzleEmb) {
+            let buffer = if param.home == Home::Trained { trained } else { initial };
             weights.insert(param.name.clone(), tape.part(buffer, param.offset, param.words())?);
         }
         let initial_states = recursion.states.iter().map(|state| weights[&format!("{state}_init")]).collect();
@@ -164,6 +164,7 @@ impl<'a> Step<'a> {
             stats: tape.buffer("stats", Role::Metric, batch * metrics::NAMES.len()),
             metrics: tape.buffer("metrics", Role::Metric, metrics::NAMES.len()),
             rope_table: rope_words.map(|words| tape.buffer("rope_table", Role::Weights, words)),
+            puzzle_table,
             config,
             recursion,
             params,
@@ -191,15 +192,18 @@ impl<'a> Step<'a> {
 
     fn embed(&self, tape: &mut Tape, gradients: Option<EmbedGradients>) -> Result<Tensor> {
         tape.scope("embed");
+        let identifiers = self.running.identifiers;
+        let readable = self.puzzle_table.as_ref().map(|table| table.readable(tape, self.shape.batch, identifiers));
+        let readable = readable.transpose()?;
         let embed = Embed {
             shape: self.shape,
             prefix: self.config.arch.prefix(),
             vocab: self.config.vocab_size,
             emb_ndim: self.config.arch.puzzle_emb_ndim,
             inputs: self.running.inputs,
-            identifiers: self.running.identifiers,
+            identifiers: readable.map_or(identifiers, |readable| readable.rows),
             tokens: self.weight("embed_tokens.embedding_weight")?,
-            puzzle_emb: self.weights.get("puzzle_emb.weights").copied(),
+            puzzle_emb: readable.map(|readable| readable.table),
             embed_pos: self.weights.get("embed_pos.embedding_weight").copied(),
         };
         embed.push(tape, gradients)
@@ -331,20 +335,18 @@ impl Training {
             ema_rate: optimiser.ema_rate as f32,
         };
         adam.push(tape, step.clock, self.whole)?;
-        let (Some(rows), Some(&puzzle_emb)) =
-            (self.embed_gradients.puzzle_rows, step.weights.get("puzzle_emb.weights"))
-        else {
+        let (Some(rows), Some(table)) = (self.embed_gradients.puzzle_rows, &step.puzzle_table) else {
             return Ok(());
         };
-        let sgd = SignSgd {
+        table.update(tape, step.clock, |puzzle_emb, first_identifier| SignSgd {
             batch: step.shape.batch,
-            emb_ndim: step.config.arch.puzzle_emb_ndim,
+            emb_ndim: table.emb_ndim,
             weight_decay: optimiser.puzzle_emb_weight_decay as f32,
             identifiers: step.running.identifiers,
             rows,
+            first_identifier,
             puzzle_emb,
-        };
-        sgd.push(tape, step.clock)
+        })
     }
 }
 

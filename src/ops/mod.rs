@@ -11,6 +11,7 @@ pub mod linear;
 pub mod loss;
 mod math;
 pub mod metrics;
+pub mod puzzle_table;
 pub mod rms_norm;
 pub mod rope;
 pub mod sign_sgd;
@@ -30,6 +31,7 @@ pub const KERNELS: &[&Kernel] = &[
     &gemm::BROADCAST,
     &loss::KERNEL,
     &metrics::KERNEL,
+    &puzzle_table::KERNEL,
     &rms_norm::KERNEL,
     &rope::KERNEL,
     &sign_sgd::KERNEL,

@@ -23,7 +23,9 @@ pub struct SignSgd {
     pub identifiers: Tensor,
     /// (B, emb_ndim) gradients, one row per slot.
     pub rows: Tensor,
-    /// (identifiers, emb_ndim).
+    /// The identifier of the first row of `puzzle_emb`.
+    pub first_identifier: usize,
+    /// (rows, emb_ndim): the table, or a part of it.
     pub puzzle_emb: Tensor,
 }
 
@@ -31,6 +33,7 @@ impl SignSgd {
     /// Lays the update down.
     pub fn push(&self, tape: &mut Tape, clock: Tensor) -> Result<()> {
         let count = self.batch * self.emb_ndim;
+        let held = tape.words(self.puzzle_emb) / self.emb_ndim;
         tape.call(&KERNEL, "update")
             .bind("clock", clock)
             .bind("identifiers", self.identifiers)
@@ -39,6 +42,8 @@ impl SignSgd {
             .count("count", count)
             .count("batch", self.batch)
             .count("emb_ndim", self.emb_ndim)
+            .count("first_identifier", self.first_identifier)
+            .count("held", held)
             .float("weight_decay", self.weight_decay)
             .trips(self.batch)
             .threads(count)
@@ -48,12 +53,14 @@ impl SignSgd {
 
 fn update(call: &mut Call<'_>) {
     let (emb_ndim, decay) = (call.count("emb_ndim"), call.float("weight_decay"));
+    let (first, held) = (call.count("first_identifier"), call.count("held"));
     let (lr, rows) = (call.input("clock")[2], call.input("rows"));
     let identifiers = ints(call.input("identifiers"));
     let table = call.output("puzzle_emb");
     let mut g = vec![0.0f32; emb_ndim];
     for (slot, identifier) in identifiers.iter().enumerate() {
-        if identifiers[..slot].contains(identifier) {
+        let at = (*identifier as usize).wrapping_sub(first);
+        if at >= held || identifiers[..slot].contains(identifier) {
             continue;
         }
         g.fill(0.0);
@@ -61,7 +68,7 @@ fn update(call: &mut Call<'_>) {
         {
             g.iter_mut().zip(row).for_each(|(g, row)| *g += row);
         }
-        let row = &mut table[*identifier as usize * emb_ndim..][..emb_ndim];
+        let row = &mut table[at * emb_ndim..][..emb_ndim];
         for (value, g) in row.iter_mut().zip(&g) {
             let sign = if *g == 0.0 { 0.0 } else { g.signum() };
             *value = *value * (1.0 - lr * decay) - lr * sign;

@@ -19,7 +19,9 @@ pub use shape::{Axis, LinearForm, Shape};
 pub use tape::{Reverse, Tape, Tensor, WeightUse};
 pub use target::{GemmVariant, Target};
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 use crate::{Error, Result};
 
@@ -151,6 +153,8 @@ pub struct Plan {
     pub dispatches: Vec<Dispatch>,
     /// Tensors that the host may look at by name (`logits`, `grads.lm_head.weight`).
     pub views: Vec<(String, Slice)>,
+    /// What the host names as one but lies in several buffers, one after the other.
+    pub split: BTreeMap<String, Range<usize>>,
 }
 
 impl Plan {
@@ -163,6 +167,21 @@ impl Plan {
             Some(buffer) => Ok(Slice { buffer, offset: 0, words: self.buffers[buffer].words }),
             None => Err(Error::kernel("plan", format!("has no buffer or view called {name}"))),
         }
+    }
+
+    /// The places of everything called `name`, in order: of one buffer or view, or of all buffers of a split one.
+    pub fn parts(&self, name: &str) -> Result<Vec<Slice>> {
+        let whole = |buffer: usize| Slice { buffer, offset: 0, words: self.buffers[buffer].words };
+        match self.split.get(name) {
+            Some(buffers) => Ok(buffers.clone().map(whole).collect()),
+            None => Ok(vec![self.view(name)?]),
+        }
+    }
+
+    /// What the host calls a buffer: by its own name, or by that of the split one that it is a part of.
+    pub fn host_name(&self, buffer: usize) -> &str {
+        let split = self.split.iter().find(|(_, buffers)| buffers.contains(&buffer));
+        split.map_or(&self.buffers[buffer].name, |(name, _)| name)
     }
 
     /// Bytes of all buffers: the device memory that a run takes, less what the driver adds.

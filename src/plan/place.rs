@@ -23,7 +23,7 @@ pub(super) fn place(mut tape: Tape) -> Result<Plan> {
     let dispatches = tape.pending.iter().map(|pending| resolve(pending, slice)).collect::<Result<_>>()?;
     let view = |(name, tensor): &(String, Tensor)| Ok((name.clone(), slice(*tensor)?));
     let views = tape.names.iter().map(view).collect::<Result<_>>()?;
-    Ok(Plan { dispatches, views, buffers: tape.buffers })
+    Ok(Plan { dispatches, views, split: tape.split, buffers: tape.buffers })
 }
 
 /// The planned tensor that holds `tensor`, or None where it lives in a named buffer.

@@ -7,6 +7,7 @@
 //! one product over the rows of all uses, whose operands [`Tape::stack`] makes contiguous.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::dispatch::{DispatchBuilder, Pending};
@@ -65,6 +66,7 @@ pub struct Tape {
     pub(super) infos: Vec<Info>,
     pub(super) pending: Vec<Pending>,
     pub(super) names: Vec<(String, Tensor)>,
+    pub(super) split: BTreeMap<String, Range<usize>>,
     interfaces: BTreeMap<InterfaceKey, Arc<Interface>>,
     rules: Vec<Box<dyn Reverse>>,
     contributions: BTreeMap<Tensor, Vec<Tensor>>,
@@ -95,6 +97,18 @@ impl Tape {
         self.buffers.push(Buffer { name: name.to_owned(), role, words });
         let home = Home::Buffer { buffer: self.buffers.len() - 1, offset: 0 };
         self.add(words, role, home)
+    }
+
+    /// Buffers of `sizes` words that the host sees as one called `name`; a single one has that name itself.
+    pub fn split_buffer(&mut self, name: &str, role: Role, sizes: &[usize]) -> Vec<Tensor> {
+        if let [words] = *sizes {
+            return vec![self.buffer(name, role, words)];
+        }
+        let first = self.buffers.len();
+        let parts = sizes.iter().enumerate();
+        let tensors = parts.map(|(part, &words)| self.buffer(&format!("{name}.{part}"), role, words)).collect();
+        self.split.insert(name.to_owned(), first..self.buffers.len());
+        tensors
     }
 
     /// The part of a named buffer from word `offset`, a multiple of [`super::ALIGN_WORDS`]; with offset 0 and all

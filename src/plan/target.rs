@@ -1,4 +1,4 @@
-//! What a plan is laid out for: which variants of its kernels the device runs best.
+//! What a plan is laid out for: which variants of its kernels the device runs best, and what it can bind.
 
 /// Variants of the matrix product.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -10,9 +10,17 @@ pub enum GemmVariant {
     Broadcast,
 }
 
-/// The variants of a plan. The default runs everywhere; the CPU engine's twins are the same for all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// What a plan is laid out for. The default's kernels run everywhere; the CPU engine's twins are the same for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     /// The matrix product.
     pub gemm: GemmVariant,
+    /// Bytes of the largest buffer and binding: a larger table of puzzle embeddings is split.
+    pub binding_bytes: u64,
+}
+
+impl Default for Target {
+    fn default() -> Target {
+        Target { gemm: GemmVariant::default(), binding_bytes: u64::MAX }
+    }
 }

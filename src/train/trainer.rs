@@ -13,6 +13,7 @@ use crate::model::init::Weights;
 use crate::model::params::Home;
 use crate::model::step::{rope_table, train_plan};
 use crate::model::{Clock, ModelConfig, Params};
+use crate::plan::{Role, Target};
 use crate::recipe::{Recipe, TrainSettings};
 use crate::{Error, Result};
 
@@ -80,6 +81,19 @@ impl Trainer {
     /// [`Error::Recipe`] for settings that do not fit the data, [`Error::Limit`] for a batch that does not fit
     /// the device.
     pub fn new(recipe: &Recipe, dataset: Arc<Dataset>, device: &Device) -> Result<Trainer> {
+        Trainer::laid_out_for(device.target(), recipe, dataset, device)
+    }
+
+    /// [`Trainer::new`] with a plan for another target than the device's own, such as one of smaller bindings.
+    ///
+    /// # Errors
+    /// Those of [`Trainer::new`].
+    pub fn laid_out_for(
+        target: Target,
+        recipe: &Recipe,
+        dataset: Arc<Dataset>,
+        device: &Device,
+    ) -> Result<Trainer> {
         let (config, settings) = (model_config(recipe, &dataset)?, recipe.train.clone());
         let batch = settings.global_batch_size;
         let total_steps = steps_of(settings.epochs, &dataset, batch);
@@ -88,7 +102,7 @@ impl Trainer {
             return Err(Error::recipe("train.epochs", problem, "raise it or lower train.global_batch_size"));
         }
         let sampler = Sampler::new(dataset, batch, settings.eval_interval, settings.seed)?;
-        let plan_of = |batch| train_plan(&config, &settings.optimiser(), batch, device.target());
+        let plan_of = |batch| train_plan(&config, &settings.optimiser(), batch, target);
         let mut run = Run::of_batch(device, batch, plan_of)?;
         let weights = Weights::fresh(&config, settings.seed);
         load_weights(&mut run, &config, &weights)?;
@@ -175,7 +189,8 @@ impl Trainer {
         weights.trained = self.run.read_floats(name)?;
         weights.initial_states = self.run.read_floats("initial_states")?;
         if self.params.count(Home::PuzzleEmb) > 0 {
-            weights.puzzle_emb = self.run.read_floats("puzzle_emb")?;
+            let table = self.run.read_floats("puzzle_emb")?;
+            weights.puzzle_emb[..table.len()].copy_from_slice(&table);
         }
         Ok(weights)
     }
@@ -183,7 +198,7 @@ impl Trainer {
     /// Everything that a resumed run needs to continue bit-identically.
     pub fn state(&mut self) -> Result<State> {
         let mut buffers = BTreeMap::new();
-        for name in self.kept_buffers() {
+        for name in self.kept_buffers().into_keys() {
             let words = self.run.read_ints(&name)?;
             buffers.insert(name, bytemuck::cast_vec(words));
         }
@@ -203,9 +218,7 @@ impl Trainer {
     pub fn restore(&mut self, folder: &Path) -> Result<()> {
         let state = checkpoint::load_state(folder)?;
         let kept = self.kept_buffers();
-        let plan = self.run.plan.clone();
-        let sizes = plan.buffers.iter().filter(|buffer| kept.contains(&buffer.name));
-        let sizes = sizes.map(|buffer| (buffer.name.as_str(), buffer.words));
+        let sizes = kept.iter().map(|(name, words)| (name.as_str(), *words));
         state.check(folder, &self.config, self.settings.global_batch_size, sizes)?;
         for (name, words) in &state.buffers {
             self.run.write(name, words)?;
@@ -215,12 +228,18 @@ impl Trainer {
         Ok(())
     }
 
-    /// Buffers that outlive a step: weights, optimiser, carry.
-    fn kept_buffers(&self) -> Vec<String> {
-        use crate::plan::Role;
-        let kept = |role| matches!(role, Role::Weights | Role::Optimiser | Role::Carry);
-        let buffers = self.run.plan.buffers.iter().filter(|buffer| kept(buffer.role));
-        buffers.map(|buffer| buffer.name.clone()).filter(|name| name != "rope_table").collect()
+    /// Names and words of what outlives a step: weights, optimiser, carry. A table that this device splits is one,
+    /// so that a run can go on with another device.
+    fn kept_buffers(&self) -> BTreeMap<String, usize> {
+        let plan = &self.run.plan;
+        let mut kept = BTreeMap::new();
+        for (index, buffer) in plan.buffers.iter().enumerate() {
+            let outlives = matches!(buffer.role, Role::Weights | Role::Optimiser | Role::Carry);
+            if outlives && buffer.name != "rope_table" {
+                *kept.entry(plan.host_name(index).to_owned()).or_default() += buffer.words;
+            }
+        }
+        kept
     }
 }
 

@@ -112,13 +112,15 @@ impl Gpu {
         &self.info
     }
 
-    /// The table of variants per kind of adapter.
+    /// The table of variants per kind of adapter, and its limits.
     pub fn target(&self) -> Target {
         let subgroups = self.info.features.iter().any(|feature| feature == "subgroups");
-        match self.info.kind == "software" && subgroups {
-            true => Target { gemm: GemmVariant::Broadcast },
-            false => Target::default(),
-        }
+        let gemm = match self.info.kind == "software" && subgroups {
+            true => GemmVariant::Broadcast,
+            false => GemmVariant::default(),
+        };
+        let limits = self.device.limits();
+        Target { gemm, binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) }
     }
 
     /// Most loop iterations that one invocation can make before the driver cuts it off.
