@@ -68,6 +68,8 @@ pub struct TrainSettings {
     pub ema: bool,
     /// Decay of the moving average.
     pub ema_rate: f64,
+    /// Whether only the puzzle embeddings learn, as for new tasks.
+    pub freeze_weights: bool,
     /// Seed of all randomness.
     pub seed: u64,
     /// Steps between two checkpoints, 0 for one at every evaluation.
@@ -113,6 +115,10 @@ impl Recipe {
             .map_err(|error: toml::de::Error| Error::recipe("recipe", one_line(error.message()), SEE))?;
         recipe.arch.validate()?;
         recipe.train.validate()?;
+        if recipe.train.freeze_weights && recipe.arch.puzzle_emb_ndim == 0 {
+            let fix = "give the model puzzle embeddings (arch.puzzle_emb_ndim), or let its weights learn";
+            return Err(Error::recipe("train.freeze_weights", "leaves nothing to learn", fix));
+        }
         Ok(recipe)
     }
 }
@@ -125,6 +131,7 @@ impl TrainSettings {
             weight_decay: self.weight_decay,
             puzzle_emb_weight_decay: self.puzzle_emb_weight_decay,
             ema_rate: if self.ema { self.ema_rate } else { 0.0 },
+            freeze_weights: self.freeze_weights,
             global_batch: self.global_batch_size,
         }
     }

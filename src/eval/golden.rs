@@ -174,6 +174,7 @@ impl Golden {
             config: ModelConfig::from(&reference),
             batch: reference.batch,
             optimiser: Optimiser {
+                freeze_weights: false,
                 betas: (optim.b1, optim.b2),
                 weight_decay: optim.wd,
                 puzzle_emb_weight_decay: optim.emb_wd,

@@ -31,6 +31,8 @@ pub struct Optimiser {
     pub puzzle_emb_weight_decay: f64,
     /// Decay of the moving average.
     pub ema_rate: f64,
+    /// Leave the weights, their moments and their average as they are: only puzzle embeddings learn.
+    pub freeze_weights: bool,
     /// Samples that gradients are divided by; the batch, or the sum of all ranks' batches.
     pub global_batch: usize,
 }
@@ -318,6 +320,13 @@ impl Training {
 
     /// Deferred weight gradients, then the optimisers.
     fn update(&self, tape: &mut Tape, step: &Step<'_>, optimiser: &Optimiser) -> Result<()> {
+        if !optimiser.freeze_weights {
+            self.update_weights(tape, step, optimiser)?;
+        }
+        self.update_puzzle_emb(tape, step, optimiser)
+    }
+
+    fn update_weights(&self, tape: &mut Tape, step: &Step<'_>, optimiser: &Optimiser) -> Result<()> {
         for (name, &weight) in &step.weights {
             let Some(&gradient) = self.gradients.get(name) else { continue };
             tape.scope(name.as_str());
@@ -334,7 +343,11 @@ impl Training {
             weight_decay: optimiser.weight_decay as f32,
             ema_rate: optimiser.ema_rate as f32,
         };
-        adam.push(tape, step.clock, self.whole)?;
+        adam.push(tape, step.clock, self.whole)
+    }
+
+    fn update_puzzle_emb(&self, tape: &mut Tape, step: &Step<'_>, optimiser: &Optimiser) -> Result<()> {
+        tape.scope("optimiser");
         let (Some(rows), Some(table)) = (self.embed_gradients.puzzle_rows, &step.puzzle_table) else {
             return Ok(());
         };

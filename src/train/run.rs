@@ -32,6 +32,10 @@ pub struct RunOptions<'a> {
     pub device: &'a Device,
     /// Continue from the folder's state.
     pub resume: bool,
+    /// Begin a new run from these weights: a folder or a `.safetensors` file; see [`Trainer::init_from`].
+    pub init_from: Option<&'a Path>,
+    /// Take weights for another number of puzzle identifiers, and start every row from the mean of theirs.
+    pub reset_puzzle_emb: bool,
 }
 
 /// Is told what happens, and may stop the run.
@@ -71,6 +75,9 @@ pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outco
     if options.resume {
         trainer.restore(options.out)?;
     } else {
+        if let Some(weights) = options.init_from {
+            trainer.init_from(weights, options.reset_puzzle_emb)?;
+        }
         create_folder(&options)?;
     }
     let eval_every = steps_of(settings.eval_interval, &dataset, settings.global_batch_size).max(1);

@@ -128,6 +128,24 @@ impl Trainer {
         })
     }
 
+    /// Begins from other weights than fresh ones, before the first step; the optimiser begins anew, as in the release.
+    ///
+    /// With `reset_puzzle_emb`, weights for another number of puzzle identifiers are taken, and each of this data
+    /// set's rows starts as the mean of theirs.
+    ///
+    /// # Errors
+    /// [`Error::File`] naming `from` and the first tensor that this model does not have or has in another shape.
+    pub fn init_from(&mut self, from: &Path, reset_puzzle_emb: bool) -> Result<()> {
+        let (mut config, mut weights) = checkpoint::load(from)?;
+        let identifiers = self.config.num_puzzle_identifiers;
+        if reset_puzzle_emb && config.num_puzzle_identifiers != identifiers {
+            checkpoint::reset_puzzle_emb(&mut config, &mut weights, identifiers);
+        }
+        check_same_tensors(from, &Params::of(&config), &self.params)?;
+        load_weights(&mut self.run, &self.config, &weights)?;
+        self.run.write_floats("ema", &weights.trained)
+    }
+
     /// The model's sizes.
     pub fn config(&self) -> &ModelConfig {
         &self.config
@@ -240,6 +258,27 @@ impl Trainer {
             }
         }
         kept
+    }
+}
+
+/// Refuses weights of another model, naming the first tensor that differs.
+fn check_same_tensors(from: &Path, found: &Params, expected: &Params) -> Result<()> {
+    let shape = |params: &Params, name: &str| match params.get(name) {
+        Some(param) => format!("{:?}", param.shape),
+        None => "none".to_owned(),
+    };
+    let names = || expected.table.iter().chain(&found.table).map(|param| param.name.as_str());
+    match names().find(|name| shape(found, name) != shape(expected, name)) {
+        Some(name) => {
+            let (found, expected) = (shape(found, name), shape(expected, name));
+            let fix = match name {
+                "puzzle_emb.weights" => "give --reset-puzzle-emb to start each row from the mean of those saved",
+                _ => "use the recipe and data of these weights",
+            };
+            let problem = format!("its {name} is {found}, the run's {expected}");
+            Err(Error::file(from, problem, fix))
+        }
+        None => Ok(()),
     }
 }
 
