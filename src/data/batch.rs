@@ -36,6 +36,15 @@ impl Batch {
         self.seq_len
     }
 
+    /// Makes example `row` the same as example `from` of `other`, whose S is the same.
+    pub fn copy_row(&mut self, row: usize, other: &Batch, from: usize) {
+        let source = from * self.seq_len..(from + 1) * self.seq_len;
+        let (inputs, labels) = self.row_mut(row);
+        inputs.copy_from_slice(&other.inputs[source.clone()]);
+        labels.copy_from_slice(&other.labels[source]);
+        self.puzzle_identifiers[row] = other.puzzle_identifiers[from];
+    }
+
     /// Inputs and labels of example `row`, (S) each.
     pub fn row_mut(&mut self, row: usize) -> (&mut [i32], &mut [i32]) {
         let range = row * self.seq_len..(row + 1) * self.seq_len;

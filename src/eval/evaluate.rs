@@ -1,16 +1,20 @@
-//! Evaluation: every sample of a test split runs all N_sup supervision steps (the release never stops early).
+//! A model without gradients, and how it thinks about a stream of samples.
+//!
+//! The batch has slots. A sample that is done leaves its slot to the next one, so that a batch of samples that halt
+//! at different steps holds running ones only, until none are left to come. Nothing that happens to a sample
+//! depends on what lies in the other slots.
 
-use std::sync::Arc;
-
+use super::measure::{Evaluation, measure};
 use crate::data::{Batch, Dataset, TestBatches};
 use crate::engine::{Device, Run};
 use crate::model::ModelConfig;
 use crate::model::init::Weights;
 use crate::model::step::eval_plan;
 use crate::ops::metrics::NAMES;
-use crate::train::load_weights;
-use crate::train::metrics::{Metrics, block_of};
+use crate::train::{Metrics, load_weights};
 use crate::{Error, Result};
+
+use std::sync::Arc;
 
 /// A model without gradients on one device.
 pub struct Evaluator {
@@ -19,17 +23,62 @@ pub struct Evaluator {
     batch: usize,
 }
 
-/// What a batch of samples looks like after one supervision step.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Answers {
-    /// (B, S): the highest logit of each position.
-    pub predictions: Vec<i32>,
-    /// (B): above 0 the model believes its answer.
-    pub q_halt: Vec<f32>,
+/// When a sample is done, and when it is looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// Stop a sample as soon as q_halt > 0; otherwise all run N_sup steps, as in the release.
+    pub halt: bool,
+    /// Look at every step of a sample, and not only at its last.
+    pub every_step: bool,
+}
+
+/// A sample after a supervision step.
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'a> {
+    /// Its place in the stream, from 0 on.
+    pub index: usize,
+    /// Supervision steps done, from 1 on.
+    pub step: usize,
+    /// No further step follows.
+    pub last: bool,
+    /// (S) tokens given.
+    pub inputs: &'a [i32],
+    /// (S) labels.
+    pub labels: &'a [i32],
+    /// Its puzzle identifier.
+    pub identifier: i32,
+    /// (S) the highest logit of each position.
+    pub predictions: &'a [i32],
+    /// Above 0 the model believes its answer.
+    pub q_halt: f32,
+    /// Stablemax cross-entropy, mean over its labels.
+    pub lm_loss: f32,
+    /// Binary cross-entropy of the halt head.
+    pub q_halt_loss: f32,
+}
+
+/// Hands out the next sample of a stream into a batch of one; false at its end.
+pub type Next<'a> = dyn FnMut(&mut Batch) -> Result<bool> + 'a;
+/// Takes in what was seen.
+pub type Visit<'a> = dyn FnMut(Look<'_>) -> Result<()> + 'a;
+
+/// A sample in a slot.
+#[derive(Clone, Copy)]
+struct Running {
+    index: usize,
+    step: usize,
+}
+
+/// What the device knows of all slots after a step.
+struct Answers {
+    predictions: Vec<i32>,
+    q: Vec<f32>,
+    stats: Vec<f32>,
 }
 
 impl Evaluator {
-    /// Loads the plan; weights come with [`Evaluator::load`].
+    /// Loads the plan; weights come with [`Evaluator::load`]. Samples run `halt_max_steps` of `config`, which
+    /// may differ from training.
     ///
     /// # Errors
     /// [`Error::Recipe`] for impossible sizes, [`Error::Limit`] for a batch that does not fit the device.
@@ -43,65 +92,146 @@ impl Evaluator {
         load_weights(&mut self.run, &self.config, weights)
     }
 
-    /// Supervision steps that a sample runs.
+    /// Supervision steps that a sample runs at the most.
     pub fn max_steps(&self) -> usize {
         self.config.arch.halt_max_steps
     }
 
-    /// Starts new samples in all slots: they are taken in by the next [`Evaluator::step`].
-    pub fn start(&mut self, batch: &Batch) -> Result<()> {
-        self.run.write_ints("batch.inputs", &batch.inputs)?;
-        self.run.write_ints("batch.labels", &batch.labels)?;
-        self.run.write_ints("batch.puzzle_identifiers", &batch.puzzle_identifiers)?;
-        self.run.write_ints("carry.halted", &vec![1; self.batch])
+    /// The model.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
     }
 
-    /// One supervision step of all slots; returns its metric block.
-    pub fn step(&mut self) -> Result<[f64; NAMES.len()]> {
-        self.run.submit()?;
-        Ok(block_of(&self.run.metrics(true)?.unwrap_or_default()))
-    }
-
-    /// The answers as they are now.
-    pub fn answers(&mut self) -> Result<Answers> {
-        let per_sample = 2 * self.config.length();
-        let q = self.run.read_floats("q_logits")?;
-        let q_halt = q.chunks(per_sample).map(|sample| sample[0]).collect();
-        Ok(Answers { predictions: self.run.read_ints("predictions")?, q_halt })
-    }
-
-    /// Runs a whole test split; `progress` is told the samples done so far.
+    /// Metrics of a whole test split after all N_sup steps; `progress` is told the samples done so far.
     ///
     /// # Errors
     /// [`Error::File`] for a data set that does not fit the model or has no labelled sample.
-    pub fn evaluate(&mut self, dataset: Arc<Dataset>, mut progress: impl FnMut(usize)) -> Result<Metrics> {
-        check_fit(&self.config, &dataset)?;
-        let mut batch = Batch::new(self.batch, self.config.seq_len);
-        let mut batches = TestBatches::new(dataset.clone(), self.batch);
-        let (mut sums, mut samples) = ([0.0; NAMES.len()], 0);
-        loop {
-            let count = batches.next_batch(&mut batch)?;
-            if count == 0 {
-                break;
-            }
-            self.start(&batch)?;
-            let mut block = [0.0; NAMES.len()];
-            for _ in 0..self.max_steps() {
-                block = self.step()?;
-            }
-            sums.iter_mut().zip(block).for_each(|(sum, value)| *sum += value);
-            samples += count;
-            progress(samples);
-        }
-        if sums[0] == 0.0 {
-            return Err(Error::file(
-                dataset.folder(),
-                "holds no labelled sample",
-                "evaluate on a split with labels",
-            ));
-        }
-        Ok(Metrics::of(&sums, samples as f64))
+    pub fn evaluate(&mut self, dataset: Arc<Dataset>, progress: impl FnMut(usize)) -> Result<Metrics> {
+        Ok(self.evaluate_at(Pace::default(), dataset, progress)?.metrics)
     }
+
+    /// The same with a choice of pace, and with the way there where every step is looked at.
+    ///
+    /// # Errors
+    /// Those of [`Evaluator::evaluate`].
+    pub fn evaluate_at(
+        &mut self,
+        pace: Pace,
+        dataset: Arc<Dataset>,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Evaluation> {
+        let measured = measure(self, pace, dataset.clone(), &mut |done, _| {
+            progress(done);
+            Ok(())
+        })?;
+        measured.ok_or_else(|| no_labels(&dataset))
+    }
+
+    /// Runs a stream of samples, and shows each to `visit` after its last step or after every step.
+    ///
+    /// # Errors
+    /// Those of `next` and `visit`, and device failures.
+    pub fn roll(&mut self, pace: Pace, next: &mut Next<'_>, visit: &mut Visit<'_>) -> Result<()> {
+        let mut batch = Batch::new(self.batch, self.config.seq_len);
+        let mut one = Batch::new(1, self.config.seq_len);
+        let mut slots: Vec<Option<Running>> = vec![None; self.batch];
+        let (mut taken, mut more) = (0, true);
+        loop {
+            let mut fresh = vec![0; self.batch];
+            for (slot, running) in slots.iter_mut().enumerate().filter(|(_, running)| running.is_none()) {
+                more = more && next(&mut one)?;
+                if !more {
+                    break;
+                }
+                batch.copy_row(slot, &one, 0);
+                fresh[slot] = 1;
+                *running = Some(Running { index: taken, step: 0 });
+                taken += 1;
+            }
+            if slots.iter().all(Option::is_none) {
+                return Ok(());
+            }
+            self.step(&batch, &fresh)?;
+            slots.iter_mut().flatten().for_each(|running| running.step += 1);
+            let ending = slots.iter().flatten().any(|running| running.step == self.max_steps());
+            if pace.halt || pace.every_step || ending {
+                let answers = self.answers()?;
+                self.look(pace, &batch, &answers, &mut slots, visit)?;
+            }
+        }
+    }
+
+    /// One supervision step; `fresh` slots take their sample from `batch` first.
+    fn step(&mut self, batch: &Batch, fresh: &[i32]) -> Result<()> {
+        if fresh.contains(&1) {
+            self.run.write_ints("batch.inputs", &batch.inputs)?;
+            self.run.write_ints("batch.labels", &batch.labels)?;
+            self.run.write_ints("batch.puzzle_identifiers", &batch.puzzle_identifiers)?;
+        }
+        self.run.write_ints("carry.halted", fresh)?;
+        self.run.submit()?;
+        self.run.metrics(true)?;
+        Ok(())
+    }
+
+    fn answers(&mut self) -> Result<Answers> {
+        Ok(Answers {
+            predictions: self.run.read_ints("predictions")?,
+            q: self.run.read_floats("q_logits")?,
+            stats: self.run.read_floats("stats")?,
+        })
+    }
+
+    /// Shows what is to be seen, and frees the slots of samples that are done.
+    fn look(
+        &self,
+        pace: Pace,
+        batch: &Batch,
+        answers: &Answers,
+        slots: &mut [Option<Running>],
+        visit: &mut Visit<'_>,
+    ) -> Result<()> {
+        let (seq_len, per_sample) = (self.config.seq_len, 2 * self.config.length());
+        for (slot, place) in slots.iter_mut().enumerate() {
+            let Some(Running { index, step }) = *place else { continue };
+            let (q_halt, stats) = (answers.q[slot * per_sample], &answers.stats[slot * NAMES.len()..]);
+            let last = step == self.max_steps() || (pace.halt && q_halt > 0.0);
+            let tokens = slot * seq_len..(slot + 1) * seq_len;
+            if last || pace.every_step {
+                visit(Look {
+                    index,
+                    step,
+                    last,
+                    inputs: &batch.inputs[tokens.clone()],
+                    labels: &batch.labels[tokens.clone()],
+                    identifier: batch.puzzle_identifiers[slot],
+                    predictions: &answers.predictions[tokens],
+                    q_halt,
+                    lm_loss: stats[LM_LOSS],
+                    q_halt_loss: stats[Q_HALT_LOSS],
+                })?;
+            }
+            if last {
+                *place = None;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Places in a row of statistics; see [`NAMES`].
+const LM_LOSS: usize = 5;
+const Q_HALT_LOSS: usize = 6;
+
+/// The samples of a test split, one after the other.
+pub(super) fn samples_of(dataset: &Arc<Dataset>) -> impl FnMut(&mut Batch) -> Result<bool> {
+    let mut batches = TestBatches::new(dataset.clone(), 1);
+    move |one| Ok(batches.next_batch(one)? == 1)
+}
+
+/// A test split that measures nothing.
+pub(super) fn no_labels(dataset: &Dataset) -> Error {
+    Error::file(dataset.folder(), "holds no labelled sample", "evaluate on a split with labels")
 }
 
 /// Refuses a data set whose sizes differ from the model's, naming the first.

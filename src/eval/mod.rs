@@ -1,9 +1,14 @@
-//! What a model is worth: agreement with the published one, accuracy on a test split, puzzles solved.
+//! What a model is worth: agreement with the published one, accuracy on a test split, ARC's score, puzzles solved.
 
+pub mod arc;
 mod evaluate;
 pub mod golden;
+mod measure;
 mod solve;
+mod symmetry;
 pub mod verify;
+pub mod vote;
 
-pub use evaluate::{Answers, Evaluator, check_fit};
+pub use evaluate::{Evaluator, Look, Next, Pace, Visit, check_fit};
+pub use measure::{AtStep, Evaluation};
 pub use solve::{Solver, Thought};

@@ -1,6 +1,6 @@
 //! Solving single puzzles, with the answer after every supervision step.
 
-use super::evaluate::Evaluator;
+use super::evaluate::{Evaluator, Pace};
 use crate::data::sudoku::{Grid, Shape, is_valid_solution};
 use crate::data::{Batch, IGNORE_LABEL};
 use crate::engine::Device;
@@ -57,21 +57,23 @@ impl Solver {
             let problem = format!("the puzzle is {}, the model solves {}", puzzle.shape(), self.shape);
             return Err(Error::usage("PUZZLE", problem, "give a puzzle of the model's size"));
         }
-        let mut batch = Batch::new(1, self.shape.cells());
         let mut tokens = vec![0; self.shape.cells()];
         puzzle.write_tokens(&mut tokens);
-        batch.inputs.iter_mut().zip(&tokens).for_each(|(input, token)| *input = i32::from(*token));
-        batch.labels.fill(IGNORE_LABEL);
-        batch.puzzle_identifiers.fill(0);
-        self.evaluator.start(&batch)?;
-        (0..self.evaluator.max_steps())
-            .map(|_| {
-                self.evaluator.step()?;
-                let answers = self.evaluator.answers()?;
-                let answer = Grid::from_tokens(self.shape, &answers.predictions);
-                let solved = is_valid_solution(puzzle, &answer);
-                Ok(Thought { answer, q_halt: answers.q_halt[0], solved })
-            })
-            .collect()
+        let mut waiting = true;
+        let mut next = |one: &mut Batch| {
+            one.inputs.iter_mut().zip(&tokens).for_each(|(input, token)| *input = i32::from(*token));
+            one.labels.fill(IGNORE_LABEL);
+            one.puzzle_identifiers.fill(0);
+            Ok(std::mem::take(&mut waiting))
+        };
+        let (mut thoughts, shape) = (Vec::new(), self.shape);
+        let pace = Pace { halt: false, every_step: true };
+        self.evaluator.roll(pace, &mut next, &mut |look| {
+            let answer = Grid::from_tokens(shape, look.predictions);
+            let solved = is_valid_solution(puzzle, &answer);
+            thoughts.push(Thought { answer, q_halt: look.q_halt, solved });
+            Ok(())
+        })?;
+        Ok(thoughts)
     }
 }

@@ -195,7 +195,8 @@ impl<'a> Step<'a> {
     fn embed(&self, tape: &mut Tape, gradients: Option<EmbedGradients>) -> Result<Tensor> {
         tape.scope("embed");
         let identifiers = self.running.identifiers;
-        let readable = self.puzzle_table.as_ref().map(|table| table.readable(tape, self.shape.batch, identifiers));
+        let readable =
+            self.puzzle_table.as_ref().map(|table| table.readable(tape, self.shape.batch, identifiers));
         let readable = readable.transpose()?;
         let embed = Embed {
             shape: self.shape,

@@ -87,7 +87,12 @@ impl PuzzleTable {
     }
 
     /// Lays down the update of all parts; `sgd` says what an update of one has in common.
-    pub fn update(&self, tape: &mut Tape, clock: Tensor, sgd: impl Fn(Tensor, usize) -> SignSgd) -> Result<()> {
+    pub fn update(
+        &self,
+        tape: &mut Tape,
+        clock: Tensor,
+        sgd: impl Fn(Tensor, usize) -> SignSgd,
+    ) -> Result<()> {
         for (index, &part) in self.parts.iter().enumerate() {
             sgd(part, index * self.rows_per_part).push(tape, clock)?;
         }

@@ -106,7 +106,8 @@ impl Tape {
         }
         let first = self.buffers.len();
         let parts = sizes.iter().enumerate();
-        let tensors = parts.map(|(part, &words)| self.buffer(&format!("{name}.{part}"), role, words)).collect();
+        let tensors =
+            parts.map(|(part, &words)| self.buffer(&format!("{name}.{part}"), role, words)).collect();
         self.split.insert(name.to_owned(), first..self.buffers.len());
         tensors
     }

@@ -272,7 +272,9 @@ fn check_same_tensors(from: &Path, found: &Params, expected: &Params) -> Result<
         Some(name) => {
             let (found, expected) = (shape(found, name), shape(expected, name));
             let fix = match name {
-                "puzzle_emb.weights" => "give --reset-puzzle-emb to start each row from the mean of those saved",
+                "puzzle_emb.weights" => {
+                    "give --reset-puzzle-emb to start each row from the mean of those saved"
+                }
                 _ => "use the recipe and data of these weights",
             };
             let problem = format!("its {name} is {found}, the run's {expected}");

@@ -1,0 +1,41 @@
+//! ARC end to end: every augmented test input is answered, the augmentations are undone, the answers vote.
+//!
+//! Answers are counted as they come, so memory holds one tally for each different grid and no predictions.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::evaluate::{Evaluator, Pace};
+use super::measure::{Evaluation, measure};
+use crate::Result;
+use crate::data::arc::{Score, Votes};
+use crate::data::{Dataset, Split};
+
+/// What an evaluation on ARC found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArcEvaluation {
+    /// Votes, ranks and pass@K.
+    pub score: Score,
+    /// Metrics over the augmented test inputs; none where no solution is known, as in a competition.
+    pub evaluation: Option<Evaluation>,
+}
+
+/// Evaluates on the test split of the ARC data set in `dir`; `progress` is told the samples done so far.
+///
+/// # Errors
+/// [`crate::Error::File`] for a data set that is not ARC's or does not fit the model, [`crate::Error::Numeric`] for NaN answers.
+pub fn evaluate(
+    evaluator: &mut Evaluator,
+    pace: Pace,
+    dir: &Path,
+    mut progress: impl FnMut(usize),
+) -> Result<ArcEvaluation> {
+    let dataset = Arc::new(Dataset::open(dir, Split::Test)?);
+    let mut votes = Votes::open(dir)?;
+    let evaluation = measure(evaluator, pace, dataset, &mut |done, look| {
+        votes.add(look.identifier, look.inputs, look.predictions, look.q_halt)?;
+        progress(done);
+        Ok(())
+    })?;
+    Ok(ArcEvaluation { score: votes.finish(), evaluation })
+}

@@ -1,0 +1,131 @@
+//! Measuring a model on a test split: the release's metrics, and how answers and halting go from step to step.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::evaluate::{Evaluator, Look, Pace, check_fit, samples_of};
+use crate::Result;
+use crate::data::{Dataset, IGNORE_LABEL};
+use crate::train::Metrics;
+
+/// What an evaluation found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Samples seen.
+    pub samples: usize,
+    /// Averages over the last answer of every labelled sample; losses over all samples.
+    #[serde(flatten)]
+    pub metrics: Metrics,
+    /// The same samples after 1..=N_sup supervision steps; empty unless every step was looked at.
+    pub by_step: Vec<AtStep>,
+}
+
+/// All labelled samples after so many supervision steps; those that stopped before count with their last answer.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct AtStep {
+    /// Supervision steps.
+    pub step: usize,
+    /// Share of labelled cells that are right, averaged over samples.
+    pub accuracy: f64,
+    /// Share of samples that are right in every cell.
+    pub exact_accuracy: f64,
+    /// Share of samples whose halt head says so (q_halt > 0) for the first time at this step.
+    pub halted: f64,
+}
+
+/// How right an answer is.
+#[derive(Clone, Copy)]
+pub(super) struct Marks {
+    /// Cells with a label.
+    pub(super) labels: usize,
+    /// Share of them that are right; 0 without any.
+    pub(super) accuracy: f64,
+    /// All are right.
+    pub(super) exact: bool,
+}
+
+/// Compares an answer with the labels, (S) each.
+pub(super) fn mark(labels: &[i32], predictions: &[i32]) -> Marks {
+    let labelled = || labels.iter().zip(predictions).filter(|(label, _)| **label != IGNORE_LABEL);
+    let (labels, right) = (labelled().count(), labelled().filter(|(label, found)| label == found).count());
+    Marks { labels, accuracy: right as f64 / labels.max(1) as f64, exact: right == labels }
+}
+
+/// Runs a test split; `finished` is told the samples done so far and shown each answer that is final. None if no
+/// sample has labels.
+///
+/// # Errors
+/// [`crate::Error::File`] for a data set that does not fit the model; those of `finished`.
+pub(super) fn measure(
+    evaluator: &mut Evaluator,
+    pace: Pace,
+    dataset: Arc<Dataset>,
+    finished: &mut dyn FnMut(usize, Look<'_>) -> Result<()>,
+) -> Result<Option<Evaluation>> {
+    check_fit(evaluator.config(), &dataset)?;
+    let mut totals = Totals::new(dataset.examples(), evaluator.max_steps());
+    evaluator.roll(pace, &mut samples_of(&dataset), &mut |look| {
+        totals.look(pace, look);
+        if look.last { finished(totals.samples, look) } else { Ok(()) }
+    })?;
+    Ok((totals.sums[0] > 0.0).then(|| totals.finish(pace)))
+}
+
+/// Sums over samples; `sums` in the order of [`crate::ops::metrics::NAMES`].
+struct Totals {
+    samples: usize,
+    sums: [f64; 8],
+    steps: Vec<AtStep>,
+    /// Samples whose halt head has said so.
+    halted: Vec<bool>,
+}
+
+impl Totals {
+    fn new(samples: usize, max_steps: usize) -> Totals {
+        let at = |step| AtStep { step, accuracy: 0.0, exact_accuracy: 0.0, halted: 0.0 };
+        let steps = (1..=max_steps).map(at).collect();
+        Totals { samples: 0, sums: [0.0; 8], steps, halted: vec![false; samples] }
+    }
+
+    fn look(&mut self, pace: Pace, look: Look<'_>) {
+        let marks = mark(look.labels, look.predictions);
+        let counted = f64::from(marks.labels > 0);
+        let exact = counted * f64::from(marks.exact);
+        // A sample that stops here keeps its answer to the end.
+        let until = if look.last { self.steps.len() } else { look.step };
+        for at in &mut self.steps[look.step - 1..until] {
+            at.accuracy += counted * marks.accuracy;
+            at.exact_accuracy += exact;
+        }
+        if pace.every_step && look.q_halt > 0.0 && !std::mem::replace(&mut self.halted[look.index], true) {
+            self.steps[look.step - 1].halted += counted;
+        }
+        if look.last {
+            self.samples += 1;
+            let believed = f64::from((look.q_halt >= 0.0) == marks.exact);
+            let values = [
+                counted,
+                counted * marks.accuracy,
+                exact,
+                counted * believed,
+                counted * look.step as f64,
+                f64::from(look.lm_loss),
+                f64::from(look.q_halt_loss),
+                0.0,
+            ];
+            self.sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+        }
+    }
+
+    fn finish(mut self, pace: Pace) -> Evaluation {
+        let count = self.sums[0];
+        for at in &mut self.steps {
+            at.accuracy /= count;
+            at.exact_accuracy /= count;
+            at.halted /= count;
+        }
+        let by_step = if pace.every_step { self.steps } else { Vec::new() };
+        Evaluation { samples: self.samples, metrics: Metrics::of(&self.sums, self.samples as f64), by_step }
+    }
+}

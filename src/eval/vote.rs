@@ -1,0 +1,146 @@
+//! Test-time augmentation for Sudoku and mazes: a puzzle is turned and relabelled, answered, turned back, voted on.
+//!
+//! Whole answers are candidates, as for ARC: the most votes win, then the higher sum of sigmoid(q_halt), then the
+//! smaller tokens. The first variant of every puzzle is the puzzle as given.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::evaluate::{Evaluator, Look, Pace, check_fit, no_labels, samples_of};
+use super::measure::mark;
+use super::symmetry::Symmetries;
+use crate::data::{Batch, Dataset};
+use crate::{Error, Result};
+
+/// Units of a sum of probabilities: integers, so that it is the same in every order.
+const UNITS: f64 = (1u64 << 32) as f64;
+
+/// What voting found.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Voted {
+    /// Puzzles seen.
+    pub samples: usize,
+    /// Answers to each, the one to the puzzle as given included.
+    pub votes: usize,
+    /// Share of cells that are right in the elected answer, averaged over puzzles.
+    pub accuracy: f64,
+    /// Share of puzzles whose elected answer is right in every cell.
+    pub exact_accuracy: f64,
+    /// The same for the puzzles as given, without a vote.
+    pub exact_accuracy_alone: f64,
+}
+
+/// Evaluates on a test split with `augment` further variants of each puzzle; `progress` is told the puzzles done.
+///
+/// # Errors
+/// [`Error::Usage`] for puzzles without known symmetries, or more variants than there are; [`Error::File`] for a data
+/// set that does not fit the model or has no labels.
+pub fn evaluate(
+    evaluator: &mut Evaluator,
+    halt: bool,
+    dataset: &Arc<Dataset>,
+    (augment, seed): (usize, u64),
+    mut progress: impl FnMut(usize),
+) -> Result<Voted> {
+    check_fit(evaluator.config(), dataset)?;
+    let symmetries = Symmetries::of(dataset, augment, seed)?;
+    let variants = augment + 1;
+    let (mut samples, mut given, mut taken) =
+        (samples_of(dataset), Batch::new(1, dataset.metadata().seq_len), 0);
+    let mut next = |one: &mut Batch| {
+        if taken % variants == 0 && !samples(&mut given)? {
+            return Ok(false);
+        }
+        let symmetry = symmetries.get(taken / variants, taken % variants);
+        one.inputs.copy_from_slice(&symmetry.apply(&given.inputs));
+        // The labels stay as given: answers are compared after they were turned back.
+        one.labels.copy_from_slice(&given.labels);
+        one.puzzle_identifiers.copy_from_slice(&given.puzzle_identifiers);
+        taken += 1;
+        Ok(true)
+    };
+    let mut polls: BTreeMap<usize, Poll> = BTreeMap::new();
+    let mut tally = Tally::default();
+    evaluator.roll(Pace { halt, every_step: false }, &mut next, &mut |look| {
+        let (sample, variant) = (look.index / variants, look.index % variants);
+        let poll = polls.entry(sample).or_default();
+        poll.cast(symmetries.get(sample, variant).undo(look.predictions), variant == 0, look)?;
+        if poll.votes == variants {
+            tally.close(poll, look.labels);
+            polls.remove(&sample);
+            progress(tally.samples);
+        }
+        Ok(())
+    })?;
+    tally.finish(variants).ok_or_else(|| no_labels(dataset))
+}
+
+/// The votes on one puzzle.
+#[derive(Default)]
+struct Poll {
+    votes: usize,
+    /// (votes, sum of probabilities) for each answer.
+    answers: BTreeMap<Vec<i32>, (u64, u64)>,
+    /// The answer to the puzzle as given.
+    alone: Vec<i32>,
+}
+
+impl Poll {
+    fn cast(&mut self, answer: Vec<i32>, as_given: bool, look: Look<'_>) -> Result<()> {
+        if look.q_halt.is_nan() {
+            let what = format!("q_halt of sample {}", look.index);
+            let fix = "load an earlier checkpoint".to_owned();
+            return Err(Error::Numeric { what, problem: "NaN".into(), fix });
+        }
+        if as_given {
+            self.alone.clone_from(&answer);
+        }
+        let (votes, halting) = self.answers.entry(answer).or_default();
+        *votes += 1;
+        *halting += (UNITS / (1.0 + (-f64::from(look.q_halt)).exp())).round() as u64;
+        self.votes += 1;
+        Ok(())
+    }
+
+    /// The elected answer; of equal ones the first.
+    fn elected(&self) -> &[i32] {
+        let ranked = self.answers.iter().map(|(answer, votes)| (votes, Reverse(answer)));
+        ranked.max().map_or(&[], |(_, Reverse(answer))| answer)
+    }
+}
+
+#[derive(Default)]
+struct Tally {
+    samples: usize,
+    labelled: usize,
+    accuracy: f64,
+    exact: usize,
+    alone: usize,
+}
+
+impl Tally {
+    fn close(&mut self, poll: &Poll, labels: &[i32]) {
+        let (elected, alone) = (mark(labels, poll.elected()), mark(labels, &poll.alone));
+        self.samples += 1;
+        if elected.labels > 0 {
+            self.labelled += 1;
+            self.accuracy += elected.accuracy;
+            self.exact += usize::from(elected.exact);
+            self.alone += usize::from(alone.exact);
+        }
+    }
+
+    fn finish(&self, votes: usize) -> Option<Voted> {
+        let share = |count: usize| count as f64 / self.labelled as f64;
+        (self.labelled > 0).then(|| Voted {
+            samples: self.samples,
+            votes,
+            accuracy: self.accuracy / self.labelled as f64,
+            exact_accuracy: share(self.exact),
+            exact_accuracy_alone: share(self.alone),
+        })
+    }
+}
