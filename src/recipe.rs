@@ -15,11 +15,15 @@ use crate::model::{Arch, ArchName, PosEncodings};
 use crate::{Error, Result, files};
 
 /// The recipes that come with trm; the first one declares the keys.
-const BUILT_IN: [(&str, &str); 4] = [
+const BUILT_IN: [(&str, &str); 8] = [
     ("sudoku-mlp", include_str!("../assets/recipes/sudoku-mlp.toml")),
     ("sudoku-att", include_str!("../assets/recipes/sudoku-att.toml")),
+    ("maze-hard", include_str!("../assets/recipes/maze-hard.toml")),
+    ("arc1", include_str!("../assets/recipes/arc1.toml")),
+    ("arc2", include_str!("../assets/recipes/arc2.toml")),
     ("tiny-sudoku4", include_str!("../assets/recipes/tiny-sudoku4.toml")),
     ("tiny-sudoku6", include_str!("../assets/recipes/tiny-sudoku6.toml")),
+    ("tiny-maze", include_str!("../assets/recipes/tiny-maze.toml")),
 ];
 
 /// Largest size of anything in a model; products of a few of them still fit 64 bits.
@@ -106,6 +110,23 @@ impl Recipe {
         toml::to_string(self).map_err(refused)
     }
 
+    /// Lets only the puzzle embeddings learn if `freeze_weights`; otherwise leaves that as it is.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] for a model without puzzle embeddings.
+    pub fn freeze(&mut self, freeze_weights: bool) -> Result<()> {
+        self.train.freeze_weights |= freeze_weights;
+        self.check_learns()
+    }
+
+    fn check_learns(&self) -> Result<()> {
+        if self.train.freeze_weights && self.arch.puzzle_emb_ndim == 0 {
+            let fix = "give the model puzzle embeddings (arch.puzzle_emb_ndim), or let its weights learn";
+            return Err(Error::recipe("train.freeze_weights", "leaves nothing to learn", fix));
+        }
+        Ok(())
+    }
+
     fn from_table(table: Table) -> Result<Recipe> {
         check_keys(&leaves(&table), &declared()?)?;
         check_choice::<ArchName>(&table, "arch", "name")?;
@@ -115,10 +136,7 @@ impl Recipe {
             .map_err(|error: toml::de::Error| Error::recipe("recipe", one_line(error.message()), SEE))?;
         recipe.arch.validate()?;
         recipe.train.validate()?;
-        if recipe.train.freeze_weights && recipe.arch.puzzle_emb_ndim == 0 {
-            let fix = "give the model puzzle embeddings (arch.puzzle_emb_ndim), or let its weights learn";
-            return Err(Error::recipe("train.freeze_weights", "leaves nothing to learn", fix));
-        }
+        recipe.check_learns()?;
         Ok(recipe)
     }
 }

@@ -46,8 +46,8 @@ impl DeviceArgs {
 pub struct RecipeArgs {
     /// Recipe: a built-in name or a TOML file
     ///
-    /// Built in are tiny-sudoku4 and tiny-sudoku6, which train in minutes on a CPU, and the official sudoku-mlp and
-    /// sudoku-att. A file needs every key; start from a copy in assets/recipes.
+    /// Built in are tiny-sudoku4, tiny-sudoku6 and tiny-maze, which train in minutes on a CPU, and the official
+    /// sudoku-mlp, sudoku-att, maze-hard, arc1 and arc2. A file needs every key; start from a copy in assets/recipes.
     #[arg(long, value_name = "NAME|FILE")]
     recipe: Option<String>,
 
@@ -97,6 +97,12 @@ pub struct WeightsArgs {
 }
 
 impl WeightsArgs {
+    /// The folder that the weights lie in.
+    pub fn folder(&self) -> PathBuf {
+        let path = self.run.clone().or_else(|| self.weights.clone()).unwrap_or_default();
+        if path.is_dir() { path } else { path.parent().map(Path::to_path_buf).unwrap_or_default() }
+    }
+
     /// Reads the model.
     pub fn load(&self) -> Result<(ModelConfig, Weights)> {
         let neither = || Error::usage("--weights", "is missing", "give --weights or --run");

@@ -75,7 +75,14 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let mut recipe = Recipe::load(name, &[])?;
     recipe.train.seed = args.seed;
     let mut progress = Progress::new(&folder, interrupt_flag()?);
-    let options = RunOptions { recipe: &recipe, data: &data, out: &folder, device: &device, resume: false };
+    let options = RunOptions {
+        recipe: &recipe,
+        data: &data,
+        out: &folder,
+        device: &device,
+        resume: false,
+        init_from: None,
+    };
     say(format!("training {name} on {}", device.info().name));
     let outcome = trm::train::run(options, &mut progress)?;
     let (seconds, samples_per_s) = (progress.seconds(), progress.samples_per_s());

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use trm::Result;
 use trm::report::{Progress, describe};
-use trm::train::{Metrics, RunOptions};
+use trm::train::{InitFrom, Metrics, RunOptions};
 
 use super::common::{DeviceArgs, INTERRUPTED, RecipeArgs, interrupt_flag};
 use super::output::Output;
@@ -40,6 +40,24 @@ pub struct Args {
     #[arg(long, conflicts_with = "recipe")]
     resume: bool,
 
+    /// Begin from the weights of a run or file instead of fresh ones
+    ///
+    /// A folder with model.safetensors and config.json, or the .safetensors file. The optimiser begins anew.
+    #[arg(long, value_name = "FILE|DIR", conflicts_with = "resume")]
+    init_from: Option<PathBuf>,
+
+    /// Take --init-from weights for another number of puzzle identifiers
+    ///
+    /// Every puzzle embedding then starts as the mean of those saved, as in the authors' release.
+    #[arg(long, requires = "init_from")]
+    reset_puzzle_emb: bool,
+
+    /// Learn the puzzle embeddings only
+    ///
+    /// Fine-tuning on new tasks: the same as --set train.freeze_weights=true.
+    #[arg(long)]
+    freeze_weights: bool,
+
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -57,10 +75,11 @@ struct Summary {
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
-    let recipe = match args.resume {
+    let mut recipe = match args.resume {
         true => args.recipe.load_from_run(&args.out)?,
         false => args.recipe.load()?.1,
     };
+    recipe.freeze(args.freeze_weights)?;
     let device = args.device.open()?;
     let mut progress = Progress::new(&args.out, interrupt_flag()?);
     let options = RunOptions {
@@ -69,6 +88,10 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         out: &args.out,
         device: &device,
         resume: args.resume,
+        init_from: args
+            .init_from
+            .as_deref()
+            .map(|weights| InitFrom { weights, reset_puzzle_emb: args.reset_puzzle_emb }),
     };
     let outcome = trm::train::run(options, &mut progress)?;
     let summary = Summary {

@@ -1,11 +1,13 @@
-//! What people see: tables of plans, progress and metrics of a run, grids.
+//! What people see: tables of plans, progress and metrics of a run, grids, ARC's report.
 
+mod arc_html;
 mod grid;
 mod metrics_log;
 mod plan_summary;
 mod progress;
 mod table;
 
+pub use arc_html::write_arc_html;
 pub use grid::draw_answer;
 pub use plan_summary::PlanSummary;
 pub use progress::{Progress, describe};

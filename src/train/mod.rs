@@ -6,6 +6,6 @@ pub mod schedule;
 mod trainer;
 
 pub use metrics::Metrics;
-pub use run::{Observer, Outcome, RECIPE_FILE, RunOptions, run};
+pub use run::{InitFrom, Observer, Outcome, RECIPE_FILE, RunOptions, run};
 pub use schedule::Schedule;
 pub use trainer::{StepMetrics, Trainer, Which, load_weights, model_config, steps_of};

@@ -32,8 +32,15 @@ pub struct RunOptions<'a> {
     pub device: &'a Device,
     /// Continue from the folder's state.
     pub resume: bool,
-    /// Begin a new run from these weights: a folder or a `.safetensors` file; see [`Trainer::init_from`].
-    pub init_from: Option<&'a Path>,
+    /// Begin a new run from saved weights instead of fresh ones.
+    pub init_from: Option<InitFrom<'a>>,
+}
+
+/// Weights that a run begins from; see [`Trainer::init_from`].
+#[derive(Clone, Copy, Debug)]
+pub struct InitFrom<'a> {
+    /// A folder or a `.safetensors` file.
+    pub weights: &'a Path,
     /// Take weights for another number of puzzle identifiers, and start every row from the mean of theirs.
     pub reset_puzzle_emb: bool,
 }
@@ -75,8 +82,8 @@ pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outco
     if options.resume {
         trainer.restore(options.out)?;
     } else {
-        if let Some(weights) = options.init_from {
-            trainer.init_from(weights, options.reset_puzzle_emb)?;
+        if let Some(from) = options.init_from {
+            trainer.init_from(from.weights, from.reset_puzzle_emb)?;
         }
         create_folder(&options)?;
     }

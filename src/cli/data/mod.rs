@@ -1,6 +1,8 @@
 //! `trm data`: one file per kind of puzzle, and the inspector.
 
+mod arc;
 mod inspect;
+mod maze;
 mod sudoku;
 
 use std::process::ExitCode;
@@ -23,12 +25,16 @@ pub struct Args {
 #[derive(Subcommand)]
 enum Command {
     Sudoku(sudoku::Args),
+    Maze(maze::Args),
+    Arc(arc::Args),
     Inspect(inspect::Args),
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     match &args.command {
         Command::Sudoku(args) => sudoku::run(args, output),
+        Command::Maze(args) => maze::run(args, output),
+        Command::Arc(args) => arc::run(args, output),
         Command::Inspect(args) => inspect::run(args, output),
     }
 }
