@@ -1,28 +1,34 @@
 //! `trm eval`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use trm::Result;
+use trm::data::arc::TEST_PUZZLES_FILE;
 use trm::data::{Dataset, Split};
-use trm::eval::{Evaluator, check_fit};
-use trm::report::{describe, say};
+use trm::eval::vote::Voted;
+use trm::eval::{AtStep, Evaluation, Evaluator, Pace, arc, check_fit, vote};
+use trm::report::{Table, describe, say, write_arc_html};
 use trm::train::Metrics;
+use trm::{Error, Result};
 
 use super::common::{DeviceArgs, WeightsArgs};
 use super::output::Output;
 
 /// Largest batch unless asked for another: more fills a GPU no better and takes memory.
 const DEFAULT_BATCH: usize = 128;
+/// Time between two lines of progress.
+const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// Measure a model on the test split of a data set
 ///
-/// Every sample runs all supervision steps. Reports the share of right cells, of samples that are right in every cell,
-/// and of samples whose halt head is right about that.
+/// Reports the share of right cells, of samples that are right in every cell, and of samples whose halt head is right
+/// about that, after the last supervision step and after every one before. On ARC the augmented answers are voted on,
+/// and submission.json is written.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -40,6 +46,42 @@ pub struct Args {
     #[arg(long, value_name = "B", value_parser = clap::value_parser!(u16).range(1..))]
     batch: Option<u16>,
 
+    /// Most supervision steps of a sample [default: as trained]
+    ///
+    /// The paper's N_sup; more may find more, fewer are faster.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
+    steps: Option<u16>,
+
+    /// Stop a sample as soon as its halt head says so
+    ///
+    /// Its place in the batch goes to the next sample. Without this, all samples run all steps, as in the release.
+    #[arg(long)]
+    halt: bool,
+
+    /// Let the answers to K further variants of each Sudoku or maze vote
+    ///
+    /// Digits are permuted and grids turned; a square maze has 7 further variants, another 3.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
+    augment: Option<u16>,
+
+    /// Seed of the variants of --augment
+    ///
+    /// The same seed gives the same variants.
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    seed: u64,
+
+    /// Submission to write on ARC [default: submission.json beside the weights]
+    ///
+    /// Two attempts for each test input, in the competition's layout.
+    #[arg(long, value_name = "FILE")]
+    submission: Option<PathBuf>,
+
+    /// HTML report to write on ARC
+    ///
+    /// Every task with its inputs, targets and first candidates, drawn in one file.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -48,30 +90,143 @@ pub struct Args {
 struct Summary {
     samples: usize,
     seconds: f64,
+    #[serde(flatten)]
+    measured: Option<Measured>,
+    #[serde(flatten)]
+    voted: Option<Voted>,
+    #[serde(flatten)]
+    arc: Option<ArcSummary>,
+}
+
+#[derive(Serialize)]
+struct Measured {
     loss: f64,
     #[serde(flatten)]
     metrics: Metrics,
+    by_step: Vec<AtStep>,
+}
+
+#[derive(Serialize)]
+struct ArcSummary {
+    tasks: usize,
+    /// By K.
+    pass_at: BTreeMap<usize, f64>,
+    inputs_without_prediction: usize,
+    submission: PathBuf,
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
-    let (config, weights) = args.weights.load()?;
+    let (mut config, weights) = args.weights.load()?;
+    config.arch.halt_max_steps = args.steps.map_or(config.arch.halt_max_steps, usize::from);
     let dataset = Arc::new(Dataset::open(&args.data, Split::Test)?);
     check_fit(&config, &dataset)?;
+    let on_arc = args.data.join(TEST_PUZZLES_FILE).is_file();
+    if let (false, Some(_)) = (on_arc, args.submission.as_ref().or(args.html.as_ref())) {
+        let problem = format!("{} is no ARC data set", args.data.display());
+        return Err(Error::usage("--submission, --html", problem, "leave them out"));
+    }
     let samples = dataset.examples();
     let batch = args.batch.map_or(DEFAULT_BATCH.min(samples.max(1)), usize::from);
     let mut evaluator = Evaluator::new(&config, &args.device.open()?, batch)?;
     evaluator.load(&weights)?;
     let started = Instant::now();
-    let mut told = started;
-    let metrics = evaluator.evaluate(dataset, |done| {
-        if told.elapsed().as_secs() >= 5 {
+    let mut summary = match args.augment {
+        Some(augment) => vote_on(args, usize::from(augment), &mut evaluator, &dataset)?,
+        None if on_arc => score_arc(args, &mut evaluator, samples)?,
+        None => {
+            let measured = evaluator.evaluate_at(args.pace(), dataset, told_of(samples))?;
+            Summary::of(measured.samples, Some(measured))
+        }
+    };
+    summary.seconds = started.elapsed().as_secs_f64();
+    output.data(&summary, text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    fn pace(&self) -> Pace {
+        Pace { halt: self.halt, every_step: true }
+    }
+}
+
+impl Summary {
+    fn of(samples: usize, evaluation: Option<Evaluation>) -> Summary {
+        let measured = evaluation.map(|Evaluation { metrics, by_step, .. }| Measured {
+            loss: metrics.loss(),
+            metrics,
+            by_step,
+        });
+        Summary { samples, seconds: 0.0, measured, voted: None, arc: None }
+    }
+}
+
+fn vote_on(
+    args: &Args,
+    augment: usize,
+    evaluator: &mut Evaluator,
+    dataset: &Arc<Dataset>,
+) -> Result<Summary> {
+    let samples = dataset.examples();
+    let voted = vote::evaluate(evaluator, args.halt, dataset, (augment, args.seed), told_of(samples))?;
+    Ok(Summary { voted: Some(voted), ..Summary::of(samples, None) })
+}
+
+fn score_arc(args: &Args, evaluator: &mut Evaluator, samples: usize) -> Result<Summary> {
+    let arc::ArcEvaluation { score, evaluation } =
+        arc::evaluate(evaluator, args.pace(), &args.data, told_of(samples))?;
+    let submission = args.submission.clone().unwrap_or_else(|| args.weights.folder().join("submission.json"));
+    score.write_submission(&submission)?;
+    if let Some(path) = &args.html {
+        write_arc_html(
+            path,
+            &format!("{} on {}", args.weights.folder().display(), args.data.display()),
+            &score,
+        )?;
+    }
+    let arc = ArcSummary {
+        tasks: score.tasks.len(),
+        pass_at: score.pass_at,
+        inputs_without_prediction: score.inputs_without_prediction,
+        submission,
+    };
+    Ok(Summary { arc: Some(arc), ..Summary::of(samples, evaluation) })
+}
+
+/// Says every few seconds how many samples are done.
+fn told_of(samples: usize) -> impl FnMut(usize) {
+    let mut told = Instant::now();
+    move |done| {
+        if told.elapsed() >= LINE_EVERY {
             told = Instant::now();
             say(format!("{done}/{samples} samples"));
         }
-    })?;
-    let seconds = started.elapsed().as_secs_f64();
-    output.data(&Summary { samples, seconds, loss: metrics.loss(), metrics }, |summary| {
-        format!("{} samples in {:.1} s: {}\n", summary.samples, summary.seconds, describe(&summary.metrics))
-    })?;
-    Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn text(summary: &Summary) -> String {
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let mut text = format!("{} samples in {:.1} s", summary.samples, summary.seconds);
+    if let Some(measured) = &summary.measured {
+        text += &format!(": {}\n\n", describe(&measured.metrics));
+        let mut table = Table::new(["step", "exact accuracy", "accuracy", "halted"]);
+        for at in &measured.by_step {
+            let shares = [at.exact_accuracy, at.accuracy, at.halted].map(percent);
+            table.row([at.step.to_string()].into_iter().chain(shares));
+        }
+        text += &table.to_string();
+    }
+    if let Some(voted) = &summary.voted {
+        let (exact, alone, accuracy) =
+            (percent(voted.exact_accuracy), percent(voted.exact_accuracy_alone), percent(voted.accuracy));
+        let votes = voted.votes;
+        text +=
+            &format!(": exact accuracy {exact} by {votes} votes ({alone} without), accuracy {accuracy}\n");
+    }
+    if let Some(arc) = &summary.arc {
+        let passes = arc.pass_at.iter().map(|(k, share)| format!("pass@{k} {:.2} %", 100.0 * share));
+        let (passes, missing) = (passes.collect::<Vec<_>>().join(", "), arc.inputs_without_prediction);
+        text += &format!("\n{} tasks: {passes}; {missing} test inputs without a prediction\n", arc.tasks);
+        text += &format!("two attempts each: {}\n", arc.submission.display());
+    }
+    text
 }

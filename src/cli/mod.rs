@@ -8,6 +8,8 @@ mod data;
 mod demo;
 mod devices;
 mod eval;
+mod export;
+mod import;
 mod output;
 mod plan;
 mod solve;
@@ -47,6 +49,8 @@ enum Command {
     Train(train::Args),
     Eval(eval::Args),
     Solve(solve::Args),
+    Import(import::Args),
+    Export(export::Args),
     Verify(verify::Args),
     Plan(plan::Args),
     Devices(devices::Args),
@@ -60,6 +64,8 @@ impl Command {
             Command::Train(args) => train::run(args, output),
             Command::Eval(args) => eval::run(args, output),
             Command::Solve(args) => solve::run(args, output),
+            Command::Import(args) => import::run(args, output),
+            Command::Export(args) => export::run(args, output),
             Command::Verify(args) => verify::run(args, output),
             Command::Plan(args) => plan::run(args, output),
             Command::Devices(args) => devices::run(args, output),

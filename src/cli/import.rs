@@ -1,0 +1,127 @@
+//! `trm import`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use trm::checkpoint::{self, Imported, import_pytorch, read_release_config};
+use trm::data::{Dataset, Split};
+use trm::files::OutputFolder;
+use trm::model::Arch;
+use trm::recipe::Recipe;
+use trm::report::Table;
+use trm::{Error, Result};
+
+use super::output::Output;
+
+/// Read a PyTorch checkpoint of the authors' release
+///
+/// Executes nothing that the file contains. Writes model.safetensors and config.json, which eval, solve, export and
+/// train --init-from take.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Checkpoint: a state dict that torch.save wrote
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// The all_config.yaml beside the checkpoint
+    ///
+    /// Only its architecture is read.
+    #[arg(long, value_name = "FILE", conflicts_with = "recipe")]
+    config: Option<PathBuf>,
+
+    /// Recipe whose architecture to take instead: a built-in name or a TOML file
+    ///
+    /// For a checkpoint without its all_config.yaml.
+    #[arg(long, value_name = "NAME|FILE")]
+    recipe: Option<String>,
+
+    /// Data set that the weights are for
+    ///
+    /// Tells the puzzle length where the checkpoint does not, and the number of puzzle identifiers.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// Take a checkpoint for another number of puzzle identifiers than the data set's
+    ///
+    /// Every puzzle embedding then is the mean of those in the checkpoint, as in the release.
+    #[arg(long, requires = "data")]
+    reset_puzzle_emb: bool,
+
+    /// Folder to write
+    ///
+    /// It must not exist or be empty; it appears when it is complete.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Summary<'a> {
+    out: &'a Path,
+    prefix: &'a str,
+    tensors: BTreeMap<&'a str, Tensor<'a>>,
+    parameters: usize,
+    puzzle_identifiers: usize,
+    /// Rows of the checkpoint's puzzle embeddings, where they were replaced by their mean.
+    reset_from: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct Tensor<'a> {
+    shape: &'a [usize],
+    dtype: &'a str,
+}
+
+pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
+    let dataset = args.data.as_ref().map(|dir| Dataset::open(dir, Split::Train)).transpose()?;
+    let metadata = dataset.as_ref().map(Dataset::metadata);
+    let imported = import_pytorch(&args.file, &arch(args)?, metadata, args.reset_puzzle_emb)?;
+    let folder = OutputFolder::create(&args.out)?;
+    checkpoint::save(folder.path(), &imported.config, &imported.weights)?;
+    folder.commit()?;
+    output.data(&summary(args, &imported), text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn arch(args: &Args) -> Result<Arch> {
+    match (&args.config, &args.recipe) {
+        (Some(config), _) => read_release_config(config),
+        (_, Some(recipe)) => Ok(Recipe::load(recipe, &[])?.arch),
+        _ => {
+            let fix = "give --config all_config.yaml, or --recipe";
+            Err(Error::usage("trm import", "the checkpoint does not say its architecture", fix))
+        }
+    }
+}
+
+fn summary<'a>(args: &'a Args, imported: &'a Imported) -> Summary<'a> {
+    let tensors = imported.tensors.iter();
+    Summary {
+        out: &args.out,
+        prefix: imported.prefix,
+        tensors: tensors
+            .map(|(name, info)| (name.as_str(), Tensor { shape: &info.shape, dtype: &info.dtype }))
+            .collect(),
+        parameters: imported.tensors.values().map(|info| info.shape.iter().product::<usize>()).sum(),
+        puzzle_identifiers: imported.config.num_puzzle_identifiers,
+        reset_from: imported.reset_from,
+    }
+}
+
+fn text(summary: &Summary<'_>) -> String {
+    let mut table = Table::new(["tensor", "shape", "type"]);
+    for (name, tensor) in &summary.tensors {
+        table.row([(*name).to_owned(), format!("{:?}", tensor.shape), tensor.dtype.to_owned()]);
+    }
+    let reset = summary.reset_from.map_or(String::new(), |rows| {
+        format!(
+            "puzzle embeddings: {} rows, each the mean of the checkpoint's {rows}\n",
+            summary.puzzle_identifiers
+        )
+    });
+    let (out, parameters, count) = (summary.out.display(), summary.parameters, summary.tensors.len());
+    let prefix = summary.prefix;
+    format!("{table}{reset}{out}: {parameters} parameters in {count} tensors, prefix \"{prefix}\" removed\n")
+}
