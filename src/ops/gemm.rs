@@ -206,7 +206,7 @@ fn multiply_all(call: &mut Call<'_>, add: bool) {
             let start = |s: &Operand| index * s.batch + r / inner * s.outer + r % inner * s.inner;
             let a = Matrix { words: &a[start(&a_strides)..], row: a_strides.row, col: a_strides.col };
             let b = Matrix { words: &b[start(&b_strides)..], row: b_strides.row, col: b_strides.col };
-            multiply((m, n, k), a, b, c, n, 1.0, add || r > 0, parallelism);
+            multiply_evenly((m, n, k), a, b, c, add || r > 0, parallelism);
         }
     };
     // Whole products side by side where there are enough of them, one product on all threads otherwise.
@@ -214,6 +214,39 @@ fn multiply_all(call: &mut Call<'_>, add: bool) {
         c.par_chunks_exact_mut(m * n).enumerate().for_each(|item| one(item, Parallelism::None));
     } else {
         c.chunks_exact_mut(m * n).enumerate().for_each(|item| one(item, Parallelism::Rayon(0)));
+    }
+}
+
+/// Most elements of a product for which the library may take inner products, which sum in another order.
+const FEW_ELEMENTS: usize = 256;
+/// Most columns for which it cuts long inner products elsewhere if there are few rows.
+const FEW_COLUMNS: usize = 64;
+/// The longest inner product that it never cuts.
+const UNCUT: usize = 512;
+
+/// c = a b (+ c where `accumulate`), c row-major. Every row is summed in the same order however many rows there
+/// are, so that the results of a sample do not depend on the size of its batch: cuts and paths that the library
+/// chooses by the number of rows are chosen here.
+fn multiply_evenly(
+    (m, n, k): (usize, usize, usize),
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    c: &mut [f32],
+    accumulate: bool,
+    parallelism: Parallelism,
+) {
+    let cut = if n <= FEW_COLUMNS { UNCUT } else { k.max(1) };
+    for start in (0..k).step_by(cut) {
+        let (length, accumulate) = (cut.min(k - start), accumulate || start > 0);
+        let a = Matrix { words: &a.words[start * a.col..], ..a };
+        let b = Matrix { words: &b.words[start * b.row..], ..b };
+        if m * n <= FEW_ELEMENTS && a.col == 1 && b.row == 1 {
+            let columns: Vec<f32> = (0..length * m).map(|at| a.words[at % m * a.row + at / m]).collect();
+            let a = Matrix { words: &columns, row: 1, col: m };
+            multiply((m, n, length), a, b, c, n, 1.0, accumulate, parallelism);
+        } else {
+            multiply((m, n, length), a, b, c, n, 1.0, accumulate, parallelism);
+        }
     }
 }
 

@@ -38,14 +38,31 @@ impl PuzzleTable {
     /// The buffer `puzzle_emb`, split where `rows` rows exceed what the tape's target binds at once.
     ///
     /// # Errors
-    /// [`Error::Limit`] where not even one row can be bound.
+    /// Those of [`PuzzleTable::split`].
     pub fn on(tape: &mut Tape, rows: usize, emb_ndim: usize) -> Result<PuzzleTable> {
-        let limit = tape.target().binding_bytes;
+        let parts = PuzzleTable::split(rows, emb_ndim, tape.target().binding_bytes)?;
+        let sizes: Vec<usize> = parts.iter().map(|rows| rows * emb_ndim).collect();
+        let rows_per_part = parts.first().copied().unwrap_or(rows);
+        Ok(PuzzleTable::of(emb_ndim, rows_per_part, tape.split_buffer("puzzle_emb", Role::Weights, &sizes)))
+    }
+
+    /// A table whose parts are there already, each but the last of `rows_per_part` rows.
+    pub fn of(emb_ndim: usize, rows_per_part: usize, parts: Vec<Tensor>) -> PuzzleTable {
+        PuzzleTable { emb_ndim, rows_per_part, parts }
+    }
+
+    /// The rows of each part of a table of `rows` rows, none larger than `limit` bytes.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] where not even one row can be bound.
+    pub fn split(rows: usize, emb_ndim: usize, limit: u64) -> Result<Vec<usize>> {
         let words = usize::try_from(limit / 4).unwrap_or(usize::MAX);
-        let whole = align(rows * emb_ndim) <= words;
+        if align(rows * emb_ndim) <= words {
+            return Ok(vec![rows]);
+        }
         // Buffers end on an aligned word, which has to lie within the limit, too.
-        let rows_per_part = if whole { rows } else { words / align(1) * align(1) / emb_ndim };
-        if rows_per_part == 0 {
+        let per_part = words / align(1) * align(1) / emb_ndim;
+        if per_part == 0 {
             return Err(Error::Limit {
                 what: "a row of puzzle_emb".into(),
                 needed: align(emb_ndim) as u64 * 4,
@@ -54,12 +71,7 @@ impl PuzzleTable {
                 fix: "lower arch.puzzle_emb_ndim or use another device".into(),
             });
         }
-        let sizes: Vec<usize> = (0..rows)
-            .step_by(rows_per_part)
-            .map(|first| rows_per_part.min(rows - first) * emb_ndim)
-            .collect();
-        let parts = tape.split_buffer("puzzle_emb", Role::Weights, &sizes);
-        Ok(PuzzleTable { emb_ndim, rows_per_part, parts })
+        Ok((0..rows).step_by(per_part).map(|first| per_part.min(rows - first)).collect())
     }
 
     /// Lays down what makes the rows of `identifiers` (B) readable through one binding.

@@ -1,0 +1,77 @@
+//! ARC end to end with hand-made tasks: data, answers, votes, submission and report.
+
+use std::fs;
+
+use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
+use trm::data::arc::{Options, build};
+use trm::data::{Dataset, Split};
+use trm::engine::Device;
+use trm::eval::{Evaluator, Pace, arc};
+use trm::model::init::Weights;
+use trm::recipe::Recipe;
+use trm::report::write_arc_html;
+use trm::train::model_config;
+
+use crate::data_arc::challenges;
+use crate::harness::{Needs, on_each};
+
+type Outcome = std::result::Result<(), Failed>;
+
+/// This file's tests.
+pub fn tests() -> Vec<Trial> {
+    on_each("eval_arc::every_augmented_input_votes", Needs::Adapter, end_to_end).into()
+}
+
+fn check(what: &str, right: bool) -> Outcome {
+    if right { Ok(()) } else { Err(what.into()) }
+}
+
+/// A model of random weights: what it answers is nonsense, but every answer must be counted.
+fn end_to_end(device: &Device) -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let (train, evaluation) = challenges();
+    let prefix = folder.path().join("arc-agi");
+    for (subset, tasks) in [("training", train), ("evaluation", evaluation)] {
+        let path = folder.path().join(format!("arc-agi_{subset}_challenges.json"));
+        fs::write(path, serde_json::to_vec(&tasks)?)?;
+    }
+    let data = folder.path().join("data");
+    let summary = build(
+        &Options {
+            out: data.clone(),
+            input_file_prefix: prefix.to_string_lossy().into_owned(),
+            subsets: vec!["training".into(), "evaluation".into()],
+            test_set_name: "evaluation".into(),
+            num_aug: 3,
+            seed: 1,
+        },
+        &mut |_, _| {},
+    )?;
+    let sets = ["arch.hidden_size=8", "arch.num_heads=1", "arch.halt_max_steps=2", "arch.H_cycles=1"];
+    let more = ["arch.L_cycles=1", "arch.L_layers=1", "arch.puzzle_emb_ndim=8", "arch.puzzle_emb_len=1"];
+    let sets: Vec<String> = sets.iter().chain(&more).map(|set| (*set).to_owned()).collect();
+    let dataset = Dataset::open(&data, Split::Test)?;
+    let config = model_config(&Recipe::load("arc1", &sets)?, &dataset)?;
+    let mut evaluator = Evaluator::new(&config, device, 3)?;
+    evaluator.load(&Weights::fresh(&config, 2))?;
+
+    let mut done = 0;
+    let pace = Pace { halt: false, every_step: true };
+    let found = arc::evaluate(&mut evaluator, pace, &data, |samples| done = samples)?;
+    check("progress", done == dataset.examples() && done == 2 * summary.test.total_puzzles)?;
+    let [task] = &found.score.tasks[..] else { return Err("expected one task".into()) };
+    check("votes are missing", task.inputs.iter().all(|input| input.votes == 4))?;
+    check("pass@K is missing", found.score.pass_at.len() == 6)?;
+    check("steps are missing", found.evaluation.is_some_and(|found| found.by_step.len() == 2))?;
+
+    let submission = folder.path().join("submission.json");
+    found.score.write_submission(&submission)?;
+    let submitted: Value = serde_json::from_slice(&fs::read(submission)?)?;
+    check("attempts", submitted["swap"].as_array().is_some_and(|inputs| inputs.len() == 2))?;
+    let html = folder.path().join("report.html");
+    write_arc_html(&html, "a <small> model", &found.score)?;
+    let text = fs::read_to_string(html)?;
+    check("the title is escaped", text.contains("<h1>a &lt;small> model</h1>"))?;
+    check("drawings are missing", text.matches("<svg").count() >= 6)
+}

@@ -1,0 +1,233 @@
+//! Evaluating a stream of samples: no answer depends on its neighbours, halting, steps, and votes.
+
+use std::sync::Arc;
+
+use libtest_mimic::{Failed, Trial};
+use tempfile::TempDir;
+use trm::data::maze::{GenerateOptions, build_generated};
+use trm::data::sudoku;
+use trm::data::{Dataset, Split, TestBatches};
+use trm::engine::Device;
+use trm::eval::{Evaluator, Pace, vote};
+use trm::model::ModelConfig;
+use trm::model::init::Weights;
+use trm::recipe::Recipe;
+use trm::train::model_config;
+
+use crate::harness::{Needs, on_each};
+
+type Outcome = std::result::Result<(), Failed>;
+
+/// This file's tests.
+pub fn tests() -> Vec<Trial> {
+    let tests: [(&str, fn(&Device) -> Outcome); 4] = [
+        ("answers_do_not_depend_on_neighbours", neighbours),
+        ("halting_stops_at_the_first_yes", halting),
+        ("mixers_do_not_depend_on_neighbours", mixers),
+        ("variants_vote", votes),
+    ];
+    let both = |(name, test): (&str, fn(&Device) -> Outcome)| {
+        on_each(&format!("eval_roll::{name}"), Needs::Adapter, test)
+    };
+    tests.into_iter().flat_map(both).collect()
+}
+
+const SAMPLES: usize = 11;
+
+fn mazes() -> Result<(TempDir, Arc<Dataset>), Failed> {
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("data");
+    let options = GenerateOptions {
+        out: out.clone(),
+        train: 1,
+        test: SAMPLES,
+        rows: 5,
+        cols: 5,
+        min_path: 2,
+        aug: false,
+        seed: 3,
+    };
+    build_generated(&options)?;
+    Ok((folder, Arc::new(Dataset::open(&out, Split::Test)?)))
+}
+
+/// A small model with random weights.
+fn model(dataset: &Dataset, mixer: bool) -> Result<(ModelConfig, Weights), Failed> {
+    let sets = [
+        "arch.hidden_size=32".to_owned(),
+        format!("arch.mlp_t={mixer}"),
+        "arch.halt_max_steps=6".to_owned(),
+        format!("arch.pos_encodings={}", if mixer { "none" } else { "rope" }),
+        "arch.puzzle_emb_ndim=32".to_owned(),
+    ];
+    let config = model_config(&Recipe::load("tiny-sudoku4", &sets)?, dataset)?;
+    let mut weights = Weights::fresh(&config, 5);
+    let params = trm::model::Params::of(&config);
+    let head = params.get("q_head.weight").ok_or("no q_head")?;
+    let mut rng = trm::rng::Rng::new(7, 7);
+    weights.get_mut(head).iter_mut().for_each(|value| *value = 0.3 * rng.normal() as f32);
+    let bias = params.get("q_head.bias").ok_or("no bias")?;
+    weights.get_mut(bias).fill(0.0);
+    Ok((config, weights))
+}
+
+/// One look, with floats as bits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Seen {
+    index: usize,
+    step: usize,
+    last: bool,
+    predictions: Vec<i32>,
+    q_halt: u32,
+    lm_loss: u32,
+}
+
+/// All looks, by sample and step.
+fn look(
+    device: &Device,
+    (config, weights): &(ModelConfig, Weights),
+    dataset: &Arc<Dataset>,
+    batch: usize,
+    halt: bool,
+) -> trm::Result<Vec<Seen>> {
+    let mut evaluator = Evaluator::new(config, device, batch)?;
+    evaluator.load(weights)?;
+    let mut batches = TestBatches::new(dataset.clone(), 1);
+    let mut seen = Vec::new();
+    evaluator.roll(
+        Pace { halt, every_step: true },
+        &mut |one| Ok(batches.next_batch(one)? == 1),
+        &mut |look| {
+            seen.push(Seen {
+                index: look.index,
+                step: look.step,
+                last: look.last,
+                predictions: look.predictions.to_vec(),
+                q_halt: look.q_halt.to_bits(),
+                lm_loss: look.lm_loss.to_bits(),
+            });
+            Ok(())
+        },
+    )?;
+    seen.sort();
+    Ok(seen)
+}
+
+fn check(what: &str, right: bool) -> Outcome {
+    if right { Ok(()) } else { Err(what.into()) }
+}
+
+fn neighbours(device: &Device) -> Outcome {
+    alone_or_together(device, false)
+}
+
+fn mixers(device: &Device) -> Outcome {
+    alone_or_together(device, true)
+}
+
+fn alone_or_together(device: &Device, mixer: bool) -> Outcome {
+    let (_folder, dataset) = mazes()?;
+    let model = model(&dataset, mixer)?;
+    let alone = look(device, &model, &dataset, 1, false)?;
+    check("looks are missing", alone.len() == SAMPLES * 6)?;
+    for batch in [3, 16] {
+        check(
+            &format!("a batch of {batch} differs"),
+            look(device, &model, &dataset, batch, false)? == alone,
+        )?;
+    }
+    Ok(())
+}
+
+fn halting(device: &Device) -> Outcome {
+    let (_folder, dataset) = mazes()?;
+    let mut model = model(&dataset, false)?;
+    let all = look(device, &model, &dataset, 4, false)?;
+    // The bias makes half of the samples stop at their first step.
+    let mut first: Vec<f32> =
+        all.iter().filter(|seen| seen.step == 1).map(|seen| f32::from_bits(seen.q_halt)).collect();
+    first.sort_by(f32::total_cmp);
+    let params = trm::model::Params::of(&model.0);
+    let bias = params.get("q_head.bias").ok_or("no bias")?;
+    model.1.get_mut(bias).fill(-first[SAMPLES / 2]);
+    let all = look(device, &model, &dataset, 4, false)?;
+    // What halting has to show: everything up to the first yes.
+    let mut stopped = vec![false; SAMPLES];
+    let mut expected = Vec::new();
+    for seen in &all {
+        if !stopped[seen.index] {
+            stopped[seen.index] = f32::from_bits(seen.q_halt) > 0.0;
+            expected.push(Seen { last: stopped[seen.index] || seen.step == 6, ..seen.clone() });
+        }
+    }
+    check("no sample halts early: the test shows nothing", expected.len() < all.len())?;
+    check("all samples halt at once: the test shows nothing", expected.iter().any(|seen| seen.step > 1))?;
+    for batch in [1, 3, 16] {
+        let halted = look(device, &model, &dataset, batch, true)?;
+        check(&format!("halting in a batch of {batch} differs"), halted == expected)?;
+    }
+    by_step(device, &model, &dataset, &expected)
+}
+
+fn by_step(
+    device: &Device,
+    (config, weights): &(ModelConfig, Weights),
+    dataset: &Arc<Dataset>,
+    expected: &[Seen],
+) -> Outcome {
+    let mut evaluator = Evaluator::new(config, device, 3)?;
+    evaluator.load(weights)?;
+    let found = evaluator.evaluate_at(Pace { halt: true, every_step: true }, dataset.clone(), |_| {})?;
+    check("a step is missing", found.by_step.len() == 6 && found.samples == SAMPLES)?;
+    for at in &found.by_step {
+        let says = |seen: &&Seen| seen.step == at.step && f32::from_bits(seen.q_halt) > 0.0;
+        let share = expected.iter().filter(says).count() as f64 / SAMPLES as f64;
+        check(
+            &format!("halted at {}: {} against {share}", at.step, at.halted),
+            (at.halted - share).abs() < 1e-12,
+        )?;
+    }
+    let steps = expected.iter().filter(|seen| seen.last).map(|seen| seen.step).sum::<usize>();
+    let mean = steps as f64 / SAMPLES as f64;
+    check("mean steps", (found.metrics.steps - mean).abs() < 1e-12)?;
+    let last = found.by_step.last().ok_or("no step")?;
+    check("the last step is the result", (last.accuracy - found.metrics.accuracy).abs() < 1e-12)
+}
+
+fn votes(device: &Device) -> Outcome {
+    let (_folder, dataset) = mazes()?;
+    let (config, weights) = model(&dataset, true)?;
+    let mut evaluator = Evaluator::new(&config, device, 5)?;
+    evaluator.load(&weights)?;
+    let alone = evaluator.evaluate(dataset.clone(), |_| {})?;
+    let one = vote::evaluate(&mut evaluator, false, &dataset, (0, 0), |_| {})?;
+    check("one vote is the answer itself", (one.accuracy - alone.accuracy).abs() < 1e-12)?;
+    let eight = vote::evaluate(&mut evaluator, false, &dataset, (7, 0), |_| {})?;
+    check("votes are missing", eight.votes == 8)?;
+    let refused = vote::evaluate(&mut evaluator, false, &dataset, (8, 0), |_| {}).err();
+    let message = refused.map(|error| error.to_string()).unwrap_or_default();
+    check(&message, message.starts_with("--augment: 8, these mazes have 7 further symmetries"))?;
+    sudoku_votes(device)
+}
+
+fn sudoku_votes(device: &Device) -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("data");
+    sudoku::build_generated(&sudoku::GenerateOptions {
+        out: out.clone(),
+        size: 4,
+        train: 1,
+        test: 3,
+        min_clues: None,
+        max_clues: None,
+        num_aug: 0,
+        seed: 1,
+    })?;
+    let dataset = Arc::new(Dataset::open(&out, Split::Test)?);
+    let (config, weights) = model(&dataset, true)?;
+    let mut evaluator = Evaluator::new(&config, device, 4)?;
+    evaluator.load(&weights)?;
+    let mut run = |seed| vote::evaluate(&mut evaluator, true, &dataset, (4, seed), |_| {});
+    let (first, again) = (run(1)?, run(1)?);
+    check("the seed decides", first == again && first.votes == 5)
+}
