@@ -7,28 +7,31 @@ use tempfile::TempDir;
 use trm::data::maze::{GenerateOptions, build_generated};
 use trm::data::sudoku;
 use trm::data::{Dataset, Split, TestBatches};
-use trm::engine::Device;
+use trm::engine::{Device, Run};
 use trm::eval::{Evaluator, Pace, vote};
 use trm::model::ModelConfig;
 use trm::model::init::Weights;
+use trm::ops::gemm::{Gemm, Operand};
+use trm::plan::{Role, Tape};
 use trm::recipe::Recipe;
+use trm::rng::Rng;
 use trm::train::model_config;
 
 use crate::harness::{Needs, on_each};
 
 type Outcome = std::result::Result<(), Failed>;
+type Test = fn(&Device) -> Outcome;
 
 /// This file's tests.
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn(&Device) -> Outcome); 4] = [
+    let tests: [(&str, Test); 5] = [
+        ("products_sum_all_rows_alike", products),
         ("answers_do_not_depend_on_neighbours", neighbours),
         ("halting_stops_at_the_first_yes", halting),
         ("mixers_do_not_depend_on_neighbours", mixers),
         ("variants_vote", votes),
     ];
-    let both = |(name, test): (&str, fn(&Device) -> Outcome)| {
-        on_each(&format!("eval_roll::{name}"), Needs::Adapter, test)
-    };
+    let both = |(name, test): (&str, Test)| on_each(&format!("eval_roll::{name}"), Needs::Adapter, test);
     tests.into_iter().flat_map(both).collect()
 }
 
@@ -64,7 +67,7 @@ fn model(dataset: &Dataset, mixer: bool) -> Result<(ModelConfig, Weights), Faile
     let mut weights = Weights::fresh(&config, 5);
     let params = trm::model::Params::of(&config);
     let head = params.get("q_head.weight").ok_or("no q_head")?;
-    let mut rng = trm::rng::Rng::new(7, 7);
+    let mut rng = Rng::new(7, 7);
     weights.get_mut(head).iter_mut().for_each(|value| *value = 0.3 * rng.normal() as f32);
     let bias = params.get("q_head.bias").ok_or("no bias")?;
     weights.get_mut(bias).fill(0.0);
@@ -117,6 +120,34 @@ fn check(what: &str, right: bool) -> Outcome {
     if right { Ok(()) } else { Err(what.into()) }
 }
 
+/// The first rows of a product are the same bits however many follow, over all the sizes at which a library of
+/// products may choose another way.
+fn products(device: &Device) -> Outcome {
+    let mut rng = Rng::new(11, 0);
+    let mut random = |words: usize| -> Vec<f32> { (0..words).map(|_| rng.normal() as f32).collect() };
+    for (n, k) in [(2, 33), (2, 700), (6, 130), (40, 1300), (96, 600)] {
+        let (a, b) = (random(300 * k), random(n * k));
+        let mut rows: Option<Vec<f32>> = None;
+        for m in [3, 26, 60, 130, 300] {
+            let mut tape = Tape::new(device.target());
+            let mut buffer = |name, words| tape.buffer(name, Role::Activation, words);
+            let (a_tensor, b_tensor, c) = (buffer("a", m * k), buffer("b", n * k), buffer("c", m * n));
+            let weight = Operand::rows_of(k).transposed();
+            let gemm = Gemm { m, n, k, batch: 1, reductions: (1, 1), a: Operand::rows_of(k), b: weight };
+            gemm.push(&mut tape, a_tensor, b_tensor, None, c)?;
+            let mut run = Run::new(device, tape.finish()?)?;
+            run.write_floats("a", &a[..m * k])?;
+            run.write_floats("b", &b)?;
+            run.submit()?;
+            let mut found = run.read_floats("c")?;
+            found.truncate(3 * n);
+            let expected = rows.get_or_insert_with(|| found.clone());
+            check(&format!("{m} rows, {n} columns, inner {k}"), *expected == found)?;
+        }
+    }
+    Ok(())
+}
+
 fn neighbours(device: &Device) -> Outcome {
     alone_or_together(device, false)
 }
@@ -152,7 +183,7 @@ fn halting(device: &Device) -> Outcome {
     model.1.get_mut(bias).fill(-first[SAMPLES / 2]);
     let all = look(device, &model, &dataset, 4, false)?;
     // What halting has to show: everything up to the first yes.
-    let mut stopped = vec![false; SAMPLES];
+    let mut stopped = [false; SAMPLES];
     let mut expected = Vec::new();
     for seen in &all {
         if !stopped[seen.index] {

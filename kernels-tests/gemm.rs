@@ -56,7 +56,7 @@ pub const TESTS: KernelTests = KernelTests {
 
 /// Lays a test of this file down for one variant of the product.
 pub fn with(lab: &mut Lab, gemm: GemmVariant, test: Test) -> Result<()> {
-    lab.target(Target { gemm });
+    lab.target(Target { gemm, ..Target::default() });
     test(lab)
 }
 

@@ -18,6 +18,8 @@ mod data_inspect;
 mod data_maze;
 mod data_sudoku;
 mod embed;
+mod eval_arc;
+mod eval_roll;
 mod gemm;
 mod gemm_broadcast;
 mod harness;
@@ -26,11 +28,13 @@ mod loss;
 mod loss_reference;
 mod metrics;
 mod mutants;
+mod puzzle_table;
 mod rms_norm;
 mod rope;
 mod sign_sgd;
 mod sum;
 mod swiglu;
+mod train_puzzle_emb;
 
 use harness::{KernelTests, lab_trials};
 use libtest_mimic::{Arguments, Trial};
@@ -46,6 +50,7 @@ const KERNELS: &[KernelTests] = &[
     gemm_broadcast::TESTS,
     loss::TESTS,
     metrics::TESTS,
+    puzzle_table::TESTS,
     rms_norm::TESTS,
     rope::TESTS,
     sign_sgd::TESTS,
@@ -56,7 +61,7 @@ const KERNELS: &[KernelTests] = &[
 fn main() {
     let kernels =
         KERNELS.iter().flat_map(|kernel| lab_trials(kernel.kernel.name, kernel.needs, kernel.tests));
-    let rooms: [fn() -> Vec<Trial>; 12] = [
+    let rooms: [fn() -> Vec<Trial>; 15] = [
         check::tests,
         cli::tests,
         linear::tests,
@@ -69,6 +74,9 @@ fn main() {
         data_inspect::tests,
         data_maze::tests,
         data_sudoku::tests,
+        eval_arc::tests,
+        eval_roll::tests,
+        train_puzzle_emb::tests,
     ];
     let trials = kernels.chain(rooms.iter().flat_map(|tests| tests())).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit();

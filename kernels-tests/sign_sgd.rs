@@ -67,6 +67,7 @@ fn rows(lab: &mut Lab) -> Result<()> {
             weight_decay: WEIGHT_DECAY,
             identifiers: lab.ints("identifiers", &identifiers),
             rows: lab.floats("rows", &gradients),
+            first_identifier: 0,
             puzzle_emb: lab.floats("puzzle_emb", &table),
         };
         sgd.push(&mut lab.tape, clock)?;

@@ -17,18 +17,18 @@ use trm::train::{Trainer, Which};
 use crate::harness::{Needs, on_each};
 
 type Outcome = std::result::Result<(), Failed>;
+type Test = fn(&Device) -> Outcome;
 
 /// This file's tests.
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn(&Device) -> Outcome); 4] = [
+    let tests: [(&str, Test); 4] = [
         ("a_split_table_trains_as_a_whole_one", split_table),
         ("a_state_moves_between_split_and_whole", state_moves),
         ("frozen_weights_stay", frozen),
         ("saved_weights_begin_a_run", init_from),
     ];
-    let both = |(name, test): (&str, fn(&Device) -> Outcome)| {
-        on_each(&format!("train_puzzle_emb::{name}"), Needs::Adapter, test)
-    };
+    let both =
+        |(name, test): (&str, Test)| on_each(&format!("train_puzzle_emb::{name}"), Needs::Adapter, test);
     tests.into_iter().flat_map(both).collect()
 }
 
