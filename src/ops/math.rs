@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn exp_is_within_two_ulp_of_f64() {
         for step in -87_000..=88_000 {
-            let v = step as f32 * 1e-3;
+            let v = (step as f32 * 1e-3).clamp(-87.0, 88.0);
             let exact = f64::from(v).exp();
             let error = (f64::from(super::exp(v)) - exact).abs() / exact;
             assert!(error <= 2.4e-7, "exp({v}): relative error {error:e}");
