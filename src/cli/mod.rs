@@ -3,6 +3,7 @@
 //! Data goes to standard output, as text or, with `--json`, as one JSON document; everything said to people
 //! goes to standard error. A reader that closes standard output early is no failure.
 
+mod bench;
 mod common;
 mod data;
 mod demo;
@@ -10,6 +11,7 @@ mod devices;
 mod eval;
 mod export;
 mod import;
+mod kernels;
 mod output;
 mod plan;
 mod solve;
@@ -36,8 +38,8 @@ struct Cli {
 
     /// Print data as JSON
     ///
-    /// One JSON document on standard output ("solve": one line for each puzzle), with the names of the metrics log.
-    /// What is said to people stays on standard error.
+    /// One JSON document on standard output, with the names of the metrics log; one line for each puzzle of "solve"
+    /// and for each measurement of "bench". What is said to people stays on standard error.
     #[arg(long, global = true)]
     json: bool,
 }
@@ -54,6 +56,8 @@ enum Command {
     Verify(verify::Args),
     Plan(plan::Args),
     Devices(devices::Args),
+    Kernels(kernels::Args),
+    Bench(bench::Args),
 }
 
 impl Command {
@@ -69,6 +73,10 @@ impl Command {
             Command::Verify(args) => verify::run(args, output),
             Command::Plan(args) => plan::run(args, output),
             Command::Devices(args) => devices::run(args, output),
+            Command::Kernels(args) => kernels::run(args, output),
+            Command::Bench(args) => bench::run(args, output),
+            Command::Bench(args) => bench::run(args, output),
+            Command::Kernels(args) => kernels::run(args, output),
         }
     }
 }

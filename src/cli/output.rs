@@ -32,6 +32,14 @@ impl Output {
         if self.json { Ok(()) } else { print(text) }
     }
 
+    /// Prints `values` as JSON, one a line, or what `text` makes of them.
+    pub fn lines<T: Serialize>(&self, values: &[T], text: impl FnOnce(&[T]) -> String) -> Result<()> {
+        if !self.json {
+            return print(&text(values));
+        }
+        values.iter().try_for_each(|value| self.data(value, |_| String::new()))
+    }
+
     /// Whether text on standard output may be coloured: it goes to a terminal and `NO_COLOR` is not set.
     pub fn colour(&self) -> bool {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::Engine;
+use super::{Counts, Engine, Times};
 use crate::Result;
 use crate::plan::{Call, Dispatch, Plan, Slice};
 
@@ -79,14 +79,22 @@ impl Engine for CpuEngine {
         Ok(())
     }
 
-    fn profile(&mut self) -> Result<Vec<Duration>> {
+    fn timed_submit(&mut self) -> Result<Times> {
         let plan = self.plan.clone();
-        let timed = plan.dispatches.iter().map(|dispatch| {
-            let start = Instant::now();
-            CpuEngine::run(&mut self.buffers, dispatch);
-            start.elapsed()
-        });
-        Ok(timed.collect())
+        let start = Instant::now();
+        plan.dispatches.iter().for_each(|dispatch| CpuEngine::run(&mut self.buffers, dispatch));
+        Ok(Times { whole: start.elapsed(), ..Times::default() })
+    }
+
+    fn repeat(&mut self, index: usize, times: u32) -> Result<Times> {
+        let plan = self.plan.clone();
+        let start = Instant::now();
+        (0..times).for_each(|_| CpuEngine::run(&mut self.buffers, &plan.dispatches[index]));
+        Ok(Times { whole: start.elapsed(), ..Times::default() })
+    }
+
+    fn counts(&self) -> Counts {
+        Counts::default()
     }
 
     fn metrics(&mut self, _wait: bool) -> Result<Option<Vec<f32>>> {

@@ -6,14 +6,15 @@
 pub mod cpu;
 pub mod device;
 pub mod gpu;
+mod timing;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::plan::{Plan, Slice};
 use crate::{Error, Result};
 
 pub use device::{Device, DeviceInfo, devices, select};
+pub use timing::{Counts, Times};
 
 /// Runs one plan, step after step, with everything kept on the device.
 pub trait Engine {
@@ -27,8 +28,15 @@ pub trait Engine {
     /// [`Engine::metrics`].
     fn submit(&mut self) -> Result<()>;
 
-    /// Runs the plan once, dispatch by dispatch, and returns what each took: for `trm bench`, not for training.
-    fn profile(&mut self) -> Result<Vec<Duration>>;
+    /// Runs the plan once and waits for it; queues no metric block. For `trm bench`, not for training.
+    fn timed_submit(&mut self) -> Result<Times>;
+
+    /// Runs dispatch `index` of the plan `times` over in one submission and waits for it. For `trm bench`: what it
+    /// overwrites, it overwrites as often.
+    fn repeat(&mut self, index: usize, times: u32) -> Result<Times>;
+
+    /// What was asked of the driver so far.
+    fn counts(&self) -> Counts;
 
     /// The oldest metric block not yet taken. None if there is none, or, unless `wait`, if it is not there yet.
     fn metrics(&mut self, wait: bool) -> Result<Option<Vec<f32>>>;
@@ -123,9 +131,19 @@ impl Run {
         self.engine.submit()
     }
 
-    /// See [`Engine::profile`].
-    pub fn profile(&mut self) -> Result<Vec<Duration>> {
-        self.engine.profile()
+    /// See [`Engine::timed_submit`].
+    pub fn timed_submit(&mut self) -> Result<Times> {
+        self.engine.timed_submit()
+    }
+
+    /// See [`Engine::repeat`].
+    pub fn repeat(&mut self, index: usize, times: u32) -> Result<Times> {
+        self.engine.repeat(index, times)
+    }
+
+    /// See [`Engine::counts`].
+    pub fn counts(&self) -> Counts {
+        self.engine.counts()
     }
 
     /// See [`Engine::metrics`].

@@ -114,18 +114,27 @@ impl Kernel {
             .ok_or_else(|| Error::kernel(self.name, format!("imports the unknown piece {name}")))
     }
 
-    /// Parses and validates the shader and reads the interface of `entry`.
-    pub fn interface(&self, entry: &str, constants: &[(&str, u32)]) -> Result<Interface> {
-        let full_name = format!("{}.{entry}", self.name);
+    /// The shader parsed and validated.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] with what naga says of the defect.
+    pub fn module(&self, constants: &[(&str, u32)]) -> Result<(naga::Module, naga::valid::ModuleInfo)> {
         let text = self.text(constants)?;
         let module = naga::front::wgsl::parse_str(&text)
-            .map_err(|error| Error::kernel(&full_name, error.emit_to_string(&text)))?;
+            .map_err(|error| Error::kernel(self.name, error.emit_to_string(&text)))?;
         let info = naga::valid::Validator::new(
             naga::valid::ValidationFlags::all(),
             naga::valid::Capabilities::SUBGROUP,
         )
         .validate(&module)
-        .map_err(|error| Error::kernel(&full_name, error.emit_to_string(&text)))?;
+        .map_err(|error| Error::kernel(self.name, error.emit_to_string(&text)))?;
+        Ok((module, info))
+    }
+
+    /// Reads the interface of `entry`.
+    pub fn interface(&self, entry: &str, constants: &[(&str, u32)]) -> Result<Interface> {
+        let full_name = format!("{}.{entry}", self.name);
+        let (module, info) = self.module(constants)?;
         let index = module
             .entry_points
             .iter()

@@ -90,7 +90,7 @@ pub struct Slice {
 }
 
 /// Work and traffic of a dispatch, counted from shapes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Cost {
     /// Floating-point operations, a multiply-add as two.
     pub flops: u64,

@@ -1,6 +1,7 @@
-//! What people see: tables of plans, progress and metrics of a run, grids, ARC's report.
+//! What people see: tables of plans, progress and metrics of a run, grids, charts, ARC's report.
 
 mod arc_html;
+mod chart;
 mod grid;
 mod metrics_log;
 mod plan_summary;
@@ -8,6 +9,7 @@ mod progress;
 mod table;
 
 pub use arc_html::write_arc_html;
+pub use chart::{Bars, Lines};
 pub use grid::draw_answer;
 pub use plan_summary::PlanSummary;
 pub use progress::{Progress, describe};

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::engine::DeviceInfo;
+use crate::engine::{Counts, DeviceInfo};
 use crate::plan::{GemmVariant, Target};
 use crate::{Error, Result};
 
@@ -16,6 +16,7 @@ pub struct Gpu {
     pub(super) queue: wgpu::Queue,
     info: DeviceInfo,
     failure: Arc<Mutex<Option<String>>>,
+    counts: Mutex<Counts>,
 }
 
 fn instance(backends: wgpu::Backends) -> wgpu::Instance {
@@ -92,7 +93,7 @@ impl Gpu {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("trm"),
             required_limits: adapter.limits(),
-            required_features: adapter.features() & wgpu::Features::SUBGROUP,
+            required_features: adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY),
             ..wgpu::DeviceDescriptor::default()
         };
         let refused =
@@ -104,7 +105,7 @@ impl Gpu {
             note(&lost, format!("lost ({reason:?}): {message}"))
         });
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| note(&uncaptured, error.to_string())));
-        Ok(Gpu { device, queue, info, failure })
+        Ok(Gpu { device, queue, info, failure, counts: Mutex::default() })
     }
 
     /// What it is.
@@ -126,6 +127,27 @@ impl Gpu {
     /// Most loop iterations that one invocation can make before the driver cuts it off.
     pub fn max_trips(&self) -> u64 {
         if self.info.kind == "software" { SOFTWARE_TRIPS } else { u64::MAX }
+    }
+
+    /// What was asked of the driver so far.
+    pub fn counts(&self) -> Counts {
+        self.counts.lock().map(|counts| *counts).unwrap_or_default()
+    }
+
+    pub(super) fn count(&self, note: impl FnOnce(&mut Counts)) {
+        if let Ok(mut counts) = self.counts.lock() {
+            note(&mut counts);
+        }
+    }
+
+    pub(super) fn submit(&self, commands: wgpu::CommandBuffer) {
+        self.count(|counts| counts.submissions += 1);
+        self.queue.submit([commands]);
+    }
+
+    pub(super) fn buffer(&self, descriptor: &wgpu::BufferDescriptor<'_>) -> wgpu::Buffer {
+        self.count(|counts| counts.buffers += 1);
+        self.device.create_buffer(descriptor)
     }
 
     /// An error if the device failed since it was opened.

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
-use std::time::{Duration, Instant};
 
 use super::adapter::Gpu;
-use crate::engine::Engine;
+use crate::engine::{Counts, Engine, Times};
 use crate::plan::{ALIGN_WORDS, Dispatch, Plan, Slice, align};
 use crate::{Error, Result};
 
@@ -15,7 +14,7 @@ const IN_FLIGHT: usize = 4;
 
 /// A plan on a GPU.
 pub struct GpuEngine {
-    gpu: Arc<Gpu>,
+    pub(super) gpu: Arc<Gpu>,
     buffers: Vec<wgpu::Buffer>,
     launches: Vec<Launch>,
     metrics_at: Option<Slice>,
@@ -78,7 +77,7 @@ impl GpuEngine {
     }
 
     /// Waits for everything submitted.
-    fn wait(&self) -> Result<()> {
+    pub(super) fn wait(&self) -> Result<()> {
         let waited = self.gpu.device.poll(wgpu::PollType::wait_indefinitely());
         waited.map_err(|error| self.gpu.failed(error.to_string()))?;
         self.gpu.check()
@@ -121,8 +120,8 @@ impl Engine for GpuEngine {
         let staging = readback(&self.gpu, slice.words);
         let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         copy(&mut encoder, &self.buffers, slice, &staging);
-        self.gpu.queue.submit([encoder.finish()]);
-        let mapped = map(&staging);
+        self.gpu.submit(encoder.finish());
+        let mapped = map(&self.gpu, &staging);
         self.wait()?;
         match mapped.recv() {
             Ok(Ok(())) => mapped_words(&self.gpu, &staging),
@@ -144,28 +143,23 @@ impl Engine for GpuEngine {
         if let Some((slice, staging)) = &staging {
             copy(&mut encoder, &self.buffers, *slice, staging);
         }
-        self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.submit(encoder.finish());
         if let Some((_, buffer)) = staging {
-            self.flying.push_back(Flight { mapped: map(&buffer), buffer });
+            self.flying.push_back(Flight { mapped: map(&self.gpu, &buffer), buffer });
         }
         self.gpu.check()
     }
 
-    /// One submission per dispatch, each waited for: the wait is part of the time, so small dispatches look slower.
-    fn profile(&mut self) -> Result<Vec<Duration>> {
-        let mut times = Vec::with_capacity(self.launches.len());
-        self.wait()?;
-        for launch in &self.launches {
-            let mut encoder =
-                self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            launch.record(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
-            let commands = encoder.finish();
-            let start = Instant::now();
-            self.gpu.queue.submit([commands]);
-            self.wait()?;
-            times.push(start.elapsed());
-        }
-        Ok(times)
+    fn timed_submit(&mut self) -> Result<Times> {
+        self.timed(|pass| self.launches.iter().for_each(|launch| launch.record(pass)))
+    }
+
+    fn repeat(&mut self, index: usize, times: u32) -> Result<Times> {
+        self.timed(|pass| (0..times).for_each(|_| self.launches[index].record(pass)))
+    }
+
+    fn counts(&self) -> Counts {
+        self.gpu.counts()
     }
 
     fn metrics(&mut self, wait: bool) -> Result<Option<Vec<f32>>> {
@@ -196,7 +190,7 @@ pub(in crate::engine) fn check_limits(gpu: &Gpu, plan: &Plan) -> Result<()> {
 }
 
 fn storage(gpu: &Gpu, name: &str, words: usize) -> wgpu::Buffer {
-    gpu.device.create_buffer(&wgpu::BufferDescriptor {
+    gpu.buffer(&wgpu::BufferDescriptor {
         label: Some(name),
         size: align(words.max(1)) as u64 * 4,
         usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
@@ -205,7 +199,7 @@ fn storage(gpu: &Gpu, name: &str, words: usize) -> wgpu::Buffer {
 }
 
 fn readback(gpu: &Gpu, words: usize) -> wgpu::Buffer {
-    gpu.device.create_buffer(&wgpu::BufferDescriptor {
+    gpu.buffer(&wgpu::BufferDescriptor {
         label: Some("readback"),
         size: words as u64 * 4,
         usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
@@ -218,7 +212,8 @@ fn copy(encoder: &mut wgpu::CommandEncoder, buffers: &[wgpu::Buffer], slice: Sli
     encoder.copy_buffer_to_buffer(&buffers[slice.buffer], offset, to, 0, bytes);
 }
 
-fn map(buffer: &wgpu::Buffer) -> Receiver<std::result::Result<(), wgpu::BufferAsyncError>> {
+fn map(gpu: &Gpu, buffer: &wgpu::Buffer) -> Receiver<std::result::Result<(), wgpu::BufferAsyncError>> {
+    gpu.count(|counts| counts.readbacks += 1);
     let (sender, receiver) = channel();
     buffer.map_async(wgpu::MapMode::Read, .., move |outcome| {
         // The receiver is gone only when the engine is, and then nobody waits.
@@ -227,7 +222,7 @@ fn map(buffer: &wgpu::Buffer) -> Receiver<std::result::Result<(), wgpu::BufferAs
     receiver
 }
 
-fn mapped_words(gpu: &Gpu, buffer: &wgpu::Buffer) -> Result<Vec<u32>> {
+pub(super) fn mapped_words(gpu: &Gpu, buffer: &wgpu::Buffer) -> Result<Vec<u32>> {
     let view = buffer.get_mapped_range(..).map_err(|error| gpu.failed(error.to_string()))?;
     Ok(bytemuck::pod_collect_to_vec(&view[..]))
 }
@@ -245,7 +240,7 @@ fn launches(gpu: &Gpu, plan: &Plan, buffers: &[wgpu::Buffer]) -> Result<Vec<Laun
             start
         })
         .collect();
-    let uniforms = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+    let uniforms = gpu.buffer(&wgpu::BufferDescriptor {
         label: Some("params"),
         size: params.len().max(1) as u64 * 4,
         usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,

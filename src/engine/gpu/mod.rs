@@ -2,6 +2,7 @@
 
 mod adapter;
 mod executor;
+mod profiler;
 
 pub use adapter::{Gpu, adapters};
 pub use executor::GpuEngine;

@@ -1,0 +1,102 @@
+//! The time of every distinct dispatch of a plan.
+//!
+//! Two dispatches are the same when they run one kernel with one set of constants, parameters and sizes. Each is
+//! repeated in one pass of one submission until that takes some milliseconds, and the time is the pass's, by the
+//! device's timestamps where there are any: neither the submission nor the wait is part of it. Between two repetitions
+//! stands the barrier that stands between dependent dispatches of a step.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Measurement, Mode, Origin, Roofline, Subject};
+use crate::Result;
+use crate::engine::{Device, Run};
+use crate::plan::{Dispatch, Plan};
+
+/// A submission of repetitions takes at least about this long.
+const SUBMISSION: Duration = Duration::from_millis(5);
+
+/// Measures each distinct dispatch of a step, the longest total first; the shares are of `roofline`.
+///
+/// # Errors
+/// As [`Subject::load`].
+pub fn measure(
+    device: &Device,
+    subject: &Subject,
+    mode: Mode,
+    roofline: Roofline,
+    repetitions: usize,
+) -> Result<Vec<Measurement>> {
+    let mut run = subject.load(mode, device)?;
+    let (origin, prefix) = (Origin::of(device), subject.key("kernels", mode));
+    let distinct = distinct(&run.plan);
+    let times = best_times(&mut run, &distinct, repetitions)?;
+    let one = |(shape, time): (&Shape, Duration)| {
+        let cost = run.plan.dispatches[shape.index].cost;
+        Measurement {
+            count: shape.count,
+            roofline_share: Some(roofline.seconds(cost) / time.as_secs_f64().max(1e-12)),
+            ..Measurement::new(&origin, format!("{prefix}/{}", shape.name), time, cost)
+        }
+    };
+    let mut measured: Vec<Measurement> = distinct.iter().zip(times).map(one).collect();
+    measured.sort_by(|a, b| (b.seconds * b.count as f64).total_cmp(&(a.seconds * a.count as f64)));
+    Ok(measured)
+}
+
+/// A distinct dispatch.
+struct Shape {
+    /// The first of its kind in the plan.
+    index: usize,
+    /// How many there are.
+    count: u64,
+    name: String,
+}
+
+fn distinct(plan: &Plan) -> Vec<Shape> {
+    let mut shapes: Vec<Shape> = Vec::new();
+    let mut known = BTreeMap::new();
+    let mut names = BTreeMap::<String, usize>::new();
+    for (index, dispatch) in plan.dispatches.iter().enumerate() {
+        let sizes: Vec<usize> = dispatch.slices.iter().map(|slice| slice.words).collect();
+        let identity =
+            (dispatch.name(), dispatch.constants.clone(), dispatch.params.clone(), dispatch.grid, sizes);
+        if let Some(&shape) = known.get(&identity) {
+            let shape: &mut Shape = &mut shapes[shape];
+            shape.count += 1;
+            continue;
+        }
+        known.insert(identity, shapes.len());
+        let name = name(dispatch);
+        let same = names.entry(name.clone()).or_default();
+        *same += 1;
+        // Shapes that differ in strides only are told apart by their order in the plan.
+        let name = if *same > 1 { format!("{name} #{same}") } else { name };
+        shapes.push(Shape { index, count: 1, name });
+    }
+    shapes
+}
+
+/// `kernel.entry` and its sizes: the integer parameters that are not strides.
+fn name(dispatch: &Dispatch) -> String {
+    let sizes = dispatch.interface.params.iter().filter(|param| !param.float && !param.name.contains('_'));
+    let sizes = sizes.map(|param| format!(" {}={}", param.name, dispatch.params[param.word]));
+    let batch = if dispatch.grid[2] > 1 { format!(" z={}", dispatch.grid[2]) } else { String::new() };
+    dispatch.name() + &sizes.collect::<String>() + &batch
+}
+
+fn best_times(run: &mut Run, shapes: &[Shape], repetitions: usize) -> Result<Vec<Duration>> {
+    let mut repeats = Vec::with_capacity(shapes.len());
+    for shape in shapes {
+        let once = run.repeat(shape.index, 2)?.work() / 2;
+        let wanted = SUBMISSION.as_secs_f64() / once.as_secs_f64().max(1e-6);
+        repeats.push(wanted.ceil().clamp(1.0, 1000.0) as u32);
+    }
+    let mut best = vec![Duration::MAX; shapes.len()];
+    for _ in 0..repetitions {
+        for ((shape, &repeats), best) in shapes.iter().zip(&repeats).zip(&mut best) {
+            *best = (*best).min(run.repeat(shape.index, repeats)?.work() / repeats);
+        }
+    }
+    Ok(best)
+}

@@ -1,0 +1,102 @@
+//! One measurement, and where it was taken.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Device, Times};
+use crate::plan::Cost;
+
+/// Where measurements come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The device.
+    pub adapter: String,
+    /// Its driver; empty for the CPU engine.
+    pub driver: String,
+    /// The commit of the sources, as the build or the source folder tells; empty where neither does.
+    pub commit: String,
+}
+
+impl Origin {
+    /// Of measurements taken on `device` by this program.
+    pub fn of(device: &Device) -> Origin {
+        let info = device.info();
+        Origin { adapter: info.name, driver: info.driver, commit: commit() }
+    }
+}
+
+/// `TRM_COMMIT` of the build's environment, or what git says of the source folder while that is there.
+fn commit() -> String {
+    if let Some(commit) = option_env!("TRM_COMMIT") {
+        return commit.to_owned();
+    }
+    let source = env!("CARGO_MANIFEST_DIR");
+    let told = Command::new("git").args(["-C", source, "rev-parse", "--short", "HEAD"]).output();
+    let told = told.ok().filter(|told| told.status.success());
+    told.map(|told| String::from_utf8_lossy(&told.stdout).trim().to_owned()).unwrap_or_default()
+}
+
+/// One line of `trm bench --json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measurement {
+    /// What was measured; the same in every run, so that runs can be paired.
+    pub key: String,
+    /// The time of one.
+    pub seconds: f64,
+    /// How many of it a step has.
+    pub count: u64,
+    /// Work and traffic of one.
+    #[serde(flatten)]
+    pub cost: Cost,
+    /// 10^9 floating-point operations per second.
+    pub gflops: f64,
+    /// 10^9 bytes per second.
+    pub gbytes: f64,
+    /// What the roofline allows over what was taken, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roofline_share: Option<f64>,
+    /// CPU time to record the commands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encode_seconds: Option<f64>,
+    /// CPU time to hand them to the driver.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub submit_seconds: Option<f64>,
+    /// Time on the device, by its timestamps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_seconds: Option<f64>,
+    /// Where.
+    #[serde(flatten)]
+    pub origin: Origin,
+}
+
+impl Measurement {
+    /// One thing of this cost, taking this long.
+    pub fn new(origin: &Origin, key: String, time: Duration, cost: Cost) -> Measurement {
+        let seconds = time.as_secs_f64();
+        let rate = |amount: u64| if seconds > 0.0 { amount as f64 / seconds * 1e-9 } else { 0.0 };
+        Measurement {
+            key,
+            seconds,
+            count: 1,
+            cost,
+            gflops: rate(cost.flops),
+            gbytes: rate(cost.bytes),
+            origin: origin.clone(),
+            ..Measurement::default()
+        }
+    }
+
+    /// A submission: as long as a user waits for it, with its parts.
+    pub fn submission(origin: &Origin, key: String, times: Times, cost: Cost) -> Measurement {
+        // The CPU engine has nothing to encode.
+        let part = |time: Duration| (!times.encode.is_zero()).then(|| time.as_secs_f64());
+        Measurement {
+            encode_seconds: part(times.encode),
+            submit_seconds: part(times.submit),
+            device_seconds: times.device.map(|time| time.as_secs_f64()),
+            ..Measurement::new(origin, key, times.whole, cost)
+        }
+    }
+}

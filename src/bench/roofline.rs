@@ -1,0 +1,129 @@
+//! What a device can do at the most: multiply-adds and copied bytes per second, measured with two kernels made for it.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::{Measurement, Origin};
+use crate::Result;
+use crate::engine::{Device, Run};
+use crate::ops::math::vectorised;
+use crate::plan::{Call, Cost, Entry, Kernel, Role, Tape};
+
+/// `roofline.wgsl`.
+pub static KERNEL: Kernel = Kernel {
+    name: "roofline",
+    source: include_str!("roofline.wgsl"),
+    entries: &[Entry { name: "multiply_add", twin: multiply_add }, Entry { name: "copy", twin: copy }],
+};
+
+/// Words of each of the two buffers: 64 MiB, more than caches hold.
+const WORDS: usize = 16 << 20;
+
+/// Loop iterations of a thread; each makes 8 multiply-adds in 12 chains.
+const ROUNDS: usize = 1024;
+
+/// The limits of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Roofline {
+    /// 10^9 floating-point operations per second, a multiply-add as two.
+    pub gflops: f64,
+    /// 10^9 bytes read or written per second.
+    pub gbytes: f64,
+}
+
+impl Roofline {
+    /// The least time for this much work and traffic.
+    pub fn seconds(&self, cost: Cost) -> f64 {
+        (cost.flops as f64 / self.gflops).max(cost.bytes as f64 / self.gbytes) * 1e-9
+    }
+}
+
+/// Measures the limits of a device: the peak and the bandwidth, as two measurements too.
+///
+/// # Errors
+/// Device failures.
+pub fn measure(device: &Device, repetitions: usize) -> Result<(Roofline, Vec<Measurement>)> {
+    let hardware = device.info().kind != "cpu" && device.info().kind != "software";
+    let mut run = load(device, if hardware { 1 << 20 } else { 1 << 15 })?;
+    let origin = Origin::of(device);
+    let mut measured = Vec::new();
+    for index in 0..run.plan.dispatches.len() {
+        let dispatch = &run.plan.dispatches[index];
+        let (key, cost) = (format!("roofline/{}", dispatch.entry.name), dispatch.cost);
+        let mut best = run.repeat(index, 2)?.work() / 2;
+        for _ in 0..repetitions {
+            best = best.min(run.repeat(index, 4)?.work() / 4);
+        }
+        measured.push(Measurement::new(&origin, key, best, cost));
+    }
+    let highest = |rate: fn(&Measurement) -> f64| measured.iter().map(rate).fold(0.0, f64::max);
+    Ok((Roofline { gflops: highest(|one| one.gflops), gbytes: highest(|one| one.gbytes) }, measured))
+}
+
+/// Both kernels in a plan; the first runs over `words` of its buffer.
+fn load(device: &Device, words: usize) -> Result<Run> {
+    let mut tape = Tape::new(device.target());
+    let few = tape.buffer("few", Role::Activation, words);
+    let (x, y) = (tape.buffer("x", Role::Batch, WORDS), tape.buffer("y", Role::Activation, WORDS));
+    tape.call(&KERNEL, "multiply_add")
+        .bind("y", few)
+        .count("count", words / 4)
+        .count("rounds", ROUNDS)
+        .float("factor", 0.5)
+        .float("addend", 0.5)
+        .threads(words / 4)
+        .trips(ROUNDS)
+        .flops(2 * 3 * 8 * ROUNDS * words)
+        .push()?;
+    tape.call(&KERNEL, "copy")
+        .bind("x", x)
+        .bind("y", y)
+        .count("count", WORDS / 4)
+        .count("rounds", 0)
+        .float("factor", 0.0)
+        .float("addend", 0.0)
+        .threads(WORDS / 4)
+        .push()?;
+    Run::new(device, tape.finish()?)
+}
+
+/// Sixty-four words at a time: twelve chains of sixteen lanes.
+fn multiply_add(call: &mut Call<'_>) {
+    let (rounds, factor, addend) = (call.count("rounds"), call.float("factor"), call.float("addend"));
+    call.output("y").par_chunks_exact_mut(64).enumerate().with_min_len(8).for_each(|(index, words)| {
+        vectorised(|| {
+            let start = |chain: usize, lane: usize| (index * 16 + lane / 4 + chain) as f32;
+            let mut chains: [[f32; 64]; 3] =
+                std::array::from_fn(|chain| std::array::from_fn(|lane| start(chain, lane)));
+            for _ in 0..8 * rounds {
+                for value in chains.iter_mut().flatten() {
+                    *value = value.mul_add(factor, addend);
+                }
+            }
+            for (lane, word) in words.iter_mut().enumerate() {
+                *word = chains[0][lane] + chains[1][lane] + chains[2][lane];
+            }
+        });
+    });
+}
+
+fn copy(call: &mut Call<'_>) {
+    let x = call.input("x");
+    let blocks = call.output("y").par_chunks_mut(1 << 16).zip(x.par_chunks(1 << 16));
+    blocks.for_each(|(y, x)| y.copy_from_slice(x));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_are_positive_and_bound_a_cost() {
+        let (roofline, measured) = measure(&Device::Cpu, 1).unwrap();
+        assert!(roofline.gflops > 0.0 && roofline.gbytes > 0.0, "{roofline:?}");
+        assert_eq!(measured.len(), 2);
+        let roofline = Roofline { gflops: 100.0, gbytes: 10.0 };
+        assert_eq!(roofline.seconds(Cost { flops: 100_000_000_000, bytes: 1 }), 1.0);
+        assert_eq!(roofline.seconds(Cost { flops: 1, bytes: 20_000_000_000 }), 2.0);
+    }
+}

@@ -1,0 +1,90 @@
+//! What is measured: a model of some sizes, on a device, with weights and a batch in place.
+
+use crate::Result;
+use crate::engine::{Device, Run};
+use crate::model::init::Weights;
+use crate::model::step::{eval_plan, train_plan};
+use crate::model::{Clock, ModelConfig};
+use crate::plan::{Plan, Target};
+use crate::recipe::TrainSettings;
+use crate::train::load_weights;
+
+/// Which step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Forward only.
+    Eval,
+    /// Forward, reverse, optimisers.
+    Train,
+}
+
+impl Mode {
+    /// `eval` or `train`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Eval => "eval",
+            Mode::Train => "train",
+        }
+    }
+}
+
+/// A model to measure.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// What keys call it: the recipe.
+    pub name: String,
+    /// Its sizes.
+    pub config: ModelConfig,
+    /// Its training settings.
+    pub settings: TrainSettings,
+    /// B.
+    pub batch: usize,
+}
+
+impl Subject {
+    /// The beginning of the keys of its measurements.
+    pub fn key(&self, bench: &str, mode: Mode) -> String {
+        let ModelConfig { seq_len, .. } = self.config;
+        format!("{bench}/{}/B{}/S{seq_len}/{}", self.name, self.batch, mode.name())
+    }
+
+    /// The plan of one supervision step.
+    ///
+    /// # Errors
+    /// [`crate::Error::Recipe`] for impossible sizes.
+    pub fn plan(&self, mode: Mode, target: Target) -> Result<Plan> {
+        match mode {
+            Mode::Eval => eval_plan(&self.config, self.batch, target),
+            Mode::Train => train_plan(&self.config, &self.settings.optimiser(), self.batch, target),
+        }
+    }
+
+    /// The plan on a device, with fresh weights and a batch of arbitrary tokens, run once.
+    ///
+    /// # Errors
+    /// [`crate::Error::Limit`] where it does not fit the device, device failures.
+    pub fn load(&self, mode: Mode, device: &Device) -> Result<Run> {
+        let mut run = Run::new(device, self.plan(mode, device.target())?)?;
+        let weights = Weights::fresh(&self.config, self.settings.seed);
+        load_weights(&mut run, &self.config, &weights)?;
+        if mode == Mode::Train {
+            run.write_floats("ema", &weights.trained)?;
+        }
+        let tokens = self.batch * self.config.seq_len;
+        let tokens: Vec<i32> = (0..tokens).map(|at| (at * 7 % self.config.vocab_size) as i32).collect();
+        run.write_ints("batch.inputs", &tokens)?;
+        run.write_ints("batch.labels", &tokens)?;
+        run.write_ints("carry.halted", &vec![1; self.batch])?;
+        let settings = &self.settings;
+        let clock = Clock {
+            step: 1,
+            lr: settings.lr as f32,
+            puzzle_emb_lr: settings.puzzle_emb_lr as f32,
+            betas: (settings.beta1, settings.beta2),
+            seed: settings.seed,
+        };
+        run.write("clock", &clock.words())?;
+        run.timed_submit()?;
+        Ok(run)
+    }
+}

@@ -1,0 +1,368 @@
+//! `trm bench`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+
+use trm::bench::compare::{self, Comparison};
+use trm::bench::scaling::{Quantity, Scaling};
+use trm::bench::{Measurement, Mode, Subject, kernels, roofline, scaling, step};
+use trm::engine::Device;
+use trm::model::ModelConfig;
+use trm::report::{Bars, Lines, Table, say};
+use trm::{Result, files};
+
+use super::common::{DeviceArgs, RecipeArgs};
+use super::output::Output;
+
+/// Measure how fast a device runs the kernels and whole steps, and how close that is to its limits
+///
+/// Times are the best of several repetitions, the things compared taking turns. With --json one object a line, which
+/// "trm bench compare" pairs with those of another run.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(clap::Subcommand)]
+enum Bench {
+    /// Every distinct dispatch of a step: time, rates, share of what the device's roofline allows
+    ///
+    /// A dispatch is repeated in one pass of one submission and timed by the device's timestamps where it has any, so
+    /// that neither submitting nor waiting counts.
+    Kernels(Steps),
+    /// Whole steps: time, time to encode and submit, time on the device, CPU time per dispatch
+    ///
+    /// An evaluation step, and, with --train, a training step.
+    Step(Steps),
+    /// The device's limits: multiply-adds and copied bytes per second
+    ///
+    /// Measured with two kernels made for it: twelve independent chains a thread, and a copy of 64 MiB.
+    Roofline(Limits),
+    /// Time of an evaluation step against B, L, T and n: slope and intercept of the line through it
+    ///
+    /// B at the powers of two up to --batch; L, T and n at a quarter, a half, three quarters and all of their own value.
+    Scaling(Scales),
+    /// Pair two runs by what they measured, and print how many times faster the second is
+    ///
+    /// Both files hold what a bench printed with --json.
+    Compare(Runs),
+}
+
+/// What every measurement takes.
+#[derive(clap::Args)]
+struct Common {
+    #[command(flatten)]
+    device: DeviceArgs,
+
+    /// Repetitions; the best counts
+    ///
+    /// More of them find quieter moments of a busy machine.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    repetitions: usize,
+
+    /// Draw the result as an SVG file
+    ///
+    /// Bars, or lines for scaling. The file is replaced as a whole.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+/// What a model is measured at.
+#[derive(clap::Args)]
+struct Model {
+    #[command(flatten)]
+    recipe: RecipeArgs,
+
+    /// B, samples at once
+    ///
+    /// Measurements of different sizes do not pair.
+    #[arg(long, value_name = "B", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    batch: u16,
+
+    /// S, tokens of a puzzle
+    ///
+    /// 81 for 9x9 Sudoku, 900 for mazes and ARC.
+    #[arg(long, value_name = "S", default_value_t = 81)]
+    seq_len: usize,
+
+    /// V, tokens in the vocabulary
+    ///
+    /// 11 for 9x9 Sudoku, 6 for mazes.
+    #[arg(long, value_name = "V", default_value_t = 11)]
+    vocab_size: usize,
+}
+
+#[derive(clap::Args)]
+struct Steps {
+    #[command(flatten)]
+    common: Common,
+
+    #[command(flatten)]
+    model: Model,
+
+    /// Measure the training step
+    ///
+    /// With reverse pass and optimisers.
+    #[arg(long)]
+    train: bool,
+}
+
+#[derive(clap::Args)]
+struct Limits {
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(clap::Args)]
+struct Scales {
+    #[command(flatten)]
+    common: Common,
+
+    #[command(flatten)]
+    model: Model,
+
+    /// What to vary [default: all of them]
+    ///
+    /// Names separated by commas.
+    #[arg(long, value_name = "NAME", value_enum, value_delimiter = ',')]
+    over: Vec<Over>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Over {
+    /// Samples
+    #[value(name = "B")]
+    Batch,
+    /// Positions
+    #[value(name = "L")]
+    Length,
+    /// Full recursions
+    #[value(name = "T")]
+    Cycles,
+    /// Latent updates
+    #[value(name = "n")]
+    Updates,
+}
+
+#[derive(clap::Args)]
+struct Runs {
+    /// The run to compare with
+    first: PathBuf,
+
+    /// The run to judge
+    second: PathBuf,
+}
+
+pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
+    match &args.bench {
+        Bench::Kernels(args) => args.kernels(output)?,
+        Bench::Step(args) => args.step(output)?,
+        Bench::Roofline(args) => args.measure(output)?,
+        Bench::Scaling(args) => args.measure(output)?,
+        Bench::Compare(args) => args.compare(output)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Model {
+    fn subject(&self) -> Result<Subject> {
+        let recipe = self.recipe.load()?;
+        let config = ModelConfig {
+            arch: recipe.arch,
+            vocab_size: self.vocab_size,
+            seq_len: self.seq_len,
+            num_puzzle_identifiers: 1,
+        };
+        let name = self.recipe.recipe.clone();
+        Ok(Subject { name, config, settings: recipe.train, batch: usize::from(self.batch) })
+    }
+}
+
+impl Common {
+    fn open(&self) -> Result<Device> {
+        self.device.open()
+    }
+
+    fn draw(&self, svg: impl FnOnce() -> String) -> Result<()> {
+        match &self.svg {
+            Some(path) => files::write_atomic(path, svg().as_bytes()),
+            None => Ok(()),
+        }
+    }
+
+    /// Bars of `measured`, whose keys all begin with `prefix`, in milliseconds of a step.
+    fn draw_bars(&self, title: &str, prefix: &str, measured: &[Measurement]) -> Result<()> {
+        self.draw(|| {
+            let mut bars = Bars::new(title, "ms");
+            for one in measured {
+                let note = format!("{:.1} GFLOP/s, {:.1} GB/s", one.gflops, one.gbytes);
+                bars.bar(short(one, prefix), one.seconds * one.count as f64 * 1e3, note);
+            }
+            bars.to_string()
+        })
+    }
+}
+
+fn short<'a>(one: &'a Measurement, prefix: &str) -> &'a str {
+    one.key.strip_prefix(prefix).unwrap_or(&one.key).trim_start_matches('/')
+}
+
+impl Steps {
+    fn mode(&self) -> Mode {
+        if self.train { Mode::Train } else { Mode::Eval }
+    }
+
+    fn kernels(&self, output: &Output) -> Result<()> {
+        let (subject, device) = (self.model.subject()?, self.common.open()?);
+        say("measuring the device's limits");
+        let (limits, _) = roofline::measure(&device, self.common.repetitions)?;
+        say("measuring kernels");
+        let measured = kernels::measure(&device, &subject, self.mode(), limits, self.common.repetitions)?;
+        let prefix = subject.key("kernels", self.mode());
+        self.common.draw_bars(&format!("{prefix}, time in a step"), &prefix, &measured)?;
+        let limits = format!("limits: {:.1} GFLOP/s, {:.1} GB/s", limits.gflops, limits.gbytes);
+        output.lines(&measured, |measured| format!("{}{limits}\n", kernel_table(measured, &prefix)))
+    }
+
+    fn step(&self, output: &Output) -> Result<()> {
+        let (subject, device) = (self.model.subject()?, self.common.open()?);
+        let modes = if self.train { &[Mode::Eval, Mode::Train][..] } else { &[Mode::Eval] };
+        let measured = step::measure(&device, &subject, modes, self.common.repetitions)?;
+        self.common.draw(|| {
+            let mut bars = Bars::new(&format!("supervision steps of {}", subject.name), "ms");
+            measured.iter().for_each(|one| bars.bar(&one.key, one.seconds * 1e3, String::new()));
+            bars.to_string()
+        })?;
+        output.lines(&measured, step_table)
+    }
+}
+
+/// A row per distinct dispatch, and their sum.
+fn kernel_table(measured: &[Measurement], prefix: &str) -> Table {
+    let titles = ["kernel", "count", "us each", "ms of step", "%", "GFLOP/s", "GB/s", "% of roofline"];
+    let mut table = Table::new(titles);
+    let of_step = |one: &Measurement| one.seconds * one.count as f64;
+    let total: f64 = measured.iter().map(of_step).sum();
+    for one in measured {
+        table.row([
+            short(one, prefix).to_owned(),
+            one.count.to_string(),
+            format!("{:.1}", one.seconds * 1e6),
+            format!("{:.2}", of_step(one) * 1e3),
+            format!("{:.1}", 100.0 * of_step(one) / total.max(1e-12)),
+            format!("{:.1}", one.gflops),
+            format!("{:.1}", one.gbytes),
+            format!("{:.0}", 100.0 * one.roofline_share.unwrap_or(0.0)),
+        ]);
+    }
+    let flops: f64 = measured.iter().map(|one| one.cost.flops as f64 * one.count as f64).sum();
+    let count: u64 = measured.iter().map(|one| one.count).sum();
+    let cells = ["total".into(), count.to_string(), String::new(), format!("{:.2}", total * 1e3)];
+    table.row(cells.into_iter().chain(["100.0".into(), format!("{:.1}", flops / total.max(1e-12) * 1e-9)]));
+    table
+}
+
+fn step_table(measured: &[Measurement]) -> String {
+    let titles = ["step", "ms", "GFLOP/s", "dispatches", "encode ms", "submit ms", "device ms", "CPU us/dispatch"];
+    let mut table = Table::new(titles);
+    let ms = |seconds: Option<f64>| seconds.map_or_else(|| "-".into(), |time| format!("{:.2}", time * 1e3));
+    for one in measured {
+        let per_dispatch = one.encode_seconds.map(|time| time / one.count.max(1) as f64 * 1e6);
+        table.row([
+            one.key.clone(),
+            format!("{:.2}", one.seconds * 1e3),
+            format!("{:.1}", one.gflops),
+            one.count.to_string(),
+            ms(one.encode_seconds),
+            ms(one.submit_seconds),
+            ms(one.device_seconds),
+            per_dispatch.map_or_else(|| "-".into(), |time| format!("{time:.2}")),
+        ]);
+    }
+    table.to_string()
+}
+
+impl Limits {
+    fn measure(&self, output: &Output) -> Result<()> {
+        let (_, measured) = roofline::measure(&self.common.open()?, self.common.repetitions)?;
+        self.common.draw_bars("limits", "roofline", &measured)?;
+        output.lines(&measured, |measured| {
+            let mut table = Table::new(["limit", "GFLOP/s", "GB/s", "ms"]);
+            for one in measured {
+                let rates = [one.gflops, one.gbytes, one.seconds * 1e3].map(|value| format!("{value:.1}"));
+                table.row([short(one, "roofline").to_owned()].into_iter().chain(rates));
+            }
+            table.to_string()
+        })
+    }
+}
+
+impl Scales {
+    fn measure(&self, output: &Output) -> Result<()> {
+        let (subject, device) = (self.model.subject()?, self.common.open()?);
+        let over = |over: &Over| match over {
+            Over::Batch => Quantity::B,
+            Over::Length => Quantity::L,
+            Over::Cycles => Quantity::T,
+            Over::Updates => Quantity::N,
+        };
+        let chosen: Vec<Quantity> = self.over.iter().map(over).collect();
+        let quantities = if chosen.is_empty() { &Quantity::ALL[..] } else { &chosen };
+        let (mut scalings, mut all) = (Vec::new(), Vec::new());
+        for &quantity in quantities {
+            let (scaling, measured) = scaling::measure(&device, &subject, quantity, self.common.repetitions)?;
+            scalings.push(scaling);
+            all.extend(measured);
+        }
+        self.common.draw(|| {
+            let mut lines = Lines::new(&format!("time of a step of {}", subject.name), "share of the largest", "ms");
+            for scaling in &scalings {
+                let most = scaling.points.last().map_or(1.0, |point| point.0);
+                let points = scaling.points.iter().map(|(x, seconds)| (x / most, seconds * 1e3));
+                lines.line(scaling.quantity.name(), points.collect());
+            }
+            lines.to_string()
+        })?;
+        output.lines(&all, |_| scaling_table(&scalings))
+    }
+}
+
+fn scaling_table(scalings: &[Scaling]) -> String {
+    let mut table = Table::new(["over", "value: ms", "slope ms", "intercept ms", "% of the largest"]);
+    for scaling in scalings {
+        let points = scaling.points.iter().map(|(value, seconds)| format!("{value}: {:.1}", seconds * 1e3));
+        let largest = scaling.points.last().map_or(1.0, |point| point.1);
+        table.row([
+            scaling.quantity.name().to_owned(),
+            points.collect::<Vec<_>>().join("  "),
+            format!("{:.2}", scaling.slope * 1e3),
+            format!("{:.2}", scaling.intercept * 1e3),
+            format!("{:.1}", 100.0 * scaling.intercept / largest.max(1e-12)),
+        ]);
+    }
+    table.to_string()
+}
+
+impl Runs {
+    fn compare(&self, output: &Output) -> Result<()> {
+        let read = |path: &Path| compare::read(path);
+        let compared = compare::compare(&read(&self.first)?, &read(&self.second)?);
+        if !compared.unpaired.is_empty() {
+            say(format!("{} measurements are in one run only", compared.unpaired.len()));
+        }
+        output.data(&compared, comparison)
+    }
+}
+
+fn comparison(compared: &Comparison) -> String {
+    let mut table = Table::new(["measurement", "first ms", "second ms", "times faster"]);
+    for pair in &compared.pairs {
+        let times = [pair.first, pair.second].map(|seconds| format!("{:.3}", seconds * 1e3));
+        let cells = [pair.key.clone()].into_iter().chain(times);
+        table.row(cells.chain([format!("{:.2}", pair.speedup)]));
+    }
+    format!("{table}geometric mean: {:.3}\n", compared.mean_speedup)
+}

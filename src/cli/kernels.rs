@@ -1,0 +1,195 @@
+//! `trm kernels`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use trm::kernels::translate::translate;
+use trm::kernels::variants::TARGETS;
+use trm::kernels::{Isa, Language, Variant, isa, variants};
+use trm::report::{Table, say};
+use trm::{Error, Result, files};
+
+use super::output::Output;
+
+/// List the kernels, translate them for other systems, and compile them for GPUs that are not there
+///
+/// Without options: every kernel, its entry points and the variants that the built-in recipes launch. A variant is an
+/// entry point with the constants of its shader specialised.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only these kernels: gemm, or gemm.product
+    #[arg(value_name = "KERNEL")]
+    kernels: Vec<String>,
+
+    /// Translate each variant, as the driver of another system gets it
+    ///
+    /// Prints the size of each translation, or writes the files where --out says. Run-time checks are left out, as in
+    /// training.
+    #[arg(long, value_name = "LANGUAGE", value_enum)]
+    translate: Option<To>,
+
+    /// Folder to write the translations to
+    ///
+    /// One file per variant, KERNEL.ENTRY.N with the usual extension. It must not exist yet.
+    #[arg(long, value_name = "DIR", requires = "translate")]
+    out: Option<PathBuf>,
+
+    /// Compile for these AMD GPUs with Mesa's RADV, which needs no GPU: navi21, gfx1100
+    ///
+    /// Prints registers, spills, shared memory, occupancy, the compiler's estimates and the mix of instructions in the
+    /// hot loop. Covers the variants that GPUs get, or, where kernels are named, all of theirs. With --json the output
+    /// is a baseline that can be kept.
+    #[arg(long, value_name = "GPU", value_delimiter = ',', conflicts_with = "translate")]
+    isa: Vec<String>,
+
+    /// Print the machine code of the variants
+    ///
+    /// As the driver's disassembler writes it, one variant after the other.
+    #[arg(long, requires = "isa", conflicts_with = "json")]
+    assembly: bool,
+}
+
+/// Target languages.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum To {
+    /// Vulkan
+    Spirv,
+    /// Metal
+    Msl,
+    /// Direct3D 12
+    Hlsl,
+    /// OpenGL
+    Glsl,
+}
+
+impl To {
+    fn language(self) -> Language {
+        match self {
+            To::Spirv => Language::Spirv,
+            To::Msl => Language::Msl,
+            To::Hlsl => Language::Hlsl,
+            To::Glsl => Language::Glsl,
+        }
+    }
+}
+
+pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
+    let chosen = args.choose(variants()?)?;
+    match args.translate {
+        Some(to) => args.translate_all(&chosen, to.language(), output)?,
+        None if args.isa.is_empty() => output.data(&chosen, |chosen| listing(chosen))?,
+        None if args.assembly => args.print_assembly(&chosen, output)?,
+        None => output.data(&args.compile_all(&chosen)?, compiled)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    /// The named kernels; without names all, or, for `--isa`, those that GPUs get.
+    fn choose(&self, all: Vec<Variant>) -> Result<Vec<Variant>> {
+        if let Some(unknown) = self.kernels.iter().find(|name| !all.iter().any(|variant| variant.is(name))) {
+            let problem = format!("there is no kernel {unknown}");
+            return Err(Error::usage("KERNEL", problem, "run \"trm kernels\" for a list"));
+        }
+        let wanted = |variant: &Variant| match self.kernels.is_empty() {
+            true => self.isa.is_empty() || variant.targets.contains(&TARGETS[0].0),
+            false => self.kernels.iter().any(|name| variant.is(name)),
+        };
+        Ok(all.into_iter().filter(wanted).collect())
+    }
+
+    fn translate_all(&self, chosen: &[Variant], language: Language, output: &Output) -> Result<()> {
+        let texts = chosen.iter().map(|variant| translate(variant, language)).collect::<Result<Vec<_>>>()?;
+        if let Some(out) = &self.out {
+            let folder = files::OutputFolder::create(out)?;
+            for (index, (variant, bytes)) in chosen.iter().zip(&texts).enumerate() {
+                let (kernel, entry) = (variant.kernel.name, variant.entry.name);
+                let name = format!("{kernel}.{entry}.{index}.{}", language.extension());
+                files::write_atomic(&folder.path().join(name), bytes)?;
+            }
+            folder.commit()?;
+        }
+        let sizes = chosen.iter().zip(&texts);
+        let sizes = sizes.map(|(variant, bytes)| Translation { kernel: variant.name(), bytes: bytes.len() });
+        output.data(&sizes.collect::<Vec<_>>(), |rows| {
+            let mut table = Table::new(["kernel", "bytes"]);
+            rows.iter().for_each(|row| table.row([row.kernel.clone(), row.bytes.to_string()]));
+            table.to_string()
+        })
+    }
+
+    /// One child process for each GPU, as the driver reads its environment only once; this one if it is the child.
+    fn compile_all(&self, chosen: &[Variant]) -> Result<Isa> {
+        let mut all = Isa::default();
+        for isa in &self.isa {
+            let one = match isa::compile(isa, chosen) {
+                Some(compiled) => compiled?,
+                None => {
+                    let text = self.run_again(isa, &["--json"])?;
+                    let broken = |error: serde_json::Error| Error::device(isa, error.to_string(), "report this");
+                    serde_json::from_str(&text).map_err(broken)?
+                }
+            };
+            all.driver = one.driver;
+            all.compiled.extend(one.compiled);
+        }
+        Ok(all)
+    }
+
+    fn print_assembly(&self, chosen: &[Variant], output: &Output) -> Result<()> {
+        for isa in &self.isa {
+            let mut text = String::new();
+            for variant in chosen {
+                match isa::assembly(isa, variant) {
+                    Some(assembly) => text += &format!("; {} on {isa}\n{}\n", variant.name(), assembly?),
+                    None => {
+                        text = self.run_again(isa, &["--assembly"])?;
+                        break;
+                    }
+                }
+            }
+            output.data(&text, String::clone)?;
+        }
+        Ok(())
+    }
+
+    fn run_again(&self, isa: &str, more: &[&str]) -> Result<String> {
+        let program = std::env::current_exe().map_err(Error::io("trm"))?;
+        let fixed = ["kernels", "--isa", isa].into_iter().chain(more.iter().copied()).map(str::to_owned);
+        say(format!("compiling for {isa}"));
+        isa::in_child(isa, &program, &fixed.chain(self.kernels.iter().cloned()).collect::<Vec<_>>())
+    }
+}
+
+#[derive(Serialize)]
+struct Translation {
+    kernel: String,
+    bytes: usize,
+}
+
+fn listing(variants: &[Variant]) -> String {
+    let mut table = Table::new(["variant", "adapters", "recipes"]);
+    for variant in variants {
+        let or_none = |names: &[&str]| if names.is_empty() { "-".into() } else { names.join(" ") };
+        table.row([variant.name(), or_none(&variant.targets), or_none(&variant.recipes)]);
+    }
+    table.to_string()
+}
+
+fn compiled(isa: &Isa) -> String {
+    let titles = ["kernel", "GPU", "VGPR", "SGPR", "spills", "LDS", "waves", "bytes", "cycles", "latency"];
+    let mix = ["loop: vector", "fma %", "memory", "LDS", "scalar"];
+    let mut table = Table::new(titles.into_iter().chain(mix));
+    for one in &isa.compiled {
+        let counts = [one.vgprs, one.sgprs, one.spills, one.lds_bytes, one.subgroups_per_simd, one.code_bytes];
+        let cells = counts.into_iter().chain([one.inverse_throughput, one.latency, one.hot_loop.vector]);
+        let share = format!("{:.0}", 100.0 * one.hot_loop.share());
+        let rest = [one.hot_loop.memory, one.hot_loop.shared, one.hot_loop.scalar].map(|count| count.to_string());
+        let names = [one.kernel.clone(), one.isa.clone()].into_iter();
+        table.row(names.chain(cells.map(|count| count.to_string())).chain([share]).chain(rest));
+    }
+    format!("{table}driver: {}; cycles: estimated between two subgroups\n", isa.driver)
+}

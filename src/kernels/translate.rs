@@ -1,0 +1,149 @@
+//! Kernels in the languages of other systems, through naga, without run-time checks: what their drivers get.
+
+use naga::back::{glsl, hlsl, msl, spv};
+use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
+
+use super::Variant;
+use crate::{Error, Result};
+
+/// What a kernel can be written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// SPIR-V 1.6: Vulkan.
+    Spirv,
+    /// Metal Shading Language 2.4.
+    Msl,
+    /// HLSL, shader model 6.0: Direct3D 12.
+    Hlsl,
+    /// GLSL 4.50.
+    Glsl,
+}
+
+const UNCHECKED: BoundsCheckPolicies = BoundsCheckPolicies {
+    index: BoundsCheckPolicy::Unchecked,
+    buffer: BoundsCheckPolicy::Unchecked,
+    image_load: BoundsCheckPolicy::Unchecked,
+    binding_array: BoundsCheckPolicy::Unchecked,
+};
+
+impl Language {
+    /// The extension of its files.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Language::Spirv => "spv",
+            Language::Msl => "metal",
+            Language::Hlsl => "hlsl",
+            Language::Glsl => "comp",
+        }
+    }
+}
+
+/// The bytes of a file in `language`.
+///
+/// # Errors
+/// [`Error::Kernel`] where naga cannot say it in that language.
+pub fn translate(variant: &Variant, language: Language) -> Result<Vec<u8>> {
+    match language {
+        Language::Spirv => spirv(variant).map(|words| bytemuck::cast_slice(&words).to_vec()),
+        Language::Msl => metal(variant).map(String::into_bytes),
+        Language::Hlsl => direct3d(variant).map(String::into_bytes),
+        Language::Glsl => opengl(variant).map(String::into_bytes),
+    }
+}
+
+fn refused(variant: &Variant, language: &str) -> impl Fn(String) -> Error {
+    let name = variant.name();
+    move |problem| Error::kernel(&name, format!("cannot be written in {language}: {problem}"))
+}
+
+/// SPIR-V with the options that wgpu gives to a trusted shader.
+///
+/// # Errors
+/// [`Error::Kernel`] where naga cannot say it in SPIR-V.
+pub fn spirv(variant: &Variant) -> Result<Vec<u32>> {
+    let (module, info) = variant.kernel.module(&variant.constants)?;
+    let options = spv::Options {
+        lang_version: (1, 6),
+        flags: spv::WriterFlags::LABEL_VARYINGS,
+        bounds_check_policies: UNCHECKED,
+        zero_initialize_workgroup_memory: spv::ZeroInitializeWorkgroupMemoryMode::None,
+        force_loop_bounding: false,
+        emit_int_div_checks: false,
+        ..spv::Options::default()
+    };
+    let entry = spv::PipelineOptions {
+        shader_stage: naga::ShaderStage::Compute,
+        entry_point: variant.entry.name.into(),
+    };
+    let written = spv::write_vec(&module, &info, &options, Some(&entry));
+    written.map_err(|error| refused(variant, "SPIR-V")(error.to_string()))
+}
+
+fn metal(variant: &Variant) -> Result<String> {
+    let (module, info) = variant.kernel.module(&variant.constants)?;
+    let options = msl::Options {
+        lang_version: (2, 4),
+        bounds_check_policies: UNCHECKED,
+        zero_initialize_workgroup_memory: false,
+        force_loop_bounding: false,
+        emit_int_div_checks: false,
+        ..msl::Options::default()
+    };
+    let entry = msl::PipelineOptions { entry_point: entry_of(variant), ..msl::PipelineOptions::default() };
+    let written = msl::write_string(&module, &info, &options, &entry);
+    written.map(|(text, _)| text).map_err(|error| refused(variant, "Metal")(error.to_string()))
+}
+
+fn direct3d(variant: &Variant) -> Result<String> {
+    let (module, info) = variant.kernel.module(&variant.constants)?;
+    let options = hlsl::Options {
+        shader_model: hlsl::ShaderModel::V6_0,
+        zero_initialize_workgroup_memory: false,
+        restrict_indexing: false,
+        force_loop_bounding: false,
+        ..hlsl::Options::default()
+    };
+    let entry = hlsl::PipelineOptions { entry_point: entry_of(variant) };
+    let mut text = String::new();
+    let written = hlsl::Writer::new(&mut text, &options, &entry).write(&module, &info, None);
+    written.map_err(|error| refused(variant, "HLSL")(error.to_string()))?;
+    Ok(text)
+}
+
+fn opengl(variant: &Variant) -> Result<String> {
+    let (module, info) = variant.kernel.module(&variant.constants)?;
+    let options = glsl::Options {
+        version: glsl::Version::Desktop(450),
+        zero_initialize_workgroup_memory: false,
+        ..glsl::Options::default()
+    };
+    let entry = glsl::PipelineOptions {
+        shader_stage: naga::ShaderStage::Compute,
+        entry_point: variant.entry.name.into(),
+        multiview: None,
+    };
+    let mut text = String::new();
+    let written = glsl::Writer::new(&mut text, &module, &info, &options, &entry, UNCHECKED)
+        .and_then(|mut writer| writer.write());
+    written.map_err(|error| refused(variant, "GLSL")(error.to_string()))?;
+    Ok(text)
+}
+
+fn entry_of(variant: &Variant) -> Option<(naga::ShaderStage, String)> {
+    Some((naga::ShaderStage::Compute, variant.entry.name.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::variants;
+
+    #[test]
+    fn every_variant_is_valid_in_every_language() {
+        for variant in variants().unwrap() {
+            for language in [Language::Spirv, Language::Msl, Language::Hlsl, Language::Glsl] {
+                assert!(!translate(&variant, language).unwrap().is_empty(), "{} {language:?}", variant.name());
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Which kernels the built-in recipes launch, with which constants, on which kind of adapter.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::Result;
+use crate::model::ModelConfig;
+use crate::model::step::{eval_plan, train_plan};
+use crate::ops::KERNELS;
+use crate::plan::{Entry, GemmVariant, Kernel, Plan, Specialisation, Target};
+use crate::recipe::Recipe;
+
+/// Batch of the plans that are walked: the one that the project's measurements use.
+const BATCH: usize = 8;
+
+/// (V, S) of 9x9 Sudoku and of 30x30 mazes.
+const DATA: [(usize, usize); 2] = [(11, 81), (6, 900)];
+
+/// The kinds of adapter that plans are laid out for.
+pub const TARGETS: [(&str, Target); 2] =
+    [("gpu", Target { gemm: GemmVariant::Tiled }), ("software", Target { gemm: GemmVariant::Broadcast })];
+
+/// One entry point with its constants specialised.
+#[derive(Clone, Debug, Serialize)]
+pub struct Variant {
+    /// The kernel.
+    #[serde(serialize_with = "kernel_name")]
+    pub kernel: &'static Kernel,
+    /// Its entry point.
+    #[serde(serialize_with = "entry_name")]
+    pub entry: &'static Entry,
+    /// Values of the shader's constants, as the dispatch gives them.
+    #[serde(serialize_with = "as_map")]
+    pub constants: Specialisation,
+    /// Kinds of adapter whose plans launch it: names in [`TARGETS`].
+    pub targets: Vec<&'static str>,
+    /// Built-in recipes that launch it.
+    pub recipes: Vec<&'static str>,
+}
+
+fn kernel_name<S: serde::Serializer>(kernel: &&'static Kernel, out: S) -> std::result::Result<S::Ok, S::Error> {
+    out.serialize_str(kernel.name)
+}
+
+fn entry_name<S: serde::Serializer>(entry: &&'static Entry, out: S) -> std::result::Result<S::Ok, S::Error> {
+    out.serialize_str(entry.name)
+}
+
+fn as_map<S: serde::Serializer>(constants: &Specialisation, out: S) -> std::result::Result<S::Ok, S::Error> {
+    out.collect_map(constants.iter().map(|(name, value)| (name, value)))
+}
+
+impl Variant {
+    /// `kernel.entry`, and the constants in brackets where there are any.
+    pub fn name(&self) -> String {
+        let name = format!("{}.{}", self.kernel.name, self.entry.name);
+        let constants: Vec<String> =
+            self.constants.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        if constants.is_empty() { name } else { format!("{name}[{}]", constants.join(",")) }
+    }
+
+    /// Whether a user who typed `wanted` means it: a kernel, or `kernel.entry`.
+    pub fn is(&self, wanted: &str) -> bool {
+        wanted == self.kernel.name || wanted == format!("{}.{}", self.kernel.name, self.entry.name)
+    }
+}
+
+/// Every variant that the built-in recipes launch, for every kind of adapter, and, as their files have them, the
+/// entry points that none of them launches. Sorted by name.
+///
+/// # Errors
+/// [`crate::Error::Kernel`] for a defect of a kernel.
+pub fn variants() -> Result<Vec<Variant>> {
+    let mut found = BTreeMap::<String, Variant>::new();
+    for recipe in Recipe::names() {
+        for (target, plan) in plans(recipe)? {
+            note(&mut found, recipe, target, &plan);
+        }
+    }
+    for &kernel in KERNELS {
+        for entry in kernel.entries {
+            let bare = Variant { kernel, entry, constants: Vec::new(), targets: Vec::new(), recipes: Vec::new() };
+            if !found.values().any(|variant| variant.is(&bare.name())) {
+                found.insert(bare.name(), bare);
+            }
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+/// The training and evaluation plans of a recipe for every target and kind of data.
+fn plans(recipe: &str) -> Result<Vec<(&'static str, Plan)>> {
+    let recipe = Recipe::load(recipe, &[])?;
+    let mut plans = Vec::new();
+    for (vocab_size, seq_len) in DATA {
+        let arch = recipe.arch.clone();
+        let config = ModelConfig { arch, vocab_size, seq_len, num_puzzle_identifiers: 1 };
+        for (name, target) in TARGETS {
+            plans.push((name, train_plan(&config, &recipe.train.optimiser(), BATCH, target)?));
+            plans.push((name, eval_plan(&config, BATCH, target)?));
+        }
+    }
+    Ok(plans)
+}
+
+fn note(found: &mut BTreeMap<String, Variant>, recipe: &'static str, target: &'static str, plan: &Plan) {
+    for dispatch in &plan.dispatches {
+        let new = Variant {
+            kernel: dispatch.kernel,
+            entry: dispatch.entry,
+            constants: dispatch.constants.clone(),
+            targets: Vec::new(),
+            recipes: Vec::new(),
+        };
+        let variant = found.entry(new.name()).or_insert(new);
+        if !variant.targets.contains(&target) {
+            variant.targets.push(target);
+        }
+        if !variant.recipes.contains(&recipe) {
+            variant.recipes.push(recipe);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_entry_point_is_listed() {
+        let variants = variants().unwrap();
+        for kernel in KERNELS {
+            for entry in kernel.entries {
+                let name = format!("{}.{}", kernel.name, entry.name);
+                assert!(variants.iter().any(|variant| variant.is(&name)), "{name}");
+            }
+        }
+        assert!(variants.iter().any(|variant| variant.targets == ["gpu", "software"]));
+    }
+}
