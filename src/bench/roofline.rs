@@ -1,12 +1,12 @@
 //! What a device can do at the most: multiply-adds and copied bytes per second, measured with two kernels made for it.
 
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Measurement, Origin};
 use crate::Result;
 use crate::engine::{Device, Run};
-use crate::ops::math::vectorised;
 use crate::plan::{Call, Cost, Entry, Kernel, Role, Tape};
 
 /// `roofline.wgsl`.
@@ -87,24 +87,50 @@ fn load(device: &Device, words: usize) -> Result<Run> {
     Run::new(device, tape.finish()?)
 }
 
-/// Sixty-four words at a time: twelve chains of sixteen lanes.
+/// Twelve chains of a vector register each.
+struct Chains {
+    rounds: usize,
+    factor: f32,
+    addend: f32,
+    start: f32,
+}
+
+impl WithSimd for Chains {
+    type Output = f32;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> f32 {
+        let (factor, addend) = (simd.splat_f32s(self.factor), simd.splat_f32s(self.addend));
+        let mut chains: [S::f32s; 12] =
+            std::array::from_fn(|chain| simd.splat_f32s(self.start + chain as f32));
+        for _ in 0..self.rounds {
+            for chain in &mut chains {
+                *chain = simd.mul_add_f32s(*chain, factor, addend);
+            }
+        }
+        chains.iter().map(|chain| simd.reduce_sum_f32s(*chain)).sum()
+    }
+}
+
+/// As many multiply-adds as the shader makes: three for each word and round, four registers of words at a time.
 fn multiply_add(call: &mut Call<'_>) {
     let (rounds, factor, addend) = (call.count("rounds"), call.float("factor"), call.float("addend"));
-    call.output("y").par_chunks_exact_mut(64).enumerate().with_min_len(8).for_each(|(index, words)| {
-        vectorised(|| {
-            let start = |chain: usize, lane: usize| (index * 16 + lane / 4 + chain) as f32;
-            let mut chains: [[f32; 64]; 3] =
-                std::array::from_fn(|chain| std::array::from_fn(|lane| start(chain, lane)));
-            for _ in 0..8 * rounds {
-                for value in chains.iter_mut().flatten() {
-                    *value = value.mul_add(factor, addend);
-                }
-            }
-            for (lane, word) in words.iter_mut().enumerate() {
-                *word = chains[0][lane] + chains[1][lane] + chains[2][lane];
-            }
-        });
+    let lanes = Arch::new().dispatch(Lanes);
+    call.output("y").par_chunks_exact_mut(4 * lanes).enumerate().with_min_len(8).for_each(|(index, words)| {
+        let chains = Chains { rounds: 8 * rounds, factor, addend, start: index as f32 };
+        words.fill(Arch::new().dispatch(chains) / (4 * lanes) as f32);
     });
+}
+
+/// How many f32 a vector register holds.
+struct Lanes;
+
+impl WithSimd for Lanes {
+    type Output = usize;
+
+    fn with_simd<S: Simd>(self, _: S) -> usize {
+        S::F32_LANES
+    }
 }
 
 fn copy(call: &mut Call<'_>) {

@@ -169,15 +169,14 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
 
 impl Model {
     fn subject(&self) -> Result<Subject> {
-        let recipe = self.recipe.load()?;
+        let (name, recipe) = self.recipe.load()?;
         let config = ModelConfig {
             arch: recipe.arch,
             vocab_size: self.vocab_size,
             seq_len: self.seq_len,
             num_puzzle_identifiers: 1,
         };
-        let name = self.recipe.recipe.clone();
-        Ok(Subject { name, config, settings: recipe.train, batch: usize::from(self.batch) })
+        Ok(Subject { name: name.into(), config, settings: recipe.train, batch: usize::from(self.batch) })
     }
 }
 

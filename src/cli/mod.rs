@@ -75,8 +75,6 @@ impl Command {
             Command::Devices(args) => devices::run(args, output),
             Command::Kernels(args) => kernels::run(args, output),
             Command::Bench(args) => bench::run(args, output),
-            Command::Bench(args) => bench::run(args, output),
-            Command::Kernels(args) => kernels::run(args, output),
         }
     }
 }

@@ -9,7 +9,7 @@ pub mod embed;
 pub mod gemm;
 pub mod linear;
 pub mod loss;
-pub(crate) mod math;
+mod math;
 pub mod metrics;
 pub mod puzzle_table;
 pub mod rms_norm;
