@@ -34,7 +34,6 @@ pub fn predict(plan: &Plan, roofline: Roofline) -> Prediction {
         }
         prediction.launch_seconds += LAUNCH_SECONDS;
     }
-    prediction.seconds =
-        prediction.compute_seconds + prediction.memory_seconds + prediction.launch_seconds;
+    prediction.seconds = prediction.compute_seconds + prediction.memory_seconds + prediction.launch_seconds;
     prediction
 }

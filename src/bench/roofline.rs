@@ -116,10 +116,12 @@ impl WithSimd for Chains {
 fn multiply_add(call: &mut Call<'_>) {
     let (rounds, factor, addend) = (call.count("rounds"), call.float("factor"), call.float("addend"));
     let lanes = Arch::new().dispatch(Lanes);
-    call.output("y").par_chunks_exact_mut(4 * lanes).enumerate().with_min_len(8).for_each(|(index, words)| {
-        let chains = Chains { rounds: 8 * rounds, factor, addend, start: index as f32 };
-        words.fill(Arch::new().dispatch(chains) / (4 * lanes) as f32);
-    });
+    call.output("y").par_chunks_exact_mut(4 * lanes).enumerate().with_min_len(8).for_each(
+        |(index, words)| {
+            let chains = Chains { rounds: 8 * rounds, factor, addend, start: index as f32 };
+            words.fill(Arch::new().dispatch(chains) / (4 * lanes) as f32);
+        },
+    );
 }
 
 /// How many f32 a vector register holds.

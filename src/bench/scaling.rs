@@ -38,7 +38,9 @@ impl Quantity {
     fn varied(self, subject: &Subject) -> Vec<(usize, Subject)> {
         let (arch, length) = (&subject.config.arch, subject.config.length());
         let own = match self {
-            Quantity::B => return powers(subject.batch).map(|batch| (batch, with_batch(subject, batch))).collect(),
+            Quantity::B => {
+                return powers(subject.batch).map(|batch| (batch, with_batch(subject, batch))).collect();
+            }
             Quantity::L => length,
             Quantity::T => arch.H_cycles,
             Quantity::N => arch.L_cycles,

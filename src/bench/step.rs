@@ -25,7 +25,12 @@ pub fn measure(
     }
     let measured = loaded.iter().map(|(mode, run, best)| Measurement {
         count: run.plan.dispatches.len() as u64,
-        ..Measurement::submission(&origin, subject.key("step", *mode), best.unwrap_or_default(), run.plan.cost())
+        ..Measurement::submission(
+            &origin,
+            subject.key("step", *mode),
+            best.unwrap_or_default(),
+            run.plan.cost(),
+        )
     });
     Ok(measured.collect())
 }

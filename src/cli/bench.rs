@@ -265,7 +265,8 @@ fn kernel_table(measured: &[Measurement], prefix: &str) -> Table {
 }
 
 fn step_table(measured: &[Measurement]) -> String {
-    let titles = ["step", "ms", "GFLOP/s", "dispatches", "encode ms", "submit ms", "device ms", "CPU us/dispatch"];
+    let titles =
+        ["step", "ms", "GFLOP/s", "dispatches", "encode ms", "submit ms", "device ms", "CPU us/dispatch"];
     let mut table = Table::new(titles);
     let ms = |seconds: Option<f64>| seconds.map_or_else(|| "-".into(), |time| format!("{:.2}", time * 1e3));
     for one in measured {
@@ -317,7 +318,8 @@ impl Scales {
             all.extend(measured);
         }
         self.common.draw(|| {
-            let mut lines = Lines::new(&format!("time of a step of {}", subject.name), "share of the largest", "ms");
+            let mut lines =
+                Lines::new(&format!("time of a step of {}", subject.name), "share of the largest", "ms");
             for scaling in &scalings {
                 let most = scaling.points.last().map_or(1.0, |point| point.0);
                 let points = scaling.points.iter().map(|(x, seconds)| (x / most, seconds * 1e3));

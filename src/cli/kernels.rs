@@ -129,7 +129,8 @@ impl Args {
                 Some(compiled) => compiled?,
                 None => {
                     let text = self.run_again(isa, &["--json"])?;
-                    let broken = |error: serde_json::Error| Error::device(isa, error.to_string(), "report this");
+                    let broken =
+                        |error: serde_json::Error| Error::device(isa, error.to_string(), "report this");
                     serde_json::from_str(&text).map_err(broken)?
                 }
             };
@@ -184,10 +185,12 @@ fn compiled(isa: &Isa) -> String {
     let mix = ["loop: vector", "fma %", "memory", "LDS", "scalar"];
     let mut table = Table::new(titles.into_iter().chain(mix));
     for one in &isa.compiled {
-        let counts = [one.vgprs, one.sgprs, one.spills, one.lds_bytes, one.subgroups_per_simd, one.code_bytes];
+        let counts =
+            [one.vgprs, one.sgprs, one.spills, one.lds_bytes, one.subgroups_per_simd, one.code_bytes];
         let cells = counts.into_iter().chain([one.inverse_throughput, one.latency, one.hot_loop.vector]);
         let share = format!("{:.0}", 100.0 * one.hot_loop.share());
-        let rest = [one.hot_loop.memory, one.hot_loop.shared, one.hot_loop.scalar].map(|count| count.to_string());
+        let rest =
+            [one.hot_loop.memory, one.hot_loop.shared, one.hot_loop.scalar].map(|count| count.to_string());
         let names = [one.kernel.clone(), one.isa.clone()].into_iter();
         table.row(names.chain(cells.map(|count| count.to_string())).chain([share]).chain(rest));
     }

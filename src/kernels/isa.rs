@@ -170,8 +170,7 @@ pub fn compile(isa: &str, variants: &[Variant]) -> Option<Result<Isa>> {
 /// # Errors
 /// As [`compile`].
 pub fn assembly(isa: &str, variant: &Variant) -> Option<Result<String>> {
-    (std::env::var(FAMILY).as_deref() == Ok(isa))
-        .then(|| Ok(NullDevice::open()?.compile(variant)?.assembly))
+    (std::env::var(FAMILY).as_deref() == Ok(isa)).then(|| Ok(NullDevice::open()?.compile(variant)?.assembly))
 }
 
 /// Runs `program` with `arguments` again in an environment that names the GPU `isa`, and returns its standard

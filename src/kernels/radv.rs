@@ -16,8 +16,7 @@ use super::{Variant, translate};
 use crate::plan::Interface;
 use crate::{Error, Result};
 
-const FOLDERS: [&str; 3] =
-    ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"];
+const FOLDERS: [&str; 3] = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"];
 
 /// RADV's manifest, which Vulkan's loader takes through `VK_ICD_FILENAMES`; None where it is not installed.
 pub fn manifest() -> Option<PathBuf> {
@@ -85,8 +84,8 @@ impl NullDevice {
         }
         let queues = [vk::DeviceQueueCreateInfo::default().queue_family_index(0).queue_priorities(&[1.0])];
         let extensions = [executable::NAME.as_ptr()];
-        let mut wanted =
-            vk::PhysicalDevicePipelineExecutablePropertiesFeaturesKHR::default().pipeline_executable_info(true);
+        let mut wanted = vk::PhysicalDevicePipelineExecutablePropertiesFeaturesKHR::default()
+            .pipeline_executable_info(true);
         let info = vk::DeviceCreateInfo::default()
             .queue_create_infos(&queues)
             .enabled_extension_names(&extensions)

@@ -142,7 +142,11 @@ mod tests {
     fn every_variant_is_valid_in_every_language() {
         for variant in variants().unwrap() {
             for language in [Language::Spirv, Language::Msl, Language::Hlsl, Language::Glsl] {
-                assert!(!translate(&variant, language).unwrap().is_empty(), "{} {language:?}", variant.name());
+                assert!(
+                    !translate(&variant, language).unwrap().is_empty(),
+                    "{} {language:?}",
+                    variant.name()
+                );
             }
         }
     }

@@ -39,7 +39,10 @@ pub struct Variant {
     pub recipes: Vec<&'static str>,
 }
 
-fn kernel_name<S: serde::Serializer>(kernel: &&'static Kernel, out: S) -> std::result::Result<S::Ok, S::Error> {
+fn kernel_name<S: serde::Serializer>(
+    kernel: &&'static Kernel,
+    out: S,
+) -> std::result::Result<S::Ok, S::Error> {
     out.serialize_str(kernel.name)
 }
 
@@ -80,7 +83,8 @@ pub fn variants() -> Result<Vec<Variant>> {
     }
     for &kernel in KERNELS {
         for entry in kernel.entries {
-            let bare = Variant { kernel, entry, constants: Vec::new(), targets: Vec::new(), recipes: Vec::new() };
+            let bare =
+                Variant { kernel, entry, constants: Vec::new(), targets: Vec::new(), recipes: Vec::new() };
             if !found.values().any(|variant| variant.is(&bare.name())) {
                 found.insert(bare.name(), bare);
             }

@@ -95,7 +95,8 @@ impl fmt::Display for Lines {
         writeln!(f, r#"<text x="810" y="418" text-anchor="end">{right:.3}</text>"#)?;
         writeln!(f, r#"<text x="440" y="436" text-anchor="middle">{}</text>"#, escaped(&self.x))?;
         for ((name, points), colour) in self.lines.iter().zip(COLOURS.iter().cycle()) {
-            let path: Vec<String> = points.iter().map(|&point| place(point)).map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+            let path: Vec<String> =
+                points.iter().map(|&point| place(point)).map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
             let path = path.join(" ");
             writeln!(f, r#"<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>"#)?;
             let (x, y) = place(*points.last().unwrap_or(&(0.0, 0.0)));
@@ -115,7 +116,9 @@ mod tests {
         bars.bar("gemm", 2.0, "fast".into());
         bars.bar("sum", 1.0, String::new());
         let svg = bars.to_string();
-        assert!(svg.contains("a &lt; b") && svg.contains(r#"width="300.0""#) && svg.contains(r#"width="150.0""#));
+        assert!(
+            svg.contains("a &lt; b") && svg.contains(r#"width="300.0""#) && svg.contains(r#"width="150.0""#)
+        );
         let mut lines = Lines::new("t", "B", "ms");
         lines.line("mixer", vec![(1.0, 1.0), (2.0, 2.0)]);
         assert!(lines.to_string().contains(r#"points="440.0,225.0 810.0,50.0""#));

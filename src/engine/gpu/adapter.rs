@@ -93,7 +93,8 @@ impl Gpu {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("trm"),
             required_limits: adapter.limits(),
-            required_features: adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY),
+            required_features: adapter.features()
+                & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY),
             ..wgpu::DeviceDescriptor::default()
         };
         let refused =

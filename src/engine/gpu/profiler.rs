@@ -23,7 +23,12 @@ impl Stopwatch {
     fn new(gpu: &Gpu) -> Option<Stopwatch> {
         let buffer = |label, usage| {
             let size = BYTES;
-            gpu.device.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false })
+            gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                label,
+                size,
+                usage,
+                mapped_at_creation: false,
+            })
         };
         let queries = wgpu::QuerySetDescriptor { label: None, ty: wgpu::QueryType::Timestamp, count: 2 };
         use wgpu::BufferUsages as Usage;
