@@ -17,9 +17,14 @@ const BATCH: usize = 8;
 /// (V, S) of 9x9 Sudoku and of 30x30 mazes.
 const DATA: [(usize, usize); 2] = [(11, 81), (6, 900)];
 
+/// The kind of adapter that most plans are laid out for.
+pub const GPU: &str = "gpu";
+
 /// The kinds of adapter that plans are laid out for.
-pub const TARGETS: [(&str, Target); 2] =
-    [("gpu", Target { gemm: GemmVariant::Tiled }), ("software", Target { gemm: GemmVariant::Broadcast })];
+fn targets() -> [(&'static str, Target); 2] {
+    let software = Target { gemm: GemmVariant::Broadcast, ..Target::default() };
+    [(GPU, Target::default()), ("software", software)]
+}
 
 /// One entry point with its constants specialised.
 #[derive(Clone, Debug, Serialize)]
@@ -33,7 +38,7 @@ pub struct Variant {
     /// Values of the shader's constants, as the dispatch gives them.
     #[serde(serialize_with = "as_map")]
     pub constants: Specialisation,
-    /// Kinds of adapter whose plans launch it: names in [`TARGETS`].
+    /// Kinds of adapter whose plans launch it: [`GPU`] or `software`.
     pub targets: Vec<&'static str>,
     /// Built-in recipes that launch it.
     pub recipes: Vec<&'static str>,
@@ -100,7 +105,7 @@ fn plans(recipe: &str) -> Result<Vec<(&'static str, Plan)>> {
     for (vocab_size, seq_len) in DATA {
         let arch = recipe.arch.clone();
         let config = ModelConfig { arch, vocab_size, seq_len, num_puzzle_identifiers: 1 };
-        for (name, target) in TARGETS {
+        for (name, target) in targets() {
             plans.push((name, train_plan(&config, &recipe.train.optimiser(), BATCH, target)?));
             plans.push((name, eval_plan(&config, BATCH, target)?));
         }
