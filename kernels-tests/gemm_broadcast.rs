@@ -22,11 +22,7 @@ pub const TESTS: KernelTests = KernelTests {
             from: "case 1u: { return vec4<f32>(first.yzw, next.x); }",
             to: "case 1u: { return vec4<f32>(first.zw, next.xy); }",
         },
-        Mutant {
-            name: "multiplies_past_k",
-            from: "< vec4<u32>(left)",
-            to: "<= vec4<u32>(left)",
-        },
+        Mutant { name: "multiplies_past_k", from: "< vec4<u32>(left)", to: "<= vec4<u32>(left)" },
         Mutant {
             name: "transposes_its_step",
             from: "return values * columns",

@@ -91,7 +91,7 @@ impl Measurement {
     /// A submission: as long as a user waits for it, with its parts.
     pub fn submission(origin: &Origin, key: String, times: Times, cost: Cost) -> Measurement {
         // The CPU engine has nothing to encode.
-        let part = |time: Duration| (!times.encode.is_zero()).then(|| time.as_secs_f64());
+        let part = |time: Duration| (!times.encode.is_zero()).then_some(time.as_secs_f64());
         Measurement {
             encode_seconds: part(times.encode),
             submit_seconds: part(times.submit),

@@ -184,7 +184,7 @@ impl NullDevice {
         // SAFETY: every data pointer leads to as many bytes as the driver asked for, all of them alive.
         let filled = unsafe { call(self.executable.device(), info, &mut count, found.as_mut_ptr()) };
         filled.result().map_err(refused)?;
-        let last = found.iter().zip(texts).filter(|(one, _)| one.is_text == vk::TRUE).next_back();
+        let last = found.iter().zip(texts).rfind(|(one, _)| one.is_text == vk::TRUE);
         let bytes = last.map(|(_, bytes)| bytes).ok_or_else(|| failed("gave no assembly"))?;
         Ok(String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned())
     }
