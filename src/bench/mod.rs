@@ -1,7 +1,7 @@
 //! Measuring: how fast a device runs the plans, and how close that is to what the device can do.
 //!
 //! [`roofline`] measures the device's own limits, [`kernels`] every distinct dispatch of a plan against them,
-//! [`step`] whole supervision steps and where their time goes, [`scaling`] time against B, L, T and n; [`predict`]
+//! [`step`] whole supervision steps and where their time goes, [`scaling`] time against B, L, T and n; [`mod@predict`]
 //! needs no device. Every time is the best of several repetitions, the things compared taking turns within each, so
 //! that a busy moment hits all of them. [`compare`] pairs the measurements of two runs.
 
