@@ -3,13 +3,14 @@
 //! The built-in recipe `sudoku-mlp` declares every key and, by its value, the key's type; nothing repeats them
 //! here. All keys are required, so that a recipe in a run folder says everything about its run.
 
-use std::collections::BTreeMap;
+mod keys;
+
 use std::path::Path;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use self::keys::{check_choice, check_keys, declared, leaves};
 use crate::model::step::Optimiser;
 use crate::model::{Arch, ArchName, PosEncodings};
 use crate::{Error, Result, files};
@@ -25,9 +26,6 @@ const BUILT_IN: [(&str, &str); 8] = [
     ("tiny-sudoku6", include_str!("../assets/recipes/tiny-sudoku6.toml")),
     ("tiny-maze", include_str!("../assets/recipes/tiny-maze.toml")),
 ];
-
-/// Largest size of anything in a model; products of a few of them still fit 64 bits.
-const LARGEST_SIZE: i64 = 65_536;
 
 /// Largest batch: every adapter takes grids of so many workgroups.
 const LARGEST_BATCH: usize = 65_535;
@@ -242,79 +240,6 @@ fn apply(table: &mut Table, set: &str) -> Result<()> {
     }
     place.insert(last.to_owned(), value);
     Ok(())
-}
-
-/// All values that are no tables, by dotted key.
-fn leaves(table: &Table) -> BTreeMap<String, Value> {
-    let mut leaves = BTreeMap::new();
-    for (key, value) in table {
-        match value {
-            Value::Table(inner) => leaves
-                .extend(self::leaves(inner).into_iter().map(|(rest, leaf)| (format!("{key}.{rest}"), leaf))),
-            leaf => {
-                leaves.insert(key.clone(), leaf.clone());
-            }
-        }
-    }
-    leaves
-}
-
-/// Every key that a recipe has, with an example of its value.
-fn declared() -> Result<BTreeMap<String, Value>> {
-    let (name, text) = BUILT_IN[0];
-    Ok(leaves(&parse(name, text)?))
-}
-
-fn check_keys(found: &BTreeMap<String, Value>, declared: &BTreeMap<String, Value>) -> Result<()> {
-    for (key, value) in found {
-        let example = declared.get(key).ok_or_else(|| unknown(key, declared.keys()))?;
-        check_value(key, value, example)?;
-    }
-    match declared.iter().find(|(key, _)| !found.contains_key(*key)) {
-        Some((key, example)) => {
-            let fix = format!("add it, as in the recipe sudoku-mlp: {example}");
-            Err(Error::recipe(key, "is missing", fix))
-        }
-        None => Ok(()),
-    }
-}
-
-/// The nearest known key is one of a similar name, wherever it is, as `lr` for `train.lr`.
-fn unknown<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> Error {
-    let name = |key: &'a str| key.rsplit('.').next().unwrap_or(key);
-    let own_name = key.rsplit('.').next().unwrap_or(key);
-    let likeness = |known: &str, known_name: &str| {
-        strsim::jaro_winkler(key, known).max(strsim::jaro_winkler(own_name, known_name))
-    };
-    let nearest = known.max_by(|a, b| likeness(a, name(a)).total_cmp(&likeness(b, name(b))));
-    let fix = nearest.map_or_else(|| SEE.to_owned(), |nearest| format!("did you mean {nearest}?"));
-    Error::recipe(key, "is no key of a recipe", fix)
-}
-
-fn check_value(key: &str, value: &Value, example: &Value) -> Result<()> {
-    let most = if key.starts_with("arch.") { LARGEST_SIZE } else { i64::MAX };
-    let (fits, expected) = match (example, value) {
-        (Value::Integer(_), Value::Integer(integer)) if (0..=most).contains(integer) => return Ok(()),
-        (Value::Integer(_), _) if most < i64::MAX => (false, format!("an integer from 0 to {most}")),
-        (Value::Integer(_), _) => (false, "an integer of at least 0".to_owned()),
-        (Value::Float(_), _) => (value.is_float() || value.is_integer(), "a number".to_owned()),
-        (Value::Boolean(_), _) => (value.is_bool(), "true or false".to_owned()),
-        _ => (value.is_str(), "a string".to_owned()),
-    };
-    let problem = || format!("is {}, expected {expected}", one_line(&value.to_string()));
-    if fits { Ok(()) } else { Err(Error::recipe(key, problem(), format!("for example {example}"))) }
-}
-
-/// Refuses a string that is none of the names of `T`, listing them.
-fn check_choice<T: DeserializeOwned>(table: &Table, section: &str, key: &str) -> Result<()> {
-    let value = table.get(section).and_then(|section| section.get(key)).cloned();
-    match value.map(Value::try_into::<T>) {
-        Some(Err(error)) => {
-            let problem = one_line(error.message());
-            Err(Error::recipe(format!("{section}.{key}"), problem, "choose one of these"))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
