@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Counts, Engine, Times};
-use crate::Result;
 use crate::plan::{Call, Dispatch, Plan, Slice};
+use crate::{Error, Result};
 
 /// Buffers in memory and the plan that works on them.
 #[derive(Debug)]
@@ -56,6 +56,24 @@ impl CpuEngine {
     fn words(&mut self, slice: Slice) -> &mut [f32] {
         &mut self.buffers[slice.buffer][slice.offset..slice.offset + slice.words]
     }
+}
+
+/// Refuses a plan that exceeds the free memory, where the system tells (Linux): allocating it would end the program.
+pub(super) fn check_memory(plan: &Plan) -> Result<()> {
+    match (plan.bytes(), available_bytes()) {
+        (needed, Some(limit)) if needed > limit => {
+            let fix = "use a smaller batch".into();
+            Err(Error::Limit { what: "the CPU engine".into(), needed, limit, unit: "bytes", fix })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn available_bytes() -> Option<u64> {
+    let memory = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kibibytes * 1024)
 }
 
 impl Engine for CpuEngine {

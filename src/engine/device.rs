@@ -52,7 +52,7 @@ impl Device {
     /// Whether the limits of the device allow a plan; [`Error::Limit`] names the first that does not.
     pub(super) fn check(&self, plan: &Plan) -> Result<()> {
         match self {
-            Device::Cpu => Ok(()),
+            Device::Cpu => super::cpu::check_memory(plan),
             Device::Gpu(gpu) => super::gpu::check_limits(gpu, plan),
         }
     }
