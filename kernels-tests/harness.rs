@@ -10,7 +10,7 @@ use libtest_mimic::{Failed, Trial};
 use trm::Result;
 use trm::engine::{Device, DeviceInfo, Run, gpu, select};
 use trm::ops::sum::gradient;
-use trm::plan::{Kernel, Plan, Role, Tape, Target, Tensor};
+use trm::plan::{Buffer, Kernel, Plan, Role, Tape, Target, Tensor};
 use trm::rng::Rng;
 
 use crate::check;
@@ -154,7 +154,7 @@ impl Lab {
         let mut plan = self.tape.finish()?;
         alter(&mut plan)?;
         let mut run = Run::new(device, plan)?;
-        poison(&mut run)?;
+        poison(&mut run, |_| true)?;
         for (name, words) in &self.inputs {
             run.write(name, words)?;
         }
@@ -173,12 +173,18 @@ impl Lab {
     }
 }
 
-/// Fills every buffer with NaN: what a plan reads before it writes it, or forgets to write, is seen.
-pub fn poison(run: &mut Run) -> Result<()> {
-    for buffer in run.plan.clone().buffers.iter() {
+/// Fills buffers with NaN: what a plan reads before it writes it, or forgets to write, is seen.
+pub fn poison(run: &mut Run, which: fn(&Buffer) -> bool) -> Result<()> {
+    for buffer in run.plan.clone().buffers.iter().filter(|buffer| which(buffer)) {
         run.write(&buffer.name, &vec![f32::NAN.to_bits(); buffer.words])?;
     }
     Ok(())
+}
+
+/// Whether the plan chose the buffer (`activation.3`), as opposed to one that lives as long as the run.
+pub fn is_planned(buffer: &Buffer) -> bool {
+    let number = buffer.name.strip_prefix(&format!("{}.", buffer.role));
+    number.is_some_and(|number| number.parse::<usize>().is_ok())
 }
 
 /// The plan of a test, for any device.

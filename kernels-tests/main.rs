@@ -17,21 +17,29 @@ mod data_arc_votes;
 mod data_inspect;
 mod data_maze;
 mod data_sudoku;
+mod determinism;
 mod embed;
 mod eval_arc;
 mod eval_roll;
 mod gemm;
 mod gemm_broadcast;
+mod golden;
+mod gradient_graphs;
+mod gradients;
 mod harness;
 mod linear;
 mod loss;
 mod loss_reference;
 mod metrics;
+mod models;
 mod mutants;
+mod plan_memory;
+mod plans;
 mod puzzle_table;
 mod rms_norm;
 mod rope;
 mod sign_sgd;
+mod step_gradients;
 mod sum;
 mod swiglu;
 mod train_puzzle_emb;
@@ -58,26 +66,34 @@ const KERNELS: &[KernelTests] = &[
     swiglu::TESTS,
 ];
 
+/// The tests of every other file.
+const ROOMS: &[fn() -> Vec<Trial>] = &[
+    check::tests,
+    cli::tests,
+    linear::tests,
+    mutants::tests,
+    gradients::tests,
+    step_gradients::tests,
+    golden::tests,
+    determinism::tests,
+    plans::tests,
+    plan_memory::tests,
+    checkpoint::tests,
+    checkpoint_torch::tests,
+    data::tests,
+    data_arc::tests,
+    data_arc_votes::tests,
+    data_inspect::tests,
+    data_maze::tests,
+    data_sudoku::tests,
+    eval_arc::tests,
+    eval_roll::tests,
+    train_puzzle_emb::tests,
+];
+
 fn main() {
     let kernels =
         KERNELS.iter().flat_map(|kernel| lab_trials(kernel.kernel.name, kernel.needs, kernel.tests));
-    let rooms: [fn() -> Vec<Trial>; 15] = [
-        check::tests,
-        cli::tests,
-        linear::tests,
-        mutants::tests,
-        checkpoint::tests,
-        checkpoint_torch::tests,
-        data::tests,
-        data_arc::tests,
-        data_arc_votes::tests,
-        data_inspect::tests,
-        data_maze::tests,
-        data_sudoku::tests,
-        eval_arc::tests,
-        eval_roll::tests,
-        train_puzzle_emb::tests,
-    ];
-    let trials = kernels.chain(rooms.iter().flat_map(|tests| tests())).collect();
+    let trials = kernels.chain(ROOMS.iter().flat_map(|tests| tests())).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

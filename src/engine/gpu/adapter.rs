@@ -81,6 +81,9 @@ impl Gpu {
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
         descriptor.backends = wgpu::Backends::NOOP;
         descriptor.backend_options.noop.enable = true;
+        // What every desktop adapter offers; unlimited, wgpu's own arrays overflow.
+        let limits = wgpu::Limits { max_storage_buffers_per_shader_stage: 16, ..wgpu::Limits::default() };
+        descriptor.backend_options.noop.limits = Some(limits);
         let instance = wgpu::Instance::new(descriptor);
         let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::NOOP));
         let missing = || Error::device("noop", "is not there", "build with wgpu's noop feature");

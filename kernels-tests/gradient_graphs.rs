@@ -1,0 +1,144 @@
+//! The graphs of `gradients.rs`: each op between linear layers, over odd sizes.
+
+use trm::Result;
+use trm::ops::attention::attention;
+use trm::ops::embed::{Embed, EmbedGradients};
+use trm::ops::gemm::Addend;
+use trm::ops::linear::linear;
+use trm::ops::rms_norm::rms_norm;
+use trm::ops::rope::{rope, table};
+use trm::ops::sum::sum;
+use trm::ops::swiglu::swiglu;
+use trm::plan::{Axis, LinearForm, Shape, Tensor};
+
+use crate::gradients::{Build, Graph};
+
+/// By name.
+pub const GRAPHS: &[(&str, Build)] = &[
+    ("swiglu_over_width", |graph| swiglu_over(graph, Axis::Width)),
+    ("swiglu_over_length", |graph| swiglu_over(graph, Axis::Length)),
+    ("rms_norm_over_width", |graph| rms_norm_over(graph, Axis::Width)),
+    ("rms_norm_over_length", |graph| rms_norm_over(graph, Axis::Length)),
+    ("attention_with_rope", attention_with_rope),
+    ("shared_inputs", shared_inputs),
+    ("biases_and_residuals", biases_and_residuals),
+    ("embedding", |graph| embedding(graph, false)),
+    ("embedding_with_positions", |graph| embedding(graph, true)),
+    ("three_passes_over_width", |graph| passes(graph, Axis::Width, ODD)),
+    ("three_passes_over_length", |graph| passes(graph, Axis::Length, ODD)),
+    ("three_contiguous_passes_over_width", |graph| passes(graph, Axis::Width, ALIGNED)),
+    ("three_contiguous_passes_over_length", |graph| passes(graph, Axis::Length, ALIGNED)),
+];
+
+/// 105 words: stacked tensors are padded to 128.
+const ODD: Shape = Shape { batch: 3, length: 5, width: 7 };
+
+/// 128 words: stacked tensors are contiguous.
+const ALIGNED: Shape = Shape { batch: 2, length: 8, width: 8 };
+
+/// y = W x along an axis, with a weight of its own.
+fn layer(graph: &mut Graph, name: &str, axis: Axis, input: Shape, out: usize, x: Tensor) -> Result<Tensor> {
+    let n_in = if axis == Axis::Width { input.width } else { input.length };
+    let weight = graph.weight(name, (out, n_in));
+    linear(&mut graph.tape, LinearForm { axis, input, out }, x, weight, None)
+}
+
+fn swiglu_over(graph: &mut Graph, axis: Axis) -> Result<Tensor> {
+    let x = graph.input("x", ODD.words());
+    let gate_up = layer(graph, "gate_up", axis, ODD, 2 * 11, x)?;
+    let inner = LinearForm { axis, input: ODD, out: 11 }.output();
+    let a = swiglu(&mut graph.tape, inner, axis, gate_up)?;
+    layer(graph, "down", axis, inner, 9, a)
+}
+
+fn rms_norm_over(graph: &mut Graph, axis: Axis) -> Result<Tensor> {
+    let x = graph.input("x", ODD.words());
+    let h = layer(graph, "before", Axis::Width, ODD, 11, x)?;
+    let shape = Shape { width: 11, ..ODD };
+    let y = rms_norm(&mut graph.tape, shape, axis, 1e-5, h, None)?;
+    layer(graph, "after", Axis::Width, shape, 6, y)
+}
+
+fn attention_with_rope(graph: &mut Graph) -> Result<Tensor> {
+    let (heads, head_dim) = (3, 4);
+    let shape = Shape { batch: 2, length: 5, width: heads * head_dim };
+    let x = graph.input("x", shape.words());
+    let qkv = layer(graph, "qkv", Axis::Width, shape, 3 * shape.width, x)?;
+    let angles = table(shape.length, head_dim, 100.0).iter().map(|value| value.to_bits()).collect();
+    let angles = graph.data("angles", angles);
+    rope(&mut graph.tape, shape, heads, angles, qkv)?;
+    let o = attention(&mut graph.tape, shape, heads, qkv)?;
+    layer(graph, "o", Axis::Width, shape, 7, o)
+}
+
+/// x and what is made of it enter several sums, some of them twice, and several layers.
+fn shared_inputs(graph: &mut Graph) -> Result<Tensor> {
+    let (x, e) = (graph.input("x", ODD.words()), graph.input("e", ODD.words()));
+    let a = layer(graph, "first", Axis::Width, ODD, ODD.width, x)?;
+    let s = sum(&mut graph.tape, &[a, x, e, a])?;
+    let b = layer(graph, "second", Axis::Width, ODD, ODD.width, s)?;
+    let t = sum(&mut graph.tape, &[s, b, a, e, x, b])?;
+    let c = layer(graph, "third", Axis::Length, ODD, ODD.length, t)?;
+    let d = layer(graph, "fourth", Axis::Width, ODD, ODD.width, t)?;
+    sum(&mut graph.tape, &[c, d, s])
+}
+
+/// A residual over each axis, and one bias that two layers share.
+fn biases_and_residuals(graph: &mut Graph) -> Result<Tensor> {
+    let x = graph.input("x", ODD.words());
+    let bias = graph.bias("bias", ODD.width);
+    let form = |axis, out| LinearForm { axis, input: ODD, out };
+    let first = graph.weight("first", (ODD.width, ODD.width));
+    let a = linear(&mut graph.tape, form(Axis::Width, ODD.width), x, first, Some(Addend::Bias(bias)))?;
+    let second = graph.weight("second", (ODD.width, ODD.width));
+    let b = linear(&mut graph.tape, form(Axis::Width, ODD.width), a, second, Some(Addend::Whole(x)))?;
+    let third = graph.weight("third", (ODD.length, ODD.length));
+    let c = linear(&mut graph.tape, form(Axis::Length, ODD.length), b, third, Some(Addend::Whole(a)))?;
+    let fourth = graph.weight("fourth", (ODD.width, ODD.width));
+    linear(&mut graph.tape, form(Axis::Width, ODD.width), c, fourth, Some(Addend::Bias(bias)))
+}
+
+/// Tokens and puzzle rows that repeat, a puzzle embedding that does not fill its positions.
+fn embedding(graph: &mut Graph, learned: bool) -> Result<Tensor> {
+    let (batch, seq_len, prefix, width, vocab, emb_ndim) = (4, 6, 2, 7, 5, 10);
+    let shape = Shape { batch, length: prefix + seq_len, width };
+    let inputs: Vec<u32> = (0..batch * seq_len).map(|at| (at * at % 4) as u32).collect();
+    let identifiers = [2, 0, 2, 1];
+    let (tokens, tokens_out) = graph.table("tokens", vocab * width);
+    let (puzzle_emb, rows_out) = graph.rows("puzzle_emb", 3 * emb_ndim, emb_ndim, &identifiers);
+    let positions = learned.then(|| graph.table("positions", shape.length * width));
+    let embed = Embed {
+        shape,
+        prefix,
+        vocab,
+        emb_ndim,
+        inputs: graph.data("inputs", inputs),
+        identifiers: graph.data("identifiers", identifiers.map(|id| id as u32).to_vec()),
+        tokens,
+        puzzle_emb: Some(puzzle_emb),
+        embed_pos: positions.map(|(table, _)| table),
+    };
+    let gradients = EmbedGradients {
+        tokens: tokens_out,
+        embed_pos: positions.map(|(_, out)| out),
+        puzzle_rows: Some(rows_out),
+    };
+    let x = embed.push(&mut graph.tape, Some(gradients))?;
+    let h = layer(graph, "after", Axis::Width, shape, 5, x)?;
+    layer(graph, "across", Axis::Length, Shape { width: 5, ..shape }, 3, h)
+}
+
+/// Three passes through one weight and one norm, as in a recursion; the weight's gradient is one product.
+fn passes(graph: &mut Graph, axis: Axis, shape: Shape) -> Result<Tensor> {
+    let (x, z) = (graph.input("x", shape.words()), graph.input("z", shape.words()));
+    let size = if axis == Axis::Width { shape.width } else { shape.length };
+    let weight = graph.weight("weight", (size, size));
+    let form = LinearForm { axis, input: shape, out: size };
+    let mut h = z;
+    for _ in 0..3 {
+        let inputs = sum(&mut graph.tape, &[h, x])?;
+        let product = linear(&mut graph.tape, form, inputs, weight, Some(Addend::Whole(inputs)))?;
+        h = rms_norm(&mut graph.tape, shape, axis, 1e-5, product, None)?;
+    }
+    layer(graph, "head", Axis::Width, shape, 3, h)
+}

@@ -1,0 +1,204 @@
+//! Memory that tensors share: no value is overwritten before its last use, and nothing is read unwritten.
+//!
+//! Programs of random sums over tensors of several sizes and roles, some stacked, some kept for the host, run
+//! on the CPU engine and must agree with the same sums over plain vectors, whatever the plan put where.
+
+use libtest_mimic::{Failed, Trial};
+use trm::Result;
+use trm::engine::{Device, Run};
+use trm::ops::sum::{gradient, sum};
+use trm::plan::{Role, Tape, Target, Tensor, align};
+use trm::rng::Rng;
+
+use crate::check::{self, roundings};
+use crate::data::trials;
+use crate::harness::{is_planned, poison};
+use crate::models::{Session, architectures};
+
+/// All tests of this file.
+pub fn tests() -> Vec<Trial> {
+    let random = Trial::test("plan_memory::random_programs_keep_their_values", || {
+        (0..40).try_for_each(|seed| Program::random(seed)?.check())
+    });
+    let models: [(&str, fn()); 1] = [("steps_read_nothing_unwritten", steps_read_nothing_unwritten)];
+    trials("plan_memory", &models).into_iter().chain([random]).collect()
+}
+
+/// Operations of a program.
+const LENGTH: usize = 80;
+
+/// No tensor.
+const NONE: usize = usize::MAX;
+
+/// A tensor and the values that it must hold, None where padding may hold anything.
+#[derive(Clone)]
+struct Known {
+    tensor: Tensor,
+    values: Vec<Option<f64>>,
+    role: Role,
+    /// Which two it is the sum of.
+    terms: [usize; 2],
+    stacked: bool,
+}
+
+/// A random program under construction.
+struct Program {
+    tape: Tape,
+    rng: Rng,
+    known: Vec<Known>,
+    inputs: Vec<Vec<f32>>,
+    kept: Vec<(String, Vec<Option<f64>>)>,
+    tensors: usize,
+}
+
+impl Program {
+    fn random(seed: u64) -> Result<Program> {
+        let mut program = Program {
+            tape: Tape::new(Target::default()),
+            rng: Rng::new(seed, 0),
+            known: Vec::new(),
+            inputs: Vec::new(),
+            kept: Vec::new(),
+            tensors: 0,
+        };
+        for words in [64, 70, 100] {
+            let values: Vec<f32> = (0..words).map(|_| program.rng.uniform()).collect();
+            let tensor = program.tape.buffer(&format!("input {words}"), Role::Batch, words);
+            let known = values.iter().map(|&value| Some(f64::from(value))).collect();
+            program.known.push(Known {
+                tensor,
+                values: known,
+                role: Role::Batch,
+                terms: [NONE; 2],
+                stacked: true,
+            });
+            program.inputs.push(values);
+        }
+        for step in 0..LENGTH {
+            match program.rng.below(8) {
+                0 => program.stack()?,
+                _ => program.add()?,
+            }
+            if program.rng.below(10) == 0 || step + 1 == LENGTH {
+                program.keep(step);
+            }
+        }
+        Ok(program)
+    }
+
+    /// Lays the sum of two tensors of one size down; mostly recent ones, so that older ones fall out of use.
+    fn add(&mut self) -> Result<()> {
+        let first = self.recent();
+        let words = self.known[first].values.len();
+        let same: Vec<usize> =
+            (0..self.known.len()).filter(|&other| self.known[other].values.len() == words).collect();
+        let second = same[self.rng.below(same.len())];
+        let role = [Role::Activation, Role::Gradient][self.rng.below(2)];
+        self.lay(first, second, role)
+    }
+
+    fn lay(&mut self, first: usize, second: usize, role: Role) -> Result<()> {
+        let (a, b) = (self.known[first].clone(), self.known[second].clone());
+        let values = a.values.iter().zip(&b.values).map(|(a, b)| Some((*a)? + (*b)?)).collect();
+        let total = match role {
+            // A gradient is the sum of what was contributed to a tensor.
+            Role::Gradient => {
+                let whose = self.tape.tensor(role, 1);
+                self.tape.require_grad(whose);
+                [a.tensor, b.tensor].into_iter().for_each(|term| self.tape.contribute(whose, term));
+                gradient(&mut self.tape, whose)?.unwrap_or(whose)
+            }
+            _ => sum(&mut self.tape, &[a.tensor, b.tensor])?,
+        };
+        self.tensors += 1;
+        self.known.push(Known { tensor: total, values, role, terms: [first, second], stacked: false });
+        Ok(())
+    }
+
+    /// Moves three tensors of one size and role together and adds the whole to itself.
+    fn stack(&mut self) -> Result<()> {
+        let first = self.recent();
+        let mut members = Vec::new();
+        for candidate in 0..self.known.len() {
+            let (known, other) = (&self.known[first], &self.known[candidate]);
+            let alike = known.role == other.role && known.values.len() == other.values.len();
+            // One dispatch cannot read a member of a stack and write another.
+            let apart = members.iter().all(|member| !other.terms.contains(member));
+            if alike && apart && !other.stacked && members.len() < 3 {
+                members.push(candidate);
+            }
+        }
+        if members.len() < 3 || self.known[first].stacked {
+            return Ok(());
+        }
+        let tensors: Vec<Tensor> = members.iter().map(|&member| self.known[member].tensor).collect();
+        let (whole, stride) = self.tape.stack(&tensors)?;
+        let words = self.known[first].values.len();
+        assert_eq!(stride, align(words));
+        let mut values = vec![None; 2 * stride + words];
+        for (place, &member) in members.iter().enumerate() {
+            self.known[member].stacked = true;
+            values[place * stride..][..words].clone_from_slice(&self.known[member].values);
+        }
+        let role = self.known[first].role;
+        self.known.push(Known { tensor: whole, values, role, terms: [NONE; 2], stacked: true });
+        let stack = self.known.len() - 1;
+        self.lay(stack, stack, role)
+    }
+
+    fn recent(&mut self) -> usize {
+        let count = self.known.len();
+        count - 1 - self.rng.below(count.min(6))
+    }
+
+    /// Lets the host look at the newest tensor.
+    fn keep(&mut self, step: usize) {
+        if let Some(known) = self.known.last() {
+            let name = format!("kept at {step}");
+            self.tape.name(name.clone(), known.tensor);
+            self.kept.push((name, known.values.clone()));
+        }
+    }
+
+    fn check(self) -> std::result::Result<(), Failed> {
+        let plan = self.tape.finish()?;
+        if plan.buffers.len() >= self.tensors {
+            return Err(format!(
+                "{} tensors in {} buffers: nothing is shared",
+                self.tensors,
+                plan.buffers.len()
+            )
+            .into());
+        }
+        let mut run = Run::new(&Device::Cpu, plan)?;
+        poison(&mut run, |_| true)?;
+        for values in &self.inputs {
+            run.write_floats(&format!("input {}", values.len()), values)?;
+        }
+        run.submit()?;
+        for (name, values) in &self.kept {
+            let pairs = run.read_floats(name)?.into_iter().zip(values).filter_map(|(f, v)| Some((f, (*v)?)));
+            let (found, expected): (Vec<f32>, Vec<f64>) = pairs.unzip();
+            // One rounding for each sum that went before.
+            check::close(&found, &expected, roundings(LENGTH))
+                .map_err(|failure| format!("{name}: {failure}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// A step from planned memory full of NaN gives the bits of a step from zeros.
+fn steps_read_nothing_unwritten() {
+    for (name, config) in architectures() {
+        let results = [false, true].map(|poisoned| {
+            let mut session = Session::new(&Device::Cpu, &config, 3).unwrap();
+            if poisoned {
+                poison(&mut session.run, is_planned).unwrap();
+            }
+            session.step(1).unwrap();
+            ["weights", "ema", "gradients", "metrics", "carry.halted"]
+                .map(|buffer| session.run.read_ints(buffer).unwrap())
+        });
+        assert_eq!(results[0], results[1], "{name}: bits after a step from zeros and from NaN");
+    }
+}

@@ -1,0 +1,251 @@
+//! Plans: what must hold for every one of them, without computing anything.
+//!
+//! Plans are loaded on wgpu's noop device, whose validation sees every buffer, binding and pipeline.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use libtest_mimic::{Failed, Trial};
+use trm::engine::gpu::Gpu;
+use trm::engine::{Device, Run};
+use trm::model::params::Home;
+use trm::model::step::{eval_plan, train_plan};
+use trm::model::{ArchName, ModelConfig, Params};
+use trm::ops::sum;
+use trm::plan::{ALIGN_WORDS, Dispatch, GemmVariant, Plan, Role, Tape, Target};
+use trm::recipe::Recipe;
+use trm::{Error, Result};
+
+use crate::data::trials;
+use crate::harness::{Needs, on_gpu};
+use crate::models::{architectures, optimiser, small};
+
+/// All tests of this file.
+pub fn tests() -> Vec<Trial> {
+    let tests: [(&str, fn()); 7] = [
+        ("small_models_load", small_models_load),
+        ("recipes_load", recipes_load),
+        ("bindings_are_aligned_and_apart", bindings_are_aligned_and_apart),
+        ("one_product_per_weight", one_product_per_weight),
+        ("residuals_have_no_reverse_dispatch", residuals_have_no_reverse_dispatch),
+        ("wrong_names_are_refused", wrong_names_are_refused),
+        ("unwritten_tensors_are_refused", unwritten_tensors_are_refused),
+    ];
+    let limit = on_gpu("plans::limits_are_named".to_owned(), Needs::Adapter, limits_are_named);
+    trials("plans", &tests).into_iter().chain([limit]).collect()
+}
+
+/// Every variant that a plan can be laid out for.
+const TARGETS: [Target; 2] = [Target { gemm: GemmVariant::Tiled }, Target { gemm: GemmVariant::Broadcast }];
+
+fn noop() -> Device {
+    Device::Gpu(Arc::new(Gpu::noop().unwrap()))
+}
+
+fn training(config: &ModelConfig, batch: usize, target: Target) -> Plan {
+    train_plan(config, &optimiser(batch), batch, target).unwrap()
+}
+
+/// The models of the built-in recipes, over 9x9 Sudokus.
+fn recipes() -> impl Iterator<Item = (&'static str, ModelConfig)> {
+    Recipe::names().map(|name| {
+        let arch = Recipe::load(name, &[]).unwrap().arch;
+        (name, ModelConfig { arch, vocab_size: 11, seq_len: 81, num_puzzle_identifiers: 1 })
+    })
+}
+
+/// Loads a plan and submits it once.
+fn load(device: &Device, name: &str, plan: Result<Plan>) {
+    let outcome = plan.and_then(|plan| Run::new(device, plan)).and_then(|mut run| run.submit());
+    outcome.unwrap_or_else(|error| panic!("{name}: {error}"));
+}
+
+fn small_models_load() {
+    let device = noop();
+    for (name, mut config) in architectures() {
+        for (batch, target) in [(1, TARGETS[0]), (3, TARGETS[1])] {
+            load(&device, name, train_plan(&config, &optimiser(batch), batch, target));
+            load(&device, name, eval_plan(&config, batch, target));
+        }
+        // One puzzle position, one token, two features.
+        let arch = &mut config.arch;
+        (arch.hidden_size, arch.num_heads, arch.puzzle_emb_ndim) = (2, 1, arch.puzzle_emb_ndim.min(1));
+        (config.vocab_size, config.seq_len) = (1, 1);
+        load(&device, name, train_plan(&config, &optimiser(1), 1, TARGETS[0]));
+    }
+}
+
+fn recipes_load() {
+    let device = noop();
+    for (name, config) in recipes() {
+        load(&device, name, train_plan(&config, &optimiser(8), 8, TARGETS[0]));
+        load(&device, name, eval_plan(&config, 8, TARGETS[0]));
+    }
+}
+
+/// What a driver may rely on, for plans that are loaded and for larger ones.
+fn bindings_are_aligned_and_apart() {
+    let models = architectures().into_iter().chain(recipes());
+    for (name, config) in models {
+        for (batch, target) in [(1, TARGETS[0]), (7, TARGETS[1]), (64, TARGETS[1])] {
+            let plan = training(&config, batch, target);
+            plan.dispatches.iter().for_each(|dispatch| bindings_hold(name, &plan, dispatch));
+            let evaluation = eval_plan(&config, batch, target).unwrap();
+            evaluation.dispatches.iter().for_each(|dispatch| bindings_hold(name, &evaluation, dispatch));
+        }
+    }
+}
+
+fn bindings_hold(model: &str, plan: &Plan, dispatch: &Dispatch) {
+    let name = format!("{model}: {} ({})", dispatch.name(), dispatch.label);
+    assert_eq!(dispatch.slices.len(), dispatch.interface.bindings.len(), "{name}");
+    assert_eq!(dispatch.params.len(), dispatch.interface.params_words, "{name}");
+    assert!(
+        dispatch.grid.iter().all(|&groups| (1..=65_535).contains(&groups)),
+        "{name}: {:?}",
+        dispatch.grid
+    );
+    for (binding, slice) in dispatch.interface.bindings.iter().zip(&dispatch.slices) {
+        let name = format!("{name}: {}", binding.name);
+        assert_eq!(slice.offset % ALIGN_WORDS, 0, "{name} starts at word {}", slice.offset);
+        assert!(slice.words > 0, "{name} is empty");
+        assert!(slice.offset + slice.words <= plan.buffers[slice.buffer].words, "{name} leaves its buffer");
+        let uses = dispatch.slices.iter().filter(|other| other.buffer == slice.buffer).count();
+        assert!(!binding.writable || uses == 1, "{name} is written while its buffer is bound again");
+    }
+}
+
+/// Every word of every weight's gradient is written by one dispatch.
+fn one_product_per_weight() {
+    for (name, config) in architectures() {
+        let plan = training(&config, 3, Target::default());
+        let gradients = plan.view("gradients").unwrap().buffer;
+        let mut writes = BTreeMap::new();
+        for dispatch in &plan.dispatches {
+            for (binding, slice) in dispatch.interface.bindings.iter().zip(&dispatch.slices) {
+                if binding.writable && slice.buffer == gradients {
+                    let kernels = writes.entry((slice.offset, slice.words)).or_insert_with(Vec::new);
+                    kernels.push(dispatch.kernel.name);
+                }
+            }
+        }
+        for param in Params::of(&config).table.iter().filter(|param| param.home == Home::Trained) {
+            let embedded = ["embed_tokens", "embed_pos"].iter().any(|table| param.name.starts_with(table));
+            let sums = embedded || param.name == "q_head.bias";
+            let kernels = writes.remove(&(param.offset, param.words()));
+            let kernel = if sums { "column_sums" } else { "gemm" };
+            assert_eq!(kernels, Some(vec![kernel]), "{name}: gradient of {}", param.name);
+        }
+        assert!(writes.is_empty(), "{name}: gradients of no weight at {writes:?}");
+    }
+}
+
+/// Dispatches by `kernel.entry`.
+fn census(plan: &Plan) -> BTreeMap<String, usize> {
+    let mut census = BTreeMap::new();
+    plan.dispatches.iter().for_each(|dispatch| *census.entry(dispatch.name()).or_default() += 1);
+    census
+}
+
+/// Per block: four products, two norms, one SwiGLU and attention forward; the same in reverse, attention in two
+/// dispatches; nothing for residuals, which alias.
+fn residuals_have_no_reverse_dispatch() {
+    let config = small(ArchName::Trm);
+    let census = census(&training(&config, 3, Target::default()));
+    let arch = &config.arch;
+    let passes = arch.H_cycles * (arch.L_cycles + 1);
+    let (forward, reverse) = (passes * arch.L_layers, (arch.L_cycles + 1) * arch.L_layers);
+    let weights = 4 * arch.L_layers + 2;
+    let products = 4 * forward + 2 + 4 * reverse + 2 + weights;
+    let found = |name: &str| census.get(name).copied().unwrap_or(0);
+    assert_eq!(found("gemm.product") + found("gemm.product_add"), products, "{census:?}");
+    for (name, count) in [
+        ("rms_norm.rows", 2 * forward),
+        ("rms_norm.rows_reverse", 2 * reverse),
+        ("swiglu.forward", forward),
+        ("swiglu.reverse", reverse),
+        ("rope.rotate", forward + reverse),
+        ("attention.forward", forward),
+        ("attention.reverse_queries", reverse),
+        ("attention.reverse_keys", reverse),
+        ("adam_atan2.update", 1),
+        ("sign_sgd.update", 1),
+        ("loss.train", 1),
+        ("metrics.total", 1),
+    ] {
+        assert_eq!(found(name), count, "{name} in {census:?}");
+    }
+}
+
+/// The error of laying one dispatch down.
+fn refusal(lay: impl FnOnce(&mut Tape) -> Result<()>) -> String {
+    let error = lay(&mut Tape::new(Target::default())).expect_err("a wrong dispatch is laid down");
+    assert!(matches!(error, Error::Kernel { .. }), "{error}");
+    error.to_string()
+}
+
+/// A call of `sum` with everything right but what `change` does to it.
+fn wrong_names_are_refused() {
+    type Builder<'t> = trm::plan::DispatchBuilder<'t>;
+    fn laid(tape: &mut Tape, skip: &str, change: fn(Builder<'_>) -> Builder<'_>) -> Result<()> {
+        let (a, total) = (tape.buffer("a", Role::Activation, 8), tape.buffer("total", Role::Activation, 8));
+        let mut call = tape.call(&sum::KERNEL, "sum");
+        for name in ["a", "b", "c", "d"].into_iter().filter(|&name| name != skip) {
+            call = call.bind(name, a);
+        }
+        let call = call.bind("total", total).count("count", 2);
+        let call = if skip == "terms" { call } else { call.count("terms", 1) };
+        change(call).threads(2).push()
+    }
+    let expect = |message: String, parts: &[&str]| {
+        assert!(parts.iter().all(|part| message.contains(part)), "{message:?} lacks one of {parts:?}");
+    };
+    laid(&mut Tape::new(Target::default()), "", |call| call).unwrap();
+    expect(refusal(|tape| laid(tape, "c", |call| call)), &["kernel sum.sum", "binding c was not given"]);
+    expect(
+        refusal(|tape| laid(tape, "terms", |call| call)),
+        &["kernel sum.sum", "parameter terms was not given"],
+    );
+    let extra = |tape: &mut Tape| laid(tape, "", |call| call.count("width", 3));
+    expect(refusal(extra), &["kernel sum.sum", "no parameter width"]);
+    let typed = |tape: &mut Tape| laid(tape, "terms", |call| call.float("terms", 1.0));
+    expect(refusal(typed), &["kernel sum.sum", "parameter terms has the wrong type"]);
+    let constant = |tape: &mut Tape| laid(tape, "", |call| call.constant("TILE", 3));
+    expect(refusal(constant), &["kernel sum", "no constant TILE"]);
+    let bound = |tape: &mut Tape| {
+        let x = tape.buffer("x", Role::Activation, 8);
+        tape.call(&sum::KERNEL, "sum").bind("e", x).push()
+    };
+    expect(refusal(bound), &["kernel sum.sum", "no binding e"]);
+    expect(
+        refusal(|tape| tape.call(&sum::KERNEL, "product").push()),
+        &["kernel sum.product", "no such entry point"],
+    );
+}
+
+fn unwritten_tensors_are_refused() {
+    let mut tape = Tape::new(Target::default());
+    let (known, unwritten) = (tape.buffer("known", Role::Activation, 8), tape.tensor(Role::Activation, 8));
+    sum::sum(&mut tape, &[known, unwritten]).unwrap();
+    let error = tape.finish().expect_err("a plan reads what nobody wrote");
+    assert!(matches!(error, Error::Kernel { .. }), "{error}");
+    assert!(error.to_string().contains("sum.sum: reads b before anything wrote it"), "{error}");
+}
+
+/// A batch past the adapter's largest binding: the limit and the largest batch that fits are named.
+fn limits_are_named(device: &Device) -> std::result::Result<(), Failed> {
+    let (info, target) = (device.info(), device.target());
+    let (_, config) = recipes().find(|(name, _)| *name == "sudoku-att").ok_or("no recipe sudoku-att")?;
+    let plan_of = |batch| train_plan(&config, &optimiser(batch), batch, target);
+    let batch = 4096;
+    let Err(error) = Run::of_batch(device, batch, plan_of) else { return Err("4,096 samples fit".into()) };
+    let message = error.to_string();
+    let Error::Limit { what, needed, limit, fix, .. } = error else { return Err(message.into()) };
+    let named =
+        what.contains(&info.name) && what.contains("binding") && Some(limit) == info.max_binding_bytes;
+    let fits = fix.split_whitespace().find_map(|word| word.trim_end_matches(':').parse::<usize>().ok());
+    let bytes = |batch| plan_of(batch).map(|plan| plan.largest_binding().0);
+    let fits = fits.ok_or_else(|| format!("no batch is named in {message:?}"))?;
+    let right = bytes(batch)? == needed && bytes(fits)? <= limit && bytes(fits + 1)? > limit;
+    if named && right { Ok(()) } else { Err(format!("{message:?} for {info:?}").into()) }
+}

@@ -1,0 +1,123 @@
+//! The gradients of a whole training step against differences of its loss, which is computed here, in f64, from
+//! the step's logits: embedding, recursion, heads, loss and reverse pass at once.
+//!
+//! One full recursion of one latent update per step, so that gradients flow through every update and curvature
+//! stays small. The continue head's target depends
+//! on the weights without carrying a gradient; golden vectors cover it.
+
+use libtest_mimic::{Failed, Trial};
+use trm::Result;
+use trm::engine::Device;
+use trm::model::init::Weights;
+use trm::model::params::{Home, Param};
+use trm::model::{ModelConfig, Params};
+use trm::rng::Rng;
+use trm::train::load_weights;
+
+use crate::check;
+use crate::gradients::{along, five_point};
+use crate::loss_reference::{binary_cross_entropy, cross_entropy};
+use crate::models::{Session, architectures, weights};
+
+/// One test per architecture.
+pub fn tests() -> Vec<Trial> {
+    let whole = architectures().into_iter().filter(|(_, config)| !config.arch.trains_continue());
+    whole
+        .map(|(name, mut config)| {
+            (config.arch.H_cycles, config.arch.L_cycles, config.arch.L_layers) = (1, 1, 1);
+            let name = format!("step_gradients::{}", name.replace(' ', "_"));
+            Trial::test(name, move || check_gradients(&config))
+        })
+        .collect()
+}
+
+const BATCH: usize = 3;
+
+/// First step of a difference, of a tensor's size: small, because stablemax has a kink wherever a logit is 0.
+const STEP: f64 = 1.0 / 256.0;
+
+/// NMSE of directional derivatives, 2e-3 relative. The whole loss rounds at 1e-7 of itself, a small step makes that
+/// 256 times as much of a derivative, and the loss hardly moves along some tensors.
+const BOUND: f64 = 4e-6;
+
+/// Directions that are tried for each tensor.
+const DIRECTIONS: usize = 5;
+
+fn check_gradients(config: &ModelConfig) -> std::result::Result<(), Failed> {
+    let mut step = Step { session: Session::new(&Device::Cpu, config, BATCH)?, config };
+    let (start, mut rng) = (weights(config), Rng::new(4, 0));
+    step.loss(&start)?;
+    let gradients = step.gradients(&start)?;
+    for param in Params::of(config).table.iter().filter(|param| param.home != Home::InitialStates) {
+        let values = start.get(param);
+        let gradient = gradients.get(param);
+        let size = values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / values.len() as f64;
+        let (mut found, mut expected) = (Vec::new(), Vec::new());
+        for _ in 0..DIRECTIONS {
+            let direction: Vec<f64> = values.iter().map(|_| size.sqrt() * rng.normal()).collect();
+            found.push(gradient.iter().zip(&direction).map(|(g, d)| f64::from(*g) * d).sum::<f64>() as f32);
+            expected.push(five_point(STEP, |length| step.loss(&moved(&start, param, &direction, length)))?);
+        }
+        check::close(&found, &expected, BOUND)
+            .map_err(|failure| format!("along {}: {failure}", param.name))?;
+    }
+    Ok(())
+}
+
+fn moved(weights: &Weights, param: &Param, direction: &[f64], length: f64) -> Weights {
+    let mut weights = weights.clone();
+    let values = along(weights.get(param), direction, length);
+    weights.get_mut(param).copy_from_slice(&values);
+    weights
+}
+
+/// A supervision step from fresh carries, always on the same data.
+struct Step<'a> {
+    session: Session,
+    config: &'a ModelConfig,
+}
+
+impl Step<'_> {
+    /// Mean over samples of the stablemax cross-entropy + 0.5 of the halt head's.
+    fn loss(&mut self, weights: &Weights) -> Result<f64> {
+        load_weights(&mut self.session.run, self.config, weights)?;
+        self.session.run.write_ints("carry.halted", &[1; BATCH])?;
+        self.session.step(1)?;
+        let (length, vocab) = (self.config.length(), self.config.vocab_size);
+        let (seq_len, prefix) = (self.config.seq_len, length - self.config.seq_len);
+        let logits = self.session.run.read_floats("logits")?;
+        let q = self.session.run.read_floats("q_logits")?;
+        let labels = self.session.run.read_ints("carry.data.labels")?;
+        let sample = |b: usize| {
+            let row = |s: usize| {
+                let row = &logits[(b * length + prefix + s) * vocab..][..vocab];
+                row.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>()
+            };
+            let labelled: Vec<usize> = (0..seq_len).filter(|s| labels[b * seq_len + s] >= 0).collect();
+            let label = |s: usize| labels[b * seq_len + s] as usize;
+            let nll: f64 = labelled.iter().map(|&s| cross_entropy(&row(s), label(s)).0).sum();
+            let right = |&s: &usize| (0..vocab).all(|v| row(s)[v] <= row(s)[label(s)]);
+            let exact = f64::from(u8::from(labelled.iter().all(right)));
+            let halt = binary_cross_entropy(f64::from(q[b * length * 2]), exact).0;
+            nll / labelled.len().max(1) as f64 + 0.5 * halt
+        };
+        Ok((0..BATCH).map(sample).sum::<f64>() / BATCH as f64)
+    }
+
+    /// The gradients of the last step; those of puzzle rows summed over the slots that used them.
+    fn gradients(&mut self, like: &Weights) -> Result<Weights> {
+        let mut gradients = like.clone();
+        gradients.trained = self.session.run.read_floats("gradients")?;
+        let width = self.config.arch.puzzle_emb_ndim;
+        if width > 0 {
+            gradients.puzzle_emb.fill(0.0);
+            let rows = self.session.run.read_floats("puzzle_rows")?;
+            let identifiers = self.session.run.read_ints("carry.data.puzzle_identifiers")?;
+            for (row, identifier) in rows.chunks(width).zip(identifiers) {
+                let sums = gradients.puzzle_emb[identifier as usize * width..].iter_mut();
+                sums.zip(row).for_each(|(sum, value)| *sum += value);
+            }
+        }
+        Ok(gradients)
+    }
+}
