@@ -5,6 +5,7 @@
 
 mod adam_atan2;
 mod attention;
+mod bench;
 mod carry;
 mod check;
 mod checkpoint;
@@ -27,6 +28,7 @@ mod golden;
 mod gradient_graphs;
 mod gradients;
 mod harness;
+mod isa;
 mod linear;
 mod loss;
 mod loss_reference;
@@ -68,6 +70,8 @@ const KERNELS: &[KernelTests] = &[
 
 /// The tests of every other file.
 const ROOMS: &[fn() -> Vec<Trial>] = &[
+    bench::tests,
+    isa::tests,
     check::tests,
     cli::tests,
     linear::tests,

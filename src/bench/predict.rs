@@ -1,5 +1,7 @@
 //! The time of a step on a device that is only known by its numbers.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::Roofline;
@@ -36,4 +38,18 @@ pub fn predict(plan: &Plan, roofline: Roofline) -> Prediction {
     }
     prediction.seconds = prediction.compute_seconds + prediction.memory_seconds + prediction.launch_seconds;
     prediction
+}
+
+impl fmt::Display for Prediction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = |seconds: f64| format!("{:.3} ms", 1e3 * seconds);
+        writeln!(
+            f,
+            "predicted: {} ({} bound by arithmetic, {} by memory, {} of launches)",
+            ms(self.seconds),
+            ms(self.compute_seconds),
+            ms(self.memory_seconds),
+            ms(self.launch_seconds)
+        )
+    }
 }

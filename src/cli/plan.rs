@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use trm::Result;
+use trm::bench::{Prediction, Roofline, predict};
 use trm::data::{Dataset, Split};
 use trm::model::ModelConfig;
 use trm::model::step::{eval_plan, train_plan};
@@ -60,6 +61,22 @@ pub struct Args {
     /// 1 for Sudoku and mazes, whose puzzles share one; one per augmented task for ARC.
     #[arg(long, value_name = "N", default_value_t = 1)]
     puzzle_identifiers: usize,
+
+    /// Predict the time of the step on a device of this peak and bandwidth
+    ///
+    /// Every dispatch is taken for as fast as its arithmetic or its traffic allows, whichever is slower, plus 2 us to
+    /// launch it: a lower bound.
+    #[arg(long, value_name = "TFLOP/s,GB/s", value_parser = limits)]
+    predict: Option<Roofline>,
+}
+
+fn limits(text: &str) -> std::result::Result<Roofline, String> {
+    let number = |text: &str| text.trim().parse::<f64>().ok();
+    let numbers = text.split_once(',').and_then(|(peak, rate)| number(peak).zip(number(rate)));
+    match numbers {
+        Some((peak, gbytes)) if peak > 0.0 && gbytes > 0.0 => Ok(Roofline { gflops: 1e3 * peak, gbytes }),
+        _ => Err("give two positive numbers, as in 20,500".into()),
+    }
 }
 
 #[derive(Serialize)]
@@ -72,6 +89,8 @@ struct Planned {
     num_puzzle_identifiers: usize,
     #[serde(flatten)]
     summary: PlanSummary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prediction: Option<Prediction>,
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
@@ -90,6 +109,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         vocab_size: config.vocab_size,
         num_puzzle_identifiers: config.num_puzzle_identifiers,
         summary: PlanSummary::of(&plan),
+        prediction: args.predict.map(|limits| predict(&plan, limits)),
     };
     output.data(&planned, text)?;
     Ok(ExitCode::SUCCESS)
@@ -111,9 +131,11 @@ impl Args {
 }
 
 fn text(planned: &Planned) -> String {
-    let Planned { recipe, mode, batch, seq_len, vocab_size, num_puzzle_identifiers, summary } = planned;
+    let Planned { recipe, mode, batch, seq_len, vocab_size, num_puzzle_identifiers, summary, prediction } =
+        planned;
     format!(
         "{recipe}: one supervision step, mode {mode}, B {batch}, S {seq_len}, V {vocab_size}, \
-         {num_puzzle_identifiers} puzzle identifier(s)\n\n{summary}"
+         {num_puzzle_identifiers} puzzle identifier(s)\n\n{summary}{}",
+        prediction.map(|prediction| prediction.to_string()).unwrap_or_default()
     )
 }

@@ -8,7 +8,7 @@ use super::metrics::{Metrics, block_of};
 use super::schedule::Schedule;
 use crate::checkpoint::{self, State};
 use crate::data::{Batch, Dataset, Sampler};
-use crate::engine::{Device, Run};
+use crate::engine::{Counts, Device, Run};
 use crate::model::init::Weights;
 use crate::model::params::Home;
 use crate::model::step::{rope_table, train_plan};
@@ -159,6 +159,11 @@ impl Trainer {
     /// Steps of the whole run.
     pub fn total_steps(&self) -> u64 {
         self.lr.total_steps
+    }
+
+    /// What was asked of the driver so far.
+    pub fn counts(&self) -> Counts {
+        self.run.counts()
     }
 
     /// One supervision step: one batch up, one submission.

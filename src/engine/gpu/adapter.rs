@@ -95,7 +95,8 @@ impl Gpu {
     fn request(adapter: wgpu::Adapter, info: DeviceInfo) -> Result<Gpu> {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("trm"),
-            required_limits: adapter.limits(),
+            // Kernels bind one group; the noop device would claim more of them than wgpu itself can hold.
+            required_limits: wgpu::Limits { max_bind_groups: 1, ..adapter.limits() },
             required_features: adapter.features()
                 & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY),
             ..wgpu::DeviceDescriptor::default()

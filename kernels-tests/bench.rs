@@ -1,0 +1,147 @@
+//! `trm bench` and what it counts: positive numbers, lines that parse, runs that pair, and a training loop that asks
+//! nothing of the driver but one submission and one read of the metrics for each step. No time is ever a criterion.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
+use trm::data::sudoku::{GenerateOptions, build_generated};
+use trm::data::{Dataset, Split};
+use trm::engine::{Counts, Device, gpu::Gpu};
+use trm::recipe::Recipe;
+use trm::train::Trainer;
+
+type Outcome<T = ()> = Result<T, Failed>;
+type Test = (&'static str, fn() -> Outcome);
+
+/// All tests of this file.
+pub fn tests() -> Vec<Trial> {
+    let tests: [Test; 5] = [
+        ("kernels and limits are measured", kernels),
+        ("steps are measured, drawn and compared", steps),
+        ("scaling covers each quantity", scaling),
+        ("a prediction adds up", prediction),
+        ("a training step is one submission", one_submission),
+    ];
+    tests.into_iter().map(|(name, test)| Trial::test(format!("bench: {name}"), test)).collect()
+}
+
+/// The smallest subject, once.
+const SUBJECT: [&str; 12] = [
+    "--recipe",
+    "tiny-sudoku4",
+    "--device",
+    "cpu",
+    "--batch",
+    "2",
+    "--seq-len",
+    "16",
+    "--vocab-size",
+    "6",
+    "--repetitions",
+    "1",
+];
+
+fn trm(args: &[&str]) -> Outcome<String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_trm")).args(args).output()?;
+    match output.status.success() {
+        true => Ok(String::from_utf8(output.stdout)?),
+        false => Err(format!("{args:?}: {}", String::from_utf8_lossy(&output.stderr)).into()),
+    }
+}
+
+/// The lines of a bench, each with a key and a positive time.
+fn bench(which: &str, more: &[&str]) -> Outcome<Vec<Value>> {
+    let text = trm(&[&["bench", which, "--json"], &SUBJECT[..], more].concat())?;
+    let lines = text.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+    for line in &lines {
+        let (key, seconds) = (line["key"].as_str(), line["seconds"].as_f64());
+        check(key.is_some_and(|key| key.starts_with(which)) && seconds.is_some_and(|time| time > 0.0), line)?;
+        check(line["adapter"].as_str().is_some_and(|name| name.contains("CPU engine")), line)?;
+    }
+    Ok(lines)
+}
+
+fn check(ok: bool, found: &impl std::fmt::Debug) -> Outcome {
+    if ok { Ok(()) } else { Err(format!("found {found:?}").into()) }
+}
+
+fn kernels() -> Outcome {
+    let lines = bench("kernels", &["--train"])?;
+    check(lines.len() > 10, &lines.len())?;
+    let shares = lines.iter().map(|line| line["roofline_share"].as_f64());
+    check(shares.clone().all(|share| share.is_some_and(|share| share >= 0.0)), &lines)?;
+    let launched: u64 = lines.iter().filter_map(|line| line["count"].as_u64()).sum();
+    let whole = bench("step", &["--train"])?;
+    check(Some(launched) == whole.last().and_then(|line| line["count"].as_u64()), &launched)
+}
+
+fn steps() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let file = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (first, svg) = (file("first.jsonl"), file("steps.svg"));
+    let text = trm(&[&["bench", "step", "--json", "--train", "--svg", &svg], &SUBJECT[..]].concat())?;
+    std::fs::write(&first, &text)?;
+    check(text.lines().count() == 2, &text)?;
+    check(std::fs::read_to_string(&svg)?.ends_with("</svg>\n"), &svg)?;
+    let compared: Value = serde_json::from_str(&trm(&["bench", "compare", &first, &first, "--json"])?)?;
+    let speedups =
+        compared["pairs"].as_array().map(|pairs| pairs.iter().map(|pair| pair["speedup"].as_f64()));
+    check(speedups.is_some_and(|mut all| all.all(|one| one == Some(1.0))), &compared)
+}
+
+fn scaling() -> Outcome {
+    let keys: Vec<String> = bench("scaling", &[])?.iter().map(|line| line["key"].to_string()).collect();
+    for quantity in ["/B=1", "/B=2", "/L=", "/T=", "/n="] {
+        check(keys.iter().any(|key| key.contains(quantity)), &keys)?;
+    }
+    Ok(())
+}
+
+fn prediction() -> Outcome {
+    let text = trm(&["plan", "--recipe", "sudoku-att", "--batch", "8", "--predict", "20,500", "--json"])?;
+    let plan: Value = serde_json::from_str(&text)?;
+    let part = |name: &str| plan["prediction"][name].as_f64().unwrap_or(f64::NAN);
+    let sum = part("compute_seconds") + part("memory_seconds") + part("launch_seconds");
+    check((sum - part("seconds")).abs() < 1e-9 && sum > 0.0, &plan["prediction"])?;
+    check(trm(&["plan", "--recipe", "sudoku-att", "--predict", "20"]).is_err(), &"a missing bandwidth")
+}
+
+/// A driver that accepts everything and computes nothing is enough to count what it is asked for.
+fn one_submission() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let mut trainer = trainer(&folder.path().join("data"))?;
+    let mut steps = |count: u64| -> Outcome<Counts> {
+        for _ in 0..count {
+            trainer.step()?;
+            while trainer.metrics(false)?.is_some() {}
+        }
+        Ok(trainer.counts())
+    };
+    let before = steps(6)?;
+    let after = steps(8)?;
+    check(after.submissions - before.submissions == 8, &(before, after))?;
+    check(after.readbacks - before.readbacks == 8, &(before, after))?;
+    check(after.buffers == before.buffers, &(before, after))
+}
+
+fn trainer(data: &Path) -> Outcome<Trainer> {
+    let (min_clues, max_clues) = (None, None);
+    let out = data.to_path_buf();
+    build_generated(&GenerateOptions {
+        out,
+        size: 4,
+        train: 64,
+        test: 4,
+        min_clues,
+        max_clues,
+        num_aug: 0,
+        seed: 1,
+    })?;
+    let sets = ["train.global_batch_size=4", "arch.hidden_size=32", "arch.puzzle_emb_ndim=32"];
+    let recipe = Recipe::load("tiny-sudoku4", &sets.map(str::to_owned))?;
+    let dataset = Arc::new(Dataset::open(data, Split::Train)?);
+    Ok(Trainer::new(&recipe, dataset, &Device::Gpu(Arc::new(Gpu::noop()?)))?)
+}

@@ -1,0 +1,55 @@
+//! What AMD's compiler makes of the kernels that GPUs get, against a kept baseline: no more spills, and no more than
+//! 5 % less estimated throughput. Reported as ignored where RADV is not installed.
+//!
+//! A deliberate change renews the baseline:
+//! `trm kernels --isa navi21,gfx1100 --json > assets/baseline-isa.json`.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use libtest_mimic::{Failed, Trial};
+use trm::kernels::{Compiled, Isa, radv};
+
+const BASELINE: &str = include_str!("../assets/baseline-isa.json");
+
+/// Cycles that a kernel may take, as a multiple of those in the baseline.
+const SLACK: f64 = 1.05;
+
+/// All tests of this file.
+pub fn tests() -> Vec<Trial> {
+    let absent = radv::manifest().is_none();
+    vec![Trial::test("isa: kernels keep their throughput", throughput).with_ignored_flag(absent)]
+}
+
+fn throughput() -> Result<(), Failed> {
+    let kept: Isa = serde_json::from_str(BASELINE)?;
+    let key = |one: &Compiled| (one.isa.clone(), one.kernel.clone());
+    let known: BTreeMap<_, _> = kept.compiled.iter().map(|one| (key(one), one)).collect();
+    let found = compiled()?;
+    let mut worse = Vec::new();
+    for one in &found.compiled {
+        let Some(before) = known.get(&key(one)) else {
+            // A new kernel has no history, but may not spill.
+            (one.spills > 0)
+                .then(|| worse.push(format!("{} on {}: {} spills", one.kernel, one.isa, one.spills)));
+            continue;
+        };
+        // Another version of the compiler has other estimates.
+        let slower = found.driver == kept.driver
+            && one.inverse_throughput as f64 > SLACK * before.inverse_throughput as f64;
+        if one.spills > before.spills || slower {
+            let counts = |one: &Compiled| format!("{} spills, {} cycles", one.spills, one.inverse_throughput);
+            worse.push(format!("{} on {}: {} against {}", one.kernel, one.isa, counts(one), counts(before)));
+        }
+    }
+    if worse.is_empty() { Ok(()) } else { Err(worse.join("\n").into()) }
+}
+
+fn compiled() -> Result<Isa, Failed> {
+    let arguments = ["kernels", "--isa", "navi21,gfx1100", "--json"];
+    let output = Command::new(env!("CARGO_BIN_EXE_trm")).args(arguments).output()?;
+    match output.status.success() {
+        true => Ok(serde_json::from_slice(&output.stdout)?),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned().into()),
+    }
+}
