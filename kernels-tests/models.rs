@@ -68,6 +68,7 @@ pub fn optimiser(batch: usize) -> Optimiser {
         weight_decay: 0.1,
         puzzle_emb_weight_decay: 0.1,
         ema_rate: 0.99,
+        freeze_weights: false,
         global_batch: batch,
     }
 }

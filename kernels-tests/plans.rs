@@ -36,7 +36,10 @@ pub fn tests() -> Vec<Trial> {
 }
 
 /// Every variant that a plan can be laid out for.
-const TARGETS: [Target; 2] = [Target { gemm: GemmVariant::Tiled }, Target { gemm: GemmVariant::Broadcast }];
+const TARGETS: [Target; 2] = [
+    Target { gemm: GemmVariant::Tiled, binding_bytes: u64::MAX },
+    Target { gemm: GemmVariant::Broadcast, binding_bytes: u64::MAX },
+];
 
 fn noop() -> Device {
     Device::Gpu(Arc::new(Gpu::noop().unwrap()))

@@ -103,11 +103,13 @@ pub fn devices() -> Vec<DeviceInfo> {
 /// # Errors
 /// [`Error::Usage`] that lists the devices where nothing matches, [`Error::Device`] where the driver fails.
 pub fn select(wanted: &str) -> Result<(Device, String)> {
+    if wanted == "cpu" {
+        return Ok((Device::Cpu, "asked for".into()));
+    }
     let infos = super::gpu::adapters();
     let kinds = ["discrete", "integrated", "virtual", "other"];
     let best = |kinds: &[&str]| kinds.iter().find_map(|kind| infos.iter().find(|info| info.kind == *kind));
     let (info, reason) = match wanted {
-        "cpu" => return Ok((Device::Cpu, "asked for".into())),
         "auto" => match best(&kinds) {
             Some(info) => (info, format!("the best of {} GPU(s)", infos.len())),
             None if infos.is_empty() => return Ok((Device::Cpu, "no GPU was found".into())),

@@ -97,7 +97,9 @@ pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outco
         }
         let (step, stopping) = (trainer.step_count(), observer.stop());
         let last = step == trainer.total_steps();
-        let evaluating = last || (step.is_multiple_of(eval_every) && !stopping);
+        // The last evaluation replaces one that would come just before it.
+        let due = step.is_multiple_of(eval_every) && trainer.total_steps() - step >= eval_every;
+        let evaluating = last || (due && !stopping);
         let saving = settings.checkpoint_every > 0 && step.is_multiple_of(settings.checkpoint_every);
         if evaluating || stopping || saving {
             drain(&mut trainer, observer)?;
