@@ -1,6 +1,6 @@
 // Rows of a table of puzzle embeddings that is held in parts: rows (B, N) = table[identifiers], slots (B) = 0..B.
 // part (held, N) holds the identifiers from first_identifier on; a slot whose identifier lies in another part is
-// left alone, so that one dispatch for each part fills all rows. A thread owns one element of a row.
+// left alone, so that one dispatch for each part fills all rows. A thread owns one element of a row. Exact copies.
 
 struct Params { count: u32, emb_ndim: u32, first_identifier: u32, held: u32 }
 
