@@ -11,7 +11,7 @@ use crate::harness::{KernelTests, Lab, Mutant, Needs};
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
     needs: Needs::Adapter,
-    tests: &[("shapes", shapes), ("steep_scores", steep_scores)],
+    tests: &[("shapes", shapes), ("steep_scores", steep_scores), ("long_rows", long_rows)],
     mutants: &[
         Mutant {
             name: "forgets_the_scale",
@@ -152,4 +152,10 @@ fn shapes(lab: &mut Lab) -> Result<()> {
 fn steep_scores(lab: &mut Lab) -> Result<()> {
     let shape = Shape { batch: 2, length: 67, width: 16 };
     lay(lab, shape, 2, 20.0, roundings(4_000))
+}
+
+/// As many iterations (65,526) as a driver may let the loops of one invocation run.
+fn long_rows(lab: &mut Lab) -> Result<()> {
+    let shape = Shape { batch: 1, length: 977, width: 64 };
+    lay(lab, shape, 1, 1.0, roundings(977 + 64 + 16))
 }

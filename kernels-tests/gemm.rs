@@ -16,6 +16,7 @@ pub const TESTS: KernelTests = KernelTests {
         ("transposes_and_paddings", |lab| with(lab, GemmVariant::Tiled, transposes_and_paddings)),
         ("batches_and_reductions", |lab| with(lab, GemmVariant::Tiled, batches_and_reductions)),
         ("addends", |lab| with(lab, GemmVariant::Tiled, addends)),
+        ("long_sums", |lab| with(lab, GemmVariant::Tiled, long_sums)),
     ],
     mutants: &[
         Mutant { name: "skips_the_last_of_k", from: "ka < params.k", to: "ka + 1u < params.k" },
@@ -98,9 +99,13 @@ enum Added {
     Bias,
 }
 
+/// The words of A and B.
+fn reaches(gemm: &Gemm) -> [usize; 2] {
+    [reach(gemm, &gemm.a, gemm.m, gemm.k), reach(gemm, &gemm.b, gemm.k, gemm.n)]
+}
+
 fn lay(lab: &mut Lab, gemm: Gemm, added: Added) -> Result<()> {
-    let a = lab.normal(reach(&gemm, &gemm.a, gemm.m, gemm.k));
-    let b = lab.normal(reach(&gemm, &gemm.b, gemm.k, gemm.n));
+    let [a, b] = reaches(&gemm).map(|words| lab.normal(words));
     let (words_of_c, n) = (gemm.batch * gemm.m * gemm.n, gemm.n);
     let addend = lab.normal(if added == Added::Bias { n } else { words_of_c });
     let value = |batch: usize, i: usize, j: usize| match added {
@@ -196,6 +201,23 @@ pub fn addends(lab: &mut Lab) -> Result<()> {
             let (a, b) = (Operand::rows_of(k).each(m * k), Operand::rows_of(n).each(k * n));
             lay(lab, Gemm { batch: 2, reductions: (1, 1), a, b, ..plain((m, n, k)) }, added)?;
         }
+    }
+    Ok(())
+}
+
+/// As long as a driver may let the loops of one invocation run (65,535 iterations): were the trips that a product
+/// declares too few, its end would be missing. Small integers, so that every sum is exact.
+pub fn long_sums(lab: &mut Lab) -> Result<()> {
+    let k = if lab.tape.target().gemm == GemmVariant::Broadcast { 261_000 } else { 45_500 };
+    for (name, a) in [("A", Operand::rows_of(k)), ("A transposed", Operand::rows_of(3).transposed())] {
+        lab.case(format!("3 x 2 x {k}, {name}"));
+        let gemm = Gemm { a, ..plain((3, 2, k)) };
+        let [a, b] = reaches(&gemm)
+            .map(|words| lab.below(words, 5).iter().map(|&value| value as f32 - 2.0).collect::<Vec<f32>>());
+        let expected = reference(&gemm, &a, &b, |_, _, _| 0.0);
+        let (a, b, c) = (lab.floats("a", &a), lab.floats("b", &b), lab.output("c", 6));
+        gemm.push(&mut lab.tape, a, b, None, c)?;
+        lab.expect("c", c, expected, 0.0);
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use trm::ops::gemm::BROADCAST;
 use trm::plan::GemmVariant::Broadcast;
 
-use crate::gemm::{addends, batches_and_reductions, shapes, transposes_and_paddings, with};
+use crate::gemm::{addends, batches_and_reductions, long_sums, shapes, transposes_and_paddings, with};
 use crate::harness::{KernelTests, Mutant, Needs};
 
 /// Tests and mutants of `gemm_broadcast`.
@@ -15,6 +15,7 @@ pub const TESTS: KernelTests = KernelTests {
         ("transposes_and_paddings", |lab| with(lab, Broadcast, transposes_and_paddings)),
         ("batches_and_reductions", |lab| with(lab, Broadcast, batches_and_reductions)),
         ("addends", |lab| with(lab, Broadcast, addends)),
+        ("long_sums", |lab| with(lab, Broadcast, long_sums)),
     ],
     mutants: &[
         Mutant {

@@ -7,11 +7,11 @@
 use std::sync::OnceLock;
 
 use libtest_mimic::{Failed, Trial};
-use trm::Result;
-use trm::engine::{Device, DeviceInfo, Run, gpu, select};
+use trm::engine::{Device, Run, select};
 use trm::ops::sum::gradient;
 use trm::plan::{Buffer, Kernel, Plan, Role, Tape, Target, Tensor};
 use trm::rng::Rng;
+use trm::{Error, Result};
 
 use crate::check;
 
@@ -146,7 +146,7 @@ impl Lab {
         self.tape.contribute(y, dy);
         self.tape.reverse()?;
         let dx = gradient(&mut self.tape, x)?;
-        Ok((y, dx.ok_or_else(|| trm::Error::kernel("test", "no gradient reached x"))?))
+        Ok((y, dx.ok_or_else(|| Error::kernel("test", "no gradient reached x"))?))
     }
 
     /// Runs on a device; returns one line for each expectation that is not met.
@@ -202,10 +202,9 @@ pub fn run(device: &Device, test: Test, alter: impl FnOnce(&mut Plan) -> Result<
 }
 
 /// The adapter that GPU tests run on, opened once.
-fn open_gpu() -> std::result::Result<&'static Device, Failed> {
-    static GPU: OnceLock<std::result::Result<Device, String>> = OnceLock::new();
-    let open = || select("gpu").map(|(device, _)| device).map_err(|error| error.to_string());
-    GPU.get_or_init(open).as_ref().map_err(|error| error.into())
+fn open_gpu() -> std::result::Result<&'static Device, &'static Error> {
+    static GPU: OnceLock<Result<Device>> = OnceLock::new();
+    GPU.get_or_init(|| select("gpu").map(|(device, _)| device)).as_ref()
 }
 
 /// What an adapter must have for a test.
@@ -218,12 +217,15 @@ pub enum Needs {
 }
 
 impl Needs {
-    /// Whether one of the adapters has it.
+    /// Whether the adapter has it. One that is there and cannot be opened is for the test to complain about.
     fn met(self) -> bool {
-        static ADAPTERS: OnceLock<Vec<DeviceInfo>> = OnceLock::new();
-        let adapters = ADAPTERS.get_or_init(gpu::adapters);
-        let has = |info: &DeviceInfo| info.features.iter().any(|feature| feature == "subgroups");
-        adapters.iter().any(|info| self == Needs::Adapter || has(info))
+        match open_gpu() {
+            Ok(device) => {
+                self == Needs::Adapter || device.info().features.iter().any(|feature| feature == "subgroups")
+            }
+            Err(Error::Usage { .. }) => false,
+            Err(_) => true,
+        }
     }
 }
 
@@ -234,7 +236,11 @@ pub fn on_gpu(
     test: impl FnOnce(&Device) -> std::result::Result<(), Failed> + Send + 'static,
 ) -> Trial {
     let required = std::env::var("TRM_REQUIRE_GPU").is_ok_and(|value| value == "1");
-    Trial::test(name, move || test(open_gpu()?)).with_ignored_flag(!required && !needs.met())
+    let run = move || {
+        let missing = |error| format!("{error}; \"make test\" installs a Vulkan driver where there is none");
+        test(open_gpu().map_err(missing)?)
+    };
+    Trial::test(name, run).with_ignored_flag(!required && !needs.met())
 }
 
 /// A test on the CPU engine, `<name>::cpu`, and the same on the adapter, `<name>::gpu`.

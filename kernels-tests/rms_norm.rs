@@ -11,7 +11,12 @@ use crate::harness::{KernelTests, Lab, Mutant, Needs};
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
     needs: Needs::Adapter,
-    tests: &[("over_width", over_width), ("over_length", over_length), ("many_rows", many_rows)],
+    tests: &[
+        ("over_width", over_width),
+        ("over_length", over_length),
+        ("many_rows", many_rows),
+        ("long_columns", long_columns),
+    ],
     mutants: &[
         Mutant { name: "rows_drop_eps", from: "f32(params.length) + params.eps", to: "f32(params.length)" },
         Mutant {
@@ -112,4 +117,13 @@ fn many_rows(lab: &mut Lab) -> Result<()> {
     lab.case("65,537 rows of 2");
     let x = lab.normal(shape.words());
     lay(lab, shape, Axis::Width, &x)
+}
+
+/// As many iterations (65,534) as a driver may let the loops of one invocation run. A bound of 32,766 roundings in
+/// one direction is loose, yet a column that ends early is off by more than a hundred times that.
+fn long_columns(lab: &mut Lab) -> Result<()> {
+    let shape = Shape { batch: 1, length: 32_766, width: 3 };
+    lab.case("3 columns of 32,766");
+    let x = lab.normal(shape.words());
+    lay(lab, shape, Axis::Length, &x)
 }

@@ -62,7 +62,7 @@ impl Attention {
             .count("heads", self.heads)
             .float("scale", 1.0 / (head_dim as f32).sqrt())
             .groups([length.div_ceil(64), self.heads, batch])
-            .trips(length * (1 + head_dim) + head_dim)
+            .trips((length + 1) * (head_dim + 3))
             .flops(2 * products * batch * length * length * width)
             .push()
     }

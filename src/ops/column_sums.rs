@@ -35,7 +35,7 @@ pub fn column_sums(
             .count("width", width)
             .count("chunk", CHUNK)
             .float("scale", scale)
-            .trips(CHUNK)
+            .trips(CHUNK + 1)
             .flops(rows * width)
             .threads(chunks * width)
             .push()?;

@@ -118,7 +118,7 @@ impl Reverse for EmbedReverse {
         let chunks = (shape.batch * (shape.length - prefix)).div_ceil(CHUNK);
         let partials = tape.tensor(Role::Gradient, chunks * table);
         self.embed
-            .call(tape, "reverse_tokens", chunks * table, CHUNK)
+            .call(tape, "reverse_tokens", chunks * table, CHUNK + 1)
             .bind("inputs", self.embed.inputs)
             .bind("dx", dx)
             .bind("token_partials", partials)

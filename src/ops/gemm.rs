@@ -147,7 +147,8 @@ impl Gemm {
         let reductions = self.reductions.0 * self.reductions.1;
         tape.call(&KERNEL, entry)
             .groups([self.n.div_ceil(64), self.m.div_ceil(64), self.batch])
-            .trips(reductions * (1 + self.k.div_ceil(16) * 21) + 20)
+            // A tile is 4 loads and 16 depths; the result is stored in 4 x 4 iterations.
+            .trips(reductions * (2 + self.k.div_ceil(16) * 23) + 26)
     }
 
     /// The broadcast kernel reads four neighbours at a time, along k or across it, but not both across.
@@ -165,7 +166,6 @@ impl Gemm {
         let a_line = if a_along_k { self.a.row } else { self.a.col };
         let b_line = if b_along_k { self.b.col } else { self.b.row };
         let lanes = self.n.div_ceil(4).next_multiple_of(8).min(64);
-        let steps = if a_along_k { self.k.div_ceil(4) } else { self.k };
         tape.call(&BROADCAST, entry)
             .constant("LANES", lanes)
             .constant("A_ALONG_K", usize::from(a_along_k))
@@ -173,7 +173,8 @@ impl Gemm {
             .constant("B_ALONG_K", usize::from(b_along_k))
             .constant("B_ALIGNED", aligned(b_line, &self.b))
             .groups([self.n.div_ceil(4 * lanes), self.m.div_ceil(32), self.batch])
-            .trips(self.reductions.0 * self.reductions.1 * (1 + steps) + 160)
+            // Steps of four; the result is stored in 32 x 4 iterations.
+            .trips(self.reductions.0 * self.reductions.1 * (2 + self.k.div_ceil(4)) + 194)
     }
 }
 

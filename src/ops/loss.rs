@@ -93,7 +93,7 @@ impl Loss {
             .count("prefix", self.prefix)
             .count("vocab", self.vocab)
             .count("max_steps", self.halt_max_steps)
-            .trips(per_thread * (2 + 2 * self.vocab) + 40)
+            .trips(per_thread * (4 + 2 * self.vocab) + 40)
             .flops(12 * self.shape.rows() * self.vocab)
             .groups([self.shape.batch, 1, 1])
     }

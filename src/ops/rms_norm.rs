@@ -60,7 +60,7 @@ impl Norm {
         let groups = groups(self.shape, self.axis);
         let (length, per_thread) = match self.axis {
             Axis::Width => (self.shape.width, self.shape.width.div_ceil(64) + 8),
-            Axis::Length => (self.shape.length, self.shape.length),
+            Axis::Length => (self.shape.length, self.shape.length + 1),
         };
         let mut call = tape.call(&KERNEL, entry);
         for &(name, tensor) in tensors {

@@ -102,7 +102,8 @@ impl<'t> DispatchBuilder<'t> {
         self
     }
 
-    /// Loop iterations of one invocation, over all its loops.
+    /// Loop iterations of one invocation, over all its loops. Each loop counts one more for the check that ends it,
+    /// because drivers that cut invocations off count it.
     pub fn trips(mut self, trips: usize) -> Self {
         self.trips = trips as u64;
         self
