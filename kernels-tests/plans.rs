@@ -21,6 +21,9 @@ use crate::data::trials;
 use crate::harness::{Needs, on_gpu};
 use crate::models::{architectures, optimiser, small};
 
+/// A test that needs an adapter.
+type DeviceTest = fn(&Device) -> std::result::Result<(), Failed>;
+
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
     let tests: [(&str, fn()); 7] = [
@@ -32,7 +35,7 @@ pub fn tests() -> Vec<Trial> {
         ("wrong_names_are_refused", wrong_names_are_refused),
         ("unwritten_tensors_are_refused", unwritten_tensors_are_refused),
     ];
-    let limits: [(&str, fn(&Device) -> std::result::Result<(), Failed>); 2] = [
+    let limits: [(&str, DeviceTest); 2] = [
         ("binding_limits_are_named", binding_limits_are_named),
         ("loop_limits_are_named", loop_limits_are_named),
     ];
