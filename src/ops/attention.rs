@@ -7,8 +7,8 @@
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-use super::gemm::{Matrix, multiply};
 use super::math::{exp, vectorised};
+use super::multiply::{Matrix, multiply};
 use super::sum::gradient;
 use crate::Result;
 use crate::plan::{Call, Entry, Kernel, Reverse, Role, Shape, Tape, Tensor};

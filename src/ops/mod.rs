@@ -11,6 +11,7 @@ pub mod linear;
 pub mod loss;
 mod math;
 pub mod metrics;
+mod multiply;
 pub mod puzzle_table;
 pub mod rms_norm;
 pub mod rope;
