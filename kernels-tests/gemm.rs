@@ -19,12 +19,16 @@ pub const TESTS: KernelTests = KernelTests {
         ("long_sums", |lab| with(lab, GemmVariant::Tiled, long_sums)),
     ],
     mutants: &[
-        Mutant { name: "skips_the_last_of_k", from: "ka < params.k", to: "ka + 1u < params.k" },
-        Mutant { name: "skips_the_last_row", from: "row < params.m && ka", to: "row + 1u < params.m && ka" },
+        Mutant { name: "skips_the_last_of_k", from: "value, k < params.k", to: "value, k + 1u < params.k" },
+        Mutant {
+            name: "skips_the_last_row",
+            from: "min(first_row + line, params.m - 1u)",
+            to: "min(first_row + line, params.m - 2u)",
+        },
         Mutant {
             name: "skips_the_last_column",
-            from: "col < params.n && kb",
-            to: "col + 1u < params.n && kb",
+            from: "min(first_column + line, params.n - 1u)",
+            to: "min(first_column + line, params.n - 2u)",
         },
         Mutant {
             name: "ignores_the_batch_of_b",
@@ -41,7 +45,7 @@ pub const TESTS: KernelTests = KernelTests {
             from: "r < params.reductions; r++",
             to: "r < params.reductions; r += params.reductions",
         },
-        Mutant { name: "subtracts_the_addend", from: "acc[i][j] + added", to: "acc[i][j] - added" },
+        Mutant { name: "subtracts_the_addend", from: "element(i, j) + added", to: "element(i, j) - added" },
         Mutant {
             name: "repeats_the_addend's_first_row",
             from: "+ row * params.addend_row",
@@ -49,8 +53,8 @@ pub const TESTS: KernelTests = KernelTests {
         },
         Mutant {
             name: "reads_half_its_tile",
-            from: "let row = local / 16u * 4u;",
-            to: "let row = local / 16u * 2u;",
+            from: "depth * PITCH_A + tile_row(local)",
+            to: "depth * PITCH_A + tile_row(local) / 2u",
         },
     ],
 };
@@ -208,7 +212,7 @@ pub fn addends(lab: &mut Lab) -> Result<()> {
 /// As long as a driver may let the loops of one invocation run (65,535 iterations): were the trips that a product
 /// declares too few, its end would be missing. Small integers, so that every sum is exact.
 pub fn long_sums(lab: &mut Lab) -> Result<()> {
-    let k = if lab.tape.target().gemm == GemmVariant::Broadcast { 261_000 } else { 45_500 };
+    let k = if lab.tape.target().gemm == GemmVariant::Broadcast { 261_000 } else { 174_000 };
     for (name, a) in [("A", Operand::rows_of(k)), ("A transposed", Operand::rows_of(3).transposed())] {
         lab.case(format!("3 x 2 x {k}, {name}"));
         let gemm = Gemm { a, ..plain((3, 2, k)) };

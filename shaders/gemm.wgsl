@@ -1,7 +1,7 @@
 // C[b] = sum over r of A[b, r] B[b, r]  (+ addend[b]): every matrix product of the model, forward and reverse.
 // A (m, k), B (k, n), C (m, n), each with a stride per row, column and batch, and A, B per reduction r, which
 // splits in r / inner and r % inner. C's columns are contiguous. An addend row stride of 0 adds a bias.
-// One workgroup owns a 64 x 64 tile of one C[b]; a thread owns 4 x 4 of it, 16 apart in columns.
+// One workgroup owns a tile of one C[b], a thread 4 x 4 elements of it or more: see lib/tile.wgsl.
 // f32 throughout; the sum over k runs in one fixed order. Shapes need not be multiples of a tile.
 
 struct Params {
@@ -17,75 +17,56 @@ struct Params {
 @group(0) @binding(3) var<storage, read> addend: array<f32>;
 @group(0) @binding(4) var<storage, read_write> c: array<f32>;
 
-const TILE: u32 = 64u;
-const DEPTH: u32 = 16u;
-var<workgroup> sh_a: array<f32, 1024>;
-var<workgroup> sh_b: array<f32, 1024>;
-var<private> acc: array<vec4<f32>, 4>;
+const A_ALONG_K: u32 = 1u;
+const B_ALONG_K: u32 = 0u;
+#import tile
 
-// Puts a tile element's place (line along m or n, depth along k) so that neighbouring threads read neighbouring words.
-fn place(element: u32, depth_is_contiguous: bool) -> vec2<u32> {
-    if depth_is_contiguous {
-        return vec2<u32>(element / DEPTH, element % DEPTH);
-    }
-    return vec2<u32>(element % TILE, element / TILE);
+// The tile's first row and column; where the matrices of this batch entry and reduction start.
+var<private> first_row: u32;
+var<private> first_column: u32;
+var<private> a_base: u32;
+var<private> b_base: u32;
+
+// Past the last line it is read again: what comes of it is not stored.
+fn a_start(line: u32) -> u32 {
+    return a_base + min(first_row + line, params.m - 1u) * params.a_row;
 }
 
-fn load_tiles(group: vec3<u32>, local: u32, a_base: u32, b_base: u32, k0: u32) {
-    for (var element = local; element < TILE * DEPTH; element += 256u) {
-        let pa = place(element, params.a_col == 1u);
-        let row = group.y * TILE + pa.x;
-        let ka = k0 + pa.y;
-        var va = 0.0;
-        if row < params.m && ka < params.k {
-            va = a[a_base + row * params.a_row + ka * params.a_col];
-        }
-        sh_a[pa.y * TILE + pa.x] = va;
-        let pb = place(element, params.b_row == 1u);
-        let col = group.x * TILE + pb.x;
-        let kb = k0 + pb.y;
-        var vb = 0.0;
-        if col < params.n && kb < params.k {
-            vb = b[b_base + kb * params.b_row + col * params.b_col];
-        }
-        sh_b[pb.y * TILE + pb.x] = vb;
-    }
+fn b_start(line: u32) -> u32 {
+    return b_base + min(first_column + line, params.n - 1u) * params.b_col;
+}
+
+fn a_at(start: u32, line: u32, k: u32) -> f32 {
+    let value = a[start + min(k, params.k - 1u) * select(params.a_col, 1u, A_ALONG_K == 1u)];
+    return select(0.0, value, k < params.k);
+}
+
+fn b_at(start: u32, line: u32, k: u32) -> f32 {
+    let value = b[start + min(k, params.k - 1u) * select(params.b_row, 1u, B_ALONG_K == 1u)];
+    return select(0.0, value, k < params.k);
 }
 
 fn accumulate(group: vec3<u32>, local: u32) {
-    let column = local % 16u;
-    let row = local / 16u * 4u;
+    first_row = group.y * TILE_M;
+    first_column = group.x * TILE_N;
     for (var r = 0u; r < params.reductions; r++) {
         let outer = r / params.inner;
         let within = r % params.inner;
-        let a_base = group.z * params.a_batch + outer * params.a_outer + within * params.a_inner;
-        let b_base = group.z * params.b_batch + outer * params.b_outer + within * params.b_inner;
-        for (var k0 = 0u; k0 < params.k; k0 += DEPTH) {
-            load_tiles(group, local, a_base, b_base, k0);
-            workgroupBarrier();
-            for (var depth = 0u; depth < DEPTH; depth++) {
-                let at_b = depth * TILE + column;
-                let line = vec4<f32>(sh_b[at_b], sh_b[at_b + 16u], sh_b[at_b + 32u], sh_b[at_b + 48u]);
-                let at_a = depth * TILE + row;
-                acc[0] += sh_a[at_a] * line;
-                acc[1] += sh_a[at_a + 1u] * line;
-                acc[2] += sh_a[at_a + 2u] * line;
-                acc[3] += sh_a[at_a + 3u] * line;
-            }
-            workgroupBarrier();
-        }
+        a_base = group.z * params.a_batch + outer * params.a_outer + within * params.a_inner;
+        b_base = group.z * params.b_batch + outer * params.b_outer + within * params.b_inner;
+        add_product(local, params.k);
     }
 }
 
 @compute @workgroup_size(256)
 fn product(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     accumulate(group, local);
-    for (var i = 0u; i < 4u; i++) {
-        let row = group.y * TILE + local / 16u * 4u + i;
-        for (var j = 0u; j < 4u; j++) {
-            let col = group.x * TILE + local % 16u + 16u * j;
-            if row < params.m && col < params.n {
-                c[group.z * params.c_batch + row * params.c_row + col] = acc[i][j];
+    for (var i = 0u; i < ROWS; i++) {
+        let row = first_row + tile_row(local) + i;
+        for (var j = 0u; j < 4u * FOURS; j++) {
+            let column = first_column + tile_column(local, j / 4u) + j % 4u;
+            if row < params.m && column < params.n {
+                c[group.z * params.c_batch + row * params.c_row + column] = element(i, j);
             }
         }
     }
@@ -94,13 +75,13 @@ fn product(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
 @compute @workgroup_size(256)
 fn product_add(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     accumulate(group, local);
-    for (var i = 0u; i < 4u; i++) {
-        let row = group.y * TILE + local / 16u * 4u + i;
-        for (var j = 0u; j < 4u; j++) {
-            let col = group.x * TILE + local % 16u + 16u * j;
-            if row < params.m && col < params.n {
-                let added = addend[group.z * params.addend_batch + row * params.addend_row + col];
-                c[group.z * params.c_batch + row * params.c_row + col] = acc[i][j] + added;
+    for (var i = 0u; i < ROWS; i++) {
+        let row = first_row + tile_row(local) + i;
+        for (var j = 0u; j < 4u * FOURS; j++) {
+            let column = first_column + tile_column(local, j / 4u) + j % 4u;
+            if row < params.m && column < params.n {
+                let added = addend[group.z * params.addend_batch + row * params.addend_row + column];
+                c[group.z * params.c_batch + row * params.c_row + column] = element(i, j) + added;
             }
         }
     }

@@ -27,6 +27,14 @@ pub static BROADCAST: Kernel = Kernel {
     ],
 };
 
+/// Rows and columns of C that a workgroup of `shaders/lib/tile.wgsl` owns.
+pub(super) const TILE: usize = 64;
+
+/// Loop iterations of `add_product` in `shaders/lib/tile.wgsl`, in steps of 16.
+pub(super) fn tile_trips(k: usize) -> usize {
+    1 + k.div_ceil(16) * (1 + 5)
+}
+
 /// Strides of an operand, in words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Operand {
@@ -144,9 +152,10 @@ impl Gemm {
     fn tiled_call<'t>(&self, tape: &'t mut Tape, entry: &'static str) -> DispatchBuilder<'t> {
         let reductions = self.reductions.0 * self.reductions.1;
         tape.call(&KERNEL, entry)
-            .groups([self.n.div_ceil(64), self.m.div_ceil(64), self.batch])
-            // A tile is 4 loads and 16 depths; the result is stored in 4 x 4 iterations.
-            .trips(reductions * (2 + self.k.div_ceil(16) * 23) + 26)
+            .constant("A_ALONG_K", usize::from(self.a.col == 1))
+            .constant("B_ALONG_K", usize::from(self.b.row == 1))
+            .groups([self.n.div_ceil(TILE), self.m.div_ceil(TILE), self.batch])
+            .trips(reductions * (1 + tile_trips(self.k)) + 22)
     }
 
     /// The broadcast kernel reads four neighbours at a time, along k or across it, but not both across.

@@ -78,6 +78,7 @@ const LIBRARY: &[(&str, &str)] = &[
     ("philox", include_str!("../../shaders/lib/philox.wgsl")),
     ("reduce", include_str!("../../shaders/lib/reduce.wgsl")),
     ("sigmoid", include_str!("../../shaders/lib/sigmoid.wgsl")),
+    ("tile", include_str!("../../shaders/lib/tile.wgsl")),
 ];
 
 impl Kernel {
@@ -92,11 +93,14 @@ impl Kernel {
     pub fn text(&self, constants: &[(&str, u32)]) -> Result<String> {
         let mut text = String::with_capacity(self.source.len() * 2);
         for line in self.source.lines() {
-            match line.strip_prefix("#import ") {
-                Some(name) => text.push_str(self.import(name.trim())?),
-                None => text.push_str(&specialised(line, constants)),
+            let lines = match line.strip_prefix("#import ") {
+                Some(name) => self.import(name.trim())?.split('\n'),
+                None => line.split('\n'),
+            };
+            for line in lines {
+                text.push_str(&specialised(line, constants));
+                text.push('\n');
             }
-            text.push('\n');
         }
         for (name, _) in constants {
             if !text.contains(&format!("const {name}: u32 = ")) {

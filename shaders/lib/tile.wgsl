@@ -1,0 +1,167 @@
+// The inner part of a tiled product. A workgroup of 256 threads owns TILE_M x TILE_N elements of C, a thread ROWS
+// rows and FOURS times four columns of them (tile_row, tile_column). The shader that imports this defines where a line
+// of the tile, a row of A or a column of B, starts, and the operands, 0 past k and anything past their lines:
+//   fn a_start(line: u32) -> u32, fn a_at(start: u32, line: u32, k: u32) -> f32
+//   fn b_start(line: u32) -> u32, fn b_at(start: u32, line: u32, k: u32) -> f32
+// and A_ALONG_K, B_ALONG_K: 1 where neighbouring words run along k, 0 where they run across it.
+// Shared tiles lie by depth, four words further apart than long, so that the threads of a wave meet in no bank.
+const ROWS: u32 = 4u;
+const FOURS: u32 = 1u;
+// Written out in what follows.
+const DEPTH: u32 = 16u;
+const TILE_M: u32 = 16u * ROWS;
+const TILE_N: u32 = 64u * FOURS;
+const PITCH_A: u32 = TILE_M + 4u;
+const PITCH_B: u32 = TILE_N + 4u;
+var<workgroup> sh_a: array<f32, DEPTH * PITCH_A>;
+var<workgroup> sh_b: array<f32, DEPTH * PITCH_B>;
+
+// Row i of the thread's f-th four columns is acc[f * ROWS + i].
+var<private> acc: array<vec4<f32>, ROWS * FOURS>;
+
+fn tile_row(local: u32) -> u32 {
+    return local / 16u * ROWS;
+}
+
+fn tile_column(local: u32, four: u32) -> u32 {
+    return local % 16u * 4u + four * 64u;
+}
+
+// The thread's element in its row i and its j-th column; it belongs to tile_column(local, j / 4) + j % 4.
+fn element(i: u32, j: u32) -> f32 {
+    return acc[j / 4u * ROWS + i][j % 4u];
+}
+
+// Line and depth of a tile's element: neighbouring threads read neighbouring words.
+fn place(index: u32, lines: u32, along_k: bool) -> vec2<u32> {
+    if along_k {
+        return vec2<u32>(index / 8u % lines, index / (8u * lines) * 8u + index % 8u);
+    }
+    return vec2<u32>(index % lines, index / lines);
+}
+
+// Where the lines of a thread's elements start, worked out once for all steps of k.
+var<private> starts_of_a: array<vec4<u32>, ROWS / 4u>;
+var<private> starts_of_b: array<vec4<u32>, FOURS>;
+
+fn place_of_a(index: u32) -> vec2<u32> {
+    return place(index, TILE_M, A_ALONG_K == 1u);
+}
+
+fn place_of_b(index: u32) -> vec2<u32> {
+    return place(index, TILE_N, B_ALONG_K == 1u);
+}
+
+fn four_starts_of_a(first: u32) -> vec4<u32> {
+    return vec4<u32>(
+        a_start(place_of_a(first).x), a_start(place_of_a(first + 256u).x),
+        a_start(place_of_a(first + 512u).x), a_start(place_of_a(first + 768u).x),
+    );
+}
+
+fn four_starts_of_b(first: u32) -> vec4<u32> {
+    return vec4<u32>(
+        b_start(place_of_b(first).x), b_start(place_of_b(first + 256u).x),
+        b_start(place_of_b(first + 512u).x), b_start(place_of_b(first + 768u).x),
+    );
+}
+
+fn find_lines(local: u32) {
+    starts_of_a[0] = four_starts_of_a(local);
+    starts_of_b[0] = four_starts_of_b(local);
+    if ROWS > 4u {
+        starts_of_a[ROWS / 4u - 1u] = four_starts_of_a(local + 1024u);
+    }
+    if FOURS > 1u {
+        starts_of_b[FOURS - 1u] = four_starts_of_b(local + 1024u);
+    }
+}
+
+// Four of a thread's elements: all are asked for before the first is needed.
+fn load_four_of_a(first: u32, starts: vec4<u32>, k: u32) {
+    let p0 = place_of_a(first);
+    let p1 = place_of_a(first + 256u);
+    let p2 = place_of_a(first + 512u);
+    let p3 = place_of_a(first + 768u);
+    let values = vec4<f32>(
+        a_at(starts.x, p0.x, k + p0.y), a_at(starts.y, p1.x, k + p1.y),
+        a_at(starts.z, p2.x, k + p2.y), a_at(starts.w, p3.x, k + p3.y),
+    );
+    sh_a[p0.y * PITCH_A + p0.x] = values.x;
+    sh_a[p1.y * PITCH_A + p1.x] = values.y;
+    sh_a[p2.y * PITCH_A + p2.x] = values.z;
+    sh_a[p3.y * PITCH_A + p3.x] = values.w;
+}
+
+fn load_four_of_b(first: u32, starts: vec4<u32>, k: u32) {
+    let p0 = place_of_b(first);
+    let p1 = place_of_b(first + 256u);
+    let p2 = place_of_b(first + 512u);
+    let p3 = place_of_b(first + 768u);
+    let values = vec4<f32>(
+        b_at(starts.x, p0.x, k + p0.y), b_at(starts.y, p1.x, k + p1.y),
+        b_at(starts.z, p2.x, k + p2.y), b_at(starts.w, p3.x, k + p3.y),
+    );
+    sh_b[p0.y * PITCH_B + p0.x] = values.x;
+    sh_b[p1.y * PITCH_B + p1.x] = values.y;
+    sh_b[p2.y * PITCH_B + p2.x] = values.z;
+    sh_b[p3.y * PITCH_B + p3.x] = values.w;
+}
+
+fn load_step(local: u32, k: u32) {
+    load_four_of_a(local, starts_of_a[0], k);
+    if ROWS > 4u {
+        load_four_of_a(local + 1024u, starts_of_a[ROWS / 4u - 1u], k);
+    }
+    load_four_of_b(local, starts_of_b[0], k);
+    if FOURS > 1u {
+        load_four_of_b(local + 1024u, starts_of_b[FOURS - 1u], k);
+    }
+}
+
+fn four_columns(at: u32) -> vec4<f32> {
+    return vec4<f32>(sh_b[at], sh_b[at + 1u], sh_b[at + 2u], sh_b[at + 3u]);
+}
+
+// Written out, because drivers that limit the iterations of an invocation count those of every loop.
+fn add_rows(first: u32, at: u32, columns: vec4<f32>) {
+    acc[first] += sh_a[at] * columns;
+    acc[first + 1u] += sh_a[at + 1u] * columns;
+    acc[first + 2u] += sh_a[at + 2u] * columns;
+    acc[first + 3u] += sh_a[at + 3u] * columns;
+}
+
+fn add_depth(local: u32, depth: u32) {
+    let at_a = depth * PITCH_A + tile_row(local);
+    let at_b = depth * PITCH_B + tile_column(local, 0u);
+    add_rows(0u, at_a, four_columns(at_b));
+    if ROWS > 4u {
+        add_rows(4u, at_a + 4u, four_columns(at_b));
+    }
+    if FOURS > 1u {
+        add_rows(ROWS, at_a, four_columns(at_b + 64u));
+    }
+    if ROWS > 4u && FOURS > 1u {
+        add_rows(ROWS + 4u, at_a + 4u, four_columns(at_b + 64u));
+    }
+}
+
+fn add_step(local: u32) {
+    for (var depth = 0u; depth < DEPTH; depth += 4u) {
+        add_depth(local, depth);
+        add_depth(local, depth + 1u);
+        add_depth(local, depth + 2u);
+        add_depth(local, depth + 3u);
+    }
+}
+
+// Adds a product over `depth` words of k to acc. All threads must call it: it has barriers.
+fn add_product(local: u32, depth: u32) {
+    find_lines(local);
+    for (var k = 0u; k < depth; k += DEPTH) {
+        load_step(local, k);
+        workgroupBarrier();
+        add_step(local);
+        workgroupBarrier();
+    }
+}
