@@ -37,6 +37,9 @@ mod models;
 mod mutants;
 mod plan_memory;
 mod plans;
+mod project;
+mod project_in;
+mod project_out;
 mod puzzle_table;
 mod rms_norm;
 mod rope;
@@ -60,6 +63,8 @@ const KERNELS: &[KernelTests] = &[
     gemm_broadcast::TESTS,
     loss::TESTS,
     metrics::TESTS,
+    project_in::TESTS,
+    project_out::TESTS,
     puzzle_table::TESTS,
     rms_norm::TESTS,
     rope::TESTS,

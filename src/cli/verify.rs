@@ -35,7 +35,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         None => Golden::built_in()?,
     };
     let device = args.device.open()?;
-    let report = verify(&device, &vectors, tell)?;
+    let report = verify(&device, device.target(), &vectors, tell)?;
     output.data(&report, text)?;
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

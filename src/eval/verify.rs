@@ -14,6 +14,7 @@ use crate::model::params::Home;
 use crate::model::step::train_plan;
 use crate::model::{Clock, Params};
 use crate::ops::metrics;
+use crate::plan::Target;
 use crate::{Error, Result};
 
 /// Largest NMSE of forward values, losses, metrics and gradients in f32: 1e-4 relative, about a thousand
@@ -66,14 +67,19 @@ pub fn bound(group: &str) -> f64 {
     }
 }
 
-/// Runs `vectors` on `device`, calling `progress` after each.
+/// Runs `vectors` on `device` with the kernel variants of `target`, calling `progress` after each.
 ///
 /// # Errors
 /// Malformed vectors and device failures; a deviation is no error but a case that is not `ok`.
-pub fn verify(device: &Device, vectors: &[Golden], mut progress: impl FnMut(&Case)) -> Result<Report> {
+pub fn verify(
+    device: &Device,
+    target: Target,
+    vectors: &[Golden],
+    mut progress: impl FnMut(&Case),
+) -> Result<Report> {
     let mut cases = Vec::new();
     for golden in vectors {
-        let case = Check::run(device, golden)?;
+        let case = Check::run(device, target, golden)?;
         progress(&case);
         cases.push(case);
     }
@@ -89,8 +95,8 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn run(device: &Device, golden: &'a Golden) -> Result<Case> {
-        let plan = train_plan(&golden.config, &golden.optimiser, golden.batch, device.target())?;
+    fn run(device: &Device, target: Target, golden: &'a Golden) -> Result<Case> {
+        let plan = train_plan(&golden.config, &golden.optimiser, golden.batch, target)?;
         let params = Params::of(&golden.config);
         let mut check = Check { golden, params, run: Run::new(device, plan)?, worst: BTreeMap::new() };
         for step in 1..=2 {

@@ -7,6 +7,7 @@
 use super::config::ModelConfig;
 use crate::Result;
 use crate::ops::gemm::Addend;
+use crate::ops::terms::Term;
 use crate::ops::{attention, linear, rms_norm, rope, swiglu};
 use crate::plan::{Axis, LinearForm, Shape, Tape, Tensor};
 
@@ -73,11 +74,7 @@ impl Blocks<'_> {
 
     /// rms_norm(h + down(silu(gate(h)) * up(h))), all over `axis`.
     fn mlp(&self, tape: &mut Tape, name: &str, axis: Axis, h: Tensor, out: Option<Tensor>) -> Result<Tensor> {
-        let features = match axis {
-            Axis::Width => self.shape.width,
-            Axis::Length => self.shape.length,
-        };
-        let inner = self.config.arch.inner(features);
+        let inner = self.inner(axis);
         tape.scope(format!("{name}.gate_up_proj"));
         let form = LinearForm { axis, input: self.shape, out: 2 * inner };
         let gate_up =
@@ -85,10 +82,34 @@ impl Blocks<'_> {
         let inner_shape = LinearForm { out: inner, ..form }.output();
         let a = swiglu::swiglu(tape, inner_shape, axis, gate_up)?;
         tape.scope(format!("{name}.down_proj"));
-        let form = LinearForm { axis, input: inner_shape, out: features };
+        let form = LinearForm { axis, input: inner_shape, out: self.features(axis) };
         let weight = (self.weight)(&format!("{name}.down_proj.weight"))?;
         let sum = linear::linear(tape, form, a, weight, Some(Addend::Whole(h)))?;
         self.norm(tape, axis, sum, out)
+    }
+
+    fn features(&self, axis: Axis) -> usize {
+        match axis {
+            Axis::Width => self.shape.width,
+            Axis::Length => self.shape.length,
+        }
+    }
+
+    /// Inner width of the MLP over `axis`.
+    pub(super) fn inner(&self, axis: Axis) -> usize {
+        self.config.arch.inner(self.features(axis))
+    }
+
+    /// Applies the norm that a state may still lack, writing into `out` where the caller owns the place. No gradient
+    /// flows through it: what is pending comes from passes without.
+    pub fn settled(&self, tape: &mut Tape, state: Term, out: Option<Tensor>) -> Result<Tensor> {
+        let Some(norm) = state.norm else { return Ok(state.tensor) };
+        let recording = tape.recording();
+        tape.record(false);
+        tape.scope("states");
+        let settled = self.norm(tape, norm.axis, state.tensor, out);
+        tape.record(recording);
+        settled
     }
 
     fn norm(&self, tape: &mut Tape, axis: Axis, sum: Tensor, out: Option<Tensor>) -> Result<Tensor> {

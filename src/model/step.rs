@@ -16,6 +16,7 @@ use crate::ops::linear::{bias_gradient, linear, weight_gradient};
 use crate::ops::loss::Loss;
 use crate::ops::puzzle_table::PuzzleTable;
 use crate::ops::sign_sgd::SignSgd;
+use crate::ops::terms::Term;
 use crate::ops::{metrics, rope, sum};
 use crate::plan::{Axis, LinearForm, Plan, Role, Shape, Tape, Target, Tensor};
 use crate::{Error, Result};
@@ -219,30 +220,43 @@ impl<'a> Step<'a> {
         let weight = |name: &str| self.weight(name);
         let blocks =
             Blocks { config: self.config, shape: self.shape, rope_table: self.rope_table, weight: &weight };
-        let mut states = states.to_vec();
+        let mut states: Vec<Term> = states.iter().copied().map(Term::settled).collect();
         for (index, update) in self.recursion.updates.iter().enumerate() {
             tape.record(recording && index >= self.recursion.grad_from);
             let net = &self.recursion.nets[update.net];
-            tape.scope(format!("{} inputs", net.name));
-            let inputs: Vec<Tensor> = update
-                .inputs
-                .iter()
-                .map(|input| match input {
-                    Input::X => x,
-                    Input::State(state) => states[*state],
-                })
-                .collect();
-            let h = sum::sum(tape, &inputs)?;
+            let fuses = blocks.fuses(tape, update.inputs.len());
+            let mut inputs = Vec::new();
+            for input in &update.inputs {
+                inputs.push(match *input {
+                    Input::X => Term::settled(x),
+                    Input::State(state) if fuses => states[state],
+                    Input::State(state) => {
+                        states[state] = Term::settled(blocks.settled(tape, states[state], None)?);
+                        states[state]
+                    }
+                });
+            }
             let last_write =
                 self.recursion.updates[index + 1..].iter().all(|later| later.write != update.write);
             let out = match pass == Pass::Step && last_write {
                 true => Some(tape.part(self.states[update.write], 0, self.shape.words())?),
                 false => None,
             };
-            states[update.write] = blocks.net(tape, net.name, net.layers, h, out)?;
+            states[update.write] = match fuses {
+                true => blocks.fused_net(tape, net.name, net.layers, &inputs)?,
+                false => {
+                    let inputs: Vec<Tensor> = inputs.iter().map(|input| input.tensor).collect();
+                    tape.scope(format!("{} inputs", net.name));
+                    let h = sum::sum(tape, &inputs)?;
+                    Term::settled(blocks.net(tape, net.name, net.layers, h, out)?)
+                }
+            };
+            if last_write {
+                states[update.write] = Term::settled(blocks.settled(tape, states[update.write], out)?);
+            }
         }
         tape.record(recording);
-        Ok(states)
+        Ok(states.into_iter().map(|state| state.tensor).collect())
     }
 
     /// logits (B, L, V) and q (B, L, 2) of the answer; only the S puzzle positions and position 0 count.

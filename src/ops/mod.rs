@@ -12,12 +12,15 @@ pub mod loss;
 mod math;
 pub mod metrics;
 mod multiply;
+pub mod project_in;
+pub mod project_out;
 pub mod puzzle_table;
 pub mod rms_norm;
 pub mod rope;
 pub mod sign_sgd;
 pub mod sum;
 pub mod swiglu;
+pub mod terms;
 
 use crate::plan::Kernel;
 
@@ -32,6 +35,8 @@ pub const KERNELS: &[&Kernel] = &[
     &gemm::BROADCAST,
     &loss::KERNEL,
     &metrics::KERNEL,
+    &project_in::KERNEL,
+    &project_out::KERNEL,
     &puzzle_table::KERNEL,
     &rms_norm::KERNEL,
     &rope::KERNEL,

@@ -57,7 +57,7 @@ const UNCUT: usize = 512;
 /// c = a b (+ c where `accumulate`), c row-major. Every row is summed in the same order however many rows there
 /// are, so that the results of a sample do not depend on the size of its batch: cuts and paths that the library
 /// chooses by the number of rows are chosen here.
-fn multiply_evenly(
+pub(super) fn multiply_evenly(
     (m, n, k): (usize, usize, usize),
     a: Matrix<'_>,
     b: Matrix<'_>,

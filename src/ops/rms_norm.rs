@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::math::vectorised;
 use super::sum::gradient;
+use super::terms::groups;
 use crate::Result;
 use crate::plan::{Axis, Call, Entry, Kernel, Reverse, Role, Shape, Tape, Tensor};
 
@@ -37,13 +38,6 @@ pub fn rms_norm(
     norm.push(tape, entry, [("x", x), ("y", y), ("rstd", norm.rstd)].as_slice())?;
     tape.rule(y, norm);
     Ok(y)
-}
-
-fn groups(shape: Shape, axis: Axis) -> usize {
-    match axis {
-        Axis::Width => shape.rows(),
-        Axis::Length => shape.batch * shape.width,
-    }
 }
 
 struct Norm {
@@ -115,7 +109,7 @@ fn rows_reverse(call: &mut Call<'_>) {
 
 /// Sixteen partial sums, so that the compiler may use vector registers; the order is fixed.
 #[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0; 16];
     let (a_blocks, b_blocks) = (a.chunks_exact(16), b.chunks_exact(16));
     let rest: f32 = a_blocks.remainder().iter().zip(b_blocks.remainder()).map(|(a, b)| a * b).sum();

@@ -74,11 +74,16 @@ fn rotate(call: &mut Call<'_>) {
     call.output("qkv").par_chunks_exact_mut(row_words).enumerate().with_min_len(16).for_each(|(row, qkv)| {
         let turns = &table[row % length * half * 2..][..half * 2];
         for head in qkv[..4 * heads * half].chunks_exact_mut(2 * half) {
-            let (u, v) = head.split_at_mut(half);
-            for ((u, v), turn) in u.iter_mut().zip(v).zip(turns.chunks_exact(2)) {
-                let (cos, sin) = (turn[0], sign * turn[1]);
-                (*u, *v) = (*u * cos - *v * sin, *v * cos + *u * sin);
-            }
+            turn(head, turns, sign);
         }
     });
+}
+
+/// Rotates one head by the angles of its position.
+pub(super) fn turn(head: &mut [f32], turns: &[f32], sign: f32) {
+    let (u, v) = head.split_at_mut(head.len() / 2);
+    for ((u, v), turn) in u.iter_mut().zip(v).zip(turns.chunks_exact(2)) {
+        let (cos, sin) = (turn[0], sign * turn[1]);
+        (*u, *v) = (*u * cos - *v * sin, *v * cos + *u * sin);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Pass;
 use super::kernel::{Entry, Interface, Kernel, Specialisation};
 use super::tape::{Tape, Tensor};
 use crate::{Error, Result};
@@ -23,6 +24,7 @@ pub(super) struct Pending {
     pub(super) trips: u64,
     pub(super) flops: u64,
     pub(super) label: String,
+    pub(super) pass: Pass,
 }
 
 /// Collects what a dispatch needs; [`DispatchBuilder::push`] checks it and puts it on the tape.
@@ -134,7 +136,7 @@ impl<'t> DispatchBuilder<'t> {
                 format!("its grid {groups:?} exceeds {MAX_GROUPS} workgroups"),
             ));
         }
-        let label = self.tape.current_scope().to_owned();
+        let (label, pass) = (self.tape.current_scope().to_owned(), self.tape.pass());
         self.tape.pending.push(Pending {
             kernel: self.kernel,
             entry,
@@ -146,6 +148,7 @@ impl<'t> DispatchBuilder<'t> {
             trips: self.trips,
             flops: self.flops,
             label,
+            pass,
         });
         Ok(())
     }

@@ -78,6 +78,7 @@ const LIBRARY: &[(&str, &str)] = &[
     ("philox", include_str!("../../shaders/lib/philox.wgsl")),
     ("reduce", include_str!("../../shaders/lib/reduce.wgsl")),
     ("sigmoid", include_str!("../../shaders/lib/sigmoid.wgsl")),
+    ("terms", include_str!("../../shaders/lib/terms.wgsl")),
     ("tile", include_str!("../../shaders/lib/tile.wgsl")),
 ];
 

@@ -112,6 +112,29 @@ impl std::iter::Sum for Cost {
     }
 }
 
+/// What pass over the model a dispatch belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pass {
+    /// Nothing flows back through it: passes before the gradients start, and what surrounds the model.
+    #[default]
+    Plain,
+    /// Forward, with a reverse rule.
+    Recorded,
+    /// The reverse rules.
+    Reverse,
+}
+
+impl fmt::Display for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Pass::Plain => "no gradient",
+            Pass::Recorded => "recorded",
+            Pass::Reverse => "reverse",
+        })
+    }
+}
+
 /// One kernel launch with everything resolved.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
@@ -135,6 +158,8 @@ pub struct Dispatch {
     pub cost: Cost,
     /// Which part of the model this is: `L_level.layers.0.mlp.gate_up_proj`.
     pub label: String,
+    /// What pass it belongs to.
+    pub pass: Pass,
 }
 
 impl Dispatch {

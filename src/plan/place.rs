@@ -110,6 +110,12 @@ fn slice_of(tape: &Tape, chosen: &[Option<usize>], tensor: Tensor) -> Result<Sli
     Ok(Slice { buffer, offset, words: info.words })
 }
 
+/// Bytes of the slices, those that are bound more than once counted once.
+fn bytes_of(slices: &[Slice]) -> u64 {
+    let repeated = |at: usize| slices[..at].contains(&slices[at]);
+    (0..slices.len()).filter(|&at| !repeated(at)).map(|at| slices[at].words as u64 * 4).sum()
+}
+
 fn resolve(pending: &Pending, slice: impl Fn(Tensor) -> Result<Slice>) -> Result<Dispatch> {
     let slices = pending.tensors.iter().map(|&tensor| slice(tensor)).collect::<Result<Vec<Slice>>>()?;
     let dispatch = Dispatch {
@@ -120,8 +126,9 @@ fn resolve(pending: &Pending, slice: impl Fn(Tensor) -> Result<Slice>) -> Result
         params: pending.params.clone(),
         grid: pending.grid,
         trips: pending.trips,
-        cost: Cost { flops: pending.flops, bytes: slices.iter().map(|slice| slice.words as u64 * 4).sum() },
+        cost: Cost { flops: pending.flops, bytes: bytes_of(&slices) },
         label: pending.label.clone(),
+        pass: pending.pass,
         slices,
     };
     for (index, binding) in dispatch.interface.bindings.iter().enumerate() {

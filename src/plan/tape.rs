@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::dispatch::{DispatchBuilder, Pending};
 use super::kernel::{Interface, Kernel, Specialisation};
-use super::{Buffer, LinearForm, Plan, Role, Target, align, place};
+use super::{Buffer, LinearForm, Pass, Plan, Role, Target, align, place};
 use crate::{Error, Result};
 
 /// A virtual tensor of 32-bit words; its shape is known to the op that made it.
@@ -68,11 +68,12 @@ pub struct Tape {
     pub(super) names: Vec<(String, Tensor)>,
     pub(super) split: BTreeMap<String, Range<usize>>,
     interfaces: BTreeMap<InterfaceKey, Arc<Interface>>,
-    rules: Vec<Box<dyn Reverse>>,
+    rules: Vec<(String, Box<dyn Reverse>)>,
     contributions: BTreeMap<Tensor, Vec<Tensor>>,
     weight_uses: BTreeMap<Tensor, Vec<WeightUse>>,
     scope: String,
     recording: bool,
+    reversing: bool,
     target: Target,
 }
 
@@ -217,6 +218,15 @@ impl Tape {
         self.recording
     }
 
+    /// What the dispatches that are laid down now belong to.
+    pub(super) fn pass(&self) -> Pass {
+        match (self.recording, self.reversing) {
+            (true, _) => Pass::Recorded,
+            (false, true) => Pass::Reverse,
+            (false, false) => Pass::Plain,
+        }
+    }
+
     /// Marks a tensor as one whose gradient is wanted.
     pub fn require_grad(&mut self, tensor: Tensor) {
         self.infos[tensor.0].needs_grad = true;
@@ -231,7 +241,7 @@ impl Tape {
     pub fn rule(&mut self, output: Tensor, rule: impl Reverse + 'static) {
         if self.recording {
             self.require_grad(output);
-            self.rules.push(Box::new(rule));
+            self.rules.push((self.scope.clone(), Box::new(rule)));
         }
     }
 
@@ -262,12 +272,15 @@ impl Tape {
         self.weight_uses.remove(&weight).unwrap_or_default()
     }
 
-    /// Lays down the reverse pass of everything recorded.
+    /// Lays down the reverse pass of everything recorded; each dispatch is labelled like the op that it reverses.
     pub fn reverse(&mut self) -> Result<()> {
         self.recording = false;
-        for rule in std::mem::take(&mut self.rules).into_iter().rev() {
+        self.reversing = true;
+        for (scope, rule) in std::mem::take(&mut self.rules).into_iter().rev() {
+            self.scope = scope;
             rule.reverse(self)?;
         }
+        self.reversing = false;
         Ok(())
     }
 

@@ -19,6 +19,13 @@ pub struct Target {
     pub binding_bytes: u64,
 }
 
+impl Target {
+    /// Whether passes without gradients take the fused kernels, which are tiled.
+    pub fn fuses(&self) -> bool {
+        self.gemm == GemmVariant::Tiled
+    }
+}
+
 impl Default for Target {
     fn default() -> Target {
         Target { gemm: GemmVariant::default(), binding_bytes: u64::MAX }

@@ -7,7 +7,7 @@ use indicatif::{BinaryBytes, HumanCount};
 use serde::Serialize;
 
 use super::Table;
-use crate::plan::{Cost, Plan, Role};
+use crate::plan::{Cost, Pass, Plan, Role};
 
 /// What `trm plan` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,7 +26,7 @@ pub struct PlanSummary {
     pub largest_binding_buffer: String,
     /// By kernel and entry point, the most work first.
     pub kernels: Vec<KernelRow>,
-    /// By block, forward pass only.
+    /// By block and pass.
     pub blocks: Vec<BlockRow>,
     /// By role.
     pub buffers: Vec<RoleRow>,
@@ -45,11 +45,13 @@ pub struct KernelRow {
     pub bytes: u64,
 }
 
-/// The forward launches of one block.
+/// The launches of one block in one kind of pass.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BlockRow {
     /// The prefix of its tensors' names, `L_level.layers.0`.
     pub block: String,
+    /// Without gradients, recorded, or in reverse.
+    pub pass: Pass,
     /// How often the recursion runs it in one supervision step.
     pub evaluations: usize,
     /// Launches of each.
@@ -102,7 +104,7 @@ fn kernels(plan: &Plan) -> Vec<KernelRow> {
     rows
 }
 
-/// The block that a label of the forward pass belongs to; weight gradients carry the names of weights.
+/// The block that a label belongs to; weight gradients carry the names of weights.
 fn block_of(label: &str) -> Option<&str> {
     let (net, rest) = label.split_once(".layers.")?;
     let (layer, part) = rest.split_once('.').unwrap_or((rest, ""));
@@ -110,17 +112,19 @@ fn block_of(label: &str) -> Option<&str> {
 }
 
 fn blocks(plan: &Plan) -> Vec<BlockRow> {
-    let mut totals = BTreeMap::<&str, (usize, usize)>::new();
+    let mut totals = BTreeMap::<(&str, Pass), (usize, usize)>::new();
     for dispatch in &plan.dispatches {
         let Some(block) = block_of(&dispatch.label) else { continue };
-        let (evaluations, dispatches) = totals.entry(block).or_default();
+        let (evaluations, dispatches) = totals.entry((block, dispatch.pass)).or_default();
         *dispatches += 1;
-        // Each evaluation of a block ends with one product of this name.
-        let last = dispatch.kernel.name == "gemm" && dispatch.label.ends_with(".mlp.down_proj");
+        // Each evaluation of a block has one product of this name.
+        let product = ["gemm", "project_out"].contains(&dispatch.kernel.name);
+        let last = product && dispatch.label.ends_with(".mlp.down_proj");
         *evaluations += usize::from(last);
     }
-    let row = |(block, (evaluations, dispatches)): (&str, (usize, usize))| BlockRow {
+    let row = |((block, pass), (evaluations, dispatches)): ((&str, Pass), (usize, usize))| BlockRow {
         block: block.to_owned(),
+        pass,
         evaluations,
         dispatches_per_evaluation: dispatches / evaluations.max(1),
     };
@@ -160,10 +164,10 @@ impl fmt::Display for PlanSummary {
         }
         let total = HumanCount(self.dispatches as u64).to_string();
         kernels.row(["total".to_owned(), total, scaled(self.flops), bytes(self.bytes)]);
-        let mut blocks = Table::new(["block (forward)", "evaluations", "dispatches each"]);
+        let mut blocks = Table::new(["block", "pass", "evaluations", "dispatches each"]);
         for row in &self.blocks {
             let (evaluations, each) = (row.evaluations, row.dispatches_per_evaluation);
-            blocks.row([row.block.clone(), evaluations.to_string(), each.to_string()]);
+            blocks.row([row.block.clone(), row.pass.to_string(), evaluations.to_string(), each.to_string()]);
         }
         let mut buffers = Table::new(["buffers", "count", "bytes"]);
         for row in &self.buffers {
@@ -208,14 +212,15 @@ mod tests {
 
     #[test]
     fn blocks_are_counted_by_evaluation() {
-        for train in [false, true] {
-            let summary = summary("sudoku-mlp", train);
-            assert_eq!(summary.blocks.len(), 2);
-            for row in &summary.blocks {
-                // T (n + 1) updates; two SwiGLUs of product, gate, product and norm.
-                assert_eq!((row.evaluations, row.dispatches_per_evaluation), (21, 8), "{}", row.block);
-            }
-        }
+        let of = |train| -> Vec<(Pass, usize, usize)> {
+            let blocks = summary("sudoku-mlp", train).blocks;
+            blocks.iter().map(|row| (row.pass, row.evaluations, row.dispatches_per_evaluation)).collect()
+        };
+        // T (n + 1) updates of two SwiGLUs; those with gradients in n + 1.
+        assert_eq!(of(false), [(Pass::Plain, 21, 4); 2]);
+        // Recorded: product, gate, product and norm; in reverse the same, and sums of gradients.
+        let recorded = [(Pass::Plain, 14, 4), (Pass::Recorded, 7, 8), (Pass::Reverse, 7, 8)];
+        assert_eq!(of(true), [recorded, recorded].concat());
     }
 
     #[test]

@@ -1,0 +1,195 @@
+//! What fused dispatches read: sums of tensors (B, L, D), each perhaps with an RMS norm that is still pending.
+//!
+//! A pending norm is a scale per group (a position, or a feature of a sample) that the reader applies while it
+//! reads, so that the norm costs no pass over memory. Behind the words of such a tensor lie the sums of squares that
+//! the scales follow from. The WGSL side is `shaders/lib/terms.wgsl`.
+
+use super::gemm::TILE;
+use super::math::vectorised;
+use crate::plan::{Axis, Call, DispatchBuilder, Shape, Tensor, align};
+use crate::{Error, Result};
+
+/// A tensor (B, L, D), perhaps without its norm yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Term {
+    /// Its words, and its sums of squares behind them where a norm is pending.
+    pub tensor: Tensor,
+    /// The norm to be applied by whoever reads it.
+    pub norm: Option<PendingNorm>,
+}
+
+impl Term {
+    /// A tensor as it is.
+    pub fn settled(tensor: Tensor) -> Term {
+        Term { tensor, norm: None }
+    }
+}
+
+/// The norm that a [`Term`] still lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PendingNorm {
+    /// What is normalised: each position over D, or each feature over L.
+    pub axis: Axis,
+    /// Partial sums of squares per group.
+    pub parts: usize,
+}
+
+/// Most terms of one sum.
+pub const MOST_TERMS: usize = 3;
+
+/// Words of shared memory that every adapter offers to a workgroup, less the two tiles of a product and what goes
+/// with their rows.
+const SHARED_WORDS: usize = 16_384 / 4 - 2 * 16 * (TILE + 4) - TILE;
+
+/// A sum of terms of one shape, read by a product over `over`.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// (B, L, D) of each term.
+    pub shape: Shape,
+    /// The axis that the product contracts (`project_in`) or maps to (`project_out`).
+    pub over: Axis,
+    /// Of the pending norms.
+    pub eps: f32,
+    /// In the order in which they are added.
+    pub terms: &'a [Term],
+}
+
+impl Terms<'_> {
+    /// Whether one dispatch can read them: not too many terms, and scales that fit into shared memory.
+    pub fn fit(shape: Shape, over: Axis, terms: usize, pending: Option<Axis>) -> bool {
+        (1..=MOST_TERMS).contains(&terms) && terms * kept_groups(shape, over, pending) <= SHARED_WORDS
+    }
+
+    /// Where the sums of squares of a pending norm start.
+    pub fn squares_at(&self) -> usize {
+        align(self.shape.words())
+    }
+
+    /// Binds terms, constants and parameters of `shaders/lib/terms.wgsl`.
+    pub(super) fn bind<'t>(&self, call: DispatchBuilder<'t>) -> Result<DispatchBuilder<'t>> {
+        let pending: Vec<PendingNorm> = self.terms.iter().filter_map(|term| term.norm).collect();
+        let norm = pending.first().copied();
+        if pending.iter().any(|other| Some(*other) != norm) {
+            return Err(Error::kernel("terms", "a sum of terms whose pending norms differ"));
+        }
+        let axis = norm.map(|norm| norm.axis);
+        if !Terms::fit(self.shape, self.over, self.terms.len(), axis) {
+            return Err(Error::kernel("terms", format!("{} terms do not fit", self.terms.len())));
+        }
+        let mask =
+            self.terms.iter().enumerate().map(|(at, term)| usize::from(term.norm.is_some()) << at).sum();
+        let term = |at: usize| self.terms.get(at).unwrap_or(&self.terms[0]).tensor;
+        Ok(call
+            .constant("TERMS", self.terms.len())
+            .constant("NORM_OVER_L", usize::from(axis == Some(Axis::Length)))
+            .constant("KEPT", kept_groups(self.shape, self.over, axis))
+            .constant("OVER_L", usize::from(self.over == Axis::Length))
+            .bind("term_0", term(0))
+            .bind("term_1", term(1))
+            .bind("term_2", term(2))
+            .count("pending", mask)
+            .count("positions", self.shape.rows())
+            .count("length", self.shape.length)
+            .count("width", self.shape.width)
+            .count("groups", groups(self.shape, axis.unwrap_or(Axis::Width)))
+            .count("parts", norm.map_or(0, |norm| norm.parts))
+            .count("squares_at", self.squares_at())
+            .float("eps", self.eps))
+    }
+
+    /// Loop iterations of one invocation in `keep_scales`.
+    pub(super) fn trips(&self) -> usize {
+        let norm = self.terms.iter().find_map(|term| term.norm);
+        let kept = kept_groups(self.shape, self.over, norm.map(|norm| norm.axis));
+        1 + (self.terms.len() * kept).div_ceil(256) * (2 + norm.map_or(0, |norm| norm.parts))
+    }
+}
+
+/// Groups of the norm over `axis`.
+pub(super) fn groups(shape: Shape, axis: Axis) -> usize {
+    match axis {
+        Axis::Width => shape.rows(),
+        Axis::Length => shape.batch * shape.width,
+    }
+}
+
+/// Groups that one tile of a product over `over` meets at the most, rounded up so that lengths share shaders.
+fn kept_groups(shape: Shape, over: Axis, pending: Option<Axis>) -> usize {
+    let groups = match (over, pending.unwrap_or(Axis::Width)) {
+        (Axis::Width, Axis::Width) => TILE,
+        (Axis::Width, Axis::Length) => ((TILE - 2) / shape.length + 2).min(shape.batch) * shape.width,
+        (Axis::Length, Axis::Width) => shape.length,
+        (Axis::Length, Axis::Length) => shape.width,
+    };
+    groups.next_multiple_of(64)
+}
+
+/// The terms of a dispatch on the CPU engine.
+pub(super) struct CpuTerms<'a> {
+    /// L.
+    pub(super) length: usize,
+    /// D.
+    pub(super) width: usize,
+    terms: Vec<(&'a [f32], Option<Vec<f32>>)>,
+    norm_over_l: bool,
+}
+
+impl<'a> CpuTerms<'a> {
+    pub(super) fn of(call: &Call<'a>) -> CpuTerms<'a> {
+        let norm_over_l = call.constant("NORM_OVER_L") == 1;
+        let (length, width) = (call.count("length"), call.count("width"));
+        let (groups, parts, eps) = (call.count("groups"), call.count("parts"), call.float("eps"));
+        let normed = if norm_over_l { length } else { width } as f32;
+        let term = |at: usize| {
+            let words = call.input(["term_0", "term_1", "term_2"][at]);
+            let pending = call.count("pending") >> at & 1 == 1;
+            let scales = pending.then(|| {
+                let squares = &words[call.count("squares_at")..][..groups * parts];
+                squares
+                    .chunks_exact(parts)
+                    .map(|parts| scale(parts.iter().sum::<f32>() / normed + eps))
+                    .collect()
+            });
+            (words, scales)
+        };
+        CpuTerms { length, width, terms: (0..call.constant("TERMS")).map(term).collect(), norm_over_l }
+    }
+
+    /// The words of the sum from `position` on, where it is a single term without a norm.
+    pub(super) fn as_they_are(&self, position: usize) -> Option<&'a [f32]> {
+        match self.terms.as_slice() {
+            [(words, None)] => Some(&words[position * self.width..]),
+            _ => None,
+        }
+    }
+
+    /// Writes the sum of the positions from `first` on.
+    pub(super) fn write(&self, first: usize, lines: &mut [f32]) {
+        for (index, line) in lines.chunks_exact_mut(self.width).enumerate() {
+            self.write_line(first + index, line);
+        }
+    }
+
+    fn write_line(&self, position: usize, line: &mut [f32]) {
+        line.fill(0.0);
+        for (words, scales) in &self.terms {
+            let words = &words[position * self.width..][..self.width];
+            vectorised(|| match scales {
+                None => line.iter_mut().zip(words).for_each(|(sum, word)| *sum += word),
+                Some(scales) if self.norm_over_l => {
+                    let scales = &scales[position / self.length * self.width..][..self.width];
+                    let terms = words.iter().zip(scales);
+                    line.iter_mut().zip(terms).for_each(|(sum, (word, scale))| *sum += word * scale);
+                }
+                Some(scales) => {
+                    let scale = scales[position];
+                    line.iter_mut().zip(words).for_each(|(sum, word)| *sum += word * scale);
+                }
+            });
+        }
+    }
+}
+
+fn scale(mean_square: f32) -> f32 {
+    1.0 / mean_square.sqrt()
+}
