@@ -76,9 +76,12 @@ fn bound(k: usize) -> f64 {
     roundings(2 * k + 40)
 }
 
+/// Which terms lack their norm.
+type Which = fn(usize) -> bool;
+
 /// One term, pending or not, and three of which some are pending; with each norm that is met on this axis.
-fn cases(over: Axis) -> Vec<(usize, Axis, fn(usize) -> bool)> {
-    let none: fn(usize) -> bool = |_| false;
+fn cases(over: Axis) -> Vec<(usize, Axis, Which)> {
+    let none: Which = |_| false;
     let norms = if over == Axis::Width { vec![Axis::Width, Axis::Length] } else { vec![Axis::Width] };
     let mut cases = vec![(1, Axis::Width, none), (2, Axis::Width, none)];
     for axis in norms {
@@ -108,7 +111,7 @@ fn lay_swiglu(
     shape: Shape,
     axis: Axis,
     norm: Axis,
-    (count, pending): (usize, fn(usize) -> bool),
+    (count, pending): (usize, Which),
     inner: usize,
 ) -> Result<()> {
     let k = if axis == Axis::Width { shape.width } else { shape.length };
