@@ -2,53 +2,90 @@
 
 use trm::Result;
 use trm::ops::attention::{KERNEL, attention};
-use trm::plan::Shape;
+use trm::plan::{AttentionVariant, Shape, Target};
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant, Needs};
+use crate::harness::{KernelTests, Lab, Mutant, Needs, Test};
 
 /// Tests and mutants of `attention`.
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
     needs: Needs::Adapter,
-    tests: &[("shapes", shapes), ("steep_scores", steep_scores), ("long_rows", long_rows)],
+    tests: &[
+        ("shapes", |lab| with(lab, AttentionVariant::Tiled, shapes)),
+        ("steep_scores", |lab| with(lab, AttentionVariant::Tiled, steep_scores)),
+        ("low_scores", |lab| with(lab, AttentionVariant::Tiled, low_scores)),
+    ],
     mutants: &[
         Mutant {
             name: "forgets_the_scale",
-            from: "+ i] * params.scale;\n    }\n    var highest",
-            to: "+ i];\n    }\n    var highest",
+            from: "scores[i] * params.scale, within",
+            to: "scores[i], within",
         },
         Mutant {
-            name: "skips_the_last_key",
-            from: "key < params.length; key++",
-            to: "key + 1u < params.length; key++",
+            name: "keeps_columns_that_are_not_there",
+            from: "select(vec4<f32>(LOWEST), scores[i] * params.scale, within)",
+            to: "select(scores[i] * params.scale, scores[i] * params.scale, within)",
         },
-        Mutant { name: "forgets_to_shrink", from: "denominator * shrink + p", to: "denominator + p" },
+        Mutant {
+            name: "skips_the_last_tile",
+            from: "first < params.length; first += COLUMNS",
+            to: "first + COLUMNS < params.length; first += COLUMNS",
+        },
+        Mutant { name: "forgets_to_shrink", from: "denominators * shrink + own", to: "denominators + own" },
+        Mutant { name: "keeps_old_sums_large", from: "*= shrink.z", to: "*= 1.0" },
         Mutant {
             name: "is_causal",
-            from: "let p = exp(score - raised);",
-            to: "let p = select(0.0, exp(score - raised), key <= query);",
+            from: "scores[i] = exp(scores[i] - raised[i]);",
+            to: "scores[i] = exp(scores[i] - raised[i]) * select(0.0, 1.0, first <= row_of(thread, i));",
         },
         Mutant { name: "takes_k_for_v", from: "const V: u32 = 2u", to: "const V: u32 = 1u" },
         Mutant {
             name: "mixes_the_heads",
-            from: "params.heads + group.y) * PAIRS;\n}\n\nfn in_o",
-            to: "params.heads + (group.y + 1u) % params.heads) * PAIRS;\n}\n\nfn in_o",
+            from: "(row * params.heads + thread.group.y)",
+            to: "(row * params.heads + (thread.group.y + 1u) % params.heads)",
         },
         Mutant {
-            name: "keeps_delta_out_of_dq",
-            from: "(dps.x + dps.y - shared_term)",
-            to: "(dps.x + dps.y)",
+            name: "ignores_half_of_the_columns'_maxima",
+            from: "other < LANES; other++) {\n        highest",
+            to: "other < LANES / 2u; other++) {\n        highest",
         },
+        Mutant { name: "reads_the_next_head", from: "4u * vector + 4u > HEAD_DIM", to: "false" },
+        Mutant {
+            name: "swaps_two_columns_of_weights",
+            from: "left[at + LANES] = columns[1]",
+            to: "left[at + LANES] = columns[2]",
+        },
+        Mutant {
+            name: "sums_some_features_twice",
+            from: "start < VECTORS; start += DEPTH",
+            to: "start <= VECTORS; start += DEPTH - DEPTH / 2u",
+        },
+        Mutant { name: "keeps_delta_out_of_dq", from: "(dp[i] - inner[i])", to: "(dp[i] - 0.0 * inner[i])" },
         Mutant {
             name: "keeps_delta_out_of_dk",
-            from: "(dps.x + dps.y - delta_saved[row])",
-            to: "(dps.x + dps.y + 0.0 * delta_saved[row])",
+            from: "(dp[i] - delta_of_columns)",
+            to: "(dp[i] - 0.0 * delta_of_columns)",
         },
-        Mutant { name: "wrong_sign_of_dv", from: "dv[i] += p", to: "dv[i] -= p" },
-        Mutant { name: "saves_no_maximum", from: "= highest + log(denominator)", to: "= log(denominator)" },
+        Mutant {
+            name: "lets_absent_keys_overflow",
+            from: "select(vec4<f32>(0.0), exp(scores[i] * params.scale - lse_of_rows[i]), within)",
+            to: "exp(scores[i] * params.scale - lse_of_rows[i])",
+        },
+        Mutant {
+            name: "gives_dv_to_k",
+            from: "store_qkv_grads(thread, V, &dv)",
+            to: "store_qkv_grads(thread, K, &dv)",
+        },
+        Mutant { name: "saves_no_maximum", from: "highest[i] + log(", to: "log(" },
     ],
 };
+
+/// Lays a test of this file down for one variant.
+pub fn with(lab: &mut Lab, attention: AttentionVariant, test: Test) -> Result<()> {
+    lab.target(Target { attention, ..Target::default() });
+    test(lab)
+}
 
 /// Where q (0), k (1) and v (2) of one head lie in qkv (B, L, 3, heads, d).
 struct Head<'a> {
@@ -121,9 +158,13 @@ fn lay(lab: &mut Lab, shape: Shape, heads: usize, steepness: f32, bound: f64) ->
     let mut qkv = lab.normal(3 * shape.words());
     // q and k, not v: the scores grow with the square.
     qkv.chunks_mut(3 * width).for_each(|row| row[..2 * width].iter_mut().for_each(|x| *x *= steepness));
+    compare(lab, shape, heads, qkv, bound)
+}
+
+fn compare(lab: &mut Lab, shape: Shape, heads: usize, qkv: Vec<f32>, bound: f64) -> Result<()> {
     let o_grad = lab.normal(shape.words());
     let (mut o_expected, mut expected) = (vec![0.0; shape.words()], vec![0.0; qkv.len()]);
-    for sample in 0..batch {
+    for sample in 0..shape.batch {
         for head in 0..heads {
             let head = Head { shape, heads, sample, head, qkv: &qkv };
             head.differentiate(&o_grad, &mut o_expected, &mut expected);
@@ -137,10 +178,16 @@ fn lay(lab: &mut Lab, shape: Shape, heads: usize, steepness: f32, bound: f64) ->
 }
 
 /// A score is a sum over d; its error is an error of p relative to p. Then come sums over L.
-fn shapes(lab: &mut Lab) -> Result<()> {
-    for (batch, length, heads, head_dim) in
-        [(1, 1, 1, 2), (2, 3, 1, 2), (1, 64, 2, 4), (2, 65, 3, 6), (1, 131, 1, 10), (3, 97, 2, 64)]
-    {
+pub fn shapes(lab: &mut Lab) -> Result<()> {
+    for (batch, length, heads, head_dim) in [
+        (1, 1, 1, 2),
+        (2, 65, 1, 2),
+        (2, 33, 3, 6),
+        (1, 64, 2, 6),
+        (1, 131, 1, 64),
+        (3, 97, 2, 64),
+        (1, 37, 2, 134),
+    ] {
         let shape = Shape { batch, length, width: heads * head_dim };
         lay(lab, shape, heads, 1.0, roundings(length + head_dim + 16))?;
     }
@@ -149,13 +196,25 @@ fn shapes(lab: &mut Lab) -> Result<()> {
 
 /// Scores of about a thousand: the softmax picks one key, and nothing overflows. A score's rounding, 1e3 ulp, is
 /// p's error.
-fn steep_scores(lab: &mut Lab) -> Result<()> {
+pub fn steep_scores(lab: &mut Lab) -> Result<()> {
     let shape = Shape { batch: 2, length: 67, width: 16 };
     lay(lab, shape, 2, 20.0, roundings(4_000))
 }
 
+/// Every score is far below zero, where that of a position that is not there would be.
+pub fn low_scores(lab: &mut Lab) -> Result<()> {
+    let shape = Shape { batch: 1, length: 67, width: 8 };
+    lab.case("all scores near -150");
+    let mut qkv = lab.normal(3 * shape.words());
+    for row in qkv.chunks_mut(3 * shape.width) {
+        let (q, rest) = row.split_at_mut(shape.width);
+        q.iter_mut().zip(rest).for_each(|(q, k)| (*q, *k) = (7.3 + *q * 0.1, *k * 0.1 - 7.3));
+    }
+    compare(lab, shape, 1, qkv, roundings(2_000))
+}
+
 /// As many iterations (65,526) as a driver may let the loops of one invocation run.
-fn long_rows(lab: &mut Lab) -> Result<()> {
+pub fn long_rows(lab: &mut Lab) -> Result<()> {
     let shape = Shape { batch: 1, length: 977, width: 64 };
     lay(lab, shape, 1, 1.0, roundings(977 + 64 + 16))
 }

@@ -5,6 +5,7 @@
 
 mod adam_atan2;
 mod attention;
+mod attention_rows;
 mod bench;
 mod carry;
 mod check;
@@ -56,6 +57,7 @@ use libtest_mimic::{Arguments, Trial};
 const KERNELS: &[KernelTests] = &[
     adam_atan2::TESTS,
     attention::TESTS,
+    attention_rows::TESTS,
     carry::TESTS,
     column_sums::TESTS,
     embed::TESTS,

@@ -1,150 +1,425 @@
 // o = softmax(q k^T / sqrt(d)) v for each sample and head, not causal; lse = log of the softmax's denominator.
 // reverse: with p = exp(s - lse), delta = sum(do o): dv = p^T do, ds = p (do v^T - delta), dq = ds k, dk = ds^T q.
-// qkv, dqkv (B, L, 3, heads, d); o, do (B, L, heads, d); lse, delta (B, heads, L). d = 2 PAIRS.
-// A workgroup owns 64 queries (reverse_keys: 64 keys) of one sample and head, a thread one of them, its rows in
-// registers; all threads read the same key (query) at the same time. P is never stored.
+// qkv, dqkv (B, L, 3, heads, d); o, do (B, L, heads, d); lse, delta (B, heads, L). d is even.
+// A workgroup owns rows of one sample and head, queries or, in reverse_keys, keys, and walks over the others, the
+// columns. LANES neighbouring threads share 4 rows: each owns 4 x 4 scores, its columns LANES apart, and of the rows'
+// results every LANES-th vector of 4 features. P goes from thread to thread in shared memory and is never stored.
 // Scores and sums in f32; the softmax is online: a running maximum, everything rescaled when it grows.
+// Shared memory is read without bank conflicts: the threads of a row read one place of `left`, and of `right` places
+// an odd number of vectors apart or side by side.
 
 struct Params { length: u32, heads: u32, scale: f32 }
 
-const PAIRS: u32 = 16u;
+// d, and the threads of a row: more of them for longer rows, so that each keeps its sums in registers.
+const HEAD_DIM: u32 = 64u;
+const LANES: u32 = 8u;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> qkv: array<vec2<f32>>;
-@group(0) @binding(2) var<storage, read> o_grad: array<vec2<f32>>;
-@group(0) @binding(3) var<storage, read> o_saved: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> o_grad: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> o_saved: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> lse_saved: array<f32>;
 @group(0) @binding(5) var<storage, read> delta_saved: array<f32>;
-@group(0) @binding(6) var<storage, read_write> o: array<vec2<f32>>;
+@group(0) @binding(6) var<storage, read_write> o: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> lse: array<f32>;
 @group(0) @binding(8) var<storage, read_write> delta: array<f32>;
-@group(0) @binding(9) var<storage, read_write> qkv_grad: array<vec2<f32>>;
+@group(0) @binding(9) var<storage, read_write> qkv_grad: array<vec4<f32>>;
 
 const Q: u32 = 0u;
 const K: u32 = 1u;
 const V: u32 = 2u;
+// The gradient of o, beside the three parts of qkv.
+const DO: u32 = 3u;
 
-// First pair of q, k or v of position `at`, head group.y, sample group.z.
-fn in_qkv(group: vec3<u32>, which: u32, at: u32) -> u32 {
-    return (((group.z * params.length + at) * 3u + which) * params.heads + group.y) * PAIRS;
+const THREADS: u32 = 128u;
+const ROWS: u32 = 4u * THREADS / LANES;
+const COLUMNS: u32 = 4u * LANES;
+const LOWEST: f32 = -3.0e38;
+// Features are counted in vectors of four: those of a head, and those that each thread of a row sums.
+const VECTORS: u32 = (HEAD_DIM + 3u) / 4u;
+const SHARE: u32 = (VECTORS + LANES - 1u) / LANES;
+// Scores are summed over so many vectors at a time; columns then lie an odd number apart.
+const DEPTH: u32 = min(64u / LANES, VECTORS);
+const STRIDE: u32 = DEPTH | 1u;
+// Columns whose values fit shared memory at once: a power of two.
+const PIECE: u32 = min(COLUMNS, 1u << firstLeadingBit(512u / (SHARE * LANES)));
+
+// A chunk of the rows; later the weights of four rows by (four rows, column).
+var<workgroup> left: array<vec4<f32>, 512>;
+// A chunk of the columns; later what is summed over them, or what the threads of a row tell each other.
+var<workgroup> right: array<vec4<f32>, 512>;
+
+// Of four rows, by row: four columns.
+alias Tile = array<vec4<f32>, 4>;
+// Of four rows: this thread's share of the features, by vector and row.
+alias Sums = array<vec4<f32>, 4u * SHARE>;
+
+struct Thread { group: vec3<u32>, local: u32, x: u32, y: u32 }
+
+fn thread(group: vec3<u32>, local: u32) -> Thread {
+    return Thread(group, local, local % LANES, local / LANES);
 }
 
-fn in_o(group: vec3<u32>, at: u32) -> u32 {
-    return ((group.z * params.length + at) * params.heads + group.y) * PAIRS;
+fn row_of(thread: Thread, i: u32) -> u32 {
+    return thread.group.x * ROWS + 4u * thread.y + i;
 }
 
-fn in_rows(group: vec3<u32>, at: u32) -> u32 {
-    return (group.z * params.heads + group.y) * params.length + at;
+fn word_of_qkv(thread: Thread, which: u32, at: u32, vector: u32) -> u32 {
+    let row = (thread.group.z * params.length + at) * 3u + which;
+    return (row * params.heads + thread.group.y) * HEAD_DIM + 4u * vector;
 }
 
-@compute @workgroup_size(64)
+fn word_of_o(thread: Thread, at: u32, vector: u32) -> u32 {
+    return ((thread.group.z * params.length + at) * params.heads + thread.group.y) * HEAD_DIM + 4u * vector;
+}
+
+fn in_lines(thread: Thread, at: u32) -> u32 {
+    return (thread.group.z * params.heads + thread.group.y) * params.length + at;
+}
+
+fn exists(at: u32, vector: u32) -> bool {
+    return at < params.length && vector < VECTORS;
+}
+
+// Four words from an even one, and none of the next head's.
+fn joined(first: vec4<f32>, next: vec4<f32>, word: u32, vector: u32) -> vec4<f32> {
+    let four = select(first, vec4<f32>(first.zw, next.xy), word % 4u != 0u);
+    return select(four, vec4<f32>(four.xy, 0.0, 0.0), 4u * vector + 4u > HEAD_DIM);
+}
+
+fn of_qkv(thread: Thread, which: u32, at: u32, vector: u32) -> vec4<f32> {
+    if !exists(at, vector) {
+        return vec4<f32>(0.0);
+    }
+    let word = word_of_qkv(thread, which, at, vector);
+    if HEAD_DIM % 4u == 0u {
+        return qkv[word / 4u];
+    }
+    return joined(qkv[word / 4u], qkv[min(word / 4u + 1u, arrayLength(&qkv) - 1u)], word, vector);
+}
+
+fn of_o_grad(thread: Thread, at: u32, vector: u32) -> vec4<f32> {
+    if !exists(at, vector) {
+        return vec4<f32>(0.0);
+    }
+    let word = word_of_o(thread, at, vector);
+    if HEAD_DIM % 4u == 0u {
+        return o_grad[word / 4u];
+    }
+    return joined(o_grad[word / 4u], o_grad[min(word / 4u + 1u, arrayLength(&o_grad) - 1u)], word, vector);
+}
+
+fn of_o_saved(thread: Thread, at: u32, vector: u32) -> vec4<f32> {
+    if !exists(at, vector) {
+        return vec4<f32>(0.0);
+    }
+    let word = word_of_o(thread, at, vector);
+    if HEAD_DIM % 4u == 0u {
+        return o_saved[word / 4u];
+    }
+    return joined(o_saved[word / 4u], o_saved[min(word / 4u + 1u, arrayLength(&o_saved) - 1u)], word, vector);
+}
+
+fn of_any(thread: Thread, which: u32, at: u32, vector: u32) -> vec4<f32> {
+    if which == DO {
+        return of_o_grad(thread, at, vector);
+    }
+    return of_qkv(thread, which, at, vector);
+}
+
+fn store_o(thread: Thread, at: u32, vector: u32, value: vec4<f32>) {
+    if !exists(at, vector) {
+        return;
+    }
+    let word = word_of_o(thread, at, vector);
+    if HEAD_DIM % 4u == 0u {
+        o[word / 4u] = value;
+        return;
+    }
+    for (var i = 0u; i < min(4u, HEAD_DIM - 4u * vector); i++) {
+        o[(word + i) / 4u][(word + i) % 4u] = value[i];
+    }
+}
+
+fn store_qkv_grad(thread: Thread, which: u32, at: u32, vector: u32, value: vec4<f32>) {
+    if !exists(at, vector) {
+        return;
+    }
+    let word = word_of_qkv(thread, which, at, vector);
+    if HEAD_DIM % 4u == 0u {
+        qkv_grad[word / 4u] = value;
+        return;
+    }
+    for (var i = 0u; i < min(4u, HEAD_DIM - 4u * vector); i++) {
+        qkv_grad[(word + i) / 4u][(word + i) % 4u] = value[i];
+    }
+}
+
+fn store_qkv_grads(thread: Thread, which: u32, sums: ptr<function, Sums>) {
+    for (var m = 0u; m < SHARE; m++) {
+        for (var i = 0u; i < 4u; i++) {
+            store_qkv_grad(thread, which, row_of(thread, i), thread.x + LANES * m, (*sums)[4u * m + i]);
+        }
+    }
+}
+
+fn largest(four: vec4<f32>) -> f32 {
+    return max(max(four.x, four.y), max(four.z, four.w));
+}
+
+fn total(four: vec4<f32>) -> f32 {
+    return (four.x + four.y) + (four.z + four.w);
+}
+
+fn add_outer(sum: vec4<f32>, factors: vec4<f32>, lines: mat4x4<f32>) -> vec4<f32> {
+    var added = sum;
+    added += factors.x * lines[0];
+    added += factors.y * lines[1];
+    added += factors.z * lines[2];
+    added += factors.w * lines[3];
+    return added;
+}
+
+// Adds to the scores the products over one chunk of features.
+fn add_products(thread: Thread, scores: ptr<function, Tile>) {
+    let row = 4u * DEPTH * thread.y;
+    for (var c = 0u; c < DEPTH; c++) {
+        let column = thread.x * STRIDE + c;
+        let lines = transpose(mat4x4<f32>(
+            right[column],
+            right[column + LANES * STRIDE],
+            right[column + 2u * LANES * STRIDE],
+            right[column + 3u * LANES * STRIDE],
+        ));
+        (*scores)[0] = add_outer((*scores)[0], left[row + c], lines);
+        (*scores)[1] = add_outer((*scores)[1], left[row + DEPTH + c], lines);
+        (*scores)[2] = add_outer((*scores)[2], left[row + 2u * DEPTH + c], lines);
+        (*scores)[3] = add_outer((*scores)[3], left[row + 3u * DEPTH + c], lines);
+    }
+}
+
+// Adds to the sums those of one piece of the columns, times the weights.
+fn add_weighted(thread: Thread, first: u32, sums: ptr<function, Sums>) {
+    for (var column = 0u; column < PIECE; column++) {
+        let weights = left[thread.y * COLUMNS + first + column];
+        for (var m = 0u; m < SHARE; m++) {
+            let values = right[(column * SHARE + m) * LANES + thread.x];
+            (*sums)[4u * m] += weights.x * values;
+            (*sums)[4u * m + 1u] += weights.y * values;
+            (*sums)[4u * m + 2u] += weights.z * values;
+            (*sums)[4u * m + 3u] += weights.w * values;
+        }
+    }
+}
+
+// Puts this thread's weights where the other threads of its rows find them.
+fn share_weights(thread: Thread, weights: ptr<function, Tile>) {
+    let columns = transpose(mat4x4<f32>((*weights)[0], (*weights)[1], (*weights)[2], (*weights)[3]));
+    let at = thread.y * COLUMNS + thread.x;
+    left[at] = columns[0];
+    left[at + LANES] = columns[1];
+    left[at + 2u * LANES] = columns[2];
+    left[at + 3u * LANES] = columns[3];
+}
+
+fn sum_over_threads(thread: Thread, own: vec4<f32>) -> vec4<f32> {
+    workgroupBarrier();
+    right[thread.local] = own;
+    workgroupBarrier();
+    var sum = vec4<f32>(0.0);
+    for (var other = 0u; other < LANES; other++) {
+        sum += right[LANES * thread.y + other];
+    }
+    return sum;
+}
+
+fn largest_over_threads(thread: Thread, own: vec4<f32>) -> vec4<f32> {
+    workgroupBarrier();
+    right[thread.local] = own;
+    workgroupBarrier();
+    var highest = vec4<f32>(LOWEST);
+    for (var other = 0u; other < LANES; other++) {
+        highest = max(highest, right[LANES * thread.y + other]);
+    }
+    return highest;
+}
+
+// Which of this thread's columns there are.
+fn columns_within(thread: Thread, first: u32) -> vec4<bool> {
+    return vec4<u32>(first + thread.x) + vec4<u32>(0u, 1u, 2u, 3u) * LANES < vec4<u32>(params.length);
+}
+
+// Adds q k^T over all features.
+fn forward_scores(thread: Thread, first: u32, scores: ptr<function, Tile>) {
+    for (var start = 0u; start < VECTORS; start += DEPTH) {
+        workgroupBarrier();
+        for (var at = thread.local; at < ROWS * DEPTH; at += THREADS) {
+            left[at] = of_qkv(thread, Q, thread.group.x * ROWS + at / DEPTH, start + at % DEPTH);
+        }
+        for (var at = thread.local; at < COLUMNS * DEPTH; at += THREADS) {
+            right[at / DEPTH * STRIDE + at % DEPTH] = of_qkv(thread, K, first + at / DEPTH, start + at % DEPTH);
+        }
+        workgroupBarrier();
+        add_products(thread, scores);
+    }
+}
+
+// Adds p v.
+fn forward_sums(thread: Thread, first: u32, sums: ptr<function, Sums>) {
+    for (var start = 0u; start < COLUMNS; start += PIECE) {
+        workgroupBarrier();
+        for (var at = thread.local; at < PIECE * SHARE * LANES; at += THREADS) {
+            let column = first + start + at / (SHARE * LANES);
+            right[at] = of_qkv(thread, V, column, at % (SHARE * LANES));
+        }
+        workgroupBarrier();
+        add_weighted(thread, start, sums);
+    }
+}
+
+// Adds the products of two of q, k, v and do over all features.
+fn reverse_scores(thread: Thread, rows: u32, columns: u32, first: u32, scores: ptr<function, Tile>) {
+    for (var start = 0u; start < VECTORS; start += DEPTH) {
+        workgroupBarrier();
+        for (var at = thread.local; at < ROWS * DEPTH; at += THREADS) {
+            left[at] = of_any(thread, rows, thread.group.x * ROWS + at / DEPTH, start + at % DEPTH);
+        }
+        for (var at = thread.local; at < COLUMNS * DEPTH; at += THREADS) {
+            right[at / DEPTH * STRIDE + at % DEPTH] = of_any(thread, columns, first + at / DEPTH, start + at % DEPTH);
+        }
+        workgroupBarrier();
+        add_products(thread, scores);
+    }
+}
+
+// Adds the columns of one of q, k and do, times the weights.
+fn reverse_sums(thread: Thread, columns: u32, first: u32, sums: ptr<function, Sums>) {
+    for (var start = 0u; start < COLUMNS; start += PIECE) {
+        workgroupBarrier();
+        for (var at = thread.local; at < PIECE * SHARE * LANES; at += THREADS) {
+            let column = first + start + at / (SHARE * LANES);
+            right[at] = of_any(thread, columns, column, at % (SHARE * LANES));
+        }
+        workgroupBarrier();
+        add_weighted(thread, start, sums);
+    }
+}
+
+@compute @workgroup_size(THREADS)
 fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let query = group.x * 64u + local;
-    if query >= params.length {
-        return;
-    }
-    var q: array<vec2<f32>, PAIRS>;
-    var sum: array<vec2<f32>, PAIRS>;
-    for (var i = 0u; i < PAIRS; i++) {
-        q[i] = qkv[in_qkv(group, Q, query) + i] * params.scale;
-    }
-    var highest = -3.0e38;
-    var denominator = 0.0;
-    for (var key = 0u; key < params.length; key++) {
-        let at_k = in_qkv(group, K, key);
-        let at_v = in_qkv(group, V, key);
-        var products = vec2<f32>(0.0);
-        for (var i = 0u; i < PAIRS; i++) {
-            products += q[i] * qkv[at_k + i];
+    let thread = thread(group, local);
+    var sums: Sums;
+    var highest = vec4<f32>(LOWEST);
+    var denominators = vec4<f32>(0.0);
+    for (var first = 0u; first < params.length; first += COLUMNS) {
+        var scores: Tile;
+        forward_scores(thread, first, &scores);
+        let within = columns_within(thread, first);
+        var own: vec4<f32>;
+        for (var i = 0u; i < 4u; i++) {
+            scores[i] = select(vec4<f32>(LOWEST), scores[i] * params.scale, within);
+            own[i] = largest(scores[i]);
         }
-        let score = products.x + products.y;
-        let raised = max(highest, score);
+        let raised = max(highest, largest_over_threads(thread, own));
         let shrink = exp(highest - raised);
-        let p = exp(score - raised);
         highest = raised;
-        denominator = denominator * shrink + p;
-        for (var i = 0u; i < PAIRS; i++) {
-            sum[i] = sum[i] * shrink + p * qkv[at_v + i];
+        for (var i = 0u; i < 4u; i++) {
+            scores[i] = exp(scores[i] - raised[i]);
+            own[i] = total(scores[i]);
+        }
+        denominators = denominators * shrink + own;
+        for (var m = 0u; m < SHARE; m++) {
+            sums[4u * m] *= shrink.x;
+            sums[4u * m + 1u] *= shrink.y;
+            sums[4u * m + 2u] *= shrink.z;
+            sums[4u * m + 3u] *= shrink.w;
+        }
+        share_weights(thread, &scores);
+        forward_sums(thread, first, &sums);
+    }
+    denominators = sum_over_threads(thread, denominators);
+    for (var m = 0u; m < SHARE; m++) {
+        for (var i = 0u; i < 4u; i++) {
+            store_o(thread, row_of(thread, i), thread.x + LANES * m, sums[4u * m + i] / denominators[i]);
         }
     }
-    for (var i = 0u; i < PAIRS; i++) {
-        o[in_o(group, query) + i] = sum[i] / denominator;
+    for (var i = 0u; i < 4u; i++) {
+        if thread.x == 0u && row_of(thread, i) < params.length {
+            lse[in_lines(thread, row_of(thread, i))] = highest[i] + log(denominators[i]);
+        }
     }
-    lse[in_rows(group, query)] = highest + log(denominator);
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn reverse_queries(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let query = group.x * 64u + local;
-    if query >= params.length {
-        return;
-    }
-    var q: array<vec2<f32>, PAIRS>;
-    var above: array<vec2<f32>, PAIRS>;
-    var dq: array<vec2<f32>, PAIRS>;
-    let at = in_o(group, query);
-    var inner = vec2<f32>(0.0);
-    for (var i = 0u; i < PAIRS; i++) {
-        q[i] = qkv[in_qkv(group, Q, query) + i] * params.scale;
-        above[i] = o_grad[at + i];
-        inner += above[i] * o_saved[at + i];
-    }
-    let row = in_rows(group, query);
-    let shared_term = inner.x + inner.y;
-    delta[row] = shared_term;
-    for (var key = 0u; key < params.length; key++) {
-        let at_k = in_qkv(group, K, key);
-        let at_v = in_qkv(group, V, key);
-        var scores = vec2<f32>(0.0);
-        var dps = vec2<f32>(0.0);
-        for (var i = 0u; i < PAIRS; i++) {
-            scores += q[i] * qkv[at_k + i];
-            dps += above[i] * qkv[at_v + i];
-        }
-        let p = exp(scores.x + scores.y - lse_saved[row]);
-        let ds = p * (dps.x + dps.y - shared_term) * params.scale;
-        for (var i = 0u; i < PAIRS; i++) {
-            dq[i] += ds * qkv[at_k + i];
+    let thread = thread(group, local);
+    var inner: vec4<f32>;
+    for (var m = 0u; m < SHARE; m++) {
+        let vector = thread.x + LANES * m;
+        for (var i = 0u; i < 4u; i++) {
+            let row = row_of(thread, i);
+            inner[i] += total(of_o_grad(thread, row, vector) * of_o_saved(thread, row, vector));
         }
     }
-    for (var i = 0u; i < PAIRS; i++) {
-        qkv_grad[in_qkv(group, Q, query) + i] = dq[i];
+    inner = sum_over_threads(thread, inner);
+    var lse_of_rows: vec4<f32>;
+    for (var i = 0u; i < 4u; i++) {
+        let line = in_lines(thread, min(row_of(thread, i), params.length - 1u));
+        lse_of_rows[i] = lse_saved[line];
+        if thread.x == 0u && row_of(thread, i) < params.length {
+            delta[line] = inner[i];
+        }
     }
+    var dq: Sums;
+    for (var first = 0u; first < params.length; first += COLUMNS) {
+        var scores: Tile;
+        var dp: Tile;
+        reverse_scores(thread, Q, K, first, &scores);
+        reverse_scores(thread, DO, V, first, &dp);
+        let within = columns_within(thread, first);
+        var ds: Tile;
+        for (var i = 0u; i < 4u; i++) {
+            let p = select(vec4<f32>(0.0), exp(scores[i] * params.scale - lse_of_rows[i]), within);
+            ds[i] = p * (dp[i] - inner[i]) * params.scale;
+        }
+        workgroupBarrier();
+        share_weights(thread, &ds);
+        reverse_sums(thread, K, first, &dq);
+    }
+    store_qkv_grads(thread, Q, &dq);
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn reverse_keys(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let key = group.x * 64u + local;
-    if key >= params.length {
-        return;
-    }
-    var k: array<vec2<f32>, PAIRS>;
-    var v: array<vec2<f32>, PAIRS>;
-    var dk: array<vec2<f32>, PAIRS>;
-    var dv: array<vec2<f32>, PAIRS>;
-    for (var i = 0u; i < PAIRS; i++) {
-        k[i] = qkv[in_qkv(group, K, key) + i] * params.scale;
-        v[i] = qkv[in_qkv(group, V, key) + i];
-    }
-    for (var query = 0u; query < params.length; query++) {
-        let at_q = in_qkv(group, Q, query);
-        let at_o = in_o(group, query);
-        let row = in_rows(group, query);
-        var scores = vec2<f32>(0.0);
-        var dps = vec2<f32>(0.0);
-        for (var i = 0u; i < PAIRS; i++) {
-            scores += k[i] * qkv[at_q + i];
-            dps += v[i] * o_grad[at_o + i];
+    let thread = thread(group, local);
+    var dk: Sums;
+    var dv: Sums;
+    for (var first = 0u; first < params.length; first += COLUMNS) {
+        var scores: Tile;
+        var dp: Tile;
+        reverse_scores(thread, K, Q, first, &scores);
+        reverse_scores(thread, V, DO, first, &dp);
+        let within = columns_within(thread, first);
+        var lse_of_columns: vec4<f32>;
+        var delta_of_columns: vec4<f32>;
+        for (var j = 0u; j < 4u; j++) {
+            let line = in_lines(thread, min(first + thread.x + LANES * j, params.length - 1u));
+            lse_of_columns[j] = lse_saved[line];
+            delta_of_columns[j] = delta_saved[line];
         }
-        let p = exp(scores.x + scores.y - lse_saved[row]);
-        let ds = p * (dps.x + dps.y - delta_saved[row]) * params.scale;
-        for (var i = 0u; i < PAIRS; i++) {
-            dk[i] += ds * qkv[at_q + i];
-            dv[i] += p * o_grad[at_o + i];
+        var p: Tile;
+        var ds: Tile;
+        for (var i = 0u; i < 4u; i++) {
+            p[i] = select(vec4<f32>(0.0), exp(scores[i] * params.scale - lse_of_columns), within);
+            ds[i] = p[i] * (dp[i] - delta_of_columns) * params.scale;
         }
+        workgroupBarrier();
+        share_weights(thread, &p);
+        reverse_sums(thread, DO, first, &dv);
+        workgroupBarrier();
+        share_weights(thread, &ds);
+        reverse_sums(thread, Q, first, &dk);
     }
-    for (var i = 0u; i < PAIRS; i++) {
-        qkv_grad[in_qkv(group, K, key) + i] = dk[i];
-        qkv_grad[in_qkv(group, V, key) + i] = dv[i];
-    }
+    store_qkv_grads(thread, K, &dk);
+    store_qkv_grads(thread, V, &dv);
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::Result;
-use crate::model::ModelConfig;
 use crate::model::step::{eval_plan, train_plan};
+use crate::model::{Arch, ModelConfig};
 use crate::ops::KERNELS;
-use crate::plan::{Entry, GemmVariant, Kernel, Plan, Specialisation, Target};
+use crate::plan::{AttentionVariant, Entry, GemmVariant, Kernel, Plan, Specialisation, Target};
 use crate::recipe::Recipe;
 
 /// Batch of the plans that are walked: the one that the project's measurements use.
@@ -17,12 +17,16 @@ const BATCH: usize = 8;
 /// (V, S) of 9x9 Sudoku and of 30x30 mazes.
 const DATA: [(usize, usize); 2] = [(11, 81), (6, 900)];
 
+/// Head sizes that attention is built for, whatever the recipes have.
+const HEAD_DIMS: [usize; 3] = [32, 64, 128];
+
 /// The kind of adapter that most plans are laid out for.
 pub const GPU: &str = "gpu";
 
 /// The kinds of adapter that plans are laid out for.
 fn targets() -> [(&'static str, Target); 2] {
-    let software = Target { gemm: GemmVariant::Broadcast, ..Target::default() };
+    let software =
+        Target { gemm: GemmVariant::Broadcast, attention: AttentionVariant::Rows, ..Target::default() };
     [(GPU, Target::default()), ("software", software)]
 }
 
@@ -98,16 +102,26 @@ pub fn variants() -> Result<Vec<Variant>> {
     Ok(found.into_values().collect())
 }
 
+/// A recipe's architecture, with attention for every head size.
+fn architectures(arch: &Arch) -> Vec<Arch> {
+    if arch.mlp_t {
+        return vec![arch.clone()];
+    }
+    let with_heads = |head_dim| Arch { num_heads: arch.hidden_size / head_dim, ..arch.clone() };
+    HEAD_DIMS.map(with_heads).to_vec()
+}
+
 /// The training and evaluation plans of a recipe for every target and kind of data.
 fn plans(recipe: &str) -> Result<Vec<(&'static str, Plan)>> {
     let recipe = Recipe::load(recipe, &[])?;
     let mut plans = Vec::new();
     for (vocab_size, seq_len) in DATA {
-        let arch = recipe.arch.clone();
-        let config = ModelConfig { arch, vocab_size, seq_len, num_puzzle_identifiers: 1 };
-        for (name, target) in targets() {
-            plans.push((name, train_plan(&config, &recipe.train.optimiser(), BATCH, target)?));
-            plans.push((name, eval_plan(&config, BATCH, target)?));
+        for arch in architectures(&recipe.arch) {
+            let config = ModelConfig { arch, vocab_size, seq_len, num_puzzle_identifiers: 1 };
+            for (name, target) in targets() {
+                plans.push((name, train_plan(&config, &recipe.train.optimiser(), BATCH, target)?));
+                plans.push((name, eval_plan(&config, BATCH, target)?));
+            }
         }
     }
     Ok(plans)

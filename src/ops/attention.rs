@@ -10,8 +10,10 @@ use rayon::prelude::*;
 use super::math::{exp, vectorised};
 use super::multiply::{Matrix, multiply};
 use super::sum::gradient;
-use crate::Result;
-use crate::plan::{Call, Entry, Kernel, Reverse, Role, Shape, Tape, Tensor};
+use crate::plan::{
+    AttentionVariant, Call, DispatchBuilder, Entry, Kernel, Reverse, Role, Shape, Tape, Tensor,
+};
+use crate::{Error, Result};
 
 /// `shaders/attention.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -24,8 +26,27 @@ pub static KERNEL: Kernel = Kernel {
     ],
 };
 
+/// `shaders/attention_rows.wgsl`.
+pub static ROWS: Kernel = Kernel {
+    name: "attention_rows",
+    source: include_str!("../../shaders/attention_rows.wgsl"),
+    entries: &[
+        Entry { name: "forward", twin: forward },
+        Entry { name: "reverse_queries", twin: reverse_queries },
+        Entry { name: "reverse_keys", twin: reverse_keys },
+    ],
+};
+
+/// The largest d: what the tiled variant's shared memory holds of one position.
+const MAX_HEAD_DIM: usize = 2048;
+
 /// Lays down attention over `qkv` (B, L, 3, heads, d) into o (B, L, D), `shape` being o's, and its reverse rule.
 pub fn attention(tape: &mut Tape, shape: Shape, heads: usize, qkv: Tensor) -> Result<Tensor> {
+    let head_dim = shape.width / heads;
+    if head_dim > MAX_HEAD_DIM {
+        let problem = format!("{heads} heads of {head_dim} features exceed {MAX_HEAD_DIM} each");
+        return Err(Error::recipe("arch.num_heads", problem, "choose more heads"));
+    }
     let o = tape.tensor(Role::Activation, shape.words());
     let lse = tape.tensor(Role::Activation, shape.rows() * heads);
     let op = Attention { shape, heads, qkv, o, lse };
@@ -53,18 +74,75 @@ impl Attention {
     ) -> Result<()> {
         let Shape { batch, length, width } = self.shape;
         let head_dim = width / self.heads;
-        let mut call = tape.call(&KERNEL, entry);
+        let mut call = match tape.target().attention {
+            AttentionVariant::Tiled => Tiles::of(head_dim).call(tape, entry, self.shape, self.heads),
+            AttentionVariant::Rows => tape
+                .call(&ROWS, entry)
+                .groups([length.div_ceil(64), self.heads, batch])
+                .trips((length + 1) * (head_dim + 3)),
+        };
         for &(name, tensor) in tensors {
             call = call.bind(name, tensor);
         }
-        call.constant("PAIRS", head_dim / 2)
+        call.constant("HEAD_DIM", head_dim)
             .count("length", length)
             .count("heads", self.heads)
             .float("scale", 1.0 / (head_dim as f32).sqrt())
-            .groups([length.div_ceil(64), self.heads, batch])
-            .trips((length + 1) * (head_dim + 3))
             .flops(2 * products * batch * length * length * width)
             .push()
+    }
+}
+
+/// Threads of a workgroup of the tiled variant.
+const THREADS: usize = 128;
+
+/// How the tiled variant cuts the scores of a head.
+struct Tiles {
+    head_dim: usize,
+    /// Threads that share four rows: with more features more of them, so that their sums stay in registers.
+    lanes: usize,
+}
+
+impl Tiles {
+    fn of(head_dim: usize) -> Tiles {
+        let lanes = match head_dim {
+            ..=64 => 8,
+            65..=128 => 16,
+            _ => 32,
+        };
+        Tiles { head_dim, lanes }
+    }
+
+    fn rows(&self) -> usize {
+        4 * THREADS / self.lanes
+    }
+
+    fn call<'t>(
+        &self,
+        tape: &'t mut Tape,
+        entry: &'static str,
+        Shape { batch, length, .. }: Shape,
+        heads: usize,
+    ) -> DispatchBuilder<'t> {
+        tape.call(&KERNEL, entry)
+            .constant("LANES", self.lanes)
+            .groups([length.div_ceil(self.rows()), heads, batch])
+            .trips(self.trips(length))
+    }
+
+    /// Of `reverse_keys`, which makes the most, every loop with its last check.
+    fn trips(&self, length: usize) -> usize {
+        let (vectors, columns) = (self.head_dim.div_ceil(4), 4 * self.lanes);
+        let (share, depth) = (vectors.div_ceil(self.lanes), vectors.min(64 / self.lanes));
+        let staging = |vectors: usize| vectors.div_ceil(THREADS) + 1;
+        let score_step = staging(self.rows() * depth) + staging(columns * depth) + depth + 2;
+        let scores = vectors.div_ceil(depth) * score_step + 1;
+        // Half of shared memory at the least holds values.
+        let pieces = (columns * share * self.lanes).div_ceil(256);
+        let sums = columns * (share + 2) + pieces * (staging(512) + 2) + 1;
+        let tile = 2 * scores + 2 * sums + 2 * 5 + share + self.lanes + 2;
+        let ends = 2 * (share + 1) * (4 * 6 + 1) + 2 * (self.lanes + 1) + 3 * 5;
+        (length.div_ceil(columns) + 1) * tile + ends
     }
 }
 
@@ -95,7 +173,7 @@ struct Sizes {
 
 impl Sizes {
     fn of(call: &Call<'_>) -> Sizes {
-        let head_dim = 2 * call.constant("PAIRS");
+        let head_dim = call.constant("HEAD_DIM");
         Sizes {
             length: call.count("length"),
             heads: call.count("heads"),

@@ -10,11 +10,23 @@ pub enum GemmVariant {
     Broadcast,
 }
 
+/// Variants of attention.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AttentionVariant {
+    /// Tiles of queries and keys in shared memory: runs everywhere.
+    #[default]
+    Tiled,
+    /// A query or key for each thread, no barriers: for software adapters.
+    Rows,
+}
+
 /// What a plan is laid out for. The default's kernels run everywhere; the CPU engine's twins are the same for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     /// The matrix product.
     pub gemm: GemmVariant,
+    /// Attention.
+    pub attention: AttentionVariant,
     /// Bytes of the largest buffer and binding: a larger table of puzzle embeddings is split.
     pub binding_bytes: u64,
 }
@@ -28,6 +40,10 @@ impl Target {
 
 impl Default for Target {
     fn default() -> Target {
-        Target { gemm: GemmVariant::default(), binding_bytes: u64::MAX }
+        Target {
+            gemm: GemmVariant::default(),
+            attention: AttentionVariant::default(),
+            binding_bytes: u64::MAX,
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use crate::engine::{Counts, DeviceInfo};
-use crate::plan::{GemmVariant, Target};
+use crate::plan::{AttentionVariant, GemmVariant, Target};
 use crate::{Error, Result};
 
 /// Loop iterations after which a software adapter silently stops a shader invocation (seen in llvmpipe).
@@ -120,13 +120,13 @@ impl Gpu {
 
     /// The table of variants per kind of adapter, and its limits.
     pub fn target(&self) -> Target {
+        let software = self.info.kind == "software";
         let subgroups = self.info.features.iter().any(|feature| feature == "subgroups");
-        let gemm = match self.info.kind == "software" && subgroups {
-            true => GemmVariant::Broadcast,
-            false => GemmVariant::default(),
-        };
+        let gemm = if software && subgroups { GemmVariant::Broadcast } else { GemmVariant::default() };
+        let attention = if software { AttentionVariant::Rows } else { AttentionVariant::default() };
         let limits = self.device.limits();
-        Target { gemm, binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) }
+        let binding_bytes = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        Target { gemm, attention, binding_bytes }
     }
 
     /// Most loop iterations that one invocation can make before the driver cuts it off.
