@@ -65,6 +65,22 @@ pub fn with(lab: &mut Lab, gemm: GemmVariant, test: Test) -> Result<()> {
     test(lab)
 }
 
+/// As [`with`], on the cooperative matrices of the device.
+pub fn on_matrices(lab: &mut Lab, test: Test) -> Result<()> {
+    let gemm = GemmVariant::Cooperative(lab.cooperative);
+    with(lab, gemm, test)
+}
+
+/// The nearest numbers of 11 bits that f16 has, even ones where two are as near.
+pub fn to_f16(words: &[f32]) -> Vec<f32> {
+    let rounded = |&word: &f32| {
+        let exponent = f64::from(word).abs().log2().floor().max(-14.0);
+        let unit = (exponent - 10.0).exp2();
+        ((f64::from(word) / unit).round_ties_even() * unit) as f32
+    };
+    words.iter().map(rounded).collect()
+}
+
 /// C[b][i][j] = sum over r and k of A B (+ addend), index by index.
 fn reference(gemm: &Gemm, a: &[f32], b: &[f32], addend: impl Fn(usize, usize, usize) -> f64) -> Vec<f64> {
     let mut c = Vec::new();
@@ -97,7 +113,7 @@ fn reach(gemm: &Gemm, operand: &Operand, rows: usize, cols: usize) -> usize {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Added {
+pub enum Added {
     Nothing,
     Whole,
     Bias,
@@ -108,7 +124,7 @@ fn reaches(gemm: &Gemm) -> [usize; 2] {
     [reach(gemm, &gemm.a, gemm.m, gemm.k), reach(gemm, &gemm.b, gemm.k, gemm.n)]
 }
 
-fn lay(lab: &mut Lab, gemm: Gemm, added: Added) -> Result<()> {
+pub fn lay(lab: &mut Lab, gemm: Gemm, added: Added) -> Result<()> {
     let [a, b] = reaches(&gemm).map(|words| lab.normal(words));
     let (words_of_c, n) = (gemm.batch * gemm.m * gemm.n, gemm.n);
     let addend = lab.normal(if added == Added::Bias { n } else { words_of_c });
@@ -117,7 +133,9 @@ fn lay(lab: &mut Lab, gemm: Gemm, added: Added) -> Result<()> {
         Added::Whole => f64::from(addend[(batch * gemm.m + i) * n + j]),
         Added::Bias => f64::from(addend[j]),
     };
-    let expected = reference(&gemm, &a, &b, value);
+    let rounded = matches!(lab.tape.target().gemm, GemmVariant::Cooperative(_));
+    let seen = |words: &[f32]| if rounded { to_f16(words) } else { words.to_vec() };
+    let expected = reference(&gemm, &seen(&a), &seen(&b), value);
     let (a, b, c) = (lab.floats("a", &a), lab.floats("b", &b), lab.output("c", words_of_c));
     let addend = match added {
         Added::Nothing => None,
@@ -131,7 +149,7 @@ fn lay(lab: &mut Lab, gemm: Gemm, added: Added) -> Result<()> {
     Ok(())
 }
 
-fn plain((m, n, k): (usize, usize, usize)) -> Gemm {
+pub fn plain((m, n, k): (usize, usize, usize)) -> Gemm {
     let (a, b) = (Operand::rows_of(k), Operand::rows_of(n));
     Gemm { m, n, k, batch: 1, reductions: (1, 1), a, b }
 }
@@ -212,7 +230,11 @@ pub fn addends(lab: &mut Lab) -> Result<()> {
 /// As long as a driver may let the loops of one invocation run (65,535 iterations): were the trips that a product
 /// declares too few, its end would be missing. Small integers, so that every sum is exact.
 pub fn long_sums(lab: &mut Lab) -> Result<()> {
-    let k = if lab.tape.target().gemm == GemmVariant::Broadcast { 261_000 } else { 174_000 };
+    let k = match lab.tape.target().gemm {
+        GemmVariant::Broadcast => 261_000,
+        GemmVariant::Tiled => 174_000,
+        GemmVariant::Cooperative(_) => 12_400,
+    };
     for (name, a) in [("A", Operand::rows_of(k)), ("A transposed", Operand::rows_of(3).transposed())] {
         lab.case(format!("3 x 2 x {k}, {name}"));
         let gemm = Gemm { a, ..plain((3, 2, k)) };

@@ -45,7 +45,8 @@ fn on_all(vector: Golden) -> [Trial; 3] {
 fn agrees(device: &Device, target: Target, vector: &Golden) -> std::result::Result<(), Failed> {
     let report = verify(device, target, std::slice::from_ref(vector), |_| {})?;
     let worst = report.cases.iter().flat_map(|case| &case.worst);
-    let lines: Vec<String> =
-        worst.map(|(group, error)| format!("{group}: {error:.2e}, at most {:.0e}", bound(group))).collect();
+    let lines: Vec<String> = worst
+        .map(|(group, error)| format!("{group}: {error:.2e}, at most {:.0e}", bound(group, report.rounded)))
+        .collect();
     if report.ok { Ok(()) } else { Err(lines.join("\n").into()) }
 }

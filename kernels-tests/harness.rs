@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use libtest_mimic::{Failed, Trial};
 use trm::engine::{Device, Run, select};
 use trm::ops::sum::gradient;
-use trm::plan::{Buffer, Kernel, Plan, Role, Tape, Target, Tensor};
+use trm::plan::{Buffer, Cooperative, Kernel, Plan, Role, Tape, Target, Tensor};
 use trm::rng::Rng;
 use trm::{Error, Result};
 
@@ -54,6 +54,8 @@ pub struct Lab {
     pub tape: Tape,
     /// Fixed numbers for inputs.
     pub rng: Rng,
+    /// The cooperative matrices of the device, or those of most devices.
+    pub cooperative: Cooperative,
     case: String,
     inputs: Vec<(String, Vec<u32>)>,
     expected: Vec<(String, Expected)>,
@@ -64,6 +66,7 @@ impl Lab {
         Lab {
             tape: Tape::new(target),
             rng: Rng::new(1, 0),
+            cooperative: Cooperative::default(),
             case: String::new(),
             inputs: Vec::new(),
             expected: Vec::new(),
@@ -197,6 +200,7 @@ pub fn plan(test: Test) -> Result<Plan> {
 /// Runs a test, its plan changed by `alter`; returns one line for each expectation that is not met.
 pub fn run(device: &Device, test: Test, alter: impl FnOnce(&mut Plan) -> Result<()>) -> Result<Vec<String>> {
     let mut lab = Lab::new(device.target());
+    lab.cooperative = device.cooperative().unwrap_or_default();
     test(&mut lab)?;
     lab.run(device, alter)
 }
@@ -214,15 +218,20 @@ pub enum Needs {
     Adapter,
     /// Subgroups.
     Subgroups,
+    /// Cooperative matrices, which are too rare to be required.
+    Cooperative,
 }
 
 impl Needs {
     /// Whether the adapter has it. One that is there and cannot be opened is for the test to complain about.
     fn met(self) -> bool {
+        let has = |device: &Device, name: &str| device.info().features.iter().any(|feature| feature == name);
         match open_gpu() {
-            Ok(device) => {
-                self == Needs::Adapter || device.info().features.iter().any(|feature| feature == "subgroups")
-            }
+            Ok(device) => match self {
+                Needs::Adapter => true,
+                Needs::Subgroups => has(device, "subgroups"),
+                Needs::Cooperative => has(device, "cooperative"),
+            },
             Err(Error::Usage { .. }) => false,
             Err(_) => true,
         }
@@ -236,6 +245,7 @@ pub fn on_gpu(
     test: impl FnOnce(&Device) -> std::result::Result<(), Failed> + Send + 'static,
 ) -> Trial {
     let required = std::env::var("TRM_REQUIRE_GPU").is_ok_and(|value| value == "1");
+    let required = required && needs != Needs::Cooperative;
     let run = move || {
         let missing = |error| format!("{error}; \"make test\" installs a Vulkan driver where there is none");
         test(open_gpu().map_err(missing)?)

@@ -25,6 +25,7 @@ mod eval_arc;
 mod eval_roll;
 mod gemm;
 mod gemm_broadcast;
+mod gemm_coop;
 mod golden;
 mod gradient_graphs;
 mod gradients;
@@ -63,6 +64,7 @@ const KERNELS: &[KernelTests] = &[
     embed::TESTS,
     gemm::TESTS,
     gemm_broadcast::TESTS,
+    gemm_coop::TESTS,
     loss::TESTS,
     metrics::TESTS,
     project_in::TESTS,
@@ -78,6 +80,7 @@ const KERNELS: &[KernelTests] = &[
 /// The tests of every other file.
 const ROOMS: &[fn() -> Vec<Trial>] = &[
     bench::tests,
+    gemm_coop::tests,
     isa::tests,
     check::tests,
     cli::tests,

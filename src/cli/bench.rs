@@ -13,7 +13,7 @@ use trm::model::ModelConfig;
 use trm::report::{Bars, Lines, Table, say};
 use trm::{Result, files};
 
-use super::common::{DeviceArgs, RecipeArgs};
+use super::common::{DeviceArgs, ProductArgs, RecipeArgs};
 use super::output::Output;
 
 /// Measure how fast a device runs the kernels and whole steps, and how close that is to its limits
@@ -56,6 +56,9 @@ enum Bench {
 struct Common {
     #[command(flatten)]
     device: DeviceArgs,
+
+    #[command(flatten)]
+    products: ProductArgs,
 
     /// Repetitions; the best counts
     ///
@@ -182,7 +185,9 @@ impl Model {
 
 impl Common {
     fn open(&self) -> Result<Device> {
-        self.device.open()
+        let device = self.device.open()?;
+        self.products.choose(&device);
+        Ok(device)
     }
 
     fn draw(&self, svg: impl FnOnce() -> String) -> Result<()> {

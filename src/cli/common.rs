@@ -9,6 +9,7 @@ use clap::Args;
 
 use trm::checkpoint;
 use trm::engine::{Device, select};
+use trm::eval::probe::use_cooperative;
 use trm::model::ModelConfig;
 use trm::model::init::Weights;
 use trm::recipe::Recipe;
@@ -38,6 +39,29 @@ impl DeviceArgs {
         let (device, reason) = select(&self.device)?;
         say(format!("device: {} ({reason})", device.info().name));
         Ok(device)
+    }
+}
+
+/// How products are taken.
+#[derive(Args)]
+pub struct ProductArgs {
+    /// Take products on cooperative matrices: operands in f16, sums in f32
+    ///
+    /// Takes an adapter that "trm devices" lists with them. They are tried first; where they are missing or multiply
+    /// wrongly, says so and stays with f32.
+    #[arg(long)]
+    cooperative: bool,
+}
+
+impl ProductArgs {
+    /// Has plans for `device` laid out accordingly.
+    pub fn choose(&self, device: &Device) {
+        if self.cooperative {
+            match use_cooperative(device) {
+                Ok(()) => say("products: cooperative matrices, operands in f16"),
+                Err(reason) => say(format!("products: f32, without cooperative matrices: {reason}")),
+            }
+        }
     }
 }
 

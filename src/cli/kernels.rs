@@ -37,7 +37,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", requires = "translate")]
     out: Option<PathBuf>,
 
-    /// Compile for these AMD GPUs with Mesa's RADV, which needs no GPU: navi21, gfx1100
+    /// Compile for these AMD GPUs with Mesa's RADV, which needs no GPU: navi21, gfx1100, gfx1201
     ///
     /// Prints registers, spills, shared memory, occupancy, the compiler's estimates and the mix of instructions in the
     /// hot loop. Covers the variants that GPUs get, or, where kernels are named, all of theirs. With --json the output
@@ -102,21 +102,23 @@ impl Args {
     }
 
     fn translate_all(&self, chosen: &[Variant], language: Language, output: &Output) -> Result<()> {
-        let texts = chosen.iter().map(|variant| translate(variant, language)).collect::<Result<Vec<_>>>()?;
+        let texts: Vec<_> = chosen.iter().map(|variant| translate(variant, language)).collect();
         if let Some(out) = &self.out {
             let folder = files::OutputFolder::create(out)?;
             for (index, (variant, bytes)) in chosen.iter().zip(&texts).enumerate() {
                 let (kernel, entry) = (variant.kernel.name, variant.entry.name);
                 let name = format!("{kernel}.{entry}.{index}.{}", language.extension());
-                files::write_atomic(&folder.path().join(name), bytes)?;
+                if let Ok(bytes) = bytes {
+                    files::write_atomic(&folder.path().join(name), bytes)?;
+                }
             }
             folder.commit()?;
         }
-        let sizes = chosen.iter().zip(&texts);
-        let sizes = sizes.map(|(variant, bytes)| Translation { kernel: variant.name(), bytes: bytes.len() });
-        output.data(&sizes.collect::<Vec<_>>(), |rows| {
+        let outcomes: Vec<_> =
+            chosen.iter().zip(texts).map(|(variant, text)| Translation::of(variant, text)).collect();
+        output.data(&outcomes, |rows| {
             let mut table = Table::new(["kernel", "bytes"]);
-            rows.iter().for_each(|row| table.row([row.kernel.clone(), row.bytes.to_string()]));
+            rows.iter().for_each(|row| table.row(row.cells()));
             table.to_string()
         })
     }
@@ -136,6 +138,7 @@ impl Args {
             };
             all.driver = one.driver;
             all.compiled.extend(one.compiled);
+            all.skipped.extend(one.skipped);
         }
         Ok(all)
     }
@@ -168,7 +171,24 @@ impl Args {
 #[derive(Serialize)]
 struct Translation {
     kernel: String,
-    bytes: usize,
+    /// None where the language cannot say it.
+    bytes: Option<usize>,
+    problem: Option<String>,
+}
+
+impl Translation {
+    fn of(variant: &Variant, text: Result<Vec<u8>>) -> Translation {
+        let (bytes, problem) = match text {
+            Ok(bytes) => (Some(bytes.len()), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        Translation { kernel: variant.name(), bytes, problem }
+    }
+
+    fn cells(&self) -> [String; 2] {
+        let size = self.bytes.map(|bytes| bytes.to_string());
+        [self.kernel.clone(), size.or_else(|| self.problem.clone()).unwrap_or_default()]
+    }
 }
 
 fn listing(variants: &[Variant]) -> String {
@@ -194,5 +214,6 @@ fn compiled(isa: &Isa) -> String {
         let names = [one.kernel.clone(), one.isa.clone()].into_iter();
         table.row(names.chain(cells.map(|count| count.to_string())).chain([share]).chain(rest));
     }
-    format!("{table}driver: {}; cycles: estimated between two subgroups\n", isa.driver)
+    let skipped: String = isa.skipped.iter().map(|one| format!("skipped: {one}\n")).collect();
+    format!("{table}{skipped}driver: {}; cycles: estimated between two subgroups\n", isa.driver)
 }

@@ -9,7 +9,7 @@ use trm::eval::golden::Golden;
 use trm::eval::verify::{Case, Report, bound, verify};
 use trm::report::{Table, say};
 
-use super::common::DeviceArgs;
+use super::common::{DeviceArgs, ProductArgs};
 use super::output::Output;
 
 /// Check that a device computes what the published model computes
@@ -27,6 +27,9 @@ pub struct Args {
 
     #[command(flatten)]
     device: DeviceArgs,
+
+    #[command(flatten)]
+    products: ProductArgs,
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
@@ -35,6 +38,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         None => Golden::built_in()?,
     };
     let device = args.device.open()?;
+    args.products.choose(&device);
     let report = verify(&device, device.target(), &vectors, tell)?;
     output.data(&report, text)?;
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -60,7 +64,7 @@ fn text(report: &Report) -> String {
         let cell = |group: &str| case.worst.get(group).map_or_else(|| "-".into(), |worst| number(*worst));
         table.row(row(&case.name, &cell, verdict(case.ok)));
     }
-    table.row(row("bound", &|group| number(bound(group)), ""));
+    table.row(row("bound", &|group| number(bound(group, report.rounded)), ""));
     format!("{table}{}: {}\n", report.device, verdict(report.ok))
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Engine;
 use super::cpu::CpuEngine;
 use super::gpu::{Gpu, GpuEngine};
-use crate::plan::{Plan, Target};
+use crate::plan::{Cooperative, GemmVariant, Plan, Target};
 use crate::{Error, Result};
 
 /// Something that runs plans.
@@ -62,6 +62,21 @@ impl Device {
         match self {
             Device::Cpu => Target::default(),
             Device::Gpu(gpu) => gpu.target(),
+        }
+    }
+
+    /// Its cooperative matrices, if it has any.
+    pub fn cooperative(&self) -> Option<Cooperative> {
+        match self {
+            Device::Cpu => None,
+            Device::Gpu(gpu) => gpu.cooperative(),
+        }
+    }
+
+    /// From now on, plans for this device take their products so. The CPU engine has one way only.
+    pub fn choose(&self, gemm: GemmVariant) {
+        if let Device::Gpu(gpu) = self {
+            gpu.choose(gemm);
         }
     }
 

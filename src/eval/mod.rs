@@ -4,6 +4,7 @@ pub mod arc;
 mod evaluate;
 pub mod golden;
 mod measure;
+pub mod probe;
 mod solve;
 mod symmetry;
 pub mod verify;

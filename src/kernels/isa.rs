@@ -14,6 +14,13 @@ use crate::{Error, Result};
 /// The variable that makes RADV offer a GPU that is not there.
 const FAMILY: &str = "RADV_FORCE_FAMILY";
 
+/// Mesa 26 has no such variable: there, this library plays the kernel driver of the GPU that [`SHIM_GPU`] names.
+const SHIM: &str = "libamdgpu_noop_drm_shim.so";
+const SHIM_GPU: &str = "AMDGPU_GPU_ID";
+const PRELOAD: &str = "LD_PRELOAD";
+const LIBRARIES: [&str; 4] =
+    ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
+
 /// The variable that tells Vulkan's loader which drivers to load.
 const DRIVERS: &str = "VK_ICD_FILENAMES";
 
@@ -24,6 +31,9 @@ pub struct Isa {
     pub driver: String,
     /// One for each variant and GPU.
     pub compiled: Vec<Compiled>,
+    /// Variants that the driver cannot compile for a GPU, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
 }
 
 /// One variant on one GPU.
@@ -160,8 +170,14 @@ fn hot_loop(assembly: &str) -> Mix {
 pub fn compile(isa: &str, variants: &[Variant]) -> Option<Result<Isa>> {
     (std::env::var(FAMILY).as_deref() == Ok(isa)).then(|| {
         let device = NullDevice::open()?;
-        let one = |variant: &Variant| Ok(Compiled::of(isa, variant, &device.compile(variant)?));
-        Ok(Isa { driver: device.driver.clone(), compiled: variants.iter().map(one).collect::<Result<_>>()? })
+        let mut all = Isa { driver: device.driver.clone(), ..Isa::default() };
+        for variant in variants {
+            match device.lacks(variant)? {
+                Some(lack) => all.skipped.push(format!("{} on {isa}: {lack}", variant.name())),
+                None => all.compiled.push(Compiled::of(isa, variant, &device.compile(variant)?)),
+            }
+        }
+        Ok(all)
     })
 }
 
@@ -170,7 +186,13 @@ pub fn compile(isa: &str, variants: &[Variant]) -> Option<Result<Isa>> {
 /// # Errors
 /// As [`compile`].
 pub fn assembly(isa: &str, variant: &Variant) -> Option<Result<String>> {
-    (std::env::var(FAMILY).as_deref() == Ok(isa)).then(|| Ok(NullDevice::open()?.compile(variant)?.assembly))
+    (std::env::var(FAMILY).as_deref() == Ok(isa)).then(|| {
+        let device = NullDevice::open()?;
+        match device.lacks(variant)? {
+            Some(lack) => Ok(format!("; skipped: {lack}\n")),
+            None => Ok(device.compile(variant)?.assembly),
+        }
+    })
 }
 
 /// Runs `program` with `arguments` again in an environment that names the GPU `isa`, and returns its standard
@@ -186,6 +208,10 @@ pub fn in_child(isa: &str, program: &Path, arguments: &[String]) -> Result<Strin
     if std::env::var_os(DRIVERS).is_none() {
         command.env(DRIVERS, manifest);
     }
+    let shim = LIBRARIES.iter().map(|folder| Path::new(folder).join(SHIM)).find(|path| path.is_file());
+    if let Some(shim) = shim {
+        command.env(PRELOAD, shim).env(SHIM_GPU, shim_name(isa));
+    }
     let output = command.output().map_err(Error::io(program))?;
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
@@ -193,6 +219,17 @@ pub fn in_child(isa: &str, program: &Path, arguments: &[String]) -> Result<Strin
         return Err(Error::device(isa, last, "use a name that RADV knows: navi21, gfx1100"));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// What the shim calls a GPU.
+fn shim_name(isa: &str) -> &str {
+    match isa {
+        "gfx1030" => "navi21",
+        "gfx1100" => "navi31",
+        "gfx1102" => "navi33",
+        "navi48" => "gfx1201",
+        same => same,
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char};
 use std::path::PathBuf;
 
-use ash::khr::pipeline_executable_properties as executable;
+use ash::khr::{cooperative_matrix, pipeline_executable_properties as executable};
 use ash::vk;
 
 use super::{Variant, translate};
@@ -52,6 +52,8 @@ pub struct NullDevice {
     instance: ash::Instance,
     /// Driver name and version.
     pub driver: String,
+    /// Rows and columns of the cooperative matrices with f16 operands and f32 sums.
+    cooperative: Vec<u32>,
     /// The loader; calls into it end with this value.
     _entry: ash::Entry,
 }
@@ -82,14 +84,26 @@ impl NullDevice {
         if driver.driver_id != vk::DriverId::MESA_RADV {
             return Err(failed(format!("found the driver {} instead", text(&driver.driver_name))));
         }
+        let cooperative = cooperative_sizes(&entry, &instance, physical)?;
         let queues = [vk::DeviceQueueCreateInfo::default().queue_family_index(0).queue_priorities(&[1.0])];
-        let extensions = [executable::NAME.as_ptr()];
+        let mut extensions = vec![executable::NAME.as_ptr()];
         let mut wanted = vk::PhysicalDevicePipelineExecutablePropertiesFeaturesKHR::default()
             .pipeline_executable_info(true);
-        let info = vk::DeviceCreateInfo::default()
+        let mut matrices = vk::PhysicalDeviceCooperativeMatrixFeaturesKHR::default().cooperative_matrix(true);
+        // What wgpu asks for beside them.
+        let mut vulkan_1_2 =
+            vk::PhysicalDeviceVulkan12Features::default().shader_float16(true).vulkan_memory_model(true);
+        let has_matrices = !cooperative.is_empty();
+        if has_matrices {
+            extensions.push(cooperative_matrix::NAME.as_ptr());
+        }
+        let mut info = vk::DeviceCreateInfo::default()
             .queue_create_infos(&queues)
             .enabled_extension_names(&extensions)
             .push_next(&mut wanted);
+        if has_matrices {
+            info = info.push_next(&mut matrices).push_next(&mut vulkan_1_2);
+        }
         // SAFETY: everything `info` points to outlives the call; every device has a queue family 0.
         let device = unsafe { instance.create_device(physical, &info, None) }.map_err(refused)?;
         Ok(NullDevice {
@@ -97,8 +111,19 @@ impl NullDevice {
             driver: format!("{} {}", text(&driver.driver_name), text(&driver.driver_info)),
             device,
             instance,
+            cooperative,
             _entry: entry,
         })
+    }
+
+    /// What the device would need to compile a variant and has not.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] for a defect of the kernel.
+    pub fn lacks(&self, variant: &Variant) -> Result<Option<String>> {
+        let interface = variant.kernel.interface(variant.entry.name, &variant.constants)?;
+        let missing = interface.cooperative.filter(|size| !self.cooperative.contains(size));
+        Ok(missing.map(|size| format!("{} has no cooperative matrices of {size} x {size}", self.driver)))
     }
 
     /// Compiles a variant.
@@ -198,6 +223,31 @@ impl Drop for NullDevice {
             self.instance.destroy_instance(None);
         }
     }
+}
+
+/// The sizes of the square cooperative matrices with f16 operands and f32 sums, of subgroups.
+fn cooperative_sizes(
+    entry: &ash::Entry,
+    instance: &ash::Instance,
+    physical: vk::PhysicalDevice,
+) -> Result<Vec<u32>> {
+    // SAFETY: `physical` is of this instance.
+    let extensions = unsafe { instance.enumerate_device_extension_properties(physical) }.map_err(refused)?;
+    if !extensions.iter().any(|one| one.extension_name_as_c_str() == Ok(cooperative_matrix::NAME)) {
+        return Ok(Vec::new());
+    }
+    let loaded = cooperative_matrix::Instance::new(entry, instance);
+    // SAFETY: `physical` is of this instance and offers the extension.
+    let all =
+        unsafe { loaded.get_physical_device_cooperative_matrix_properties(physical) }.map_err(refused)?;
+    let (f16, f32) = (vk::ComponentTypeKHR::FLOAT16, vk::ComponentTypeKHR::FLOAT32);
+    let fits = |one: &&vk::CooperativeMatrixPropertiesKHR<'_>| {
+        one.scope == vk::ScopeKHR::SUBGROUP
+            && (one.a_type, one.b_type, one.c_type, one.result_type) == (f16, f16, f32, f32)
+            && one.m_size == one.n_size
+            && one.n_size == one.k_size
+    };
+    Ok(all.iter().filter(fits).map(|one| one.m_size).collect())
 }
 
 fn bindings(interface: &Interface) -> Vec<vk::DescriptorSetLayoutBinding<'static>> {

@@ -27,6 +27,27 @@ const UNCHECKED: BoundsCheckPolicies = BoundsCheckPolicies {
 };
 
 impl Language {
+    /// Whether naga can write cooperative matrices in it.
+    fn has_cooperative(self) -> bool {
+        let can = match self {
+            Language::Spirv => spv::supported_capabilities(),
+            Language::Msl => msl::supported_capabilities(),
+            Language::Hlsl => hlsl::supported_capabilities(),
+            Language::Glsl => glsl::supported_capabilities(),
+        };
+        can.contains(naga::valid::Capabilities::COOPERATIVE_MATRIX)
+    }
+
+    /// Its name.
+    fn name(self) -> &'static str {
+        match self {
+            Language::Spirv => "SPIR-V",
+            Language::Msl => "Metal",
+            Language::Hlsl => "HLSL",
+            Language::Glsl => "GLSL",
+        }
+    }
+
     /// The extension of its files.
     pub fn extension(self) -> &'static str {
         match self {
@@ -43,6 +64,11 @@ impl Language {
 /// # Errors
 /// [`Error::Kernel`] where naga cannot say it in that language.
 pub fn translate(variant: &Variant, language: Language) -> Result<Vec<u8>> {
+    // The writers of such languages stop the program instead of refusing.
+    let interface = variant.kernel.interface(variant.entry.name, &variant.constants)?;
+    if interface.cooperative.is_some() && !language.has_cooperative() {
+        return Err(refused(variant, language)("it has no cooperative matrices".into()));
+    }
     match language {
         Language::Spirv => spirv(variant).map(|words| bytemuck::cast_slice(&words).to_vec()),
         Language::Msl => metal(variant).map(String::into_bytes),
@@ -51,9 +77,9 @@ pub fn translate(variant: &Variant, language: Language) -> Result<Vec<u8>> {
     }
 }
 
-fn refused(variant: &Variant, language: &str) -> impl Fn(String) -> Error {
+fn refused(variant: &Variant, language: Language) -> impl Fn(String) -> Error {
     let name = variant.name();
-    move |problem| Error::kernel(&name, format!("cannot be written in {language}: {problem}"))
+    move |problem| Error::kernel(&name, format!("cannot be written in {}: {problem}", language.name()))
 }
 
 /// SPIR-V with the options that wgpu gives to a trusted shader.
@@ -76,7 +102,7 @@ pub fn spirv(variant: &Variant) -> Result<Vec<u32>> {
         entry_point: variant.entry.name.into(),
     };
     let written = spv::write_vec(&module, &info, &options, Some(&entry));
-    written.map_err(|error| refused(variant, "SPIR-V")(error.to_string()))
+    written.map_err(|error| refused(variant, Language::Spirv)(error.to_string()))
 }
 
 fn metal(variant: &Variant) -> Result<String> {
@@ -91,7 +117,7 @@ fn metal(variant: &Variant) -> Result<String> {
     };
     let entry = msl::PipelineOptions { entry_point: entry_of(variant), ..msl::PipelineOptions::default() };
     let written = msl::write_string(&module, &info, &options, &entry);
-    written.map(|(text, _)| text).map_err(|error| refused(variant, "Metal")(error.to_string()))
+    written.map(|(text, _)| text).map_err(|error| refused(variant, Language::Msl)(error.to_string()))
 }
 
 fn direct3d(variant: &Variant) -> Result<String> {
@@ -106,7 +132,7 @@ fn direct3d(variant: &Variant) -> Result<String> {
     let entry = hlsl::PipelineOptions { entry_point: entry_of(variant) };
     let mut text = String::new();
     let written = hlsl::Writer::new(&mut text, &options, &entry).write(&module, &info, None);
-    written.map_err(|error| refused(variant, "HLSL")(error.to_string()))?;
+    written.map_err(|error| refused(variant, Language::Hlsl)(error.to_string()))?;
     Ok(text)
 }
 
@@ -125,7 +151,7 @@ fn opengl(variant: &Variant) -> Result<String> {
     let mut text = String::new();
     let written = glsl::Writer::new(&mut text, &module, &info, &options, &entry, UNCHECKED)
         .and_then(|mut writer| writer.write());
-    written.map_err(|error| refused(variant, "GLSL")(error.to_string()))?;
+    written.map_err(|error| refused(variant, Language::Glsl)(error.to_string()))?;
     Ok(text)
 }
 
@@ -139,14 +165,19 @@ mod tests {
     use crate::kernels::variants;
 
     #[test]
-    fn every_variant_is_valid_in_every_language() {
+    fn every_variant_is_valid_in_every_language_that_can_say_it() {
         for variant in variants().unwrap() {
             for language in [Language::Spirv, Language::Msl, Language::Hlsl, Language::Glsl] {
-                assert!(
-                    !translate(&variant, language).unwrap().is_empty(),
-                    "{} {language:?}",
-                    variant.name()
-                );
+                let cooperative = variant.kernel.name == "gemm_coop";
+                let name = format!("{} {language:?}", variant.name());
+                match translate(&variant, language) {
+                    Ok(bytes) => assert!(!bytes.is_empty(), "{name}"),
+                    Err(error) => {
+                        let said = error.to_string();
+                        assert!(cooperative && said.contains("no cooperative matrices"), "{name}: {said}");
+                        assert!(matches!(language, Language::Hlsl | Language::Glsl), "{name}");
+                    }
+                }
             }
         }
     }

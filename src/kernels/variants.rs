@@ -8,7 +8,7 @@ use crate::Result;
 use crate::model::step::{eval_plan, train_plan};
 use crate::model::{Arch, ModelConfig};
 use crate::ops::KERNELS;
-use crate::plan::{AttentionVariant, Entry, GemmVariant, Kernel, Plan, Specialisation, Target};
+use crate::plan::{AttentionVariant, Cooperative, Entry, GemmVariant, Kernel, Plan, Specialisation, Target};
 use crate::recipe::Recipe;
 
 /// Batch of the plans that are walked: the one that the project's measurements use.
@@ -23,11 +23,17 @@ const HEAD_DIMS: [usize; 3] = [32, 64, 128];
 /// The kind of adapter that most plans are laid out for.
 pub const GPU: &str = "gpu";
 
+/// The kind of adapter with cooperative matrices, where they are asked for.
+pub const COOPERATIVE: &str = "cooperative";
+
 /// The kinds of adapter that plans are laid out for.
-fn targets() -> [(&'static str, Target); 2] {
+fn targets() -> [(&'static str, Target); 3] {
     let software =
         Target { gemm: GemmVariant::Broadcast, attention: AttentionVariant::Rows, ..Target::default() };
-    [(GPU, Target::default()), ("software", software)]
+    // As on the AMD GPUs that `--isa` compiles for.
+    let amd = GemmVariant::Cooperative(Cooperative { size: 16, subgroup: 64 });
+    let cooperative = Target { gemm: amd, ..Target::default() };
+    [(GPU, Target::default()), ("software", software), (COOPERATIVE, cooperative)]
 }
 
 /// One entry point with its constants specialised.
@@ -42,7 +48,7 @@ pub struct Variant {
     /// Values of the shader's constants, as the dispatch gives them.
     #[serde(serialize_with = "as_map")]
     pub constants: Specialisation,
-    /// Kinds of adapter whose plans launch it: [`GPU`] or `software`.
+    /// Kinds of adapter whose plans launch it: [`GPU`], `software` or [`COOPERATIVE`].
     pub targets: Vec<&'static str>,
     /// Built-in recipes that launch it.
     pub recipes: Vec<&'static str>,
@@ -159,6 +165,6 @@ mod tests {
                 assert!(variants.iter().any(|variant| variant.is(&name)), "{name}");
             }
         }
-        assert!(variants.iter().any(|variant| variant.targets == ["gpu", "software"]));
+        assert!(variants.iter().any(|variant| variant.targets == ["gpu", "software", "cooperative"]));
     }
 }

@@ -3,6 +3,7 @@
 //! `C[b] = sum over r of A[b, r] B[b, r] (+ addend[b])`. Operands are described by strides, so transposes and the
 //! sums over batch entries and recursion passes that weight gradients need cost no copies.
 
+use super::gemm_coop;
 use super::multiply::multiply_all;
 use crate::Result;
 use crate::plan::{DispatchBuilder, Entry, GemmVariant, Kernel, Tape, Tensor};
@@ -112,10 +113,10 @@ impl Gemm {
     ) -> Result<()> {
         let reductions = self.reductions.0 * self.reductions.1;
         let entry = if addend.is_some() { "product_add" } else { "product" };
-        let broadcast = tape.target().gemm == GemmVariant::Broadcast && self.suits_broadcast();
-        let call = match broadcast {
-            true => self.broadcast_call(tape, entry),
-            false => self.tiled_call(tape, entry),
+        let call = match tape.target().gemm {
+            GemmVariant::Cooperative(device) => gemm_coop::call(tape, entry, self, device),
+            GemmVariant::Broadcast if self.suits_broadcast() => self.broadcast_call(tape, entry),
+            GemmVariant::Broadcast | GemmVariant::Tiled => self.tiled_call(tape, entry),
         };
         let mut call = call
             .bind("a", a)

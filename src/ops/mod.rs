@@ -7,6 +7,7 @@ pub mod carry;
 pub mod column_sums;
 pub mod embed;
 pub mod gemm;
+pub mod gemm_coop;
 pub mod linear;
 pub mod loss;
 mod math;
@@ -34,6 +35,7 @@ pub const KERNELS: &[&Kernel] = &[
     &embed::KERNEL,
     &gemm::KERNEL,
     &gemm::BROADCAST,
+    &gemm_coop::KERNEL,
     &loss::KERNEL,
     &metrics::KERNEL,
     &project_in::KERNEL,

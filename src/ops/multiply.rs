@@ -6,8 +6,14 @@ use rayon::prelude::*;
 use super::gemm::Operand;
 use crate::plan::Call;
 
-/// The twin of every product: C = the sum of A B over the reductions, onto the addend where `add`.
+/// The twin of a product: C = the sum of A B over the reductions, onto the addend where `add`.
 pub(super) fn multiply_all(call: &mut Call<'_>, add: bool) {
+    let (a, b) = (call.input("a"), call.input("b"));
+    multiply_operands(call, a, b, add);
+}
+
+/// [`multiply_all`] with these words in place of A's and B's.
+pub(super) fn multiply_operands(call: &mut Call<'_>, a: &[f32], b: &[f32], add: bool) {
     let (m, n, k) = (call.count("m"), call.count("n"), call.count("k"));
     let (reductions, inner) = (call.count("reductions"), call.count("inner"));
     let operand = |row: &str, col: &str, batch: &str, outer: &str, within: &str| Operand {
@@ -20,7 +26,6 @@ pub(super) fn multiply_all(call: &mut Call<'_>, add: bool) {
     let a_strides = operand("a_row", "a_col", "a_batch", "a_outer", "a_inner");
     let b_strides = operand("b_row", "b_col", "b_batch", "b_outer", "b_inner");
     let (addend_row, addend_batch) = (call.count("addend_row"), call.count("addend_batch"));
-    let (a, b) = (call.input("a"), call.input("b"));
     let addend = add.then(|| call.input("addend"));
     let c = call.output("c");
     let threads = rayon::current_num_threads();

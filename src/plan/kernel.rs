@@ -46,6 +46,8 @@ pub struct Interface {
     pub params_words: usize,
     /// Threads per workgroup along x, y, z.
     pub workgroup: [u32; 3],
+    /// Rows and columns of the cooperative matrices that the shader declares; None where it has none.
+    pub cooperative: Option<u32>,
 }
 
 /// One storage buffer that an entry point uses.
@@ -69,6 +71,14 @@ pub struct ParamInfo {
     /// f32, as opposed to u32.
     pub float: bool,
 }
+
+/// What kernels may use beyond plain WGSL. Plans launch such kernels only on devices whose target asks for them.
+const CAPABILITIES: naga::valid::Capabilities = naga::valid::Capabilities::SUBGROUP
+    .union(naga::valid::Capabilities::SHADER_FLOAT16)
+    .union(naga::valid::Capabilities::COOPERATIVE_MATRIX);
+
+/// How shaders write the size of their cooperative matrices, which WGSL does not take from a constant.
+const MATRIX: &str = "coop_mat16x16<";
 
 /// Text that shaders share; a shader imports a piece with a line `#import <name>`.
 const LIBRARY: &[(&str, &str)] = &[
@@ -127,12 +137,9 @@ impl Kernel {
         let text = self.text(constants)?;
         let module = naga::front::wgsl::parse_str(&text)
             .map_err(|error| Error::kernel(self.name, error.emit_to_string(&text)))?;
-        let info = naga::valid::Validator::new(
-            naga::valid::ValidationFlags::all(),
-            naga::valid::Capabilities::SUBGROUP,
-        )
-        .validate(&module)
-        .map_err(|error| Error::kernel(self.name, error.emit_to_string(&text)))?;
+        let info = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), CAPABILITIES)
+            .validate(&module)
+            .map_err(|error| Error::kernel(self.name, error.emit_to_string(&text)))?;
         Ok((module, info))
     }
 
@@ -149,9 +156,13 @@ impl Kernel {
     }
 }
 
-/// Replaces the value in a line `const NAME: u32 = value;` where `constants` gives one.
+/// Replaces the value in a line `const NAME: u32 = value;` where `constants` gives one. The constant SIZE is also
+/// that of the cooperative matrices.
 fn specialised<'a>(line: &'a str, constants: &[(&str, u32)]) -> Cow<'a, str> {
     for (name, value) in constants {
+        if *name == "SIZE" && line.starts_with("alias ") {
+            return Cow::Owned(line.replace(MATRIX, &format!("coop_mat{value}x{value}<")));
+        }
         if line.starts_with(&format!("const {name}: u32 = ")) {
             return Cow::Owned(format!("const {name}: u32 = {value}u;"));
         }
@@ -171,6 +182,10 @@ fn read_interface(
         params_binding: None,
         params_words: 0,
         workgroup: module.entry_points[index].workgroup_size,
+        cooperative: module.types.iter().find_map(|(_, ty)| match ty.inner {
+            naga::TypeInner::CooperativeMatrix { rows, .. } => Some(rows as u32),
+            _ => None,
+        }),
     };
     for (handle, global) in module.global_variables.iter() {
         let (Some(binding), Some(name)) = (&global.binding, &global.name) else { continue };

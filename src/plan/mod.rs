@@ -17,7 +17,7 @@ pub use dispatch::DispatchBuilder;
 pub use kernel::{BindingInfo, Entry, Interface, Kernel, ParamInfo, Specialisation};
 pub use shape::{Axis, LinearForm, Shape};
 pub use tape::{Reverse, Tape, Tensor, WeightUse};
-pub use target::{AttentionVariant, GemmVariant, Target};
+pub use target::{AttentionVariant, Cooperative, GemmVariant, Target};
 
 use std::collections::BTreeMap;
 use std::fmt;

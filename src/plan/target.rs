@@ -8,6 +8,24 @@ pub enum GemmVariant {
     Tiled,
     /// Rows handed round by subgroup broadcasts: for software adapters.
     Broadcast,
+    /// Cooperative matrices with f16 operands and f32 sums: only where less precision was asked for.
+    Cooperative(Cooperative),
+}
+
+/// The cooperative matrices of an adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cooperative {
+    /// Their rows and columns: 8 or 16.
+    pub size: u32,
+    /// Threads of the subgroups that hold them. Where the driver takes others, products are right but slower.
+    pub subgroup: u32,
+}
+
+impl Default for Cooperative {
+    /// What most GPUs have.
+    fn default() -> Cooperative {
+        Cooperative { size: 16, subgroup: 32 }
+    }
 }
 
 /// Variants of attention.

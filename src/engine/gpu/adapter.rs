@@ -1,9 +1,9 @@
 //! Finding adapters and opening one with all that it offers.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::engine::{Counts, DeviceInfo};
-use crate::plan::{AttentionVariant, GemmVariant, Target};
+use crate::plan::{AttentionVariant, Cooperative, GemmVariant, Target};
 use crate::{Error, Result};
 
 /// Loop iterations after which a software adapter silently stops a shader invocation (seen in llvmpipe).
@@ -15,6 +15,8 @@ pub struct Gpu {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     info: DeviceInfo,
+    cooperative: Option<Cooperative>,
+    chosen: OnceLock<GemmVariant>,
     failure: Arc<Mutex<Option<String>>>,
     counts: Mutex<Counts>,
 }
@@ -53,13 +55,50 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> DeviceInfo {
         driver: format!("{} {}", info.driver, info.driver_info).trim().into(),
         max_binding_bytes: Some(limits.max_storage_buffer_binding_size),
         max_buffer_bytes: Some(limits.max_buffer_size),
-        features: if broadcasts(adapter) { vec!["subgroups".into()] } else { Vec::new() },
+        features: [("subgroups", broadcasts(adapter)), ("cooperative", cooperative(adapter).is_some())]
+            .into_iter()
+            .filter(|(_, there)| *there)
+            .map(|(name, _)| name.into())
+            .collect(),
     }
 }
 
 /// Subgroups of at least eight threads, which the broadcast kernels rely on.
 fn broadcasts(adapter: &wgpu::Adapter) -> bool {
     adapter.features().contains(wgpu::Features::SUBGROUP) && adapter.get_info().subgroup_min_size >= 8
+}
+
+/// What wgpu calls cooperative matrices, and what their kernel needs beside them.
+const COOPERATIVE: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
+    .union(wgpu::Features::SHADER_F16)
+    .union(wgpu::Features::SUBGROUP);
+
+/// The largest cooperative matrices with f16 operands and f32 sums, if there are any.
+fn cooperative(adapter: &wgpu::Adapter) -> Option<Cooperative> {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    if !adapter.features().contains(COOPERATIVE) {
+        return None;
+    }
+    let info = adapter.get_info();
+    let subgroup = match (info.backend, info.driver.as_str()) {
+        // Metal names a range, of which Apple's GPUs with such matrices have one size.
+        (wgpu::Backend::Metal, _) => 32,
+        // RADV takes the larger one for compute shaders.
+        (_, "radv") => info.subgroup_max_size,
+        _ => info.subgroup_min_size,
+    };
+    let all = adapter.cooperative_matrix_properties();
+    let square = all.iter().filter(|one| one.m_size == one.n_size && one.n_size == one.k_size);
+    let mixed = square.filter(|one| (one.ab_type, one.cr_type) == (F16, F32));
+    mixed.map(|one| one.m_size).max().map(|size| Cooperative { size, subgroup })
+}
+
+/// wgpu's word that experimental features may be used.
+#[allow(unsafe_code)]
+fn experimental() -> wgpu::ExperimentalFeatures {
+    // SAFETY: the one such feature that is asked for is used by one kernel, and that kernel only after it proved itself
+    // on the device.
+    unsafe { wgpu::ExperimentalFeatures::enabled() }
 }
 
 impl Gpu {
@@ -93,12 +132,18 @@ impl Gpu {
     }
 
     fn request(adapter: wgpu::Adapter, info: DeviceInfo) -> Result<Gpu> {
+        let cooperative = cooperative(&adapter);
+        let (features, experimental_features) = match cooperative {
+            Some(_) => (COOPERATIVE, experimental()),
+            None => (wgpu::Features::empty(), wgpu::ExperimentalFeatures::disabled()),
+        };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("trm"),
+            experimental_features,
             // Kernels bind one group; the noop device would claim more of them than wgpu itself can hold.
             required_limits: wgpu::Limits { max_bind_groups: 1, ..adapter.limits() },
             required_features: adapter.features()
-                & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY),
+                & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY | features),
             ..wgpu::DeviceDescriptor::default()
         };
         let refused =
@@ -110,7 +155,15 @@ impl Gpu {
             note(&lost, format!("lost ({reason:?}): {message}"))
         });
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| note(&uncaptured, error.to_string())));
-        Ok(Gpu { device, queue, info, failure, counts: Mutex::default() })
+        Ok(Gpu {
+            device,
+            queue,
+            info,
+            cooperative,
+            chosen: OnceLock::new(),
+            failure,
+            counts: Mutex::default(),
+        })
     }
 
     /// What it is.
@@ -118,11 +171,23 @@ impl Gpu {
         &self.info
     }
 
+    /// Its cooperative matrices. Whether they multiply as they should is for the caller to find out.
+    pub fn cooperative(&self) -> Option<Cooperative> {
+        self.cooperative
+    }
+
+    /// Takes another variant of the product than that of the table, for good.
+    pub(in crate::engine) fn choose(&self, gemm: GemmVariant) {
+        // Whoever chose first had the same reason.
+        let _ = self.chosen.set(gemm);
+    }
+
     /// The table of variants per kind of adapter, and its limits.
     pub fn target(&self) -> Target {
         let software = self.info.kind == "software";
         let subgroups = self.info.features.iter().any(|feature| feature == "subgroups");
-        let gemm = if software && subgroups { GemmVariant::Broadcast } else { GemmVariant::default() };
+        let tabled = if software && subgroups { GemmVariant::Broadcast } else { GemmVariant::default() };
+        let gemm = self.chosen.get().copied().unwrap_or(tabled);
         let attention = if software { AttentionVariant::Rows } else { AttentionVariant::default() };
         let limits = self.device.limits();
         let binding_bytes = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);

@@ -183,6 +183,12 @@ pub(in crate::engine) fn check_limits(gpu: &Gpu, plan: &Plan) -> Result<()> {
     refuse(what, binding, limits.max_storage_buffer_binding_size, "bytes")?;
     let buffer = plan.buffers.iter().map(|buffer| buffer.words as u64 * 4).max().unwrap_or(0);
     refuse(format!("a buffer on {adapter}"), buffer, limits.max_buffer_size, "bytes")?;
+    let sizes = plan.dispatches.iter().filter_map(|dispatch| dispatch.interface.cooperative);
+    if let Some(size) = sizes.into_iter().find(|&size| gpu.cooperative().is_none_or(|own| own.size != size)) {
+        let problem =
+            format!("has no cooperative matrices of {size} x {size} with f16 operands and f32 sums");
+        return Err(Error::device(adapter, problem, "lay the plan out for this device"));
+    }
     plan.dispatches.iter().try_for_each(|dispatch| {
         let what = format!("{} ({}) on {adapter}", dispatch.name(), dispatch.label);
         refuse(what, dispatch.trips, gpu.max_trips(), "loop iterations")

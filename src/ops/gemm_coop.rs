@@ -1,0 +1,96 @@
+//! The matrix product on cooperative matrices: operands rounded to f16, products and sums in f32.
+//!
+//! `C[b] = sum over r of f16(A[b, r]) f16(B[b, r]) (+ addend[b])`. Chosen only where less precision was asked for.
+
+use half::f16;
+use rayon::prelude::*;
+
+use super::gemm::Gemm;
+use super::multiply::multiply_operands;
+use crate::plan::{Call, Cooperative, DispatchBuilder, Entry, Kernel, Tape};
+
+/// `shaders/gemm_coop.wgsl`.
+pub static KERNEL: Kernel = Kernel {
+    name: "gemm_coop",
+    source: include_str!("../../shaders/gemm_coop.wgsl"),
+    entries: &[
+        Entry { name: "product", twin: |call| multiply_rounded(call, false) },
+        Entry { name: "product_add", twin: |call| multiply_rounded(call, true) },
+    ],
+};
+
+/// Cooperative matrices of a block, down and across: eight sums need six operands in registers.
+const BLOCK: [usize; 2] = [4, 2];
+/// Steps of k that are staged at once.
+const DEPTH: usize = 32;
+/// Steps of k that a thread stages at once.
+const RUN: usize = 8;
+/// Workgroups with which any GPU is busy: as many large tiles are better than four times as many small ones.
+const MANY: usize = 128;
+
+/// Blocks of a workgroup's tile, down and across.
+#[derive(Clone, Copy)]
+struct Tile([usize; 2]);
+
+impl Tile {
+    const SMALL: Tile = Tile([1, 2]);
+    const LARGE: Tile = Tile([2, 4]);
+
+    fn blocks(self) -> usize {
+        self.0[0] * self.0[1]
+    }
+
+    /// Rows and columns of C.
+    fn extent(self, size: usize) -> [usize; 2] {
+        [0, 1].map(|axis| self.0[axis] * BLOCK[axis] * size)
+    }
+
+    fn groups(self, gemm: &Gemm, size: usize) -> [usize; 3] {
+        let [rows, columns] = self.extent(size);
+        [gemm.n.div_ceil(columns), gemm.m.div_ceil(rows), gemm.batch]
+    }
+
+    /// A thread's loop iterations in one turn, each loop's last check included.
+    fn trips(self, gemm: &Gemm, device: Cooperative) -> usize {
+        let (size, threads) = (device.size as usize, self.blocks() * device.subgroup as usize);
+        let staged: usize = self
+            .extent(size)
+            .iter()
+            .map(|lines| (lines * DEPTH / RUN).div_ceil(threads) * (RUN + 2) + 1)
+            .sum();
+        let step = 1 + staged + DEPTH / size + 1;
+        let written = BLOCK[0] * BLOCK[1] * ((size * size).div_ceil(device.subgroup as usize) + 1);
+        gemm.reductions.0 * gemm.reductions.1 * (2 + gemm.k.div_ceil(DEPTH) * step) + written + 2
+    }
+}
+
+/// The dispatch of a product, its tensors and counts not yet bound.
+pub(super) fn call<'t>(
+    tape: &'t mut Tape,
+    entry: &'static str,
+    gemm: &Gemm,
+    device: Cooperative,
+) -> DispatchBuilder<'t> {
+    let size = device.size as usize;
+    let many = Tile::LARGE.groups(gemm, size).iter().product::<usize>() >= MANY;
+    let tile = if many { Tile::LARGE } else { Tile::SMALL };
+    tape.call(&KERNEL, entry)
+        .constant("SIZE", size)
+        .constant("LANES", tile.blocks() * device.subgroup as usize)
+        .constant("ROWS", tile.0[0])
+        .constant("COLUMNS", tile.0[1])
+        .constant("A_ALONG_K", usize::from(gemm.a.col == 1))
+        .constant("B_ALONG_K", usize::from(gemm.b.row == 1))
+        .groups(tile.groups(gemm, size))
+        .trips(tile.trips(gemm, device))
+}
+
+/// The CPU twin: the plain product of rounded operands.
+fn multiply_rounded(call: &mut Call<'_>, add: bool) {
+    let [a, b] = ["a", "b"].map(|name| rounded(call.input(name)));
+    multiply_operands(call, &a, &b, add);
+}
+
+fn rounded(words: &[f32]) -> Vec<f32> {
+    words.par_iter().map(|&word| f16::from_f32(word).to_f32()).collect()
+}
