@@ -4,6 +4,7 @@ use libtest_mimic::{Failed, Trial};
 use trm::Result;
 use trm::engine::Device;
 use trm::eval::verify;
+use trm::plan::Element;
 
 use crate::check;
 use crate::harness::{Needs, on_each, on_gpu};
@@ -61,7 +62,7 @@ fn training_repeats(device: &Device) -> std::result::Result<(), Failed> {
 /// The bounds are those of the golden vectors, and have the same reasons; halting is equal.
 fn engines_agree(device: &Device) -> std::result::Result<(), Failed> {
     for config in [small(trm::model::ArchName::Trm), small_mixer()] {
-        let mut cpu = Session::new(&Device::Cpu, &config, 5)?;
+        let mut cpu = Session::new(&Device::cpu(), &config, 5)?;
         let mut gpu = Session::new(device, &config, 5)?;
         cpu.step(1)?;
         gpu.step(1)?;
@@ -73,7 +74,7 @@ fn engines_agree(device: &Device) -> std::result::Result<(), Failed> {
             for name in names {
                 let expected: Vec<f64> = cpu.run.read_floats(name)?.iter().map(|&v| f64::from(v)).collect();
                 let outcome =
-                    check::close(&gpu.run.read_floats(name)?, &expected, verify::bound(group, false));
+                    check::close(&gpu.run.read_floats(name)?, &expected, verify::bound(group, Element::F32));
                 outcome.map_err(|failure| format!("{name}: {failure}"))?;
             }
         }

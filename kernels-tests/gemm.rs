@@ -45,10 +45,14 @@ pub const TESTS: KernelTests = KernelTests {
             from: "r < params.reductions; r++",
             to: "r < params.reductions; r += params.reductions",
         },
-        Mutant { name: "subtracts_the_addend", from: "element(i, j) + added", to: "element(i, j) - added" },
+        Mutant {
+            name: "subtracts_the_addend",
+            from: "element(i, j + 1u)) + added",
+            to: "element(i, j + 1u)) - added",
+        },
         Mutant {
             name: "repeats_the_addend's_first_row",
-            from: "+ row * params.addend_row",
+            from: "+ min(row, params.m - 1u) * params.addend_row",
             to: "+ 0u * params.addend_row",
         },
         Mutant {

@@ -10,11 +10,11 @@ use trm::Result;
 use trm::engine::Device;
 use trm::eval::golden::Golden;
 use trm::eval::verify::{bound, verify};
-use trm::plan::Target;
+use trm::plan::{Element, Target};
 
 use crate::harness::{Needs, on_each, on_gpu};
 
-/// Three tests per vector.
+/// The tests of all vectors.
 pub fn tests() -> Vec<Trial> {
     match vectors() {
         Ok(vectors) => vectors.into_iter().flat_map(on_all).collect(),
@@ -32,21 +32,27 @@ fn vectors() -> Result<Vec<Golden>> {
     }
 }
 
-/// On each device with the kernels that suit it, and on the adapter with those that run everywhere.
-fn on_all(vector: Golden) -> [Trial; 3] {
+/// On each device with the kernels that suit it, and on the adapter with those that run everywhere; in halves too,
+/// for which there is one set of kernels.
+fn on_all(vector: Golden) -> Vec<Trial> {
     let vector = Arc::new(vector);
     let name = format!("golden::{}", vector.name);
-    let again = vector.clone();
-    let [cpu, gpu] = on_each(&name, Needs::Adapter, move |device| agrees(device, device.target(), &vector));
-    let portable = move |device: &Device| agrees(device, Target::default(), &again);
-    [cpu, gpu, on_gpu(format!("{name}::gpu, portable kernels"), Needs::Adapter, portable)]
+    let mut trials = Vec::new();
+    for (stored, precision) in Element::ALL {
+        let (name, vector) = (format!("{name}::{stored}"), vector.clone());
+        let own = move |device: &Device| agrees(device, Target { precision, ..device.target() }, &vector);
+        trials.extend(on_each(&name, Needs::Adapter, own));
+    }
+    let portable = move |device: &Device| agrees(device, Target::default(), &vector);
+    trials.push(on_gpu(format!("{name}::f32::gpu, portable kernels"), Needs::Adapter, portable));
+    trials
 }
 
 fn agrees(device: &Device, target: Target, vector: &Golden) -> std::result::Result<(), Failed> {
     let report = verify(device, target, std::slice::from_ref(vector), |_| {})?;
     let worst = report.cases.iter().flat_map(|case| &case.worst);
     let lines: Vec<String> = worst
-        .map(|(group, error)| format!("{group}: {error:.2e}, at most {:.0e}", bound(group, report.rounded)))
+        .map(|(group, error)| format!("{group}: {error:.2e}, at most {:.0e}", bound(group, report.precision)))
         .collect();
     if report.ok { Ok(()) } else { Err(lines.join("\n").into()) }
 }

@@ -122,7 +122,7 @@ impl Graph {
         };
         graph.tape.record(true);
         let y = build(&mut graph)?;
-        let upstream = normal(&mut graph.rng, graph.tape.words(y), 1.0);
+        let upstream = normal(&mut graph.rng, graph.tape.elements(y), 1.0);
         let dy = graph.data("upstream", upstream.iter().map(|value| value.to_bits()).collect());
         graph.tape.contribute(y, dy);
         graph.tape.reverse()?;
@@ -141,7 +141,7 @@ fn normal(rng: &mut Rng, count: usize, size: f64) -> Vec<f32> {
 }
 
 fn gradient_of(tape: &mut Tape, leaf: &Leaf) -> Result<Tensor> {
-    let words = tape.words(leaf.tensor);
+    let words = tape.elements(leaf.tensor);
     let out = |tape: &mut Tape| tape.buffer(&format!("gradient of {}", leaf.name), Role::Gradient, words);
     match leaf.source {
         Source::Flowing => {

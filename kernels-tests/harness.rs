@@ -260,7 +260,7 @@ pub fn on_each(
     test: impl Fn(&Device) -> std::result::Result<(), Failed> + Clone + Send + 'static,
 ) -> [Trial; 2] {
     let again = test.clone();
-    let cpu = Trial::test(format!("{name}::cpu"), move || test(&Device::Cpu));
+    let cpu = Trial::test(format!("{name}::cpu"), move || test(&Device::cpu()));
     [cpu, on_gpu(format!("{name}::gpu"), needs, again)]
 }
 

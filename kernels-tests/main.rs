@@ -37,6 +37,7 @@ mod loss_reference;
 mod metrics;
 mod models;
 mod mutants;
+mod narrow;
 mod plan_memory;
 mod plans;
 mod project;
@@ -67,6 +68,7 @@ const KERNELS: &[KernelTests] = &[
     gemm_coop::TESTS,
     loss::TESTS,
     metrics::TESTS,
+    narrow::TESTS,
     project_in::TESTS,
     project_out::TESTS,
     puzzle_table::TESTS,

@@ -170,7 +170,7 @@ impl Program {
             )
             .into());
         }
-        let mut run = Run::new(&Device::Cpu, plan)?;
+        let mut run = Run::new(&Device::cpu(), plan)?;
         poison(&mut run, |_| true)?;
         for values in &self.inputs {
             run.write_floats(&format!("input {}", values.len()), values)?;
@@ -191,7 +191,7 @@ impl Program {
 fn steps_read_nothing_unwritten() {
     for (name, config) in architectures() {
         let results = [false, true].map(|poisoned| {
-            let mut session = Session::new(&Device::Cpu, &config, 3).unwrap();
+            let mut session = Session::new(&Device::cpu(), &config, 3).unwrap();
             if poisoned {
                 poison(&mut session.run, is_planned).unwrap();
             }

@@ -13,7 +13,7 @@ use trm::model::step::{eval_plan, train_plan};
 use trm::model::{ArchName, ModelConfig, Params};
 use trm::ops::gemm::{Gemm, Operand};
 use trm::ops::sum;
-use trm::plan::{ALIGN_WORDS, AttentionVariant, Dispatch, GemmVariant, Plan, Role, Tape, Target};
+use trm::plan::{ALIGN_WORDS, AttentionVariant, Dispatch, Element, GemmVariant, Plan, Role, Tape, Target};
 use trm::recipe::Recipe;
 use trm::{Error, Result};
 
@@ -46,12 +46,22 @@ pub fn tests() -> Vec<Trial> {
 
 /// Every variant that a plan can be laid out for.
 const TARGETS: [Target; 2] = [
-    Target { gemm: GemmVariant::Tiled, attention: AttentionVariant::Tiled, binding_bytes: u64::MAX },
-    Target { gemm: GemmVariant::Broadcast, attention: AttentionVariant::Rows, binding_bytes: u64::MAX },
+    Target {
+        gemm: GemmVariant::Tiled,
+        attention: AttentionVariant::Tiled,
+        precision: Element::F32,
+        binding_bytes: u64::MAX,
+    },
+    Target {
+        gemm: GemmVariant::Broadcast,
+        attention: AttentionVariant::Rows,
+        precision: Element::F32,
+        binding_bytes: u64::MAX,
+    },
 ];
 
 fn noop() -> Device {
-    Device::Gpu(Arc::new(Gpu::noop().unwrap()))
+    Device::gpu(Arc::new(Gpu::noop().unwrap()))
 }
 
 fn training(config: &ModelConfig, batch: usize, target: Target) -> Plan {

@@ -48,20 +48,20 @@ pub const TESTS: KernelTests = KernelTests {
         },
         Mutant {
             name: "swaps_gate_and_up",
-            from: "silu(gate) * element(i, 4u * four + j + 2u)",
-            to: "silu(element(i, 4u * four + j + 2u)) * gate",
+            from: "silu_times(element(i, j), element(i, j + 2u))",
+            to: "silu_times(element(i, j + 2u), element(i, j))",
         },
         Mutant {
             name: "swaps_gate_and_up_over_length",
-            from: "silu(element(gate, j)) * element(gate + 2u, j)",
-            to: "silu(element(gate + 2u, j)) * element(gate, j)",
+            from: "silu_times(element(gate, j), element(gate + 2u, j))",
+            to: "silu_times(element(gate + 2u, j), element(gate, j))",
         },
         Mutant {
             name: "takes_the_wrong_partner",
             from: "line / 2u % 2u * params.half",
             to: "line / 2u % 2u * (params.half + 1u)",
         },
-        Mutant { name: "turns_backwards", from: "u * turn.x - v * turn.y", to: "u * turn.x + v * turn.y" },
+        Mutant { name: "turns_backwards", from: "u * cosine - v * sine", to: "u * cosine + v * sine" },
         Mutant { name: "turns_values", from: "pair < params.rotated", to: "pair < params.rotated + 1u" },
         Mutant {
             name: "forgets_the_sample",

@@ -28,8 +28,8 @@ pub const TESTS: KernelTests = KernelTests {
         },
         Mutant {
             name: "drops_the_last_k",
-            from: "select(0.0, weight[at], k < params.k)",
-            to: "select(0.0, weight[at], k + 1u < params.k)",
+            from: "select(0.0, weight_at(at), k < params.k)",
+            to: "select(0.0, weight_at(at), k + 1u < params.k)",
         },
         Mutant {
             name: "squares_half_a_row",

@@ -31,10 +31,10 @@ pub const TESTS: KernelTests = KernelTests {
         },
         Mutant {
             name: "rows_keep_the_mean",
-            from: "(dy[base + i] - y_saved[base + i] * mean)",
-            to: "(dy[base + i] + y_saved[base + i] * mean)",
+            from: "(dy[base + i] - y_at(base + i) * mean)",
+            to: "(dy[base + i] + y_at(base + i) * mean)",
         },
-        Mutant { name: "columns_keep_the_mean", from: "(dy[at] - y_saved[at] * mean)", to: "dy[at]" },
+        Mutant { name: "columns_keep_the_mean", from: "(dy[at] - y_at(at) * mean)", to: "dy[at]" },
         Mutant {
             name: "rows_skip_the_last",
             from: "live && i < params.length; i += 64u) {\n        squares",

@@ -44,7 +44,7 @@ const BOUND: f64 = 4e-6;
 const DIRECTIONS: usize = 5;
 
 fn check_gradients(config: &ModelConfig) -> std::result::Result<(), Failed> {
-    let mut step = Step { session: Session::new(&Device::Cpu, config, BATCH)?, config };
+    let mut step = Step { session: Session::new(&Device::cpu(), config, BATCH)?, config };
     let (start, mut rng) = (weights(config), Rng::new(4, 0));
     step.loss(&start)?;
     let gradients = step.gradients(&start)?;

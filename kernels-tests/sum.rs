@@ -15,10 +15,10 @@ pub const TESTS: KernelTests = KernelTests {
         Mutant { name: "forgets_the_third", from: "params.terms > 2u", to: "params.terms > 3u" },
         Mutant {
             name: "adds_the_second_again",
-            from: "value += c[index]",
-            to: "value += c[index] + b[index]",
+            from: "value += four(c[first(index, C_ELEMENT)]",
+            to: "value += value + four(c[first(index, C_ELEMENT)]",
         },
-        Mutant { name: "subtracts_the_last", from: "value += d[index]", to: "value -= d[index]" },
+        Mutant { name: "subtracts_the_last", from: "value += four(d[", to: "value -= four(d[" },
     ],
 };
 

@@ -4,7 +4,7 @@
 // A workgroup owns rows of one sample and head, queries or, in reverse_keys, keys, and walks over the others, the
 // columns. LANES neighbouring threads share 4 rows: each owns 4 x 4 scores, its columns LANES apart, and of the rows'
 // results every LANES-th vector of 4 features. P goes from thread to thread in shared memory and is never stored.
-// Scores and sums in f32; the softmax is online: a running maximum, everything rescaled when it grows.
+// Halves need d to be a multiple of 4. Scores and sums in f32; the softmax is online: a running maximum, everything rescaled when it grows.
 // Shared memory is read without bank conflicts: the threads of a row read one place of `left`, and of `right` places
 // an odd number of vectors apart or side by side.
 
@@ -15,15 +15,20 @@ const HEAD_DIM: u32 = 64u;
 const LANES: u32 = 8u;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> qkv: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> o_grad: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> o_saved: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> o_saved: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read> lse_saved: array<f32>;
 @group(0) @binding(5) var<storage, read> delta_saved: array<f32>;
-@group(0) @binding(6) var<storage, read_write> o: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> o: array<vec4<u32>>;
 @group(0) @binding(7) var<storage, read_write> lse: array<f32>;
 @group(0) @binding(8) var<storage, read_write> delta: array<f32>;
 @group(0) @binding(9) var<storage, read_write> qkv_grad: array<vec4<f32>>;
+
+const QKV_ELEMENT: u32 = 0u;
+const O_SAVED_ELEMENT: u32 = 0u;
+const O_ELEMENT: u32 = 0u;
+#import element
 
 const Q: u32 = 0u;
 const K: u32 = 1u;
@@ -87,15 +92,39 @@ fn joined(first: vec4<f32>, next: vec4<f32>, word: u32, vector: u32) -> vec4<f32
     return select(four, vec4<f32>(four.xy, 0.0, 0.0), 4u * vector + 4u > HEAD_DIM);
 }
 
+// Elements 4 at to 4 at + 3.
+fn four_of_qkv(at: u32) -> vec4<f32> {
+    if QKV_ELEMENT == F32 {
+        return bitcast<vec4<f32>>(qkv[at]);
+    }
+    return widened_four(qkv[at / 2u], at, QKV_ELEMENT);
+}
+
+fn four_of_o(at: u32) -> vec4<f32> {
+    if O_SAVED_ELEMENT == F32 {
+        return bitcast<vec4<f32>>(o_saved[at]);
+    }
+    return widened_four(o_saved[at / 2u], at, O_SAVED_ELEMENT);
+}
+
+fn store_four(at: u32, value: vec4<f32>) {
+    if O_ELEMENT == F32 {
+        o[at] = bitcast<vec4<u32>>(value);
+        return;
+    }
+    o[at / 2u][at % 2u * 2u] = narrowed_pair(value.xy, O_ELEMENT);
+    o[at / 2u][at % 2u * 2u + 1u] = narrowed_pair(value.zw, O_ELEMENT);
+}
+
 fn of_qkv(thread: Thread, which: u32, at: u32, vector: u32) -> vec4<f32> {
     if !exists(at, vector) {
         return vec4<f32>(0.0);
     }
     let word = word_of_qkv(thread, which, at, vector);
     if HEAD_DIM % 4u == 0u {
-        return qkv[word / 4u];
+        return four_of_qkv(word / 4u);
     }
-    return joined(qkv[word / 4u], qkv[min(word / 4u + 1u, arrayLength(&qkv) - 1u)], word, vector);
+    return joined(four_of_qkv(word / 4u), four_of_qkv(min(word / 4u + 1u, arrayLength(&qkv) - 1u)), word, vector);
 }
 
 fn of_o_grad(thread: Thread, at: u32, vector: u32) -> vec4<f32> {
@@ -115,9 +144,9 @@ fn of_o_saved(thread: Thread, at: u32, vector: u32) -> vec4<f32> {
     }
     let word = word_of_o(thread, at, vector);
     if HEAD_DIM % 4u == 0u {
-        return o_saved[word / 4u];
+        return four_of_o(word / 4u);
     }
-    return joined(o_saved[word / 4u], o_saved[min(word / 4u + 1u, arrayLength(&o_saved) - 1u)], word, vector);
+    return joined(four_of_o(word / 4u), four_of_o(min(word / 4u + 1u, arrayLength(&o_saved) - 1u)), word, vector);
 }
 
 fn of_any(thread: Thread, which: u32, at: u32, vector: u32) -> vec4<f32> {
@@ -133,11 +162,11 @@ fn store_o(thread: Thread, at: u32, vector: u32, value: vec4<f32>) {
     }
     let word = word_of_o(thread, at, vector);
     if HEAD_DIM % 4u == 0u {
-        o[word / 4u] = value;
+        store_four(word / 4u, value);
         return;
     }
     for (var i = 0u; i < min(4u, HEAD_DIM - 4u * vector); i++) {
-        o[(word + i) / 4u][(word + i) % 4u] = value[i];
+        o[(word + i) / 4u][(word + i) % 4u] = bitcast<u32>(value[i]);
     }
 }
 

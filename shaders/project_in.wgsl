@@ -12,16 +12,19 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> weight: array<f32>;
-@group(0) @binding(2) var<storage, read> term_0: array<f32>;
-@group(0) @binding(3) var<storage, read> term_1: array<f32>;
-@group(0) @binding(4) var<storage, read> term_2: array<f32>;
+@group(0) @binding(1) var<storage, read> weight: array<u32>;
+@group(0) @binding(2) var<storage, read> term_0: array<u32>;
+@group(0) @binding(3) var<storage, read> term_1: array<u32>;
+@group(0) @binding(4) var<storage, read> term_2: array<u32>;
 @group(0) @binding(5) var<storage, read> table: array<vec2<f32>>;
-@group(0) @binding(6) var<storage, read_write> out: array<f32>;
+@group(0) @binding(6) var<storage, read_write> out: array<u32>;
 
 const OVER_L: u32 = 0u;
 const A_ALONG_K: u32 = 1u;
 const B_ALONG_K: u32 = 1u - OVER_L;
+const WEIGHT_ELEMENT: u32 = 0u;
+const OUT_ELEMENT: u32 = 0u;
+#import element
 #import sigmoid
 #import terms
 #import tile
@@ -46,7 +49,8 @@ fn weight_start(line: u32) -> u32 {
 }
 
 fn weight_at(start: u32, k: u32) -> f32 {
-    let value = weight[start + min(k, depth() - 1u)];
+    let at = start + min(k, depth() - 1u);
+    let value = widened(weight[word_of_element(at, WEIGHT_ELEMENT)], at, WEIGHT_ELEMENT);
     return select(0.0, value, k < depth());
 }
 
@@ -95,21 +99,32 @@ fn multiply(group: vec3<u32>, local: u32) {
     add_product(local, depth());
 }
 
-fn silu(gate: f32) -> f32 {
-    return gate * sigmoid(gate);
+// Stores two neighbours, or the first of them alone; halves come in lines of even length.
+fn store(at: u32, values: vec2<f32>, both: bool) {
+    if OUT_ELEMENT != F32 {
+        out[at / 2u] = narrowed_pair(values, OUT_ELEMENT);
+        return;
+    }
+    out[at] = bitcast<u32>(values.x);
+    if both {
+        out[at + 1u] = bitcast<u32>(values.y);
+    }
+}
+
+fn silu_times(gate: f32, up: f32) -> f32 {
+    return gate * sigmoid(gate) * up;
 }
 
 // Rows of a thread are positions, columns pairs.
 fn store_swiglu_over_d(local: u32) {
     for (var i = 0u; i < ROWS; i++) {
         let position = first_line + tile_row(local) + i;
-        for (var four = 0u; four < FOURS; four++) {
-            let pair = first_pair + tile_column(local, four) / 2u;
-            for (var j = 0u; j < 2u; j++) {
-                if position < params.positions && pair + j < params.pairs {
-                    let gate = element(i, 4u * four + j);
-                    out[position * params.pairs + pair + j] = silu(gate) * element(i, 4u * four + j + 2u);
-                }
+        for (var j = 0u; j < 4u * FOURS; j += 4u) {
+            let pair = first_pair + tile_column(local, j / 4u) / 2u;
+            if position < params.positions && pair < params.pairs {
+                let first = silu_times(element(i, j), element(i, j + 2u));
+                let next = silu_times(element(i, j + 1u), element(i, j + 3u));
+                store(position * params.pairs + pair, vec2<f32>(first, next), pair + 1u < params.pairs);
             }
         }
     }
@@ -120,11 +135,13 @@ fn store_swiglu_over_l(local: u32) {
     for (var i = 0u; i < ROWS / 2u; i++) {
         let pair = first_pair + tile_row(local) / 2u + i;
         let gate = i / 2u * 4u + i % 2u;
-        for (var j = 0u; j < 4u * FOURS; j++) {
+        for (var j = 0u; j < 4u * FOURS; j += 2u) {
             let feature = first_line + tile_column(local, j / 4u) + j % 4u;
             if pair < params.pairs && feature < params.width {
+                let first = silu_times(element(gate, j), element(gate + 2u, j));
+                let next = silu_times(element(gate, j + 1u), element(gate + 2u, j + 1u));
                 let at = (sample * params.pairs + pair) * params.width + feature;
-                out[at] = silu(element(gate, j)) * element(gate + 2u, j);
+                store(at, vec2<f32>(first, next), feature + 1u < params.width);
             }
         }
     }
@@ -140,12 +157,27 @@ fn swiglu(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     }
 }
 
-fn store_pair(position: u32, pair: u32, first: f32, second: f32) {
-    if position < params.positions && pair < params.pairs {
-        let at = position * 2u * params.pairs + first_of(pair);
-        out[at] = first;
-        out[at + params.half] = second;
+// Stores the firsts of two pairs and their seconds; where `half` is odd the second pair may begin another head.
+fn store_pairs(position: u32, pair: u32, firsts: vec2<f32>, seconds: vec2<f32>) {
+    if position >= params.positions || pair >= params.pairs {
+        return;
     }
+    let line = position * 2u * params.pairs;
+    let neighbours = first_of(pair) + 1u == first_of(pair + 1u);
+    store(line + first_of(pair), firsts, neighbours);
+    store(line + first_of(pair) + params.half, seconds, neighbours);
+    if !neighbours && pair + 1u < params.pairs {
+        store(line + first_of(pair + 1u), firsts.yy, false);
+        store(line + first_of(pair + 1u) + params.half, seconds.yy, false);
+    }
+}
+
+// (cos, sin) of a pair; values stay as they are.
+fn turn_of(position: u32, pair: u32) -> vec2<f32> {
+    if pair < params.rotated {
+        return table[position % params.length * params.half + pair % params.half];
+    }
+    return vec2<f32>(1.0, 0.0);
 }
 
 @compute @workgroup_size(256)
@@ -153,15 +185,15 @@ fn rope(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     multiply(group, local);
     for (var i = 0u; i < ROWS; i++) {
         let position = first_line + tile_row(local) + i;
-        for (var j = 0u; j < 2u * FOURS; j++) {
-            let pair = first_pair + tile_column(local, j / 2u) / 2u + j % 2u;
-            let u = element(i, j / 2u * 4u + j % 2u);
-            let v = element(i, j / 2u * 4u + j % 2u + 2u);
-            var turn = vec2<f32>(1.0, 0.0);
-            if pair < params.rotated {
-                turn = table[position % params.length * params.half + pair % params.half];
-            }
-            store_pair(position, pair, u * turn.x - v * turn.y, v * turn.x + u * turn.y);
+        for (var j = 0u; j < 4u * FOURS; j += 4u) {
+            let pair = first_pair + tile_column(local, j / 4u) / 2u;
+            let u = vec2<f32>(element(i, j), element(i, j + 1u));
+            let v = vec2<f32>(element(i, j + 2u), element(i, j + 3u));
+            let turn = turn_of(position, pair);
+            let next = turn_of(position, pair + 1u);
+            let cosine = vec2<f32>(turn.x, next.x);
+            let sine = vec2<f32>(turn.y, next.y);
+            store_pairs(position, pair, u * cosine - v * sine, v * cosine + u * sine);
         }
     }
 }
@@ -170,10 +202,11 @@ fn rope(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 fn plain(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     multiply(group, local);
     for (var i = 0u; i < ROWS; i++) {
-        let position = first_line + tile_row(local) + i;
-        for (var j = 0u; j < 2u * FOURS; j++) {
-            let pair = first_pair + tile_column(local, j / 2u) / 2u + j % 2u;
-            store_pair(position, pair, element(i, j / 2u * 4u + j % 2u), element(i, j / 2u * 4u + j % 2u + 2u));
+        for (var j = 0u; j < 4u * FOURS; j += 4u) {
+            let firsts = vec2<f32>(element(i, j), element(i, j + 1u));
+            let seconds = vec2<f32>(element(i, j + 2u), element(i, j + 3u));
+            let pair = first_pair + tile_column(local, j / 4u) / 2u;
+            store_pairs(first_line + tile_row(local) + i, pair, firsts, seconds);
         }
     }
 }

@@ -11,16 +11,19 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> weight: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
-@group(0) @binding(3) var<storage, read> term_0: array<f32>;
-@group(0) @binding(4) var<storage, read> term_1: array<f32>;
-@group(0) @binding(5) var<storage, read> term_2: array<f32>;
+@group(0) @binding(1) var<storage, read> weight: array<u32>;
+@group(0) @binding(2) var<storage, read> x: array<u32>;
+@group(0) @binding(3) var<storage, read> term_0: array<u32>;
+@group(0) @binding(4) var<storage, read> term_1: array<u32>;
+@group(0) @binding(5) var<storage, read> term_2: array<u32>;
 @group(0) @binding(6) var<storage, read_write> out: array<f32>;
 
 const OVER_L: u32 = 0u;
 const A_ALONG_K: u32 = 1u;
 const B_ALONG_K: u32 = 1u - OVER_L;
+const WEIGHT_ELEMENT: u32 = 0u;
+const X_ELEMENT: u32 = 0u;
+#import element
 #import terms
 #import tile
 
@@ -42,20 +45,28 @@ fn b_start(line: u32) -> u32 {
     return select(column * params.k, sample * params.k * params.width + column, OVER_L == 1u);
 }
 
+fn weight_at(at: u32) -> f32 {
+    return widened(weight[word_of_element(at, WEIGHT_ELEMENT)], at, WEIGHT_ELEMENT);
+}
+
+fn x_at(at: u32) -> f32 {
+    return widened(x[word_of_element(at, X_ELEMENT)], at, X_ELEMENT);
+}
+
 fn a_at(start: u32, line: u32, k: u32) -> f32 {
     let at = start + min(k, params.k - 1u);
     if OVER_L == 1u {
-        return select(0.0, weight[at], k < params.k);
+        return select(0.0, weight_at(at), k < params.k);
     }
-    return select(0.0, x[at], k < params.k);
+    return select(0.0, x_at(at), k < params.k);
 }
 
 fn b_at(start: u32, line: u32, k: u32) -> f32 {
     let kept = min(k, params.k - 1u);
     if OVER_L == 1u {
-        return select(0.0, x[start + kept * params.width], k < params.k);
+        return select(0.0, x_at(start + kept * params.width), k < params.k);
     }
-    return select(0.0, weight[start + kept], k < params.k);
+    return select(0.0, weight_at(start + kept), k < params.k);
 }
 
 // Which of the scales kept belongs to an element of out.

@@ -13,6 +13,7 @@ use toml::{Table, Value};
 use self::keys::{check_choice, check_keys, declared, leaves};
 use crate::model::step::Optimiser;
 use crate::model::{Arch, ArchName, PosEncodings};
+use crate::plan::Element;
 use crate::{Error, Result, files};
 
 /// The recipes that come with trm; the first one declares the keys.
@@ -72,6 +73,8 @@ pub struct TrainSettings {
     pub ema_rate: f64,
     /// Whether only the puzzle embeddings learn, as for new tasks.
     pub freeze_weights: bool,
+    /// Storage of activations and of the copies of weights that products read; the weights themselves are f32.
+    pub precision: Element,
     /// Seed of all randomness.
     pub seed: u64,
     /// Steps between two checkpoints, 0 for one at every evaluation.
@@ -129,6 +132,7 @@ impl Recipe {
         check_keys(&leaves(&table), &declared()?)?;
         check_choice::<ArchName>(&table, "arch", "name")?;
         check_choice::<PosEncodings>(&table, "arch", "pos_encodings")?;
+        check_choice::<Element>(&table, "train", "precision")?;
         let recipe: Recipe = Value::Table(table)
             .try_into()
             .map_err(|error: toml::de::Error| Error::recipe("recipe", one_line(error.message()), SEE))?;

@@ -7,15 +7,19 @@
 const TERMS: u32 = 1u;
 const NORM_OVER_L: u32 = 0u;
 const KEPT: u32 = 64u;
+const TERM_0_ELEMENT: u32 = 0u;
+const TERM_1_ELEMENT: u32 = 0u;
+const TERM_2_ELEMENT: u32 = 0u;
 var<workgroup> sh_scale: array<f32, TERMS * KEPT>;
 // Where the scales of the tile's rows start among those kept.
 var<workgroup> sh_kept: array<u32, TILE_M>;
 
-fn word_of(term: u32, at: u32) -> f32 {
+// What terms that lack their norm hold behind their words is f32, like themselves.
+fn square_of(term: u32, at: u32) -> f32 {
     switch term {
-        case 0u: { return term_0[at]; }
-        case 1u: { return term_1[at]; }
-        default: { return term_2[at]; }
+        case 0u: { return bitcast<f32>(term_0[at]); }
+        case 1u: { return bitcast<f32>(term_1[at]); }
+        default: { return bitcast<f32>(term_2[at]); }
     }
 }
 
@@ -25,7 +29,7 @@ fn scale_of(term: u32, group: u32) -> f32 {
     }
     var squares = 0.0;
     for (var part = 0u; part < params.parts; part++) {
-        squares += word_of(term, params.squares_at + group * params.parts + part);
+        squares += square_of(term, params.squares_at + group * params.parts + part);
     }
     let normed = select(params.width, params.length, NORM_OVER_L == 1u);
     return inverseSqrt(squares / f32(normed) + params.eps);
@@ -56,12 +60,15 @@ fn kept_in_row(row: u32, feature: u32) -> u32 {
 // The sum at `position` of (B L) and `feature` of D, with scale `kept` of each term.
 fn sum_at(position: u32, feature: u32, kept: u32) -> f32 {
     let at = position * params.width + feature;
-    var total = term_0[at] * sh_scale[kept];
+    let first = widened(term_0[word_of_element(at, TERM_0_ELEMENT)], at, TERM_0_ELEMENT);
+    var total = first * sh_scale[kept];
     if TERMS > 1u {
-        total += term_1[at] * sh_scale[KEPT + kept];
+        let term = widened(term_1[word_of_element(at, TERM_1_ELEMENT)], at, TERM_1_ELEMENT);
+        total += term * sh_scale[KEPT + kept];
     }
     if TERMS > 2u {
-        total += term_2[at] * sh_scale[2u * KEPT + kept];
+        let term = widened(term_2[word_of_element(at, TERM_2_ELEMENT)], at, TERM_2_ELEMENT);
+        total += term * sh_scale[2u * KEPT + kept];
     }
     return total;
 }

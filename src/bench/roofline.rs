@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_limits_are_positive_and_bound_a_cost() {
-        let (roofline, measured) = measure(&Device::Cpu, 1).unwrap();
+        let (roofline, measured) = measure(&Device::cpu(), 1).unwrap();
         assert!(roofline.gflops > 0.0 && roofline.gbytes > 0.0, "{roofline:?}");
         assert_eq!(measured.len(), 2);
         let roofline = Roofline { gflops: 100.0, gbytes: 10.0 };

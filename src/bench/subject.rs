@@ -5,7 +5,7 @@ use crate::engine::{Device, Run};
 use crate::model::init::Weights;
 use crate::model::step::{eval_plan, train_plan};
 use crate::model::{Clock, ModelConfig};
-use crate::plan::{Plan, Target};
+use crate::plan::{Element, Plan, Target};
 use crate::recipe::TrainSettings;
 use crate::train::load_weights;
 
@@ -45,7 +45,11 @@ impl Subject {
     /// The beginning of the keys of its measurements.
     pub fn key(&self, bench: &str, mode: Mode) -> String {
         let ModelConfig { seq_len, .. } = self.config;
-        format!("{bench}/{}/B{}/S{seq_len}/{}", self.name, self.batch, mode.name())
+        let stored = match self.settings.precision {
+            Element::F32 => String::new(),
+            half => format!("/{half}"),
+        };
+        format!("{bench}/{}/B{}/S{seq_len}{stored}/{}", self.name, self.batch, mode.name())
     }
 
     /// The plan of one supervision step.

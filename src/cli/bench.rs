@@ -190,6 +190,13 @@ impl Common {
         Ok(device)
     }
 
+    /// The device in the precision that was asked for, else that of the subject, which is told.
+    fn open_for(&self, subject: &mut Subject) -> Result<Device> {
+        let precision = &mut subject.settings.precision;
+        *precision = self.device.precision().unwrap_or(*precision);
+        self.device.open_for(*precision)
+    }
+
     fn draw(&self, svg: impl FnOnce() -> String) -> Result<()> {
         match &self.svg {
             Some(path) => files::write_atomic(path, svg().as_bytes()),
@@ -220,7 +227,8 @@ impl Steps {
     }
 
     fn kernels(&self, output: &Output) -> Result<()> {
-        let (subject, device) = (self.model.subject()?, self.common.open()?);
+        let mut subject = self.model.subject()?;
+        let device = self.common.open_for(&mut subject)?;
         say("measuring the device's limits");
         let (limits, _) = roofline::measure(&device, self.common.repetitions)?;
         say("measuring kernels");
@@ -232,7 +240,8 @@ impl Steps {
     }
 
     fn step(&self, output: &Output) -> Result<()> {
-        let (subject, device) = (self.model.subject()?, self.common.open()?);
+        let mut subject = self.model.subject()?;
+        let device = self.common.open_for(&mut subject)?;
         let modes = if self.train { &[Mode::Eval, Mode::Train][..] } else { &[Mode::Eval] };
         let measured = step::measure(&device, &subject, modes, self.common.repetitions)?;
         self.common.draw(|| {
@@ -307,7 +316,8 @@ impl Limits {
 
 impl Scales {
     fn measure(&self, output: &Output) -> Result<()> {
-        let (subject, device) = (self.model.subject()?, self.common.open()?);
+        let mut subject = self.model.subject()?;
+        let device = self.common.open_for(&mut subject)?;
         let over = |over: &Over| match over {
             Over::Batch => Quantity::B,
             Over::Length => Quantity::L,

@@ -12,6 +12,7 @@ use trm::engine::{Device, select};
 use trm::eval::probe::use_cooperative;
 use trm::model::ModelConfig;
 use trm::model::init::Weights;
+use trm::plan::Element;
 use trm::recipe::Recipe;
 use trm::report::say;
 use trm::{Error, Result};
@@ -31,14 +32,32 @@ pub struct DeviceArgs {
     /// one in software. An index or a part of a name, in any case, chooses one that "trm devices" lists.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: String,
+
+    /// How activations are stored: f32, bf16 or f16 [default: what the recipe says, else f32]
+    ///
+    /// Halves take half the memory and, on most devices, less time. Weights, moments, norms and sums stay f32.
+    #[arg(long, value_name = "PRECISION")]
+    precision: Option<Element>,
 }
 
 impl DeviceArgs {
     /// Opens the device and says which one it is and why.
     pub fn open(&self) -> Result<Device> {
+        self.open_for(Element::F32)
+    }
+
+    /// The same for a recipe that asks for `precision`; the command line comes first.
+    pub fn open_for(&self, precision: Element) -> Result<Device> {
         let (device, reason) = select(&self.device)?;
-        say(format!("device: {} ({reason})", device.info().name));
-        Ok(device)
+        let precision = self.precision.unwrap_or(precision);
+        let stored = if precision == Element::F32 { String::new() } else { format!(", {precision}") };
+        say(format!("device: {}{stored} ({reason})", device.info().name));
+        Ok(device.in_precision(precision))
+    }
+
+    /// The precision that was asked for.
+    pub fn precision(&self) -> Option<Element> {
+        self.precision
     }
 }
 

@@ -10,7 +10,7 @@ use trm::bench::{Prediction, Roofline, predict};
 use trm::data::{Dataset, Split};
 use trm::model::ModelConfig;
 use trm::model::step::{eval_plan, train_plan};
-use trm::plan::Target;
+use trm::plan::{Element, Target};
 use trm::recipe::Recipe;
 use trm::report::PlanSummary;
 
@@ -62,6 +62,12 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1)]
     puzzle_identifiers: usize,
 
+    /// How activations are stored: f32, bf16 or f16 [default: what the recipe says]
+    ///
+    /// Halves take half the memory.
+    #[arg(long, value_name = "PRECISION")]
+    precision: Option<Element>,
+
     /// Predict the time of the step on a device of this peak and bandwidth
     ///
     /// Every dispatch is taken for as fast as its arithmetic or its traffic allows, whichever is slower, plus 2 us to
@@ -97,9 +103,11 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let (name, recipe) = args.recipe.load()?;
     let batch = args.batch.map_or(recipe.train.global_batch_size, usize::from);
     let config = args.config(&recipe)?;
+    let precision = args.precision.unwrap_or(recipe.train.precision);
+    let target = Target { precision, ..Target::default() };
     let (mode, plan) = match args.eval {
-        true => ("eval", eval_plan(&config, batch, Target::default())?),
-        false => ("train", train_plan(&config, &recipe.train.optimiser(), batch, Target::default())?),
+        true => ("eval", eval_plan(&config, batch, target)?),
+        false => ("train", train_plan(&config, &recipe.train.optimiser(), batch, target)?),
     };
     let planned = Planned {
         recipe: name.to_owned(),

@@ -80,7 +80,8 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         false => args.recipe.load()?.1,
     };
     recipe.freeze(args.freeze_weights)?;
-    let device = args.device.open()?;
+    recipe.train.precision = args.device.precision().unwrap_or(recipe.train.precision);
+    let device = args.device.open_for(recipe.train.precision)?;
     let mut progress = Progress::new(&args.out, interrupt_flag()?);
     let options = RunOptions {
         recipe: &recipe,

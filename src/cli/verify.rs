@@ -62,10 +62,14 @@ fn text(report: &Report) -> String {
     };
     for case in &report.cases {
         let cell = |group: &str| case.worst.get(group).map_or_else(|| "-".into(), |worst| number(*worst));
-        table.row(row(&case.name, &cell, verdict(case.ok)));
+        let verdict = match case.ill_conditioned.is_empty() {
+            true => verdict(case.ok).to_owned(),
+            false => format!("ok, ill-conditioned: {}", case.ill_conditioned.join(", ")),
+        };
+        table.row(row(&case.name, &cell, &verdict));
     }
-    table.row(row("bound", &|group| number(bound(group, report.rounded)), ""));
-    format!("{table}{}: {}\n", report.device, verdict(report.ok))
+    table.row(row("bound", &|group| number(bound(group, report.precision)), ""));
+    format!("{table}{}, {}: {}\n", report.device, report.precision, verdict(report.ok))
 }
 
 fn number(nmse: f64) -> String {

@@ -1,11 +1,12 @@
 //! The CPU engine: the same plan, dispatch by dispatch, through each kernel's native twin.
 
+use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Counts, Engine, Times};
-use crate::plan::{Call, Dispatch, Plan, Slice};
+use crate::plan::{Call, Dispatch, Element, Input, Plan, Slice};
 use crate::{Error, Result};
 
 /// Buffers in memory and the plan that works on them.
@@ -25,20 +26,37 @@ impl CpuEngine {
         CpuEngine { plan, buffers, metrics_at, metrics: VecDeque::new() }
     }
 
-    /// Written buffers are taken out of the list for the time of the call: a plan never binds them twice.
+    /// Written buffers are taken out of the list for the time of the call: a plan never binds them twice. Twins
+    /// compute in f32: halves that they write are widened before and narrowed after the call.
     fn run(buffers: &mut [Vec<f32>], dispatch: &Dispatch) {
-        let bindings = || dispatch.interface.bindings.iter().zip(&dispatch.slices);
-        let mut taken: Vec<Vec<f32>> = bindings()
-            .filter(|(binding, _)| binding.writable)
-            .map(|(_, slice)| std::mem::take(&mut buffers[slice.buffer]))
+        let bindings =
+            || dispatch.interface.bindings.iter().zip(dispatch.slices.iter().zip(&dispatch.written));
+        let written = || bindings().filter(|(binding, _)| binding.writable);
+        let mut taken: Vec<Vec<f32>> =
+            written().map(|(_, (slice, _))| std::mem::take(&mut buffers[slice.buffer])).collect();
+        let mut widened: Vec<Vec<f32>> = written()
+            .zip(&taken)
+            .map(|((_, (slice, _)), words)| match slice.element {
+                Element::F32 => Vec::new(),
+                element => element.widened(&words[slice.offset..slice.offset + slice.words]),
+            })
             .collect();
-        let inputs = bindings().filter(|(binding, _)| !binding.writable).map(|(binding, slice)| {
-            (binding.name.as_str(), &buffers[slice.buffer][slice.offset..slice.offset + slice.words])
+        let cells: Vec<OnceCell<Vec<f32>>> = bindings().map(|_| OnceCell::new()).collect();
+        let read = bindings().zip(&cells).filter(|((binding, _), _)| !binding.writable);
+        let inputs = read.map(|((binding, (slice, _)), widened)| Input {
+            name: &binding.name,
+            words: &buffers[slice.buffer][slice.offset..slice.offset + slice.words],
+            element: slice.element,
+            widened,
         });
-        let written = bindings().filter(|(binding, _)| binding.writable).zip(&mut taken);
-        let outputs = written.map(|((binding, slice), words)| {
-            (binding.name.as_str(), &mut words[slice.offset..slice.offset + slice.words])
-        });
+        let outputs =
+            written().zip(taken.iter_mut().zip(&mut widened)).map(|((binding, (slice, _)), both)| {
+                let words = match slice.element {
+                    Element::F32 => &mut both.0[slice.offset..slice.offset + slice.words],
+                    _ => &mut both.1[..],
+                };
+                (binding.name.as_str(), words)
+            });
         let mut call = Call {
             interface: &dispatch.interface,
             params: &dispatch.params,
@@ -47,9 +65,11 @@ impl CpuEngine {
             outputs: outputs.collect(),
         };
         (dispatch.entry.twin)(&mut call);
-        let places = bindings().filter(|(binding, _)| binding.writable).map(|(_, slice)| slice.buffer);
-        for (buffer, words) in places.zip(taken) {
-            buffers[buffer] = words;
+        for ((_, (slice, element)), (mut words, widened)) in written().zip(taken.into_iter().zip(&widened)) {
+            if slice.element != Element::F32 {
+                element.narrow(widened, &mut words[slice.offset..slice.offset + slice.words]);
+            }
+            buffers[slice.buffer] = words;
         }
     }
 

@@ -7,15 +7,19 @@ use serde::Serialize;
 use super::Engine;
 use super::cpu::CpuEngine;
 use super::gpu::{Gpu, GpuEngine};
-use crate::plan::{Cooperative, GemmVariant, Plan, Target};
+use crate::plan::{Cooperative, Element, GemmVariant, Plan, Target};
 use crate::{Error, Result};
 
-/// Something that runs plans.
+/// Something that runs plans, and how it stores activations.
 #[derive(Clone, Debug)]
-pub enum Device {
-    /// The CPU engine.
+pub struct Device {
+    processor: Processor,
+    precision: Element,
+}
+
+#[derive(Clone, Debug)]
+enum Processor {
     Cpu,
-    /// A GPU through wgpu.
     Gpu(Arc<Gpu>),
 }
 
@@ -41,50 +45,66 @@ pub struct DeviceInfo {
 }
 
 impl Device {
+    /// The CPU engine.
+    pub fn cpu() -> Device {
+        Device { processor: Processor::Cpu, precision: Element::F32 }
+    }
+
+    /// A GPU through wgpu.
+    pub fn gpu(gpu: Arc<Gpu>) -> Device {
+        Device { processor: Processor::Gpu(gpu), precision: Element::F32 }
+    }
+
+    /// The same device, storing activations and the copies of weights that products read in `precision`.
+    pub fn in_precision(self, precision: Element) -> Device {
+        Device { precision, ..self }
+    }
+
     /// Loads a plan: allocates its buffers, prepares its kernels.
     pub(super) fn load(&self, plan: Arc<Plan>) -> Result<Box<dyn Engine>> {
-        Ok(match self {
-            Device::Cpu => Box::new(CpuEngine::new(plan)),
-            Device::Gpu(gpu) => Box::new(GpuEngine::new(gpu.clone(), plan)?),
+        Ok(match &self.processor {
+            Processor::Cpu => Box::new(CpuEngine::new(plan)),
+            Processor::Gpu(gpu) => Box::new(GpuEngine::new(gpu.clone(), plan)?),
         })
     }
 
     /// Whether the limits of the device allow a plan; [`Error::Limit`] names the first that does not.
     pub(super) fn check(&self, plan: &Plan) -> Result<()> {
-        match self {
-            Device::Cpu => super::cpu::check_memory(plan),
-            Device::Gpu(gpu) => super::gpu::check_limits(gpu, plan),
+        match &self.processor {
+            Processor::Cpu => super::cpu::check_memory(plan),
+            Processor::Gpu(gpu) => super::gpu::check_limits(gpu, plan),
         }
     }
 
     /// The kernel variants that suit it: plans for this device are laid out for them.
     pub fn target(&self) -> Target {
-        match self {
-            Device::Cpu => Target::default(),
-            Device::Gpu(gpu) => gpu.target(),
-        }
+        let target = match &self.processor {
+            Processor::Cpu => Target::default(),
+            Processor::Gpu(gpu) => gpu.target(),
+        };
+        Target { precision: self.precision, ..target }
     }
 
     /// Its cooperative matrices, if it has any.
     pub fn cooperative(&self) -> Option<Cooperative> {
-        match self {
-            Device::Cpu => None,
-            Device::Gpu(gpu) => gpu.cooperative(),
+        match &self.processor {
+            Processor::Cpu => None,
+            Processor::Gpu(gpu) => gpu.cooperative(),
         }
     }
 
     /// From now on, plans for this device take their products so. The CPU engine has one way only.
     pub fn choose(&self, gemm: GemmVariant) {
-        if let Device::Gpu(gpu) = self {
+        if let Processor::Gpu(gpu) = &self.processor {
             gpu.choose(gemm);
         }
     }
 
     /// What it is.
     pub fn info(&self) -> DeviceInfo {
-        match self {
-            Device::Cpu => cpu_info(),
-            Device::Gpu(gpu) => gpu.info().clone(),
+        match &self.processor {
+            Processor::Cpu => cpu_info(),
+            Processor::Gpu(gpu) => gpu.info().clone(),
         }
     }
 }
@@ -119,7 +139,7 @@ pub fn devices() -> Vec<DeviceInfo> {
 /// [`Error::Usage`] that lists the devices where nothing matches, [`Error::Device`] where the driver fails.
 pub fn select(wanted: &str) -> Result<(Device, String)> {
     if wanted == "cpu" {
-        return Ok((Device::Cpu, "asked for".into()));
+        return Ok((Device::cpu(), "asked for".into()));
     }
     let infos = super::gpu::adapters();
     let kinds = ["discrete", "integrated", "virtual", "other"];
@@ -127,8 +147,8 @@ pub fn select(wanted: &str) -> Result<(Device, String)> {
     let (info, reason) = match wanted {
         "auto" => match best(&kinds) {
             Some(info) => (info, format!("the best of {} GPU(s)", infos.len())),
-            None if infos.is_empty() => return Ok((Device::Cpu, "no GPU was found".into())),
-            None => return Ok((Device::Cpu, "the only adapters are software; name one to use it".into())),
+            None if infos.is_empty() => return Ok((Device::cpu(), "no GPU was found".into())),
+            None => return Ok((Device::cpu(), "the only adapters are software; name one to use it".into())),
         },
         "gpu" => match best(&kinds).or_else(|| best(&["software"])) {
             Some(info) => (info, "the best adapter".into()),
@@ -142,7 +162,7 @@ pub fn select(wanted: &str) -> Result<(Device, String)> {
             (infos.iter().find(matches).ok_or_else(|| nothing_matches(wanted, &infos))?, "asked for".into())
         }
     };
-    Ok((Device::Gpu(Arc::new(Gpu::open(info)?)), reason))
+    Ok((Device::gpu(Arc::new(Gpu::open(info)?)), reason))
 }
 
 fn nothing_matches(wanted: &str, infos: &[DeviceInfo]) -> Error {

@@ -117,8 +117,8 @@ mod tests {
 
     #[test]
     fn the_cpu_engine_s_twin_passes_and_it_has_none() {
-        let found = products(&Device::Cpu, Cooperative::default()).unwrap();
+        let found = products(&Device::cpu(), Cooperative::default()).unwrap();
         assert_eq!(judge(&found), Ok(()));
-        assert!(use_cooperative(&Device::Cpu).unwrap_err().contains("has none"));
+        assert!(use_cooperative(&Device::cpu()).unwrap_err().contains("has none"));
     }
 }

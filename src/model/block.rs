@@ -7,6 +7,7 @@
 use super::config::ModelConfig;
 use crate::Result;
 use crate::ops::gemm::Addend;
+use crate::ops::linear::Weight;
 use crate::ops::terms::Term;
 use crate::ops::{attention, linear, rms_norm, rope, swiglu};
 use crate::plan::{Axis, LinearForm, Shape, Tape, Tensor};
@@ -20,7 +21,7 @@ pub struct Blocks<'a> {
     /// cos and sin (L, d/2, 2), where positions are rotary.
     pub rope_table: Option<Tensor>,
     /// Finds a weight by its name.
-    pub weight: &'a dyn Fn(&str) -> Result<Tensor>,
+    pub weight: &'a dyn Fn(&str) -> Result<Weight>,
 }
 
 impl Blocks<'_> {

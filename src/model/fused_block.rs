@@ -48,12 +48,12 @@ impl Blocks<'_> {
         let h = self.terms(Axis::Width, inputs);
         tape.scope(format!("{name}.qkv_proj"));
         let weight = (self.weight)(&format!("{name}.qkv_proj.weight"))?;
-        let qkv = project_in::qkv(tape, h, heads, self.rope_table, weight)?;
+        let qkv = project_in::qkv(tape, h, heads, self.rope_table, weight.stored)?;
         tape.scope(name);
         let o = attention::attention(tape, self.shape, heads, qkv)?;
         tape.scope(format!("{name}.o_proj"));
         let weight = (self.weight)(&format!("{name}.o_proj.weight"))?;
-        project_out::residual(tape, h, self.shape.width, o, weight)
+        project_out::residual(tape, h, self.shape.width, o, weight.stored)
     }
 
     /// h + down(silu(gate(h)) * up(h)), all over `over`.
@@ -62,9 +62,9 @@ impl Blocks<'_> {
         let h = self.terms(over, inputs);
         tape.scope(format!("{name}.gate_up_proj"));
         let weight = (self.weight)(&format!("{name}.gate_up_proj.weight"))?;
-        let a = project_in::swiglu(tape, h, inner, weight)?;
+        let a = project_in::swiglu(tape, h, inner, weight.stored)?;
         tape.scope(format!("{name}.down_proj"));
         let weight = (self.weight)(&format!("{name}.down_proj.weight"))?;
-        project_out::residual(tape, h, inner, a, weight)
+        project_out::residual(tape, h, inner, a, weight.stored)
     }
 }

@@ -12,13 +12,13 @@ use crate::ops::adam_atan2::{AdamAtan2, Moments};
 use crate::ops::carry::{Samples, reset_state_where, take_samples_where};
 use crate::ops::embed::{Embed, EmbedGradients};
 use crate::ops::gemm::Addend;
-use crate::ops::linear::{bias_gradient, linear, weight_gradient};
+use crate::ops::linear::{Weight, bias_gradient, linear, weight_gradient};
 use crate::ops::loss::Loss;
 use crate::ops::puzzle_table::PuzzleTable;
 use crate::ops::sign_sgd::SignSgd;
 use crate::ops::terms::Term;
-use crate::ops::{metrics, rope, sum};
-use crate::plan::{Axis, LinearForm, Plan, Role, Shape, Tape, Target, Tensor};
+use crate::ops::{metrics, narrow, rope, sum};
+use crate::plan::{Axis, Element, LinearForm, Plan, Role, Shape, Tape, Target, Tensor};
 use crate::{Error, Result};
 
 /// What the optimisers keep constant; learning rates come with the [`Clock`].
@@ -48,8 +48,9 @@ pub struct Optimiser {
 /// [`Error::Recipe`] for impossible sizes.
 pub fn train_plan(config: &ModelConfig, optimiser: &Optimiser, batch: usize, target: Target) -> Result<Plan> {
     let mut tape = Tape::new(target);
-    let step = Step::on(&mut tape, config, batch)?;
+    let mut step = Step::on(&mut tape, config, batch)?;
     let training = Training::on(&mut tape, &step)?;
+    step.store_weights(&mut tape)?;
     step.reset_carry(&mut tape)?;
 
     tape.record(true);
@@ -66,7 +67,7 @@ pub fn train_plan(config: &ModelConfig, optimiser: &Optimiser, batch: usize, tar
         false => None,
     };
     tape.scope("loss");
-    let (words, q_words) = (tape.words(logits), tape.words(q));
+    let (words, q_words) = (tape.elements(logits), tape.elements(q));
     let (dlogits, dq) = (tape.tensor(Role::Gradient, words), tape.tensor(Role::Gradient, q_words));
     step.loss(logits, q, optimiser.global_batch).train(&mut tape, q_next, dlogits, dq)?;
     metrics::total_stats(&mut tape, batch, step.stats, step.metrics)?;
@@ -85,8 +86,9 @@ pub fn train_plan(config: &ModelConfig, optimiser: &Optimiser, batch: usize, tar
 /// [`Error::Recipe`] for impossible sizes.
 pub fn eval_plan(config: &ModelConfig, batch: usize, target: Target) -> Result<Plan> {
     let mut tape = Tape::new(target);
-    let step = Step::on(&mut tape, config, batch)?;
+    let mut step = Step::on(&mut tape, config, batch)?;
     let predictions = tape.buffer("predictions", Role::Metric, batch * config.seq_len);
+    step.store_weights(&mut tape)?;
     step.reset_carry(&mut tape)?;
     let x = step.embed(&mut tape, None)?;
     let states = step.recurse(&mut tape, &step.states, x, Pass::Step)?;
@@ -114,6 +116,8 @@ struct Step<'a> {
     shape: Shape,
     trained: Tensor,
     weights: BTreeMap<String, Tensor>,
+    /// Copies of the blocks' weights in the target's precision.
+    stored: BTreeMap<String, Tensor>,
     initial_states: Vec<Tensor>,
     states: Vec<Tensor>,
     incoming: Samples,
@@ -133,6 +137,7 @@ impl<'a> Step<'a> {
         if batch == 0 {
             return Err(Error::recipe("train.global_batch_size", "is 0", "give at least 1"));
         }
+        check_precision(tape.target().precision, config)?;
         let (arch, recursion, params) = (&config.arch, Recursion::of(&config.arch), Params::of(config));
         let shape = Shape { batch, length: config.length(), width: arch.hidden_size };
         let trained = tape.buffer("weights", Role::Weights, params.buffer_words(Home::Trained));
@@ -174,6 +179,7 @@ impl<'a> Step<'a> {
             shape,
             trained,
             weights,
+            stored: BTreeMap::new(),
             initial_states,
             states,
         })
@@ -182,6 +188,15 @@ impl<'a> Step<'a> {
     fn weight(&self, name: &str) -> Result<Tensor> {
         let missing = || Error::kernel("model", format!("has no weight called {name}"));
         self.weights.get(name).copied().ok_or_else(missing)
+    }
+
+    /// Copies the weights of the blocks, once for all passes.
+    fn store_weights(&mut self, tape: &mut Tape) -> Result<()> {
+        tape.scope("weights");
+        for (name, &weight) in self.weights.iter().filter(|(name, _)| name.contains(".layers.")) {
+            self.stored.insert(name.clone(), narrow::narrow(tape, weight)?);
+        }
+        Ok(())
     }
 
     fn reset_carry(&self, tape: &mut Tape) -> Result<()> {
@@ -217,7 +232,10 @@ impl<'a> Step<'a> {
     /// if the tape records at all. In [`Pass::Step`] the last write of each state goes to the carry.
     fn recurse(&self, tape: &mut Tape, states: &[Tensor], x: Tensor, pass: Pass) -> Result<Vec<Tensor>> {
         let recording = tape.recording();
-        let weight = |name: &str| self.weight(name);
+        let weight = |name: &str| {
+            let master = self.weight(name)?;
+            Ok(Weight { master, stored: self.stored.get(name).copied().unwrap_or(master) })
+        };
         let blocks =
             Blocks { config: self.config, shape: self.shape, rope_table: self.rope_table, weight: &weight };
         let mut states: Vec<Term> = states.iter().copied().map(Term::settled).collect();
@@ -376,6 +394,18 @@ impl Training {
             puzzle_emb,
         })
     }
+}
+
+/// Halves lie two a word, and a thread that rotates two of them needs their partners in one word too.
+fn check_precision(precision: Element, config: &ModelConfig) -> Result<()> {
+    let (width, head_dim) = (config.arch.hidden_size, config.arch.head_dim());
+    let fits = if config.arch.mlp_t { width % 2 == 0 } else { head_dim % 4 == 0 };
+    if precision == Element::F32 || fits {
+        return Ok(());
+    }
+    let problem = format!("{precision} does not work with D {width} and heads of {head_dim}");
+    let fix = "take f32, or an even hidden_size and heads of a multiple of 4";
+    Err(Error::recipe("train.precision", problem, fix))
 }
 
 /// Values of the buffer `rope_table`, where the model has one.

@@ -47,7 +47,7 @@ pub struct Moments {
 impl AdamAtan2 {
     /// Lays the update down.
     pub fn push(&self, tape: &mut Tape, clock: Tensor, tensors: Moments) -> Result<()> {
-        let count = tape.words(tensors.weight);
+        let count = tape.elements(tensors.weight);
         tape.call(&KERNEL, "update")
             .bind("clock", clock)
             .bind("gradient", tensors.gradient)

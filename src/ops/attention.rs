@@ -11,7 +11,7 @@ use super::math::{exp, vectorised};
 use super::multiply::{Matrix, multiply};
 use super::sum::gradient;
 use crate::plan::{
-    AttentionVariant, Call, DispatchBuilder, Entry, Kernel, Reverse, Role, Shape, Tape, Tensor,
+    AttentionVariant, Call, DispatchBuilder, Element, Entry, Kernel, Reverse, Role, Shape, Tape, Tensor,
 };
 use crate::{Error, Result};
 
@@ -47,7 +47,7 @@ pub fn attention(tape: &mut Tape, shape: Shape, heads: usize, qkv: Tensor) -> Re
         let problem = format!("{heads} heads of {head_dim} features exceed {MAX_HEAD_DIM} each");
         return Err(Error::recipe("arch.num_heads", problem, "choose more heads"));
     }
-    let o = tape.tensor(Role::Activation, shape.words());
+    let o = tape.activation(shape.words());
     let lse = tape.tensor(Role::Activation, shape.rows() * heads);
     let op = Attention { shape, heads, qkv, o, lse };
     op.push(tape, "forward", 2, &[("qkv", qkv), ("o", o), ("lse", lse)])?;
@@ -74,7 +74,11 @@ impl Attention {
     ) -> Result<()> {
         let Shape { batch, length, width } = self.shape;
         let head_dim = width / self.heads;
-        let mut call = match tape.target().attention {
+        let variant = match tape.element(self.qkv) {
+            Element::F32 => tape.target().attention,
+            Element::Bf16 | Element::F16 => AttentionVariant::Tiled,
+        };
+        let mut call = match variant {
             AttentionVariant::Tiled => Tiles::of(head_dim).call(tape, entry, self.shape, self.heads),
             AttentionVariant::Rows => tape
                 .call(&ROWS, entry)
@@ -149,7 +153,7 @@ impl Tiles {
 impl Reverse for Attention {
     fn reverse(&self, tape: &mut Tape) -> Result<()> {
         let Some(o_grad) = gradient(tape, self.o)? else { return Ok(()) };
-        let words = tape.words(self.qkv);
+        let words = tape.elements(self.qkv);
         let qkv_grad = tape.tensor(Role::Gradient, words);
         let rows = self.shape.rows() * self.heads;
         let delta = tape.tensor(Role::Gradient, rows);

@@ -6,7 +6,7 @@
 use super::gemm_coop;
 use super::multiply::multiply_all;
 use crate::Result;
-use crate::plan::{DispatchBuilder, Entry, GemmVariant, Kernel, Tape, Tensor};
+use crate::plan::{DispatchBuilder, Element, Entry, GemmVariant, Kernel, Tape, Tensor};
 
 /// `shaders/gemm.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -101,6 +101,14 @@ pub enum Addend {
     Bias(Tensor),
 }
 
+impl Addend {
+    fn tensor(self) -> Tensor {
+        match self {
+            Addend::Whole(tensor) | Addend::Bias(tensor) => tensor,
+        }
+    }
+}
+
 impl Gemm {
     /// Lays the product down.
     pub fn push(
@@ -113,10 +121,12 @@ impl Gemm {
     ) -> Result<()> {
         let reductions = self.reductions.0 * self.reductions.1;
         let entry = if addend.is_some() { "product_add" } else { "product" };
+        let operands = [a, b, c].into_iter().chain(addend.map(Addend::tensor));
+        let whole = operands.into_iter().all(|operand| tape.element(operand) == Element::F32);
         let call = match tape.target().gemm {
-            GemmVariant::Cooperative(device) => gemm_coop::call(tape, entry, self, device),
-            GemmVariant::Broadcast if self.suits_broadcast() => self.broadcast_call(tape, entry),
-            GemmVariant::Broadcast | GemmVariant::Tiled => self.tiled_call(tape, entry),
+            GemmVariant::Cooperative(device) if whole => gemm_coop::call(tape, entry, self, device),
+            GemmVariant::Broadcast if whole && self.suits_broadcast() => self.broadcast_call(tape, entry),
+            _ => self.tiled_call(tape, entry),
         };
         let mut call = call
             .bind("a", a)

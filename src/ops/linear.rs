@@ -8,7 +8,7 @@ use super::column_sums;
 use super::gemm::{Addend, Gemm, Operand};
 use super::sum::gradient;
 use crate::Result;
-use crate::plan::{Axis, LinearForm, Reverse, Role, Shape, Tape, Tensor, WeightUse};
+use crate::plan::{Axis, Element, LinearForm, Reverse, Role, Shape, Tape, Tensor, WeightUse};
 
 impl LinearForm {
     /// Shape of y.
@@ -94,17 +94,34 @@ impl LinearForm {
     }
 }
 
-/// Lays down y = W x (+ addend) and its reverse rule. A [`Addend::Whole`] is a residual and gets y's gradient;
+/// A weight, and the copy of it that products read.
+#[derive(Clone, Copy, Debug)]
+pub struct Weight {
+    /// What is trained.
+    pub master: Tensor,
+    /// The same in the target's precision.
+    pub stored: Tensor,
+}
+
+impl From<Tensor> for Weight {
+    fn from(master: Tensor) -> Weight {
+        Weight { master, stored: master }
+    }
+}
+
+/// Lays down y = W x (+ addend) and its reverse rule. y is stored as the copy of W is, a sum as f32. A [`Addend::Whole`] is a residual and gets y's gradient;
 /// the gradient of a [`Addend::Bias`] is a weight use like that of W.
 pub fn linear(
     tape: &mut Tape,
     form: LinearForm,
     x: Tensor,
-    weight: Tensor,
+    weight: impl Into<Weight>,
     addend: Option<Addend>,
 ) -> Result<Tensor> {
-    let y = tape.tensor(Role::Activation, form.output().words());
-    form.forward().push_oriented(tape, form.axis, x, weight, addend, y)?;
+    let weight = weight.into();
+    let element = if addend.is_some() { Element::F32 } else { tape.element(weight.stored) };
+    let y = tape.tensor_of(Role::Activation, form.output().words(), element);
+    form.forward().push_oriented(tape, form.axis, x, weight.stored, addend, y)?;
     tape.rule(y, Linear { form, x, weight, addend, y });
     Ok(y)
 }
@@ -130,7 +147,7 @@ impl Gemm {
 struct Linear {
     form: LinearForm,
     x: Tensor,
-    weight: Tensor,
+    weight: Weight,
     addend: Option<Addend>,
     y: Tensor,
 }
@@ -138,7 +155,7 @@ struct Linear {
 impl Reverse for Linear {
     fn reverse(&self, tape: &mut Tape) -> Result<()> {
         let Some(dy) = gradient(tape, self.y)? else { return Ok(()) };
-        tape.use_weight(WeightUse { weight: self.weight, x: self.x, dy, form: self.form });
+        tape.use_weight(WeightUse { weight: self.weight.master, x: self.x, dy, form: self.form });
         match self.addend {
             Some(Addend::Whole(residual)) => tape.contribute(residual, dy),
             Some(Addend::Bias(bias)) => tape.contribute(bias, dy),
@@ -147,7 +164,7 @@ impl Reverse for Linear {
         if tape.needs_grad(self.x) {
             let dx = tape.tensor(Role::Gradient, self.form.input.words());
             let known = tape.take_contribution(self.x).map(Addend::Whole);
-            self.form.reverse().push_oriented(tape, self.form.axis, dy, self.weight, known, dx)?;
+            self.form.reverse().push_oriented(tape, self.form.axis, dy, self.weight.stored, known, dx)?;
             tape.contribute(self.x, dx);
         }
         Ok(())
@@ -168,7 +185,7 @@ pub fn weight_gradient(tape: &mut Tape, weight: Tensor, out: Tensor) -> Result<(
 pub fn bias_gradient(tape: &mut Tape, bias: Tensor, width: usize, out: Tensor) -> Result<()> {
     match gradient(tape, bias)? {
         Some(dy) => {
-            let rows = tape.words(dy) / width;
+            let rows = tape.elements(dy) / width;
             column_sums::column_sums(tape, dy, rows, width, 1.0, out)
         }
         None => Ok(()),

@@ -13,6 +13,7 @@ pub mod loss;
 mod math;
 pub mod metrics;
 mod multiply;
+pub mod narrow;
 pub mod project_in;
 pub mod project_out;
 pub mod puzzle_table;
@@ -38,6 +39,7 @@ pub const KERNELS: &[&Kernel] = &[
     &gemm_coop::KERNEL,
     &loss::KERNEL,
     &metrics::KERNEL,
+    &narrow::KERNEL,
     &project_in::KERNEL,
     &project_out::KERNEL,
     &puzzle_table::KERNEL,

@@ -9,7 +9,7 @@ use super::math::{sigmoid, vectorised};
 use super::multiply::{Matrix, multiply_evenly};
 use super::terms::{CpuTerms, Terms};
 use crate::Result;
-use crate::plan::{Axis, Call, Entry, Kernel, LinearForm, Role, Shape, Tape, Tensor};
+use crate::plan::{Axis, Call, Entry, Kernel, LinearForm, Shape, Tape, Tensor};
 
 /// `shaders/project_in.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -25,7 +25,7 @@ pub static KERNEL: Kernel = Kernel {
 /// Lays down a = silu(g) * u, (g, u) = W h, W (2 `inner`, K): a (B, L, inner) over D, (B, inner, D) over L.
 pub fn swiglu(tape: &mut Tape, h: Terms<'_>, inner: usize, weight: Tensor) -> Result<Tensor> {
     let shape = LinearForm { axis: h.over, input: h.shape, out: inner }.output();
-    let out = tape.tensor(Role::Activation, shape.words());
+    let out = tape.activation(shape.words());
     push(tape, "swiglu", h, Pairs { pairs: inner, half: inner, turned: None }, weight, out)?;
     Ok(out)
 }
@@ -39,7 +39,7 @@ pub fn qkv(
     weight: Tensor,
 ) -> Result<Tensor> {
     let Shape { width, .. } = h.shape;
-    let out = tape.tensor(Role::Activation, 3 * h.shape.words());
+    let out = tape.activation(3 * h.shape.words());
     let entry = if table.is_some() { "rope" } else { "plain" };
     let turned = table.map(|table| (table, width));
     push(tape, entry, h, Pairs { pairs: 3 * width / 2, half: width / heads / 2, turned }, weight, out)?;

@@ -82,7 +82,7 @@ impl PuzzleTable {
         let rows = tape.tensor(Role::Activation, batch * self.emb_ndim);
         let slots = tape.tensor(Role::Activation, batch);
         for (index, &part) in self.parts.iter().enumerate() {
-            let held = tape.words(part) / self.emb_ndim;
+            let held = tape.elements(part) / self.emb_ndim;
             tape.call(&KERNEL, "gather")
                 .bind("identifiers", identifiers)
                 .bind("part", part)

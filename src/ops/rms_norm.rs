@@ -32,7 +32,7 @@ pub fn rms_norm(
     x: Tensor,
     y: Option<Tensor>,
 ) -> Result<Tensor> {
-    let y = y.unwrap_or_else(|| tape.tensor(Role::Activation, shape.words()));
+    let y = y.unwrap_or_else(|| tape.activation(shape.words()));
     let norm = Norm { shape, axis, eps, x, y, rstd: tape.tensor(Role::Activation, groups(shape, axis)) };
     let entry = if axis == Axis::Width { "rows" } else { "columns" };
     norm.push(tape, entry, [("x", x), ("y", y), ("rstd", norm.rstd)].as_slice())?;
@@ -63,6 +63,9 @@ impl Norm {
         call = call.count("groups", groups).count("length", length).count("width", self.shape.width);
         call = match self.axis {
             Axis::Width => call.groups_1d(groups),
+            Axis::Length if entry == "columns" => {
+                call.threads(self.shape.batch * self.shape.width.div_ceil(2))
+            }
             Axis::Length => call.threads(groups),
         };
         call.float("eps", self.eps).trips(2 * per_thread).flops(4 * self.shape.words()).push()

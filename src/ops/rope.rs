@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::sum::gradient;
 use crate::Result;
-use crate::plan::{Call, Entry, Kernel, Reverse, Shape, Tape, Tensor};
+use crate::plan::{Call, Element, Entry, Kernel, Reverse, Shape, Tape, Tensor};
 
 /// `shaders/rope.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -43,6 +43,7 @@ struct Rope {
 impl Rope {
     fn push(&self, tape: &mut Tape, qkv: Tensor, sign: f32) -> Result<()> {
         let half = self.shape.width / self.heads / 2;
+        let each = if tape.element(qkv) == Element::F32 { 1 } else { 2 };
         let pairs = self.shape.rows() * 2 * self.heads * half;
         tape.call(&KERNEL, "rotate")
             .bind("table", self.table)
@@ -53,7 +54,7 @@ impl Rope {
             .count("half", half)
             .float("sign", sign)
             .flops(6 * pairs)
-            .threads(pairs)
+            .threads(pairs / each)
             .push()
     }
 }

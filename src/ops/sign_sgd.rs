@@ -33,7 +33,7 @@ impl SignSgd {
     /// Lays the update down.
     pub fn push(&self, tape: &mut Tape, clock: Tensor) -> Result<()> {
         let count = self.batch * self.emb_ndim;
-        let held = tape.words(self.puzzle_emb) / self.emb_ndim;
+        let held = tape.elements(self.puzzle_emb) / self.emb_ndim;
         tape.call(&KERNEL, "update")
             .bind("clock", clock)
             .bind("identifiers", self.identifiers)

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::Result;
-use crate::plan::{Call, Entry, Kernel, Reverse, Role, Tape, Tensor};
+use crate::plan::{Call, Element, Entry, Kernel, Reverse, Role, Tape, Tensor};
 
 /// `shaders/sum.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -18,7 +18,8 @@ const MOST: usize = 4;
 /// The sum of `terms`, all of one size; a single term is returned as it is. The reverse rule hands the gradient
 /// on to every term that wants one, without work.
 pub fn sum(tape: &mut Tape, terms: &[Tensor]) -> Result<Tensor> {
-    let total = add(tape, terms, Role::Activation)?;
+    let element = tape.target().precision;
+    let total = add(tape, terms, Role::Activation, element)?;
     if terms.len() > 1 && terms.iter().any(|&term| tape.needs_grad(term)) {
         tape.rule(total, Sum { terms: terms.to_vec(), total });
     }
@@ -30,18 +31,18 @@ pub fn gradient(tape: &mut Tape, tensor: Tensor) -> Result<Option<Tensor>> {
     let contributions = tape.take_contributions(tensor);
     match contributions.is_empty() {
         true => Ok(None),
-        false => add(tape, &contributions, Role::Gradient).map(Some),
+        false => add(tape, &contributions, Role::Gradient, Element::F32).map(Some),
     }
 }
 
-fn add(tape: &mut Tape, terms: &[Tensor], role: Role) -> Result<Tensor> {
+fn add(tape: &mut Tape, terms: &[Tensor], role: Role, element: Element) -> Result<Tensor> {
     let mut total = terms[0];
     let mut rest = &terms[1..];
     while !rest.is_empty() {
         let (now, later) = rest.split_at(rest.len().min(MOST - 1));
         let term = |index: usize| now.get(index).copied().unwrap_or(total);
-        let count = tape.words(total);
-        let next = tape.tensor(role, count);
+        let count = tape.elements(total);
+        let next = tape.tensor_of(role, count, element);
         tape.call(&KERNEL, "sum")
             .bind("a", total)
             .bind("b", term(0))

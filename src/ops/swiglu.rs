@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::math::{sigmoid, vectorised};
 use super::sum::gradient;
 use crate::Result;
-use crate::plan::{Axis, Call, Entry, Kernel, Reverse, Role, Shape, Tape, Tensor};
+use crate::plan::{Axis, Call, DispatchBuilder, Element, Entry, Kernel, Reverse, Shape, Tape, Tensor};
 
 /// `shaders/swiglu.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -19,13 +19,13 @@ pub static KERNEL: Kernel = Kernel {
 
 /// Lays down a = silu(gate) * up and its reverse rule; `shape` is that of a, `axis` the one that gate_up doubles.
 pub fn swiglu(tape: &mut Tape, shape: Shape, axis: Axis, gate_up: Tensor) -> Result<Tensor> {
-    let a = tape.tensor(Role::Activation, shape.words());
+    let a = tape.activation(shape.words());
     let inner = match axis {
         Axis::Width => shape.width,
         Axis::Length => shape.length * shape.width,
     };
     let op = SwiGlu { count: shape.words(), inner, gate_up, a };
-    op.push(tape, "forward", &[("gate_up", gate_up), ("a", a)])?;
+    op.push(tape, "forward", |call| call.bind("gate_up", gate_up).bind("a", a))?;
     tape.rule(a, op);
     Ok(a)
 }
@@ -42,21 +42,25 @@ impl SwiGlu {
         &self,
         tape: &mut Tape,
         entry: &'static str,
-        tensors: &[(&'static str, Tensor); 2],
+        bind: impl FnOnce(DispatchBuilder<'_>) -> DispatchBuilder<'_>,
     ) -> Result<()> {
-        let mut call = tape.call(&KERNEL, entry);
-        for &(name, tensor) in tensors {
-            call = call.bind(name, tensor);
-        }
+        let call = bind(tape.call(&KERNEL, entry));
         let call = call.count("count", self.count).count("inner", self.inner);
-        call.flops(6 * self.count).threads(self.count).push()
+        call.flops(6 * self.count).threads(self.count.div_ceil(2)).push()
     }
 }
 
 impl Reverse for SwiGlu {
     fn reverse(&self, tape: &mut Tape) -> Result<()> {
         let Some(da) = gradient(tape, self.a)? else { return Ok(()) };
-        self.push(tape, "reverse", &[("da", da), ("gate_up_grad", self.gate_up)])?;
+        // Halves become BF16, whatever they were: gradients need its range.
+        let after = match tape.element(self.gate_up) {
+            Element::F32 => Element::F32,
+            Element::Bf16 | Element::F16 => Element::Bf16,
+        };
+        self.push(tape, "reverse", |call| {
+            call.bind("da", da).bind_rewritten("gate_up_grad", self.gate_up, after)
+        })?;
         tape.contribute(self.gate_up, self.gate_up);
         Ok(())
     }

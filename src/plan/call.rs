@@ -1,15 +1,18 @@
 //! What a CPU twin sees of a dispatch: parameters by name, buffers by name.
 
+use std::cell::OnceCell;
+
+use super::Element;
 use super::kernel::Interface;
 
-/// One dispatch on the CPU engine. Every buffer is a slice of 32-bit words seen as f32; integer data is cast
+/// One dispatch on the CPU engine. Every buffer is a slice of f32; integer data is cast
 /// with [`ints`]. Names are those of the WGSL, checked when the plan was built.
 #[derive(Debug)]
 pub struct Call<'a> {
     pub(crate) interface: &'a Interface,
     pub(crate) params: &'a [u32],
     pub(crate) constants: &'a [(&'static str, u32)],
-    pub(crate) inputs: Vec<(&'a str, &'a [f32])>,
+    pub(crate) inputs: Vec<Input<'a>>,
     pub(crate) outputs: Vec<(&'a str, &'a mut [f32])>,
 }
 
@@ -35,10 +38,24 @@ impl<'a> Call<'a> {
         found.expect("a twin reads only constants that its dispatch specialises").1 as usize
     }
 
-    /// A buffer that the kernel reads.
+    /// A buffer that the kernel reads; halves are widened first.
     pub fn input(&self, name: &str) -> &'a [f32] {
-        let found = self.inputs.iter().find(|(known, _)| *known == name);
-        found.expect("a twin reads only bindings that its shader declares").1
+        let input = self.found(name);
+        match input.element {
+            Element::F32 => input.words,
+            element => input.widened.get_or_init(|| element.widened(input.words)),
+        }
+    }
+
+    /// A buffer that the kernel reads, as it lies there.
+    pub fn stored(&self, name: &str) -> (&'a [f32], Element) {
+        let input = self.found(name);
+        (input.words, input.element)
+    }
+
+    fn found(&self, name: &str) -> &Input<'a> {
+        let found = self.inputs.iter().find(|input| input.name == name);
+        found.expect("a twin reads only bindings that its shader declares")
     }
 
     /// A buffer that the kernel writes; each can be taken once.
@@ -46,6 +63,16 @@ impl<'a> Call<'a> {
         let index = self.outputs.iter().position(|(known, _)| *known == name);
         self.outputs.swap_remove(index.expect("a twin writes only bindings that its shader declares, once")).1
     }
+}
+
+/// One buffer that a dispatch reads.
+#[derive(Debug)]
+pub(crate) struct Input<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) words: &'a [f32],
+    pub(crate) element: Element,
+    /// Filled where halves are asked for as f32.
+    pub(crate) widened: &'a OnceCell<Vec<f32>>,
 }
 
 /// Words of a buffer as integers.

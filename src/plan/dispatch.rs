@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Pass;
 use super::kernel::{Entry, Interface, Kernel, Specialisation};
 use super::tape::{Tape, Tensor};
+use super::{Element, Pass};
 use crate::{Error, Result};
 
 /// Most workgroups along one dimension of a grid that every adapter accepts.
@@ -19,6 +19,8 @@ pub(super) struct Pending {
     pub(super) interface: Arc<Interface>,
     /// One per binding of the interface, in its order.
     pub(super) tensors: Vec<Tensor>,
+    /// What each of them holds now, and after it was written.
+    pub(super) elements: Vec<(Element, Element)>,
     pub(super) params: Vec<u32>,
     pub(super) grid: [u32; 3],
     pub(super) trips: u64,
@@ -35,6 +37,7 @@ pub struct DispatchBuilder<'t> {
     entry: &'static str,
     constants: Specialisation,
     bindings: Vec<(&'static str, Tensor)>,
+    rewritten: Option<(Tensor, Element)>,
     params: Vec<(&'static str, u32, bool)>,
     extent: Extent,
     trips: u64,
@@ -54,6 +57,7 @@ impl<'t> DispatchBuilder<'t> {
             entry,
             constants: Vec::new(),
             bindings: Vec::new(),
+            rewritten: None,
             params: Vec::new(),
             extent: Extent::Threads(1),
             trips: 0,
@@ -65,6 +69,12 @@ impl<'t> DispatchBuilder<'t> {
     pub fn bind(mut self, name: &'static str, tensor: Tensor) -> Self {
         self.bindings.push((name, tensor));
         self
+    }
+
+    /// Binds a tensor that the dispatch overwrites with elements of another type of the same size.
+    pub fn bind_rewritten(mut self, name: &'static str, tensor: Tensor, element: Element) -> Self {
+        self.rewritten = Some((tensor, element));
+        self.bind(name, tensor)
     }
 
     /// Sets an integer parameter.
@@ -118,8 +128,9 @@ impl<'t> DispatchBuilder<'t> {
     }
 
     /// Checks names and types against the shader and lays the dispatch down. A dispatch over nothing is dropped.
-    pub fn push(self) -> Result<()> {
+    pub fn push(mut self) -> Result<()> {
         let entry = self.kernel.entry(self.entry)?;
+        self.specialise_elements()?;
         let interface = self.tape.interface(self.kernel, self.entry, &self.constants)?;
         let tensors = self.ordered_tensors(&interface)?;
         let params = self.encoded_params(&interface)?;
@@ -136,6 +147,15 @@ impl<'t> DispatchBuilder<'t> {
                 format!("its grid {groups:?} exceeds {MAX_GROUPS} workgroups"),
             ));
         }
+        let after = |tensor: Tensor, now| match self.rewritten {
+            Some((rewritten, element)) if rewritten == tensor => element,
+            _ => now,
+        };
+        let pair = |&tensor: &Tensor| (self.tape.element(tensor), after(tensor, self.tape.element(tensor)));
+        let elements = tensors.iter().map(pair).collect();
+        if let Some((tensor, element)) = self.rewritten {
+            self.tape.set_element(tensor, element);
+        }
         let (label, pass) = (self.tape.current_scope().to_owned(), self.tape.pass());
         self.tape.pending.push(Pending {
             kernel: self.kernel,
@@ -143,6 +163,7 @@ impl<'t> DispatchBuilder<'t> {
             constants: self.constants,
             interface,
             tensors,
+            elements,
             params,
             grid: groups.map(|count| count as u32),
             trips: self.trips,
@@ -150,6 +171,24 @@ impl<'t> DispatchBuilder<'t> {
             label,
             pass,
         });
+        Ok(())
+    }
+
+    /// A binding `x` of halves sets the shader's constant `X_ELEMENT`; a shader without has no such variant.
+    fn specialise_elements(&mut self) -> Result<()> {
+        for &(name, tensor) in &self.bindings {
+            let element = self.tape.element(tensor);
+            if element == Element::F32 {
+                continue;
+            }
+            let Some(constant) = self.kernel.element_constant(name) else {
+                return Err(Error::kernel(
+                    self.full_name(),
+                    format!("has no variant for {name} in {element}"),
+                ));
+            };
+            self.constants.push((constant, element.code()));
+        }
         Ok(())
     }
 

@@ -75,6 +75,7 @@ pub struct ParamInfo {
 /// What kernels may use beyond plain WGSL. Plans launch such kernels only on devices whose target asks for them.
 const CAPABILITIES: naga::valid::Capabilities = naga::valid::Capabilities::SUBGROUP
     .union(naga::valid::Capabilities::SHADER_FLOAT16)
+    .union(naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32)
     .union(naga::valid::Capabilities::COOPERATIVE_MATRIX);
 
 /// How shaders write the size of their cooperative matrices, which WGSL does not take from a constant.
@@ -84,6 +85,7 @@ const MATRIX: &str = "coop_mat16x16<";
 const LIBRARY: &[(&str, &str)] = &[
     ("atan2", include_str!("../../shaders/lib/atan2.wgsl")),
     ("clock", include_str!("../../shaders/lib/clock.wgsl")),
+    ("element", include_str!("../../shaders/lib/element.wgsl")),
     ("index", include_str!("../../shaders/lib/index.wgsl")),
     ("philox", include_str!("../../shaders/lib/philox.wgsl")),
     ("reduce", include_str!("../../shaders/lib/reduce.wgsl")),
@@ -119,6 +121,21 @@ impl Kernel {
             }
         }
         Ok(text)
+    }
+
+    /// The constant that says what the elements of `binding` are: `A_ELEMENT` for `a`.
+    pub(super) fn element_constant(&self, binding: &str) -> Option<&'static str> {
+        let declared = |line: &'static str| Some(line.strip_prefix("const ")?.split_once(": u32 = ")?.0);
+        let belongs = |constant: &&str| {
+            constant.strip_suffix("_ELEMENT").is_some_and(|stem| stem.eq_ignore_ascii_case(binding))
+        };
+        let imported = |line: &'static str| match line.strip_prefix("#import ") {
+            Some(name) => {
+                LIBRARY.iter().find(|(known, _)| *known == name.trim()).map_or("", |(_, text)| text)
+            }
+            None => line,
+        };
+        self.source.lines().flat_map(|line| imported(line).lines()).filter_map(declared).find(belongs)
     }
 
     fn import(&self, name: &str) -> Result<&'static str> {

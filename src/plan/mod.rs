@@ -6,14 +6,17 @@
 
 mod call;
 mod dispatch;
+mod element;
 mod kernel;
 mod place;
 mod shape;
 mod tape;
 mod target;
 
+pub(crate) use call::Input;
 pub use call::{Call, ints, ints_mut};
 pub use dispatch::DispatchBuilder;
+pub use element::Element;
 pub use kernel::{BindingInfo, Entry, Interface, Kernel, ParamInfo, Specialisation};
 pub use shape::{Axis, LinearForm, Shape};
 pub use tape::{Reverse, Tape, Tensor, WeightUse};
@@ -87,6 +90,8 @@ pub struct Slice {
     pub offset: usize,
     /// Length in words.
     pub words: usize,
+    /// What its elements are.
+    pub element: Element,
 }
 
 /// Work and traffic of a dispatch, counted from shapes.
@@ -148,6 +153,8 @@ pub struct Dispatch {
     pub interface: std::sync::Arc<Interface>,
     /// One slice per binding of the interface, in its order.
     pub slices: Vec<Slice>,
+    /// What is written to each binding; differs from the slice's own where a tensor is overwritten as another type.
+    pub written: Vec<Element>,
     /// The parameter struct's words.
     pub params: Vec<u32>,
     /// Workgroups along x, y, z.
@@ -189,14 +196,21 @@ impl Plan {
             return Ok(*slice);
         }
         match self.buffers.iter().position(|buffer| buffer.name == name) {
-            Some(buffer) => Ok(Slice { buffer, offset: 0, words: self.buffers[buffer].words }),
+            Some(buffer) => {
+                Ok(Slice { buffer, offset: 0, words: self.buffers[buffer].words, element: Element::F32 })
+            }
             None => Err(Error::kernel("plan", format!("has no buffer or view called {name}"))),
         }
     }
 
     /// The places of everything called `name`, in order: of one buffer or view, or of all buffers of a split one.
     pub fn parts(&self, name: &str) -> Result<Vec<Slice>> {
-        let whole = |buffer: usize| Slice { buffer, offset: 0, words: self.buffers[buffer].words };
+        let whole = |buffer: usize| Slice {
+            buffer,
+            offset: 0,
+            words: self.buffers[buffer].words,
+            element: Element::F32,
+        };
         match self.split.get(name) {
             Some(buffers) => Ok(buffers.clone().map(whole).collect()),
             None => Ok(vec![self.view(name)?]),

@@ -71,7 +71,7 @@ fn choose_buffers(tape: &mut Tape, lifetimes: &[Option<Lifetime>]) -> Vec<Option
     let mut occupied_until: Vec<(usize, usize)> = Vec::new();
     let mut counts = std::collections::BTreeMap::<Role, usize>::new();
     for (first, tensor) in born {
-        let (words, role) = (tape.infos[tensor].words, tape.infos[tensor].role);
+        let (words, role) = (tape.words(Tensor(tensor)), tape.infos[tensor].role);
         let fits = |&(buffer, last): &(usize, usize)| {
             let candidate: &Buffer = &tape.buffers[buffer];
             last < first && candidate.role == role && (words..=2 * words).contains(&candidate.words)
@@ -107,7 +107,7 @@ fn slice_of(tape: &Tape, chosen: &[Option<usize>], tensor: Tensor) -> Result<Sli
         Home::Planned => (place(tensor)?, 0),
         Home::Stack { stack, offset } => (place(stack)?, offset),
     };
-    Ok(Slice { buffer, offset, words: info.words })
+    Ok(Slice { buffer, offset, words: tape.words(tensor), element: info.element })
 }
 
 /// Bytes of the slices, those that are bound more than once counted once.
@@ -117,7 +117,9 @@ fn bytes_of(slices: &[Slice]) -> u64 {
 }
 
 fn resolve(pending: &Pending, slice: impl Fn(Tensor) -> Result<Slice>) -> Result<Dispatch> {
-    let slices = pending.tensors.iter().map(|&tensor| slice(tensor)).collect::<Result<Vec<Slice>>>()?;
+    let placed = pending.tensors.iter().zip(&pending.elements);
+    let slices = placed.map(|(&tensor, &(element, _))| Ok(Slice { element, ..slice(tensor)? }));
+    let slices = slices.collect::<Result<Vec<Slice>>>()?;
     let dispatch = Dispatch {
         kernel: pending.kernel,
         entry: pending.entry,
@@ -129,6 +131,7 @@ fn resolve(pending: &Pending, slice: impl Fn(Tensor) -> Result<Slice>) -> Result
         cost: Cost { flops: pending.flops, bytes: bytes_of(&slices) },
         label: pending.label.clone(),
         pass: pending.pass,
+        written: pending.elements.iter().map(|&(_, after)| after).collect(),
         slices,
     };
     for (index, binding) in dispatch.interface.bindings.iter().enumerate() {

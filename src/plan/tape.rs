@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::dispatch::{DispatchBuilder, Pending};
 use super::kernel::{Interface, Kernel, Specialisation};
-use super::{Buffer, LinearForm, Pass, Plan, Role, Target, align, place};
+use super::{Buffer, Element, LinearForm, Pass, Plan, Role, Target, align, place};
 use crate::{Error, Result};
 
 /// A virtual tensor of 32-bit words; its shape is known to the op that made it.
@@ -32,7 +32,8 @@ pub(super) enum Home {
 
 #[derive(Debug)]
 pub(super) struct Info {
-    pub(super) words: usize,
+    pub(super) elements: usize,
+    pub(super) element: Element,
     pub(super) role: Role,
     pub(super) home: Home,
     needs_grad: bool,
@@ -88,16 +89,21 @@ impl Tape {
         self.target
     }
 
-    fn add(&mut self, words: usize, role: Role, home: Home) -> Tensor {
-        self.infos.push(Info { words, role, home, needs_grad: false });
+    fn add(&mut self, elements: usize, element: Element, role: Role, home: Home) -> Tensor {
+        self.infos.push(Info { elements, element, role, home, needs_grad: false });
         Tensor(self.infos.len() - 1)
     }
 
     /// A buffer that lives as long as the run and that the host can name.
     pub fn buffer(&mut self, name: &str, role: Role, words: usize) -> Tensor {
-        self.buffers.push(Buffer { name: name.to_owned(), role, words });
+        self.buffer_of(name, role, words, Element::F32)
+    }
+
+    /// [`Tape::buffer`] of other elements than f32.
+    pub fn buffer_of(&mut self, name: &str, role: Role, elements: usize, element: Element) -> Tensor {
+        self.buffers.push(Buffer { name: name.to_owned(), role, words: element.words(elements) });
         let home = Home::Buffer { buffer: self.buffers.len() - 1, offset: 0 };
-        self.add(words, role, home)
+        self.add(elements, element, role, home)
     }
 
     /// Buffers of `sizes` words that the host sees as one called `name`; a single one has that name itself.
@@ -119,47 +125,83 @@ impl Tape {
         let Home::Buffer { buffer, offset: start } = self.infos[whole.0].home else {
             return Err(Error::kernel("tape", "a part was asked of a tensor that is no buffer"));
         };
-        if offset != align(offset) || offset + words > self.infos[whole.0].words {
+        let whole_is = &self.infos[whole.0];
+        if offset != align(offset) || offset + words > whole_is.elements || whole_is.element != Element::F32 {
             return Err(Error::kernel("tape", format!("part {offset}+{words} does not fit its buffer")));
         }
-        Ok(self.add(words, self.infos[whole.0].role, Home::Buffer { buffer, offset: start + offset }))
+        Ok(self.add(
+            words,
+            Element::F32,
+            self.infos[whole.0].role,
+            Home::Buffer { buffer, offset: start + offset },
+        ))
+    }
+
+    /// A tensor of f32 whose place the plan chooses.
+    pub fn tensor(&mut self, role: Role, elements: usize) -> Tensor {
+        self.tensor_of(role, elements, Element::F32)
     }
 
     /// A tensor whose place the plan chooses.
-    pub fn tensor(&mut self, role: Role, words: usize) -> Tensor {
-        self.add(words, role, Home::Planned)
+    pub fn tensor_of(&mut self, role: Role, elements: usize, element: Element) -> Tensor {
+        self.add(elements, element, role, Home::Planned)
     }
 
-    /// Words in a tensor.
-    pub fn words(&self, tensor: Tensor) -> usize {
-        self.infos[tensor.0].words
+    /// An activation, stored in the target's precision.
+    pub fn activation(&mut self, elements: usize) -> Tensor {
+        self.tensor_of(Role::Activation, elements, self.target.precision)
     }
 
-    /// Makes planned tensors of one size contiguous, in this order: returns their stack and the words from
+    /// Elements in a tensor.
+    pub fn elements(&self, tensor: Tensor) -> usize {
+        self.infos[tensor.0].elements
+    }
+
+    /// What its elements are.
+    pub fn element(&self, tensor: Tensor) -> Element {
+        self.infos[tensor.0].element
+    }
+
+    /// From now on, the tensor's words hold elements of another type: a dispatch overwrote them.
+    pub(super) fn set_element(&mut self, tensor: Tensor, element: Element) {
+        self.infos[tensor.0].element = element;
+    }
+
+    pub(super) fn words(&self, tensor: Tensor) -> usize {
+        let info = &self.infos[tensor.0];
+        info.element.words(info.elements)
+    }
+
+    /// Makes planned tensors of one size contiguous, in this order: returns their stack and the elements from
     /// one to the next. A single tensor is its own stack.
     pub fn stack(&mut self, members: &[Tensor]) -> Result<(Tensor, usize)> {
         let Some(&first) = members.first() else { return Err(Error::kernel("tape", "an empty stack")) };
         let stride = align(self.words(first));
+        let element = self.element(first);
+        let per_word = if element == Element::F32 { 1 } else { 2 };
         if members.len() == 1 {
-            return Ok((first, stride));
+            return Ok((first, stride * per_word));
         }
         if let Home::Stack { stack, offset: 0 } = self.infos[first.0].home {
             return match members.iter().enumerate().all(|(index, member)| {
                 self.infos[member.0].home == Home::Stack { stack, offset: index * stride }
             }) {
-                true => Ok((stack, stride)),
+                true => Ok((stack, stride * per_word)),
                 false => Err(Error::kernel("tape", "a tensor belongs to two different stacks")),
             };
         }
         let words = stride * (members.len() - 1) + self.words(first);
-        let stack = self.tensor(self.infos[first.0].role, words);
+        let stack = self.tensor_of(self.infos[first.0].role, words * per_word, element);
         for (index, &member) in members.iter().enumerate() {
-            if self.infos[member.0].home != Home::Planned || self.words(member) != self.words(first) {
+            if self.infos[member.0].home != Home::Planned
+                || self.words(member) != self.words(first)
+                || self.element(member) != element
+            {
                 return Err(Error::kernel("tape", "a stack of tensors that cannot be moved together"));
             }
             self.infos[member.0].home = Home::Stack { stack, offset: index * stride };
         }
-        Ok((stack, stride))
+        Ok((stack, stride * per_word))
     }
 
     /// Keeps a tensor to the end of the step and lets the host look at it under `name`.

@@ -1,5 +1,7 @@
 //! What a plan is laid out for: which variants of its kernels the device runs best, and what it can bind.
 
+use super::Element;
+
 /// Variants of the matrix product.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum GemmVariant {
@@ -45,6 +47,8 @@ pub struct Target {
     pub gemm: GemmVariant,
     /// Attention.
     pub attention: AttentionVariant,
+    /// Storage of activations and of the copies of weights that products read.
+    pub precision: Element,
     /// Bytes of the largest buffer and binding: a larger table of puzzle embeddings is split.
     pub binding_bytes: u64,
 }
@@ -52,7 +56,7 @@ pub struct Target {
 impl Target {
     /// Whether passes without gradients take the fused kernels, which are tiled.
     pub fn fuses(&self) -> bool {
-        self.gemm == GemmVariant::Tiled
+        self.gemm == GemmVariant::Tiled || self.precision != Element::F32
     }
 }
 
@@ -61,6 +65,7 @@ impl Default for Target {
         Target {
             gemm: GemmVariant::default(),
             attention: AttentionVariant::default(),
+            precision: Element::F32,
             binding_bytes: u64::MAX,
         }
     }

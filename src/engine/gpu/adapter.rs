@@ -191,7 +191,7 @@ impl Gpu {
         let attention = if software { AttentionVariant::Rows } else { AttentionVariant::default() };
         let limits = self.device.limits();
         let binding_bytes = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
-        Target { gemm, attention, binding_bytes }
+        Target { gemm, attention, binding_bytes, ..Target::default() }
     }
 
     /// Most loop iterations that one invocation can make before the driver cuts it off.

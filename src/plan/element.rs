@@ -1,0 +1,82 @@
+//! How a tensor's elements lie in 32-bit words.
+
+use std::fmt;
+use std::str::FromStr;
+
+use half::{bf16, f16};
+use serde::{Deserialize, Serialize};
+
+/// The type of a tensor's elements. Halves lie two a word, the first in the lower half; arithmetic is f32 throughout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Element {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// The upper 16 bits of an f32: its range with 8 bits of precision.
+    Bf16,
+    /// IEEE half precision: 11 bits of precision, at most 65,504.
+    F16,
+}
+
+impl Element {
+    /// Every type, by the name that people give it.
+    pub const ALL: [(&'static str, Element); 3] =
+        [("f32", Element::F32), ("bf16", Element::Bf16), ("f16", Element::F16)];
+
+    /// Words that `count` elements take.
+    pub fn words(self, count: usize) -> usize {
+        match self {
+            Element::F32 => count,
+            Element::Bf16 | Element::F16 => count.div_ceil(2),
+        }
+    }
+
+    /// The number that stands for it in `shaders/lib/element.wgsl`.
+    pub fn code(self) -> u32 {
+        match self {
+            Element::F32 => 0,
+            Element::Bf16 => 1,
+            Element::F16 => 2,
+        }
+    }
+
+    /// The elements of `words`.
+    pub fn widened(self, words: &[f32]) -> Vec<f32> {
+        let halves: &[u16] = bytemuck::cast_slice(words);
+        match self {
+            Element::F32 => words.to_vec(),
+            Element::Bf16 => halves.iter().map(|&half| bf16::from_bits(half).to_f32()).collect(),
+            Element::F16 => halves.iter().map(|&half| f16::from_bits(half).to_f32()).collect(),
+        }
+    }
+
+    /// Writes elements into words, each rounded to the nearest.
+    pub fn narrow(self, elements: &[f32], words: &mut [f32]) {
+        if self == Element::F32 {
+            words.copy_from_slice(elements);
+            return;
+        }
+        let halves: &mut [u16] = bytemuck::cast_slice_mut(words);
+        let pairs = halves.iter_mut().zip(elements);
+        match self {
+            Element::F16 => pairs.for_each(|(half, &element)| *half = f16::from_f32(element).to_bits()),
+            _ => pairs.for_each(|(half, &element)| *half = bf16::from_f32(element).to_bits()),
+        }
+    }
+}
+
+impl fmt::Display for Element {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(Element::ALL[self.code() as usize].0)
+    }
+}
+
+impl FromStr for Element {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Element, String> {
+        let known = Element::ALL.iter().find(|(known, _)| *known == name);
+        known.map(|(_, element)| *element).ok_or_else(|| "is none of f32, bf16, f16".to_owned())
+    }
+}
