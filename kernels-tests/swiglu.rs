@@ -15,8 +15,8 @@ pub const TESTS: KernelTests = KernelTests {
     mutants: &[
         Mutant {
             name: "swaps_gate_and_up",
-            from: "a[index] = gate * sigmoid(gate) * gate_up[at + params.inner];",
-            to: "let up = gate_up[at + params.inner]; a[index] = up * sigmoid(up) * gate;",
+            from: "return gate * sigmoid(gate) * gate_up_at(at + params.inner);",
+            to: "let up = gate_up_at(at + params.inner); return up * sigmoid(up) * gate;",
         },
         Mutant { name: "drops_the_gate", from: "gate * sigmoid(gate) *", to: "sigmoid(gate) *" },
         Mutant { name: "forgets_the_slope", from: "(1.0 + gate * (1.0 - s))", to: "(1.0 + gate * s)" },

@@ -1,5 +1,5 @@
 // y = x as halves: the copies of weights that products read, made once per supervision step.
-// x, y of `count` elements, an even number, any shape. A thread owns two neighbours. Rounds to the nearest.
+// x, y of `count` elements, an even number, any shape. A thread owns two neighbours. From f32 to the nearest half.
 
 struct Params { count: u32 }
 
