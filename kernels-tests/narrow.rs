@@ -28,7 +28,9 @@ pub const TESTS: KernelTests = KernelTests {
 /// becomes of a NaN or a subnormal in f16 is left to drivers.
 fn lay(lab: &mut Lab, element: Element) -> Result<()> {
     lab.target(Target { precision: element, ..Target::default() });
-    let edges = [0.0, 1.0, -1.0, 1.003_906_25, 1.011_718_75, -1.003_906_25, 1.000_488_3, 65504.0];
+    let ulp = 1.0 / 128.0;
+    let edges =
+        [0.0, 1.0, -1.0, 1.0 + 0.5 * ulp, 1.0 + 1.5 * ulp, -1.0 - 0.5 * ulp, 1.0 + ulp / 16.0, 65504.0];
     let beyond = [-0.0, f32::INFINITY, f32::NEG_INFINITY, f32::from_bits(0x7fff_ffff), f32::MAX, 1e-40];
     for count in [2, 64, 130, 4098] {
         lab.case(format!("{count} elements"));

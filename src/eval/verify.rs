@@ -143,11 +143,10 @@ struct Check<'a> {
 impl<'a> Check<'a> {
     fn run(device: &Device, target: Target, golden: &'a Golden) -> Result<Case> {
         let (worst, precision) = (Check::worst(device, target, golden)?, rounding(target));
-        let past: Vec<&'static str> = worst
-            .iter()
-            .filter(|(group, error)| !(**error <= bound(group, precision)))
-            .map(|(group, _)| *group)
-            .collect();
+        // A NaN is within no bound.
+        let kept = |group: &str, error: f64| error <= bound(group, precision);
+        let past: Vec<&'static str> =
+            worst.iter().filter(|(group, error)| !kept(group, **error)).map(|(group, _)| *group).collect();
         let within = match precision != Element::F32 && !past.is_empty() {
             true => {
                 let whole = Check::worst(device, whole(target), golden)?;
