@@ -12,7 +12,7 @@ use trm::eval::golden::Golden;
 use trm::eval::verify::{bound, verify};
 use trm::plan::{Element, Target};
 
-use crate::harness::{Needs, on_each, on_gpu};
+use crate::harness::{Needs, on_each};
 
 /// The tests of all vectors.
 pub fn tests() -> Vec<Trial> {
@@ -32,7 +32,7 @@ fn vectors() -> Result<Vec<Golden>> {
     }
 }
 
-/// On each device with the kernels that suit it, and on the adapter with those that run everywhere; in halves too,
+/// On each device with the kernels that suit it, and with those that run everywhere; in halves too,
 /// for which there is one set of kernels.
 fn on_all(vector: Golden) -> Vec<Trial> {
     let vector = Arc::new(vector);
@@ -44,7 +44,7 @@ fn on_all(vector: Golden) -> Vec<Trial> {
         trials.extend(on_each(&name, Needs::Adapter, own));
     }
     let portable = move |device: &Device| agrees(device, Target::default(), &vector);
-    trials.push(on_gpu(format!("{name}::f32::gpu, portable kernels"), Needs::Adapter, portable));
+    trials.extend(on_each(&format!("{name}::portable kernels"), Needs::Adapter, portable));
     trials
 }
 

@@ -49,12 +49,14 @@ const TARGETS: [Target; 2] = [
     Target {
         gemm: GemmVariant::Tiled,
         attention: AttentionVariant::Tiled,
+        fused: true,
         precision: Element::F32,
         binding_bytes: u64::MAX,
     },
     Target {
         gemm: GemmVariant::Broadcast,
         attention: AttentionVariant::Rows,
+        fused: true,
         precision: Element::F32,
         binding_bytes: u64::MAX,
     },

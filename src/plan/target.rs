@@ -47,6 +47,8 @@ pub struct Target {
     pub gemm: GemmVariant,
     /// Attention.
     pub attention: AttentionVariant,
+    /// Fuse passes without gradients where the kernels allow it; the CPU engine is faster one op at a time.
+    pub fused: bool,
     /// Storage of activations and of the copies of weights that products read.
     pub precision: Element,
     /// Bytes of the largest buffer and binding: a larger table of puzzle embeddings is split.
@@ -56,7 +58,7 @@ pub struct Target {
 impl Target {
     /// Whether passes without gradients take the fused kernels, which are tiled.
     pub fn fuses(&self) -> bool {
-        self.gemm == GemmVariant::Tiled || self.precision != Element::F32
+        self.fused && (self.gemm == GemmVariant::Tiled || self.precision != Element::F32)
     }
 }
 
@@ -65,6 +67,7 @@ impl Default for Target {
         Target {
             gemm: GemmVariant::default(),
             attention: AttentionVariant::default(),
+            fused: true,
             precision: Element::F32,
             binding_bytes: u64::MAX,
         }
