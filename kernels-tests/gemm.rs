@@ -5,7 +5,7 @@ use trm::ops::gemm::{Addend, Gemm, KERNEL, Operand};
 use trm::plan::{GemmVariant, Target};
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant, Needs, Test};
+use crate::harness::{KernelTests, Lab, Mutant, Needs, Test, in_bf16, in_f16};
 
 /// Tests and mutants of `gemm`.
 pub const TESTS: KernelTests = KernelTests {
@@ -17,6 +17,10 @@ pub const TESTS: KernelTests = KernelTests {
         ("batches_and_reductions", |lab| with(lab, GemmVariant::Tiled, batches_and_reductions)),
         ("addends", |lab| with(lab, GemmVariant::Tiled, addends)),
         ("long_sums", |lab| with(lab, GemmVariant::Tiled, long_sums)),
+        ("shapes_in_bf16", |lab| in_bf16(lab, shapes)),
+        ("transposes_and_paddings_in_f16", |lab| in_f16(lab, transposes_and_paddings)),
+        ("batches_and_reductions_in_bf16", |lab| in_bf16(lab, batches_and_reductions)),
+        ("addends_in_f16", |lab| in_f16(lab, addends)),
     ],
     mutants: &[
         Mutant { name: "skips_the_last_of_k", from: "value, k < params.k", to: "value, k + 1u < params.k" },
@@ -30,16 +34,8 @@ pub const TESTS: KernelTests = KernelTests {
             from: "min(first_column + line, params.n - 1u)",
             to: "min(first_column + line, params.n - 2u)",
         },
-        Mutant {
-            name: "ignores_the_batch_of_b",
-            from: "group.z * params.b_batch",
-            to: "0u * params.b_batch",
-        },
-        Mutant {
-            name: "swaps_the_reductions",
-            from: "let within = r % params.inner",
-            to: "let within = r / params.inner",
-        },
+        IGNORES_THE_BATCH_OF_B,
+        SWAPS_THE_REDUCTIONS,
         Mutant {
             name: "reduces_once",
             from: "r < params.reductions; r++",
@@ -56,12 +52,28 @@ pub const TESTS: KernelTests = KernelTests {
             to: "+ 0u * params.addend_row",
         },
         Mutant {
+            name: "swaps_neighbours_in_halves",
+            from: "narrowed_pair(values, C_ELEMENT)",
+            to: "narrowed_pair(values.yx, C_ELEMENT)",
+        },
+        Mutant {
             name: "reads_half_its_tile",
             from: "depth * PITCH_A + tile_row(local)",
             to: "depth * PITCH_A + tile_row(local) / 2u",
         },
     ],
 };
+
+/// Mistakes in what all variants share, `shaders/lib/strides.wgsl`.
+pub const SWAPS_THE_REDUCTIONS: Mutant = Mutant {
+    name: "swaps_the_reductions",
+    from: "r % params.inner * params.a_inner",
+    to: "r / params.inner * params.a_inner",
+};
+pub const IGNORES_THE_BATCH_OF_A: Mutant =
+    Mutant { name: "ignores_the_batch_of_a", from: "batch * params.a_batch", to: "0u * params.a_batch" };
+pub const IGNORES_THE_BATCH_OF_B: Mutant =
+    Mutant { name: "ignores_the_batch_of_b", from: "batch * params.b_batch", to: "0u * params.b_batch" };
 
 /// Lays a test of this file down for one variant of the product.
 pub fn with(lab: &mut Lab, gemm: GemmVariant, test: Test) -> Result<()> {
@@ -131,7 +143,12 @@ fn reaches(gemm: &Gemm) -> [usize; 2] {
 pub fn lay(lab: &mut Lab, gemm: Gemm, added: Added) -> Result<()> {
     let [a, b] = reaches(&gemm).map(|words| lab.normal(words));
     let (words_of_c, n) = (gemm.batch * gemm.m * gemm.n, gemm.n);
+    if lab.halves() && n % 2 == 1 {
+        return Ok(());
+    }
+    let (a, b) = (lab.stored(&a), lab.stored(&b));
     let addend = lab.normal(if added == Added::Bias { n } else { words_of_c });
+    let addend = lab.stored(&addend);
     let value = |batch: usize, i: usize, j: usize| match added {
         Added::Nothing => 0.0,
         Added::Whole => f64::from(addend[(batch * gemm.m + i) * n + j]),
@@ -140,11 +157,11 @@ pub fn lay(lab: &mut Lab, gemm: Gemm, added: Added) -> Result<()> {
     let rounded = matches!(lab.tape.target().gemm, GemmVariant::Cooperative(_));
     let seen = |words: &[f32]| if rounded { to_f16(words) } else { words.to_vec() };
     let expected = reference(&gemm, &seen(&a), &seen(&b), value);
-    let (a, b, c) = (lab.floats("a", &a), lab.floats("b", &b), lab.output("c", words_of_c));
+    let (a, b, c) = (lab.activation("a", &a), lab.activation("b", &b), lab.tape.activation(words_of_c));
     let addend = match added {
         Added::Nothing => None,
-        Added::Whole => Some(Addend::Whole(lab.floats("addend", &addend))),
-        Added::Bias => Some(Addend::Bias(lab.floats("addend", &addend))),
+        Added::Whole => Some(Addend::Whole(lab.activation("addend", &addend))),
+        Added::Bias => Some(Addend::Bias(lab.activation("addend", &addend))),
     };
     gemm.push(&mut lab.tape, a, b, addend, c)?;
     // One rounding for each product and one for each sum; a lone result may be far smaller than its terms.
@@ -170,6 +187,7 @@ pub fn shapes(lab: &mut Lab) -> Result<()> {
         (65, 63, 17),
         (63, 65, 15),
         (128, 64, 33),
+        (3, 66, 31),
         (131, 127, 1),
         (5, 191, 97),
     ] {
@@ -221,7 +239,7 @@ pub fn batches_and_reductions(lab: &mut Lab) -> Result<()> {
 
 /// A whole C is added, or a bias to each of its rows.
 pub fn addends(lab: &mut Lab) -> Result<()> {
-    for (m, n, k) in [(1, 1, 1), (9, 2, 11), (66, 65, 17)] {
+    for (m, n, k) in [(1, 1, 1), (9, 2, 11), (66, 65, 17), (5, 68, 33)] {
         for (name, added) in [("whole", Added::Whole), ("bias", Added::Bias)] {
             lab.case(format!("{m} x {n} x {k}, {name}"));
             let (a, b) = (Operand::rows_of(k).each(m * k), Operand::rows_of(n).each(k * n));

@@ -3,7 +3,10 @@
 use trm::ops::gemm::BROADCAST;
 use trm::plan::GemmVariant::Broadcast;
 
-use crate::gemm::{addends, batches_and_reductions, long_sums, shapes, transposes_and_paddings, with};
+use crate::gemm::{
+    IGNORES_THE_BATCH_OF_A, SWAPS_THE_REDUCTIONS, addends, batches_and_reductions, long_sums, shapes,
+    transposes_and_paddings, with,
+};
 use crate::harness::{KernelTests, Mutant, Needs};
 
 /// Tests and mutants of `gemm_broadcast`.
@@ -44,16 +47,8 @@ pub const TESTS: KernelTests = KernelTests {
             from: "select(0u, column, column < params.n)",
             to: "select(0u, column, column < 4u)",
         },
-        Mutant {
-            name: "ignores_the_batch_of_a",
-            from: "group.z * params.a_batch",
-            to: "0u * params.a_batch",
-        },
-        Mutant {
-            name: "swaps_the_reductions",
-            from: "let within = r % params.inner",
-            to: "let within = r / params.inner",
-        },
+        IGNORES_THE_BATCH_OF_A,
+        SWAPS_THE_REDUCTIONS,
         Mutant { name: "subtracts_the_addend", from: "acc[i][j] + added", to: "acc[i][j] - added" },
     ],
 };

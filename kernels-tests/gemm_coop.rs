@@ -8,8 +8,8 @@ use trm::ops::gemm::{Gemm, Operand};
 use trm::ops::gemm_coop::KERNEL;
 
 use crate::gemm::{
-    Added, addends, batches_and_reductions, lay, long_sums, on_matrices, plain, shapes, to_f16,
-    transposes_and_paddings,
+    Added, IGNORES_THE_BATCH_OF_B, SWAPS_THE_REDUCTIONS, addends, batches_and_reductions, lay, long_sums,
+    on_matrices, plain, shapes, to_f16, transposes_and_paddings,
 };
 use crate::harness::{KernelTests, Lab, Mutant, Needs, on_gpu};
 
@@ -51,16 +51,8 @@ pub const TESTS: KernelTests = KernelTests {
             from: "block % COLUMNS * 2u * SIZE)",
             to: "block % 1u * 2u * SIZE)",
         },
-        Mutant {
-            name: "ignores_the_batch_of_b",
-            from: "group.z * params.b_batch",
-            to: "0u * params.b_batch",
-        },
-        Mutant {
-            name: "swaps_the_reductions",
-            from: "let within = r % params.inner",
-            to: "let within = r / params.inner",
-        },
+        IGNORES_THE_BATCH_OF_B,
+        SWAPS_THE_REDUCTIONS,
         Mutant { name: "subtracts_the_addend", from: "+ at] + added", to: "+ at] - added" },
         Mutant { name: "scales_what_lies_at_an_edge", from: "f16(select(", to: "f16(1.0005 * select(" },
         Mutant {

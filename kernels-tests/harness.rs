@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use libtest_mimic::{Failed, Trial};
 use trm::engine::{Device, Run, select};
 use trm::ops::sum::gradient;
-use trm::plan::{Buffer, Cooperative, Kernel, Plan, Role, Tape, Target, Tensor};
+use trm::plan::{Buffer, Cooperative, Element, Kernel, Plan, Role, Tape, Target, Tensor};
 use trm::rng::Rng;
 use trm::{Error, Result};
 
@@ -78,6 +78,36 @@ impl Lab {
         self.tape = Tape::new(target);
     }
 
+    /// Whether activations are stored in halves. Tests leave shapes out that halves do not have.
+    pub fn halves(&self) -> bool {
+        self.tape.target().precision != Element::F32
+    }
+
+    /// Largest NMSE that comes of storing as the target does.
+    pub fn storing(&self) -> f64 {
+        storing(self.tape.target().precision)
+    }
+
+    /// The numbers as the target stores them.
+    pub fn stored(&self, values: &[f32]) -> Vec<f32> {
+        let precision = self.tape.target().precision;
+        let mut words = vec![0.0; precision.words(values.len())];
+        precision.narrow(values, &mut words);
+        let mut stored = precision.widened(&words);
+        stored.truncate(values.len());
+        stored
+    }
+
+    /// A buffer that starts with these values, stored as activations are.
+    pub fn activation(&mut self, name: &str, values: &[f32]) -> Tensor {
+        let precision = self.tape.target().precision;
+        let mut words = vec![0.0f32; precision.words(values.len())];
+        precision.narrow(values, &mut words);
+        let name = format!("{}: {name}", self.case);
+        self.inputs.push((name.clone(), words.iter().map(|word| word.to_bits()).collect()));
+        self.tape.buffer_of(&name, Role::Activation, values.len(), precision)
+    }
+
     /// Names what follows: `B 2 L 3`.
     pub fn case(&mut self, case: impl Into<String>) {
         self.case = case.into();
@@ -122,6 +152,7 @@ impl Lab {
 
     /// At the end, every `row` values of `tensor` must be these within an NMSE.
     pub fn expect_rows(&mut self, name: &str, tensor: Tensor, values: Vec<f64>, row: usize, bound: f64) {
+        let bound = bound + storing(self.tape.element(tensor));
         self.expected(name, tensor, Expected::Close { values, row, bound });
     }
 
@@ -166,7 +197,9 @@ impl Lab {
         for (name, expected) in &self.expected {
             let outcome = match expected {
                 Expected::Close { values, row, bound } => {
-                    check::close_rows(&run.read_floats(name)?, values, *row, *bound)
+                    let element = run.plan.view(name)?.element;
+                    let found = element.widened(&run.read_floats(name)?);
+                    check::close_rows(&found, values, *row, *bound)
                 }
                 Expected::Equal(values) => check::equal(&run.read_ints(name)?, values),
             };
@@ -174,6 +207,27 @@ impl Lab {
         }
         Ok(failures)
     }
+}
+
+/// Half a unit in the last of 8 or 11 significant bits, squared.
+fn storing(element: Element) -> f64 {
+    match element {
+        Element::F32 => 0.0,
+        Element::Bf16 => 2f64.powi(-2 * 8),
+        Element::F16 => 2f64.powi(-2 * 11),
+    }
+}
+
+/// Lays a test down for activations in bf16.
+pub fn in_bf16(lab: &mut Lab, test: Test) -> Result<()> {
+    lab.target(Target { precision: Element::Bf16, ..Target::default() });
+    test(lab)
+}
+
+/// Lays a test down for activations in f16.
+pub fn in_f16(lab: &mut Lab, test: Test) -> Result<()> {
+    lab.target(Target { precision: Element::F16, ..Target::default() });
+    test(lab)
 }
 
 /// Fills buffers with NaN: what a plan reads before it writes it, or forgets to write, is seen.

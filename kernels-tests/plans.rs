@@ -11,6 +11,7 @@ use trm::engine::{Device, Run};
 use trm::model::params::Home;
 use trm::model::step::{eval_plan, train_plan};
 use trm::model::{ArchName, ModelConfig, Params};
+use trm::ops::column_sums::column_sums;
 use trm::ops::gemm::{Gemm, Operand};
 use trm::ops::sum;
 use trm::plan::{ALIGN_WORDS, AttentionVariant, Dispatch, Element, GemmVariant, Plan, Role, Tape, Target};
@@ -26,12 +27,13 @@ type DeviceTest = fn(&Device) -> std::result::Result<(), Failed>;
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn()); 8] = [
+    let tests: [(&str, fn()); 9] = [
         ("small_models_load", small_models_load),
         ("recipes_load", recipes_load),
         ("bindings_are_aligned_and_apart", bindings_are_aligned_and_apart),
         ("one_product_per_weight", one_product_per_weight),
         ("residuals_have_no_reverse_dispatch", residuals_have_no_reverse_dispatch),
+        ("halves_without_a_variant_are_refused", halves_without_a_variant_are_refused),
         ("layers_without_gradients_are_fused", layers_without_gradients_are_fused),
         ("wrong_names_are_refused", wrong_names_are_refused),
         ("unwritten_tensors_are_refused", unwritten_tensors_are_refused),
@@ -214,6 +216,16 @@ fn refusal(lay: impl FnOnce(&mut Tape) -> Result<()>) -> String {
 }
 
 /// A call of `sum` with everything right but what `change` does to it.
+/// A kernel whose shader has no constant for the elements of a binding is refused halves there, by name.
+fn halves_without_a_variant_are_refused() {
+    let mut tape = Tape::new(Target { precision: Element::Bf16, ..Target::default() });
+    let (gradient, total) =
+        (tape.buffer_of("g", Role::Gradient, 8, Element::Bf16), tape.tensor(Role::Gradient, 2));
+    let error = column_sums(&mut tape, gradient, 4, 2, 1.0, total).expect_err("sums of halves are laid down");
+    assert!(error.to_string().contains("has no variant for"), "{error}");
+    assert!(error.to_string().contains("bf16"), "{error}");
+}
+
 /// Without gradients a mixer layer takes four dispatches and an attention layer five; nothing else is laid down
 /// between the embedding and the heads but the norms that the two final states still lack.
 fn layers_without_gradients_are_fused() {

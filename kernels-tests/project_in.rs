@@ -6,7 +6,7 @@ use trm::ops::rope;
 use trm::plan::{Axis, Shape};
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant, Needs};
+use crate::harness::{KernelTests, Lab, Mutant, Needs, in_bf16, in_f16};
 use crate::project::{SHAPES, add_product, sum_of, terms};
 
 /// Tests and mutants of `project_in`.
@@ -16,7 +16,10 @@ pub const TESTS: KernelTests = KernelTests {
     tests: &[
         ("swiglu_over_width", swiglu_over_width),
         ("swiglu_over_length", swiglu_over_length),
+        ("swiglu_over_width_in_bf16", |lab| in_bf16(lab, swiglu_over_width)),
+        ("swiglu_over_length_in_f16", |lab| in_f16(lab, swiglu_over_length)),
         ("rotated", rotated),
+        ("rotated_in_f16", |lab| in_f16(lab, rotated)),
         ("unrotated", unrotated),
     ],
     mutants: &[
@@ -62,6 +65,11 @@ pub const TESTS: KernelTests = KernelTests {
             to: "line / 2u % 2u * (params.half + 1u)",
         },
         Mutant { name: "turns_backwards", from: "u * cosine - v * sine", to: "u * cosine + v * sine" },
+        Mutant {
+            name: "swaps_neighbours_in_halves",
+            from: "narrowed_pair(values, OUT_ELEMENT)",
+            to: "narrowed_pair(values.yx, OUT_ELEMENT)",
+        },
         Mutant { name: "turns_values", from: "pair < params.rotated", to: "pair < params.rotated + 1u" },
         Mutant {
             name: "forgets_the_sample",
@@ -96,7 +104,8 @@ fn over(lab: &mut Lab, axis: Axis) -> Result<()> {
     for (batch, length, width) in SHAPES {
         let shape = Shape { batch, length, width };
         for (count, norm, pending) in cases(axis) {
-            for inner in [1, 35] {
+            // Halves come in lines of even length.
+            for inner in if lab.halves() { [2, 36] } else { [1, 35] } {
                 let which: Vec<bool> = (0..count).map(pending).collect();
                 lab.case(format!("B {batch} L {length} D {width}, I {inner}, pending {norm:?} {which:?}"));
                 lay_swiglu(lab, shape, axis, norm, (count, pending), inner)?;
@@ -117,6 +126,7 @@ fn lay_swiglu(
     let k = if axis == Axis::Width { shape.width } else { shape.length };
     let (given, h) = terms(lab, shape, norm, count, pending);
     let weight = lab.normal(2 * inner * k);
+    let weight = lab.stored(&weight);
     let positions = shape.words() / k;
     let mut gate_up = vec![0.0; positions * 2 * inner];
     add_product(shape, axis, &weight, &h, &mut gate_up);
@@ -126,7 +136,7 @@ fn lay_swiglu(
         gate.iter().zip(up).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect::<Vec<f64>>()
     });
     let expected = expected.collect();
-    let weight = lab.floats("weight", &weight);
+    let weight = lab.activation("weight", &weight);
     let a = swiglu(&mut lab.tape, sum_of(shape, axis, &given), inner, weight)?;
     lab.expect("a", a, expected, bound(k));
     Ok(())
@@ -144,12 +154,16 @@ fn lay_qkv(lab: &mut Lab, rotary: bool) -> Result<()> {
     for (batch, length, heads, half) in
         [(1, 1, 1, 1), (2, 5, 3, 2), (1, 67, 2, 16), (2, 33, 1, 32), (3, 9, 2, 35)]
     {
+        if lab.halves() && half % 2 == 1 {
+            continue;
+        }
         let width = 2 * heads * half;
         let shape = Shape { batch, length, width };
         for count in [1, 3] {
             lab.case(format!("B {batch} L {length} heads {heads} d {}, {count} terms", 2 * half));
             let (given, h) = terms(lab, shape, Axis::Width, count, |index| index != 2);
             let weight = lab.normal(3 * width * width);
+            let weight = lab.stored(&weight);
             let mut expected = vec![0.0; 3 * shape.words()];
             add_product(shape, Axis::Width, &weight, &h, &mut expected);
             if rotary {
@@ -157,7 +171,7 @@ fn lay_qkv(lab: &mut Lab, rotary: bool) -> Result<()> {
             }
             let angles = rope::table(length, 2 * half, 100.0);
             let table = rotary.then(|| lab.floats("table", &angles));
-            let weight = lab.floats("weight", &weight);
+            let weight = lab.activation("weight", &weight);
             let out = qkv(&mut lab.tape, sum_of(shape, Axis::Width, &given), heads, table, weight)?;
             lab.expect("qkv", out, expected, bound(width));
         }

@@ -5,7 +5,7 @@ use trm::ops::rms_norm::{KERNEL, rms_norm};
 use trm::plan::{Axis, Shape};
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant, Needs};
+use crate::harness::{KernelTests, Lab, Mutant, Needs, in_bf16, in_f16};
 
 /// Tests and mutants of `rms_norm`.
 pub const TESTS: KernelTests = KernelTests {
@@ -14,6 +14,8 @@ pub const TESTS: KernelTests = KernelTests {
     tests: &[
         ("over_width", over_width),
         ("over_length", over_length),
+        ("over_width_in_bf16", |lab| in_bf16(lab, over_width)),
+        ("over_length_in_f16", |lab| in_f16(lab, over_length)),
         ("many_rows", many_rows),
         ("long_columns", long_columns),
     ],
@@ -39,6 +41,11 @@ pub const TESTS: KernelTests = KernelTests {
             name: "rows_skip_the_last",
             from: "live && i < params.length; i += 64u) {\n        squares",
             to: "live && i + 1u < params.length; i += 64u) {\n        squares",
+        },
+        Mutant {
+            name: "swaps_neighbours_in_halves",
+            from: "narrowed_pair(values, Y_ELEMENT)",
+            to: "narrowed_pair(values.yx, Y_ELEMENT)",
         },
         Mutant { name: "sums_half_a_workgroup", from: "var half = 32u", to: "var half = 16u" },
     ],
@@ -84,7 +91,8 @@ fn lay(lab: &mut Lab, shape: Shape, axis: Axis, x: &[f32]) -> Result<()> {
     // dx nearly cancel (a norm over one value is its sign), and the error stays as large as the terms.
     let (bound, grown) = (roundings(length + 8), terms / squares(&dx_expected));
     lab.expect("y", y, y_expected, bound);
-    lab.expect("dx", dx, dx_expected, bound * grown.max(1.0));
+    // The reverse pass sees y as it was stored, in both of its terms.
+    lab.expect("dx", dx, dx_expected, (bound + 4.0 * lab.storing()) * grown.max(1.0));
     Ok(())
 }
 
@@ -93,6 +101,9 @@ fn over(lab: &mut Lab, axis: Axis) -> Result<()> {
     let shapes =
         [(1, 1, 1), (1, 1, 2), (1, 2, 1), (3, 5, 7), (2, 63, 65), (1, 64, 64), (1, 131, 300), (5, 1, 129)];
     for (batch, length, width) in shapes {
+        if lab.halves() && width % 2 == 1 {
+            continue;
+        }
         let shape = Shape { batch, length, width };
         for scale in [1.0, 1e-3, 1e4, 0.0] {
             lab.case(format!("B {batch} L {length} D {width}, about {scale}"));

@@ -5,18 +5,27 @@ use trm::ops::rope::{KERNEL, rope, table};
 use trm::plan::Shape;
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant, Needs};
+use crate::harness::{KernelTests, Lab, Mutant, Needs, in_bf16, in_f16};
 
 /// Tests and mutants of `rope`.
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
     needs: Needs::Adapter,
-    tests: &[("turns", turns)],
+    tests: &[
+        ("turns", turns),
+        ("turns_in_bf16", |lab| in_bf16(lab, turns)),
+        ("turns_in_f16", |lab| in_f16(lab, turns)),
+    ],
     mutants: &[
         Mutant {
             name: "turns_neighbours",
             from: "let at = (row * 3u * params.heads + head) * 2u * params.half + i;",
             to: "let at = (row * 3u * params.heads + head) * 2u * params.half + (i + 1u) % params.half;",
+        },
+        Mutant {
+            name: "turns_both_halves_by_one_angle",
+            from: "let next = table[at_turn + 1u]",
+            to: "let next = table[at_turn]",
         },
         Mutant {
             name: "turns_by_the_row",
@@ -55,16 +64,20 @@ fn reference(qkv: &[f32], length: usize, heads: usize, head_dim: usize, theta: f
 
 fn turns(lab: &mut Lab) -> Result<()> {
     for (batch, length, heads, head_dim) in
-        [(1, 1, 1, 2), (2, 3, 1, 2), (3, 7, 2, 6), (1, 97, 5, 14), (2, 65, 1, 64)]
+        [(1, 1, 1, 2), (2, 3, 1, 2), (3, 7, 2, 6), (1, 5, 3, 4), (1, 97, 5, 14), (2, 65, 1, 64)]
     {
+        if lab.halves() && head_dim % 4 != 0 {
+            continue;
+        }
         for theta in [10_000.0, 100.0] {
             lab.case(format!("B {batch} L {length}, {heads} heads of {head_dim}, theta {theta}"));
             let shape = Shape { batch, length, width: heads * head_dim };
             let (qkv, dqkv) = (lab.normal(3 * shape.words()), lab.normal(3 * shape.words()));
+            let qkv = lab.stored(&qkv);
             let turned = reference(&qkv, length, heads, head_dim, theta, 1.0);
             let turned_back = reference(&dqkv, length, heads, head_dim, theta, -1.0);
             let angles = lab.floats("table", &table(length, head_dim, theta));
-            let (x, dy) = (lab.floats("qkv", &qkv), lab.floats("dqkv", &dqkv));
+            let (x, dy) = (lab.activation("qkv", &qkv), lab.floats("dqkv", &dqkv));
             let op = |tape: &mut trm::plan::Tape| rope(tape, shape, heads, angles, x).map(|()| x);
             let (y, dx) = lab.with_reverse(x, dy, op)?;
             // cos and sin are rounded once, then two products and a sum.

@@ -4,13 +4,18 @@ use trm::Result;
 use trm::ops::sum::{KERNEL, sum};
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant, Needs};
+use crate::harness::{KernelTests, Lab, Mutant, Needs, in_bf16, in_f16};
 
 /// Tests and mutants of `sum`.
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
     needs: Needs::Adapter,
-    tests: &[("terms", terms), ("shared_terms", shared_terms)],
+    tests: &[
+        ("terms", terms),
+        ("shared_terms", shared_terms),
+        ("terms_in_bf16", |lab| in_bf16(lab, terms)),
+        ("terms_in_f16", |lab| in_f16(lab, terms)),
+    ],
     mutants: &[
         Mutant { name: "forgets_the_third", from: "params.terms > 2u", to: "params.terms > 3u" },
         Mutant {
@@ -18,16 +23,27 @@ pub const TESTS: KernelTests = KernelTests {
             from: "value += four(c[first(index, C_ELEMENT)]",
             to: "value += value + four(c[first(index, C_ELEMENT)]",
         },
+        Mutant {
+            name: "takes_halves_for_bf16",
+            from: "widened_pair(words.y, element)",
+            to: "widened_pair(words.y, BF16)",
+        },
         Mutant { name: "subtracts_the_last", from: "value += four(d[", to: "value -= four(d[" },
     ],
 };
 
 /// Any number of terms: more than four take several dispatches. The sum is exact but for one rounding a term.
 fn terms(lab: &mut Lab) -> Result<()> {
-    for (count, size) in [(1, 3), (2, 1), (3, 63), (4, 64), (5, 65), (7, 257), (11, 1009)] {
+    for (count, size) in
+        [(1, 3), (2, 1), (2, 6), (3, 63), (4, 64), (5, 65), (5, 66), (7, 257), (11, 1009), (11, 1010)]
+    {
         lab.case(format!("{count} terms of {size}"));
+        if lab.halves() && size % 2 == 1 {
+            continue;
+        }
         let values: Vec<Vec<f32>> = (0..count).map(|_| lab.normal(size)).collect();
-        let tensors: Vec<_> = (0..count).map(|i| lab.floats(&format!("term {i}"), &values[i])).collect();
+        let values: Vec<Vec<f32>> = values.iter().map(|term| lab.stored(term)).collect();
+        let tensors: Vec<_> = (0..count).map(|i| lab.activation(&format!("term {i}"), &values[i])).collect();
         let total = sum(&mut lab.tape, &tensors)?;
         let expected = (0..size).map(|at| values.iter().map(|term| f64::from(term[at])).sum()).collect();
         lab.expect("total", total, expected, roundings(count));

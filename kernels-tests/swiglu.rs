@@ -5,13 +5,20 @@ use trm::ops::swiglu::{KERNEL, swiglu};
 use trm::plan::{Axis, Shape};
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant, Needs};
+use crate::harness::{KernelTests, Lab, Mutant, Needs, in_bf16, in_f16};
 
 /// Tests and mutants of `swiglu`.
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
     needs: Needs::Adapter,
-    tests: &[("over_width", over_width), ("over_length", over_length), ("saturated_gates", saturated_gates)],
+    tests: &[
+        ("over_width", over_width),
+        ("over_width_in_bf16", |lab| in_bf16(lab, over_width)),
+        ("over_width_in_f16", |lab| in_f16(lab, over_width)),
+        ("over_length", over_length),
+        ("over_length_in_bf16", |lab| in_bf16(lab, over_length)),
+        ("saturated_gates", saturated_gates),
+    ],
     mutants: &[
         Mutant {
             name: "swaps_gate_and_up",
@@ -21,6 +28,16 @@ pub const TESTS: KernelTests = KernelTests {
         Mutant { name: "drops_the_gate", from: "gate * sigmoid(gate) *", to: "sigmoid(gate) *" },
         Mutant { name: "forgets_the_slope", from: "(1.0 + gate * (1.0 - s))", to: "(1.0 + gate * s)" },
         Mutant { name: "forgets_the_upstream", from: "da[index] * gate * s", to: "gate * s" },
+        Mutant {
+            name: "swaps_neighbours_in_halves",
+            from: "narrowed_pair(values, A_ELEMENT)",
+            to: "narrowed_pair(values.yx, A_ELEMENT)",
+        },
+        Mutant {
+            name: "keeps_gradients_in_f16",
+            from: "narrowed_pair(vec2<f32>(first.y, next.y), BF16)",
+            to: "narrowed_pair(vec2<f32>(first.y, next.y), GATE_UP_GRAD_ELEMENT)",
+        },
         Mutant { name: "wrong_sigmoid", from: "min(-v, 80.0)", to: "min(v, 80.0)" },
     ],
 };
@@ -50,7 +67,7 @@ fn lay(lab: &mut Lab, shape: Shape, axis: Axis, gate_up: &[f32], row: usize, bou
         a.push(values[0]);
         (reversed[gate_at], reversed[gate_at + inner]) = (values[1], values[2]);
     }
-    let (x, dy) = (lab.floats("gate_up", gate_up), lab.floats("da", &upstream));
+    let (x, dy) = (lab.activation("gate_up", gate_up), lab.floats("da", &upstream));
     let (y, dx) = lab.with_reverse(x, dy, |tape| swiglu(tape, shape, axis, x))?;
     lab.expect_rows("a", y, a, row, bound);
     lab.expect_rows("gate_up's gradient", dx, reversed, row, bound);
@@ -58,10 +75,16 @@ fn lay(lab: &mut Lab, shape: Shape, axis: Axis, gate_up: &[f32], row: usize, bou
 }
 
 fn over(lab: &mut Lab, axis: Axis) -> Result<()> {
-    for (batch, length, width) in [(1, 1, 1), (1, 1, 2), (3, 1, 65), (2, 7, 64), (1, 64, 3), (2, 97, 31)] {
+    let shapes =
+        [(1, 1, 1), (1, 1, 2), (3, 1, 65), (3, 1, 66), (2, 7, 64), (1, 64, 3), (2, 97, 31), (2, 97, 30)];
+    for (batch, length, width) in shapes {
+        if lab.halves() && width % 2 == 1 {
+            continue;
+        }
         lab.case(format!("B {batch} L {length} D {width}"));
         let shape = Shape { batch, length, width };
         let gate_up = lab.normal(2 * shape.words());
+        let gate_up = lab.stored(&gate_up);
         lay(lab, shape, axis, &gate_up, 2 * shape.words(), roundings(BOUND))?;
     }
     Ok(())

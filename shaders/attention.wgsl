@@ -251,10 +251,15 @@ fn share_weights(thread: Thread, weights: ptr<function, Tile>) {
     left[at + 3u * LANES] = columns[3];
 }
 
-fn sum_over_threads(thread: Thread, own: vec4<f32>) -> vec4<f32> {
+// Puts this thread's part where the other threads of its rows find it.
+fn share_part(thread: Thread, own: vec4<f32>) {
     workgroupBarrier();
     right[thread.local] = own;
     workgroupBarrier();
+}
+
+fn sum_over_threads(thread: Thread, own: vec4<f32>) -> vec4<f32> {
+    share_part(thread, own);
     var sum = vec4<f32>(0.0);
     for (var other = 0u; other < LANES; other++) {
         sum += right[LANES * thread.y + other];
@@ -263,9 +268,7 @@ fn sum_over_threads(thread: Thread, own: vec4<f32>) -> vec4<f32> {
 }
 
 fn largest_over_threads(thread: Thread, own: vec4<f32>) -> vec4<f32> {
-    workgroupBarrier();
-    right[thread.local] = own;
-    workgroupBarrier();
+    share_part(thread, own);
     var highest = vec4<f32>(LOWEST);
     for (var other = 0u; other < LANES; other++) {
         highest = max(highest, right[LANES * thread.y + other]);

@@ -4,14 +4,7 @@
 // One workgroup owns a tile of one C[b], a thread 4 x 4 elements of it or more: see lib/tile.wgsl.
 // f32 throughout; the sum over k runs in one fixed order. Shapes need not be multiples of a tile.
 
-struct Params {
-    m: u32, n: u32, k: u32, reductions: u32, inner: u32,
-    a_row: u32, a_col: u32, a_batch: u32, a_outer: u32, a_inner: u32,
-    b_row: u32, b_col: u32, b_batch: u32, b_outer: u32, b_inner: u32,
-    c_row: u32, c_batch: u32, addend_row: u32, addend_batch: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+#import strides
 @group(0) @binding(1) var<storage, read> a: array<u32>;
 @group(0) @binding(2) var<storage, read> b: array<u32>;
 @group(0) @binding(3) var<storage, read> addend: array<u32>;
@@ -57,10 +50,8 @@ fn accumulate(group: vec3<u32>, local: u32) {
     first_row = group.y * TILE_M;
     first_column = group.x * TILE_N;
     for (var r = 0u; r < params.reductions; r++) {
-        let outer = r / params.inner;
-        let within = r % params.inner;
-        a_base = group.z * params.a_batch + outer * params.a_outer + within * params.a_inner;
-        b_base = group.z * params.b_batch + outer * params.b_outer + within * params.b_inner;
+        a_base = base_of_a(group.z, r);
+        b_base = base_of_b(group.z, r);
         add_product(local, params.k);
     }
 }

@@ -7,20 +7,13 @@
 // hold the 32 rows of A between them and hand each value round by subgroupBroadcast; needs subgroups of 8 or more.
 // f32 throughout; the sum over k runs in one fixed order. What lies past k is multiplied by zero.
 
-struct Params {
-    m: u32, n: u32, k: u32, reductions: u32, inner: u32,
-    a_row: u32, a_col: u32, a_batch: u32, a_outer: u32, a_inner: u32,
-    b_row: u32, b_col: u32, b_batch: u32, b_outer: u32, b_inner: u32,
-    c_row: u32, c_batch: u32, addend_row: u32, addend_batch: u32,
-}
-
 const LANES: u32 = 64u;
 const A_ALONG_K: u32 = 1u;
 const A_ALIGNED: u32 = 1u;
 const B_ALONG_K: u32 = 0u;
 const B_ALIGNED: u32 = 1u;
 
-@group(0) @binding(0) var<uniform> params: Params;
+#import strides
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> addend: array<f32>;
@@ -130,10 +123,8 @@ fn accumulate(group: vec3<u32>, column: u32, eighth: u32) {
     let a_stride = 4u * select(params.a_col, 1u, A_ALONG_K != 0u);
     let b_stride = 4u * select(params.b_row, 1u, B_ALONG_K != 0u);
     for (var r = 0u; r < params.reductions; r++) {
-        let outer = r / params.inner;
-        let within = r % params.inner;
-        var at_a = group.z * params.a_batch + outer * params.a_outer + within * params.a_inner;
-        var at_b = group.z * params.b_batch + outer * params.b_outer + within * params.b_inner;
+        var at_a = base_of_a(group.z, r);
+        var at_b = base_of_b(group.z, r);
         for (var block = 0u; block < blocks; block++) {
             add_block(four_of_a(at_a, a_lines), four_of_b(at_b, b_lines), vec4<f32>(1.0));
             at_a += a_stride;

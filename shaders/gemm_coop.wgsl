@@ -10,14 +10,7 @@
 enable f16;
 enable wgpu_cooperative_matrix;
 
-struct Params {
-    m: u32, n: u32, k: u32, reductions: u32, inner: u32,
-    a_row: u32, a_col: u32, a_batch: u32, a_outer: u32, a_inner: u32,
-    b_row: u32, b_col: u32, b_batch: u32, b_outer: u32, b_inner: u32,
-    c_row: u32, c_batch: u32, addend_row: u32, addend_batch: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+#import strides
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read> addend: array<f32>;
@@ -143,10 +136,8 @@ fn accumulate(group: vec3<u32>, local: u32, block: u32) {
     c30 = Sums();
     c31 = Sums();
     for (var r = 0u; r < params.reductions; r++) {
-        let outer = r / params.inner;
-        let within = r % params.inner;
-        let a_base = group.z * params.a_batch + outer * params.a_outer + within * params.a_inner;
-        let b_base = group.z * params.b_batch + outer * params.b_outer + within * params.b_inner;
+        let a_base = base_of_a(group.z, r);
+        let b_base = base_of_b(group.z, r);
         for (var k0 = 0u; k0 < params.k; k0 += DEPTH) {
             workgroupBarrier();
             stage_a(group.y * TILE_M, k0, a_base, local);

@@ -32,38 +32,37 @@ fn element(i: u32, j: u32) -> f32 {
     return acc[j / 4u * ROWS + i][j % 4u];
 }
 
-// Line and depth of a tile's element: neighbouring threads read neighbouring words.
-fn place(index: u32, lines: u32, along_k: bool) -> vec2<u32> {
+// Lines and depths of four elements of a tile, 256 apart: neighbouring threads read neighbouring words.
+struct Places { line: vec4<u32>, depth: vec4<u32> }
+
+fn places(first: u32, lines: u32, along_k: bool) -> Places {
+    let index = vec4<u32>(first) + vec4<u32>(0u, 256u, 512u, 768u);
     if along_k {
-        return vec2<u32>(index / 8u % lines, index / (8u * lines) * 8u + index % 8u);
+        return Places(index / 8u % lines, index / (8u * lines) * 8u + index % 8u);
     }
-    return vec2<u32>(index % lines, index / lines);
+    return Places(index % lines, index / lines);
+}
+
+fn places_of_a(first: u32) -> Places {
+    return places(first, TILE_M, A_ALONG_K == 1u);
+}
+
+fn places_of_b(first: u32) -> Places {
+    return places(first, TILE_N, B_ALONG_K == 1u);
 }
 
 // Where the lines of a thread's elements start, worked out once for all steps of k.
 var<private> starts_of_a: array<vec4<u32>, ROWS / 4u>;
 var<private> starts_of_b: array<vec4<u32>, FOURS>;
 
-fn place_of_a(index: u32) -> vec2<u32> {
-    return place(index, TILE_M, A_ALONG_K == 1u);
-}
-
-fn place_of_b(index: u32) -> vec2<u32> {
-    return place(index, TILE_N, B_ALONG_K == 1u);
-}
-
 fn four_starts_of_a(first: u32) -> vec4<u32> {
-    return vec4<u32>(
-        a_start(place_of_a(first).x), a_start(place_of_a(first + 256u).x),
-        a_start(place_of_a(first + 512u).x), a_start(place_of_a(first + 768u).x),
-    );
+    let line = places_of_a(first).line;
+    return vec4<u32>(a_start(line.x), a_start(line.y), a_start(line.z), a_start(line.w));
 }
 
 fn four_starts_of_b(first: u32) -> vec4<u32> {
-    return vec4<u32>(
-        b_start(place_of_b(first).x), b_start(place_of_b(first + 256u).x),
-        b_start(place_of_b(first + 512u).x), b_start(place_of_b(first + 768u).x),
-    );
+    let line = places_of_b(first).line;
+    return vec4<u32>(b_start(line.x), b_start(line.y), b_start(line.z), b_start(line.w));
 }
 
 fn find_lines(local: u32) {
@@ -79,33 +78,31 @@ fn find_lines(local: u32) {
 
 // Four of a thread's elements: all are asked for before the first is needed.
 fn load_four_of_a(first: u32, starts: vec4<u32>, k: u32) {
-    let p0 = place_of_a(first);
-    let p1 = place_of_a(first + 256u);
-    let p2 = place_of_a(first + 512u);
-    let p3 = place_of_a(first + 768u);
+    let at = places_of_a(first);
+    let depth = at.depth + k;
     let values = vec4<f32>(
-        a_at(starts.x, p0.x, k + p0.y), a_at(starts.y, p1.x, k + p1.y),
-        a_at(starts.z, p2.x, k + p2.y), a_at(starts.w, p3.x, k + p3.y),
+        a_at(starts.x, at.line.x, depth.x), a_at(starts.y, at.line.y, depth.y),
+        a_at(starts.z, at.line.z, depth.z), a_at(starts.w, at.line.w, depth.w),
     );
-    sh_a[p0.y * PITCH_A + p0.x] = values.x;
-    sh_a[p1.y * PITCH_A + p1.x] = values.y;
-    sh_a[p2.y * PITCH_A + p2.x] = values.z;
-    sh_a[p3.y * PITCH_A + p3.x] = values.w;
+    let word = at.depth * PITCH_A + at.line;
+    sh_a[word.x] = values.x;
+    sh_a[word.y] = values.y;
+    sh_a[word.z] = values.z;
+    sh_a[word.w] = values.w;
 }
 
 fn load_four_of_b(first: u32, starts: vec4<u32>, k: u32) {
-    let p0 = place_of_b(first);
-    let p1 = place_of_b(first + 256u);
-    let p2 = place_of_b(first + 512u);
-    let p3 = place_of_b(first + 768u);
+    let at = places_of_b(first);
+    let depth = at.depth + k;
     let values = vec4<f32>(
-        b_at(starts.x, p0.x, k + p0.y), b_at(starts.y, p1.x, k + p1.y),
-        b_at(starts.z, p2.x, k + p2.y), b_at(starts.w, p3.x, k + p3.y),
+        b_at(starts.x, at.line.x, depth.x), b_at(starts.y, at.line.y, depth.y),
+        b_at(starts.z, at.line.z, depth.z), b_at(starts.w, at.line.w, depth.w),
     );
-    sh_b[p0.y * PITCH_B + p0.x] = values.x;
-    sh_b[p1.y * PITCH_B + p1.x] = values.y;
-    sh_b[p2.y * PITCH_B + p2.x] = values.z;
-    sh_b[p3.y * PITCH_B + p3.x] = values.w;
+    let word = at.depth * PITCH_B + at.line;
+    sh_b[word.x] = values.x;
+    sh_b[word.y] = values.y;
+    sh_b[word.z] = values.z;
+    sh_b[word.w] = values.w;
 }
 
 fn load_step(local: u32, k: u32) {

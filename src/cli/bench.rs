@@ -10,6 +10,7 @@ use trm::bench::scaling::{Quantity, Scaling};
 use trm::bench::{Measurement, Mode, Subject, kernels, roofline, scaling, step};
 use trm::engine::Device;
 use trm::model::ModelConfig;
+use trm::plan::Element;
 use trm::report::{Bars, Lines, Table, say};
 use trm::{Result, files};
 
@@ -184,8 +185,9 @@ impl Model {
 }
 
 impl Common {
-    fn open(&self) -> Result<Device> {
-        let device = self.device.open()?;
+    /// The device, with its products as asked for.
+    fn open(&self, precision: Element) -> Result<Device> {
+        let device = self.device.open_for(precision)?;
         self.products.choose(&device);
         Ok(device)
     }
@@ -194,7 +196,7 @@ impl Common {
     fn open_for(&self, subject: &mut Subject) -> Result<Device> {
         let precision = &mut subject.settings.precision;
         *precision = self.device.precision().unwrap_or(*precision);
-        self.device.open_for(*precision)
+        self.open(*precision)
     }
 
     fn draw(&self, svg: impl FnOnce() -> String) -> Result<()> {
@@ -301,7 +303,7 @@ fn step_table(measured: &[Measurement]) -> String {
 
 impl Limits {
     fn measure(&self, output: &Output) -> Result<()> {
-        let (_, measured) = roofline::measure(&self.common.open()?, self.common.repetitions)?;
+        let (_, measured) = roofline::measure(&self.common.open(Element::F32)?, self.common.repetitions)?;
         self.common.draw_bars("limits", "roofline", &measured)?;
         output.lines(&measured, |measured| {
             let mut table = Table::new(["limit", "GFLOP/s", "GB/s", "ms"]);

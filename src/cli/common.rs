@@ -35,7 +35,8 @@ pub struct DeviceArgs {
 
     /// How activations are stored: f32, bf16 or f16 [default: what the recipe says, else f32]
     ///
-    /// Halves take half the memory and, on most devices, less time. Weights, moments, norms and sums stay f32.
+    /// Halves take half the memory. Weights, their moments and all arithmetic stay f32; the CPU engine converts around
+    /// each operation and is no faster.
     #[arg(long, value_name = "PRECISION")]
     precision: Option<Element>,
 }

@@ -64,7 +64,7 @@ pub struct Args {
 
     /// How activations are stored: f32, bf16 or f16 [default: what the recipe says]
     ///
-    /// Halves take half the memory.
+    /// Activations in halves take half the memory.
     #[arg(long, value_name = "PRECISION")]
     precision: Option<Element>,
 

@@ -8,7 +8,9 @@ use crate::Result;
 use crate::model::step::{eval_plan, train_plan};
 use crate::model::{Arch, ModelConfig};
 use crate::ops::KERNELS;
-use crate::plan::{AttentionVariant, Cooperative, Entry, GemmVariant, Kernel, Plan, Specialisation, Target};
+use crate::plan::{
+    AttentionVariant, Cooperative, Element, Entry, GemmVariant, Kernel, Plan, Specialisation, Target,
+};
 use crate::recipe::Recipe;
 
 /// Batch of the plans that are walked: the one that the project's measurements use.
@@ -27,13 +29,16 @@ pub const GPU: &str = "gpu";
 pub const COOPERATIVE: &str = "cooperative";
 
 /// The kinds of adapter that plans are laid out for.
-fn targets() -> [(&'static str, Target); 3] {
+fn targets() -> Vec<(&'static str, Target)> {
     let software =
         Target { gemm: GemmVariant::Broadcast, attention: AttentionVariant::Rows, ..Target::default() };
     // As on the AMD GPUs that `--isa` compiles for.
     let amd = GemmVariant::Cooperative(Cooperative { size: 16, subgroup: 64 });
     let cooperative = Target { gemm: amd, ..Target::default() };
-    [(GPU, Target::default()), ("software", software), (COOPERATIVE, cooperative)]
+    let halves = [Element::Bf16, Element::F16];
+    let halves = halves.map(|precision| (precision.name(), Target { precision, ..Target::default() }));
+    let whole = [(GPU, Target::default()), ("software", software), (COOPERATIVE, cooperative)];
+    whole.into_iter().chain(halves).collect()
 }
 
 /// One entry point with its constants specialised.
@@ -48,7 +53,7 @@ pub struct Variant {
     /// Values of the shader's constants, as the dispatch gives them.
     #[serde(serialize_with = "as_map")]
     pub constants: Specialisation,
-    /// Kinds of adapter whose plans launch it: [`GPU`], `software` or [`COOPERATIVE`].
+    /// Kinds of adapter whose plans launch it: [`GPU`], `software`, [`COOPERATIVE`], or GPUs in `bf16` or `f16`.
     pub targets: Vec<&'static str>,
     /// Built-in recipes that launch it.
     pub recipes: Vec<&'static str>,
@@ -165,6 +170,10 @@ mod tests {
                 assert!(variants.iter().any(|variant| variant.is(&name)), "{name}");
             }
         }
-        assert!(variants.iter().any(|variant| variant.targets == ["gpu", "software", "cooperative"]));
+        assert!(
+            variants
+                .iter()
+                .any(|variant| variant.targets == ["gpu", "software", "cooperative", "bf16", "f16"])
+        );
     }
 }

@@ -6,7 +6,7 @@
 
 use super::block::Blocks;
 use crate::Result;
-use crate::ops::terms::{MOST_TERMS, Term, Terms};
+use crate::ops::terms::{Term, Terms};
 use crate::ops::{attention, project_in, project_out};
 use crate::plan::{Axis, Tape};
 
@@ -17,7 +17,7 @@ impl Blocks<'_> {
         let first = if self.config.arch.mlp_t { Axis::Length } else { Axis::Width };
         !tape.recording()
             && tape.target().fuses()
-            && fit(first, inputs.min(MOST_TERMS + 1), Axis::Width)
+            && fit(first, inputs, Axis::Width)
             && fit(Axis::Width, 1, first)
     }
 

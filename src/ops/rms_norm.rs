@@ -35,7 +35,7 @@ pub fn rms_norm(
     let y = y.unwrap_or_else(|| tape.activation(shape.words()));
     let norm = Norm { shape, axis, eps, x, y, rstd: tape.tensor(Role::Activation, groups(shape, axis)) };
     let entry = if axis == Axis::Width { "rows" } else { "columns" };
-    norm.push(tape, entry, [("x", x), ("y", y), ("rstd", norm.rstd)].as_slice())?;
+    norm.push(tape, entry, 2, &[("x", x), ("y", y), ("rstd", norm.rstd)])?;
     tape.rule(y, norm);
     Ok(y)
 }
@@ -50,7 +50,14 @@ struct Norm {
 }
 
 impl Norm {
-    fn push(&self, tape: &mut Tape, entry: &'static str, tensors: &[(&'static str, Tensor)]) -> Result<()> {
+    /// Over L, a thread has `columns_each` columns of a sample.
+    fn push(
+        &self,
+        tape: &mut Tape,
+        entry: &'static str,
+        columns_each: usize,
+        tensors: &[(&'static str, Tensor)],
+    ) -> Result<()> {
         let groups = groups(self.shape, self.axis);
         let (length, per_thread) = match self.axis {
             Axis::Width => (self.shape.width, self.shape.width.div_ceil(64) + 8),
@@ -63,10 +70,7 @@ impl Norm {
         call = call.count("groups", groups).count("length", length).count("width", self.shape.width);
         call = match self.axis {
             Axis::Width => call.groups_1d(groups),
-            Axis::Length if entry == "columns" => {
-                call.threads(self.shape.batch * self.shape.width.div_ceil(2))
-            }
-            Axis::Length => call.threads(groups),
+            Axis::Length => call.threads(self.shape.batch * self.shape.width.div_ceil(columns_each)),
         };
         call.float("eps", self.eps).trips(2 * per_thread).flops(4 * self.shape.words()).push()
     }
@@ -78,7 +82,7 @@ impl Reverse for Norm {
         let dx = tape.tensor(Role::Gradient, self.shape.words());
         let entry = if self.axis == Axis::Width { "rows_reverse" } else { "columns_reverse" };
         let tensors = [("dy", dy), ("y_saved", self.y), ("rstd_saved", self.rstd), ("dx", dx)];
-        self.push(tape, entry, &tensors)?;
+        self.push(tape, entry, 1, &tensors)?;
         tape.contribute(self.x, dx);
         Ok(())
     }

@@ -42,6 +42,8 @@ fn add(tape: &mut Tape, terms: &[Tensor], role: Role, element: Element) -> Resul
         let (now, later) = rest.split_at(rest.len().min(MOST - 1));
         let term = |index: usize| now.get(index).copied().unwrap_or(total);
         let count = tape.elements(total);
+        // What is only on its way to the total keeps all of its bits.
+        let element = if later.is_empty() { element } else { Element::F32 };
         let next = tape.tensor_of(role, count, element);
         tape.call(&KERNEL, "sum")
             .bind("a", total)

@@ -35,7 +35,7 @@ pub struct PendingNorm {
 }
 
 /// Most terms of one sum.
-pub const MOST_TERMS: usize = 3;
+const MOST_TERMS: usize = 3;
 
 /// Words of shared memory that every adapter offers to a workgroup, less the two tiles of a product and what goes
 /// with their rows.

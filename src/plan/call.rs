@@ -40,22 +40,12 @@ impl<'a> Call<'a> {
 
     /// A buffer that the kernel reads; halves are widened first.
     pub fn input(&self, name: &str) -> &'a [f32] {
-        let input = self.found(name);
+        let found = self.inputs.iter().find(|input| input.name == name);
+        let input = found.expect("a twin reads only bindings that its shader declares");
         match input.element {
             Element::F32 => input.words,
             element => input.widened.get_or_init(|| element.widened(input.words)),
         }
-    }
-
-    /// A buffer that the kernel reads, as it lies there.
-    pub fn stored(&self, name: &str) -> (&'a [f32], Element) {
-        let input = self.found(name);
-        (input.words, input.element)
-    }
-
-    fn found(&self, name: &str) -> &Input<'a> {
-        let found = self.inputs.iter().find(|input| input.name == name);
-        found.expect("a twin reads only bindings that its shader declares")
     }
 
     /// A buffer that the kernel writes; each can be taken once.

@@ -181,7 +181,7 @@ impl<'t> DispatchBuilder<'t> {
             if element == Element::F32 {
                 continue;
             }
-            let Some(constant) = self.kernel.element_constant(name) else {
+            let Some(constant) = self.kernel.element_constant(name)? else {
                 return Err(Error::kernel(
                     self.full_name(),
                     format!("has no variant for {name} in {element}"),

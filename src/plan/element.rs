@@ -24,6 +24,11 @@ impl Element {
     pub const ALL: [(&'static str, Element); 3] =
         [("f32", Element::F32), ("bf16", Element::Bf16), ("f16", Element::F16)];
 
+    /// What people call it.
+    pub fn name(self) -> &'static str {
+        Element::ALL[self.code() as usize].0
+    }
+
     /// Words that `count` elements take.
     pub fn words(self, count: usize) -> usize {
         match self {
@@ -53,22 +58,22 @@ impl Element {
 
     /// Writes elements into words, each rounded to the nearest.
     pub fn narrow(self, elements: &[f32], words: &mut [f32]) {
-        if self == Element::F32 {
-            words.copy_from_slice(elements);
-            return;
-        }
-        let halves: &mut [u16] = bytemuck::cast_slice_mut(words);
-        let pairs = halves.iter_mut().zip(elements);
         match self {
-            Element::F16 => pairs.for_each(|(half, &element)| *half = f16::from_f32(element).to_bits()),
-            _ => pairs.for_each(|(half, &element)| *half = bf16::from_f32(element).to_bits()),
+            Element::F32 => words.copy_from_slice(elements),
+            Element::Bf16 => round(elements, words, |element| bf16::from_f32(element).to_bits()),
+            Element::F16 => round(elements, words, |element| f16::from_f32(element).to_bits()),
         }
     }
 }
 
+fn round(elements: &[f32], words: &mut [f32], half_of: impl Fn(f32) -> u16) {
+    let halves: &mut [u16] = bytemuck::cast_slice_mut(words);
+    halves.iter_mut().zip(elements).for_each(|(half, &element)| *half = half_of(element));
+}
+
 impl fmt::Display for Element {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(Element::ALL[self.code() as usize].0)
+        f.pad(self.name())
     }
 }
 

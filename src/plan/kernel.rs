@@ -90,6 +90,7 @@ const LIBRARY: &[(&str, &str)] = &[
     ("philox", include_str!("../../shaders/lib/philox.wgsl")),
     ("reduce", include_str!("../../shaders/lib/reduce.wgsl")),
     ("sigmoid", include_str!("../../shaders/lib/sigmoid.wgsl")),
+    ("strides", include_str!("../../shaders/lib/strides.wgsl")),
     ("terms", include_str!("../../shaders/lib/terms.wgsl")),
     ("tile", include_str!("../../shaders/lib/tile.wgsl")),
 ];
@@ -105,15 +106,9 @@ impl Kernel {
     /// The WGSL with imports resolved and constants specialised: what the driver gets.
     pub fn text(&self, constants: &[(&str, u32)]) -> Result<String> {
         let mut text = String::with_capacity(self.source.len() * 2);
-        for line in self.source.lines() {
-            let lines = match line.strip_prefix("#import ") {
-                Some(name) => self.import(name.trim())?.split('\n'),
-                None => line.split('\n'),
-            };
-            for line in lines {
-                text.push_str(&specialised(line, constants));
-                text.push('\n');
-            }
+        for line in self.lines()? {
+            text.push_str(&specialised(line, constants));
+            text.push('\n');
         }
         for (name, _) in constants {
             if !text.contains(&format!("const {name}: u32 = ")) {
@@ -124,18 +119,24 @@ impl Kernel {
     }
 
     /// The constant that says what the elements of `binding` are: `A_ELEMENT` for `a`.
-    pub(super) fn element_constant(&self, binding: &str) -> Option<&'static str> {
+    pub(super) fn element_constant(&self, binding: &str) -> Result<Option<&'static str>> {
         let declared = |line: &'static str| Some(line.strip_prefix("const ")?.split_once(": u32 = ")?.0);
         let belongs = |constant: &&str| {
             constant.strip_suffix("_ELEMENT").is_some_and(|stem| stem.eq_ignore_ascii_case(binding))
         };
-        let imported = |line: &'static str| match line.strip_prefix("#import ") {
-            Some(name) => {
-                LIBRARY.iter().find(|(known, _)| *known == name.trim()).map_or("", |(_, text)| text)
+        Ok(self.lines()?.into_iter().filter_map(declared).find(belongs))
+    }
+
+    /// The lines of the WGSL with imports resolved.
+    fn lines(&self) -> Result<Vec<&'static str>> {
+        let mut lines = Vec::new();
+        for line in self.source.lines() {
+            match line.strip_prefix("#import ") {
+                Some(name) => lines.extend(self.import(name.trim())?.lines()),
+                None => lines.push(line),
             }
-            None => line,
-        };
-        self.source.lines().flat_map(|line| imported(line).lines()).filter_map(declared).find(belongs)
+        }
+        Ok(lines)
     }
 
     fn import(&self, name: &str) -> Result<&'static str> {
