@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use rayon::prelude::*;
+
 use super::{Counts, Engine, Times};
-use crate::plan::{Call, Dispatch, Element, Input, Plan, Slice};
+use crate::plan::{Call, Element, Input, Kept, Output, Plan, Pool, Role, Slice, StoredMut};
 use crate::{Error, Result};
 
 /// Buffers in memory and the plan that works on them.
@@ -16,6 +18,8 @@ pub struct CpuEngine {
     buffers: Vec<Vec<f32>>,
     metrics_at: Option<Slice>,
     metrics: VecDeque<Vec<f32>>,
+    pool: Pool,
+    kept: Kept,
 }
 
 impl CpuEngine {
@@ -23,59 +27,78 @@ impl CpuEngine {
     pub fn new(plan: Arc<Plan>) -> CpuEngine {
         let buffers = plan.buffers.iter().map(|buffer| vec![0.0; buffer.words]).collect();
         let metrics_at = plan.view("metrics").ok();
-        CpuEngine { plan, buffers, metrics_at, metrics: VecDeque::new() }
+        CpuEngine {
+            plan,
+            buffers,
+            metrics_at,
+            metrics: VecDeque::new(),
+            pool: Pool::default(),
+            kept: Kept::default(),
+        }
     }
 
-    /// Written buffers are taken out of the list for the time of the call: a plan never binds them twice. Twins
-    /// compute in f32: halves that they write are widened before and narrowed after the call.
-    fn run(buffers: &mut [Vec<f32>], dispatch: &Dispatch) {
+    /// Written buffers are taken out of the list for the time of the call: a plan never binds them twice.
+    fn run(&mut self, index: usize) {
+        let (buffers, roles) = (&mut self.buffers, &self.plan.buffers);
+        let dispatch = &self.plan.dispatches[index];
         let bindings =
             || dispatch.interface.bindings.iter().zip(dispatch.slices.iter().zip(&dispatch.written));
         let written = || bindings().filter(|(binding, _)| binding.writable);
         let mut taken: Vec<Vec<f32>> =
             written().map(|(_, (slice, _))| std::mem::take(&mut buffers[slice.buffer])).collect();
-        let mut widened: Vec<Vec<f32>> = written()
-            .zip(&taken)
-            .map(|((_, (slice, _)), words)| match slice.element {
-                Element::F32 => Vec::new(),
-                element => element.widened(&words[slice.offset..slice.offset + slice.words]),
-            })
-            .collect();
-        let cells: Vec<OnceCell<Vec<f32>>> = bindings().map(|_| OnceCell::new()).collect();
-        let read = bindings().zip(&cells).filter(|((binding, _), _)| !binding.writable);
+        let mut narrowed: Vec<Vec<f32>> = taken.iter().map(|_| Vec::new()).collect();
+        let widened: Vec<OnceCell<Vec<f32>>> = bindings().map(|_| OnceCell::new()).collect();
+        let read = bindings().zip(&widened).filter(|((binding, _), _)| !binding.writable);
         let inputs = read.map(|((binding, (slice, _)), widened)| Input {
             name: &binding.name,
             words: &buffers[slice.buffer][slice.offset..slice.offset + slice.words],
             element: slice.element,
+            lasting: (roles[slice.buffer].role == Role::Weights).then_some((slice.buffer, slice.offset)),
             widened,
         });
-        let outputs =
-            written().zip(taken.iter_mut().zip(&mut widened)).map(|((binding, (slice, _)), both)| {
-                let words = match slice.element {
-                    Element::F32 => &mut both.0[slice.offset..slice.offset + slice.words],
-                    _ => &mut both.1[..],
-                };
-                (binding.name.as_str(), words)
-            });
+        let memory = taken.iter_mut().zip(&mut narrowed);
+        let outputs = written().zip(memory).map(|((binding, (slice, _)), (words, widened))| Output {
+            name: &binding.name,
+            words: &mut words[slice.offset..slice.offset + slice.words],
+            element: slice.element,
+            widened,
+        });
         let mut call = Call {
             interface: &dispatch.interface,
             params: &dispatch.params,
             constants: &dispatch.constants,
             inputs: inputs.collect(),
             outputs: outputs.collect(),
+            pool: &self.pool,
+            kept: &self.kept,
         };
         (dispatch.entry.twin)(&mut call);
-        for ((_, (slice, element)), (mut words, widened)) in written().zip(taken.into_iter().zip(&widened)) {
-            if slice.element != Element::F32 {
-                element.narrow(widened, &mut words[slice.offset..slice.offset + slice.words]);
+        for ((_, (slice, element)), (words, narrowed)) in written().zip(taken.iter_mut().zip(&narrowed)) {
+            if !narrowed.is_empty() {
+                narrow(*element, narrowed, &mut words[slice.offset..slice.offset + slice.words]);
             }
-            buffers[slice.buffer] = words;
+            buffers[slice.buffer] = std::mem::take(words);
+            forget(&mut self.kept, slice.buffer);
         }
+        let widened = widened.into_iter().filter_map(OnceCell::into_inner).chain(narrowed);
+        self.pool.get_mut().extend(widened.filter(|elements| elements.capacity() > 0));
     }
 
     fn words(&mut self, slice: Slice) -> &mut [f32] {
         &mut self.buffers[slice.buffer][slice.offset..slice.offset + slice.words]
     }
+}
+
+/// Drops what was made of a buffer that has changed.
+fn forget(kept: &mut Kept, buffer: usize) {
+    kept.get_mut().retain(|(made_of, ..), _| *made_of != buffer);
+}
+
+/// Halves from what a twin left in f32.
+fn narrow(element: Element, elements: &[f32], words: &mut [f32]) {
+    const BLOCK: usize = 1 << 14;
+    let pieces = StoredMut::of(words, element).chunks(BLOCK).into_par_iter().zip(elements.par_chunks(BLOCK));
+    pieces.for_each(|(mut halves, elements)| halves.write(0, elements));
 }
 
 /// Refuses a plan that exceeds the free memory, where the system tells (Linux): allocating it would end the program.
@@ -99,6 +122,7 @@ fn available_bytes() -> Option<u64> {
 impl Engine for CpuEngine {
     fn write(&mut self, slice: Slice, words: &[u32]) -> Result<()> {
         self.words(slice).copy_from_slice(bytemuck::cast_slice(words));
+        forget(&mut self.kept, slice.buffer);
         Ok(())
     }
 
@@ -107,9 +131,7 @@ impl Engine for CpuEngine {
     }
 
     fn submit(&mut self) -> Result<()> {
-        for dispatch in &self.plan.dispatches {
-            CpuEngine::run(&mut self.buffers, dispatch);
-        }
+        (0..self.plan.dispatches.len()).for_each(|index| self.run(index));
         if let Some(slice) = self.metrics_at {
             let block = self.words(slice).to_vec();
             self.metrics.push_back(block);
@@ -118,16 +140,14 @@ impl Engine for CpuEngine {
     }
 
     fn timed_submit(&mut self) -> Result<Times> {
-        let plan = self.plan.clone();
         let start = Instant::now();
-        plan.dispatches.iter().for_each(|dispatch| CpuEngine::run(&mut self.buffers, dispatch));
+        (0..self.plan.dispatches.len()).for_each(|index| self.run(index));
         Ok(Times { whole: start.elapsed(), ..Times::default() })
     }
 
     fn repeat(&mut self, index: usize, times: u32) -> Result<Times> {
-        let plan = self.plan.clone();
         let start = Instant::now();
-        (0..times).for_each(|_| CpuEngine::run(&mut self.buffers, &plan.dispatches[index]));
+        (0..times).for_each(|_| self.run(index));
         Ok(Times { whole: start.elapsed(), ..Times::default() })
     }
 

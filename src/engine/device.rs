@@ -79,7 +79,7 @@ impl Device {
     /// The kernel variants that suit it: plans for this device are laid out for them.
     pub fn target(&self) -> Target {
         let target = match &self.processor {
-            Processor::Cpu => Target { fused: false, ..Target::default() },
+            Processor::Cpu => Target::default(),
             Processor::Gpu(gpu) => gpu.target(),
         };
         Target { precision: self.precision, ..target }

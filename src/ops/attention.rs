@@ -4,14 +4,16 @@
 //! Reverse: delta = sum(do o); p = exp(s - lse); ds = p (do v^T - delta); dq = ds k / sqrt(d) in one dispatch,
 //! dk = ds^T q / sqrt(d) and dv = p^T do in another, so that nothing is added atomically.
 
-use gemm::Parallelism;
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 use super::math::{exp, vectorised};
-use super::multiply::{Matrix, multiply};
+use super::multiply::{Columns, Matrix, block_rows, halves};
+use super::rms_norm::dot;
 use super::sum::gradient;
 use crate::plan::{
-    AttentionVariant, Call, DispatchBuilder, Element, Entry, Kernel, Reverse, Role, Shape, Tape, Tensor,
+    AttentionVariant, Call, DispatchBuilder, Element, Entry, Kernel, Reverse, Role, Shape, Stored, Tape,
+    Tensor,
 };
 use crate::{Error, Result};
 
@@ -190,158 +192,217 @@ impl Sizes {
         self.heads * self.head_dim
     }
 
-    /// q (0), k (1) or v (2) of one head in a sample's part of qkv, as an (L, d) matrix.
-    fn part<'a>(&self, qkv: &'a [f32], which: usize, head: usize) -> Matrix<'a> {
-        let start = which * self.width() + head * self.head_dim;
-        Matrix { words: &qkv[start..], row: 3 * self.width(), col: 1 }
+    /// q (0), k (1) or v (2) of one head of a sample: a line for each position.
+    fn part<'a>(&self, qkv: Stored<'a>, sample: usize, which: usize, head: usize) -> Matrix<'a> {
+        let start = sample * 3 * self.width() * self.length + which * self.width() + head * self.head_dim;
+        Matrix { words: qkv, start, line: 3 * self.width(), depth: 1 }
     }
 
-    /// One head of o or its gradient, as an (L, d) matrix.
-    fn head<'a>(&self, o: &'a [f32], head: usize) -> Matrix<'a> {
-        Matrix { words: &o[head * self.head_dim..], row: self.width(), col: 1 }
+    /// One head of a sample of o or its gradient: a line for each position.
+    fn head<'a>(&self, o: Stored<'a>, sample: usize, head: usize) -> Matrix<'a> {
+        let start = sample * self.width() * self.length + head * self.head_dim;
+        Matrix { words: o, start, line: self.width(), depth: 1 }
     }
 
-    /// An (L, L) matrix.
-    fn square<'a>(&self, words: &'a [f32]) -> Matrix<'a> {
-        Matrix { words, row: self.length, col: 1 }
+    /// Scores with every position: the columns of a product over features.
+    fn over_features(&self, lines: Matrix<'_>) -> Columns {
+        Columns::pack(&[lines], self.length, self.head_dim, halves(lines.words))
+    }
+
+    /// Features, summed over every position: the columns of a product with scores.
+    fn over_positions(&self, lines: Matrix<'_>) -> Columns {
+        let columns = Matrix { line: lines.depth, depth: lines.line, ..lines };
+        Columns::pack(&[columns], self.head_dim, self.length, halves(lines.words))
     }
 }
 
-/// The transpose of a matrix.
-fn transposed(matrix: Matrix<'_>) -> Matrix<'_> {
-    Matrix { row: matrix.col, col: matrix.row, ..matrix }
+/// Rows of scores as an operand.
+fn scores(rows: &[f32], stride: usize) -> [Matrix<'_>; 1] {
+    [Matrix { words: Stored::F32(rows), start: 0, line: stride, depth: 1 }]
 }
 
 fn forward(call: &mut Call<'_>) {
     let sizes = Sizes::of(call);
     let Sizes { length, heads, head_dim, scale } = sizes;
-    let (qkv, width) = (call.input("qkv"), sizes.width());
-    let (o, lse) = (call.output("o"), call.output("lse"));
-    let samples = qkv.par_chunks_exact(3 * width * length).zip(o.par_chunks_exact_mut(width * length));
-    samples.zip(lse.par_chunks_exact_mut(heads * length)).for_each(|((qkv, o), lse)| {
-        let mut p = vec![0.0f32; length * length];
-        for (head, lse) in lse.chunks_exact_mut(length).enumerate() {
-            let (q, k) = (sizes.part(qkv, 0, head), sizes.part(qkv, 1, head));
-            let shape = (length, length, head_dim);
-            multiply(shape, q, transposed(k), &mut p, length, scale, false, Parallelism::None);
-            for (row, lse) in p.chunks_exact_mut(length).zip(lse) {
-                *lse = softmax(row);
+    let (qkv, width) = (call.stored("qkv"), sizes.width());
+    let (o, lse) = (call.output_stored("o"), call.output("lse"));
+    let samples = o.chunks(width * length).into_par_iter().enumerate();
+    samples.zip(lse.par_chunks_exact_mut(heads * length)).for_each(|((sample, o), lse)| {
+        let columns = |head| {
+            let [k, v] = [1, 2].map(|which| sizes.part(qkv, sample, which, head));
+            (sizes.over_features(k), sizes.over_positions(v))
+        };
+        let columns: Vec<(Columns, Columns)> = (0..heads).into_par_iter().map(columns).collect();
+        let mut by_position = vec![0.0; length * heads];
+        let most = block_rows(length, length);
+        let blocks = o.chunks(most * width).into_par_iter().enumerate();
+        blocks.zip(by_position.par_chunks_mut(most * heads)).for_each(|((block, mut o), lse)| {
+            let (first, rows) = (block * most, o.len() / width);
+            for (head, (k, v)) in columns.iter().enumerate() {
+                let q = [sizes.part(qkv, sample, 0, head)];
+                k.block(&q, first, rows, |p, stride| {
+                    for (p, lse) in p.chunks_exact_mut(stride).zip(lse[head..].iter_mut().step_by(heads)) {
+                        *lse = Arch::new().dispatch(Softmax { row: &mut p[..length], scale });
+                    }
+                    v.block(&scores(p, stride), 0, rows, |sums, stride| {
+                        for (row, sums) in sums.chunks_exact(stride).enumerate() {
+                            o.write(row * width + head * head_dim, &sums[..head_dim]);
+                        }
+                    });
+                });
             }
-            let out = &mut o[head * head_dim..];
-            let shape = (length, head_dim, length);
-            multiply(
-                shape,
-                sizes.square(&p),
-                sizes.part(qkv, 2, head),
-                out,
-                width,
-                1.0,
-                false,
-                Parallelism::None,
-            );
+        });
+        for (at, lse) in lse.iter_mut().enumerate() {
+            *lse = by_position[at % length * heads + at / length];
         }
     });
 }
 
-/// In place; returns the log of the denominator.
-fn softmax(row: &mut [f32]) -> f32 {
-    vectorised(|| {
-        let highest = row.iter().copied().fold(f32::MIN, f32::max);
-        row.iter_mut().for_each(|score| *score = exp(*score - highest));
-        let denominator: f32 = row.iter().sum();
-        row.iter_mut().for_each(|p| *p /= denominator);
-        highest + denominator.ln()
-    })
+/// The softmax of the scaled row, in place; returns the log of the denominator.
+struct Softmax<'a> {
+    row: &'a mut [f32],
+    scale: f32,
 }
 
-/// delta = sum over a head's features of do o, (heads, L) for one sample.
-fn deltas(sizes: Sizes, o_grad: &[f32], o: &[f32], delta: &mut [f32]) {
-    let Sizes { length, head_dim, .. } = sizes;
-    for (head, line) in delta.chunks_exact_mut(length).enumerate() {
-        for (position, delta) in line.iter_mut().enumerate() {
-            let at = position * sizes.width() + head * head_dim;
-            *delta = o_grad[at..at + head_dim].iter().zip(&o[at..at + head_dim]).map(|(a, b)| a * b).sum();
+impl NullaryFnOnce for Softmax<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn call(self) -> f32 {
+        let Softmax { row, scale } = self;
+        let highest = fold(row, f32::MIN, f32::max) * scale;
+        for score in row.iter_mut() {
+            *score = exp(*score * scale - highest);
         }
+        let denominator = fold(row, 0.0, |sum, p| sum + p);
+        let factor = 1.0 / denominator;
+        for p in row.iter_mut() {
+            *p *= factor;
+        }
+        highest + denominator.ln()
     }
 }
 
-/// p and ds of one head from what was saved: p = exp(s - lse), ds = p (do v^T - delta) / sqrt(d).
-fn probabilities(
-    sizes: Sizes,
-    (qkv, o_grad): (&[f32], &[f32]),
-    head: usize,
-    (lse, delta): (&[f32], &[f32]),
-    (p, ds): (&mut [f32], &mut [f32]),
-) {
-    let Sizes { length, head_dim, scale, .. } = sizes;
-    let shape = (length, length, head_dim);
-    let (q, k, v) = (sizes.part(qkv, 0, head), sizes.part(qkv, 1, head), sizes.part(qkv, 2, head));
-    multiply(shape, q, transposed(k), p, length, scale, false, Parallelism::None);
-    multiply(shape, sizes.head(o_grad, head), transposed(v), ds, length, 1.0, false, Parallelism::None);
-    let rows = p.chunks_exact_mut(length).zip(ds.chunks_exact_mut(length)).zip(lse.iter().zip(delta));
-    for ((p, ds), (lse, delta)) in rows {
-        vectorised(|| {
-            for (p, ds) in p.iter_mut().zip(ds) {
-                *p = exp(*p - lse);
-                *ds = *p * (*ds - delta) * scale;
-            }
-        });
+/// Folds sixteen neighbours side by side, so that the compiler may use vector registers; the order is fixed.
+#[inline(always)]
+fn fold(row: &[f32], start: f32, join: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [start; 16];
+    let blocks = row.chunks_exact(16);
+    let rest = blocks.remainder().iter().fold(start, |folded, value| join(folded, *value));
+    for block in blocks {
+        for (lane, value) in lanes.iter_mut().zip(block) {
+            *lane = join(*lane, *value);
+        }
+    }
+    lanes.into_iter().fold(rest, join)
+}
+
+/// delta = sum over a head's features of do o, (heads, L) for one sample.
+fn deltas(sizes: Sizes, sample: usize, o_grad: &[f32], o: Stored<'_>, delta: &mut [f32]) {
+    let (head_dim, per_o) = (sizes.head_dim, sizes.width() * sizes.length);
+    let mut buffer = vec![0.0; head_dim];
+    for (at, delta) in delta.iter_mut().enumerate() {
+        let (head, position) = (at / sizes.length, at % sizes.length);
+        let start = sample * per_o + position * sizes.width() + head * head_dim;
+        *delta = dot(&o_grad[start..start + head_dim], o.view(start, head_dim, &mut buffer));
     }
 }
 
 fn reverse_queries(call: &mut Call<'_>) {
     let sizes = Sizes::of(call);
-    let Sizes { length, heads, head_dim, .. } = sizes;
-    let (per_qkv, per_o, per_lse) = (3 * sizes.width() * length, sizes.width() * length, heads * length);
-    let (qkv, o_grad, o) = (call.input("qkv"), call.input("o_grad"), call.input("o_saved"));
+    let Sizes { length, heads, head_dim, scale } = sizes;
+    let (per_qkv, per_lse) = (3 * sizes.width() * length, heads * length);
+    let (qkv, o_grad, o) = (call.stored("qkv"), call.input("o_grad"), call.stored("o_saved"));
     let (lse, delta, grads) = (call.input("lse_saved"), call.output("delta"), call.output("qkv_grad"));
     let samples = grads.par_chunks_exact_mut(per_qkv).zip(delta.par_chunks_exact_mut(per_lse)).enumerate();
     samples.for_each(|(sample, (grad, delta))| {
-        let qkv = &qkv[sample * per_qkv..][..per_qkv];
-        let o_grad = &o_grad[sample * per_o..][..per_o];
-        deltas(sizes, o_grad, &o[sample * per_o..][..per_o], delta);
-        let (mut p, mut ds) = (vec![0.0; length * length], vec![0.0; length * length]);
-        for head in 0..heads {
-            let lse = &lse[sample * per_lse + head * length..][..length];
-            let delta = &delta[head * length..][..length];
-            probabilities(sizes, (qkv, o_grad), head, (lse, delta), (&mut p, &mut ds));
-            let (shape, dq) = ((length, head_dim, length), &mut grad[head * head_dim..]);
-            let k = sizes.part(qkv, 1, head);
-            multiply(shape, sizes.square(&ds), k, dq, 3 * sizes.width(), 1.0, false, Parallelism::None);
-        }
+        deltas(sizes, sample, o_grad, o, delta);
+        let lse = &lse[sample * per_lse..][..per_lse];
+        let columns = |head| {
+            let [k, v] = [1, 2].map(|which| sizes.part(qkv, sample, which, head));
+            (sizes.over_features(k), sizes.over_features(v), sizes.over_positions(k))
+        };
+        let columns: Vec<(Columns, Columns, Columns)> = (0..heads).into_par_iter().map(columns).collect();
+        let row_words = 3 * sizes.width();
+        let most = block_rows(length, length);
+        grad.par_chunks_mut(most * row_words).enumerate().for_each(|(block, grad)| {
+            let (first, rows) = (block * most, grad.len() / row_words);
+            for (head, (scored, weighed, summed)) in columns.iter().enumerate() {
+                let [lse, delta] = [lse, &*delta].map(|all| &all[head * length + first..][..rows]);
+                let q = [sizes.part(qkv, sample, 0, head)];
+                let o_grad = [sizes.head(Stored::F32(o_grad), sample, head)];
+                scored.block(&q, first, rows, |p, stride| {
+                    weighed.block(&o_grad, first, rows, |ds, _| {
+                        let lines = p.chunks_exact(stride).zip(ds.chunks_exact_mut(stride));
+                        for ((p, ds), (lse, delta)) in lines.zip(lse.iter().zip(delta)) {
+                            vectorised(|| {
+                                for (p, ds) in p.iter().zip(ds) {
+                                    *ds = exp(p * scale - lse) * (*ds - delta) * scale;
+                                }
+                            });
+                        }
+                        summed.block(&scores(ds, stride), 0, rows, |dq, stride| {
+                            let lines = grad.chunks_exact_mut(row_words).zip(dq.chunks_exact(stride));
+                            for (grad, dq) in lines {
+                                grad[head * head_dim..][..head_dim].copy_from_slice(&dq[..head_dim]);
+                            }
+                        });
+                    });
+                });
+            }
+        });
     });
 }
 
 fn reverse_keys(call: &mut Call<'_>) {
     let sizes = Sizes::of(call);
-    let Sizes { length, heads, head_dim, .. } = sizes;
-    let (per_qkv, per_o, per_lse) = (3 * sizes.width() * length, sizes.width() * length, heads * length);
-    let (qkv, o_grad) = (call.input("qkv"), call.input("o_grad"));
+    let Sizes { length, heads, head_dim, scale } = sizes;
+    let (per_qkv, per_lse, width) = (3 * sizes.width() * length, heads * length, sizes.width());
+    let (qkv, o_grad) = (call.stored("qkv"), Stored::F32(call.input("o_grad")));
     let (lse, delta) = (call.input("lse_saved"), call.input("delta_saved"));
     let samples = call.output("qkv_grad").par_chunks_exact_mut(per_qkv).enumerate();
     samples.for_each(|(sample, grad)| {
-        let qkv = &qkv[sample * per_qkv..][..per_qkv];
-        let o_grad = &o_grad[sample * per_o..][..per_o];
-        let (mut p, mut ds) = (vec![0.0; length * length], vec![0.0; length * length]);
-        for head in 0..heads {
-            let rows = sample * per_lse + head * length..sample * per_lse + (head + 1) * length;
-            let saved = (&lse[rows.clone()], &delta[rows]);
-            probabilities(sizes, (qkv, o_grad), head, saved, (&mut p, &mut ds));
-            let (shape, row) = ((length, head_dim, length), 3 * sizes.width());
-            let products = [(1, &ds, sizes.part(qkv, 0, head)), (2, &p, sizes.head(o_grad, head))];
-            for (which, weights, values) in products {
-                let out = &mut grad[which * sizes.width() + head * head_dim..];
-                multiply(
-                    shape,
-                    transposed(sizes.square(weights)),
-                    values,
-                    out,
-                    row,
-                    1.0,
-                    false,
-                    Parallelism::None,
-                );
+        let [lse, delta] = [lse, delta].map(|all| &all[sample * per_lse..][..per_lse]);
+        let columns = |head| {
+            let (q, o_grad) = (sizes.part(qkv, sample, 0, head), sizes.head(o_grad, sample, head));
+            let halves = halves(qkv);
+            [q, o_grad].map(|lines| {
+                let across = Matrix { line: lines.depth, depth: lines.line, ..lines };
+                (
+                    Columns::pack(&[lines], length, head_dim, halves),
+                    Columns::pack(&[across], head_dim, length, halves),
+                )
+            })
+        };
+        let columns: Vec<[(Columns, Columns); 2]> = (0..heads).into_par_iter().map(columns).collect();
+        let most = block_rows(length, length);
+        grad.par_chunks_mut(most * 3 * width).enumerate().for_each(|(block, grad)| {
+            let (first, rows) = (block * most, grad.len() / (3 * width));
+            let mut store = |which: usize, head: usize, sums: &[f32], stride: usize| {
+                for (grad, sums) in grad.chunks_exact_mut(3 * width).zip(sums.chunks_exact(stride)) {
+                    let start = which * width + head * head_dim;
+                    grad[start..start + head_dim].copy_from_slice(&sums[..head_dim]);
+                }
+            };
+            for (head, [(by_query, of_query), (by_grad, of_grad)]) in columns.iter().enumerate() {
+                let [lse, delta] = [lse, delta].map(|all| &all[head * length..][..length]);
+                let [k, v] = [1, 2].map(|which| [sizes.part(qkv, sample, which, head)]);
+                by_query.block(&k, first, rows, |p, stride| {
+                    by_grad.block(&v, first, rows, |ds, _| {
+                        for (p, ds) in p.chunks_exact_mut(stride).zip(ds.chunks_exact_mut(stride)) {
+                            vectorised(|| {
+                                let saved = lse.iter().zip(delta);
+                                for ((p, ds), (lse, delta)) in p.iter_mut().zip(ds).zip(saved) {
+                                    *p = exp(*p * scale - lse);
+                                    *ds = *p * (*ds - delta) * scale;
+                                }
+                            });
+                        }
+                        of_query.block(&scores(ds, stride), 0, rows, |dk, stride| store(1, head, dk, stride));
+                    });
+                    of_grad.block(&scores(p, stride), 0, rows, |dv, stride| store(2, head, dv, stride));
+                });
             }
-        }
+        });
     });
 }

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::gemm::Gemm;
 use super::multiply::multiply_operands;
-use crate::plan::{Call, Cooperative, DispatchBuilder, Entry, Kernel, Tape};
+use crate::plan::{Call, Cooperative, DispatchBuilder, Entry, Kernel, Stored, Tape};
 
 /// `shaders/gemm_coop.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -88,7 +88,7 @@ pub(super) fn call<'t>(
 /// The CPU twin: the plain product of rounded operands.
 fn multiply_rounded(call: &mut Call<'_>, add: bool) {
     let [a, b] = ["a", "b"].map(|name| rounded(call.input(name)));
-    multiply_operands(call, &a, &b, add);
+    multiply_operands(call, Stored::F32(&a), Stored::F32(&b), add);
 }
 
 fn rounded(words: &[f32]) -> Vec<f32> {

@@ -2,6 +2,9 @@
 //! the switch that compiles a loop for the widest vectors of the processor it runs on.
 
 /// Runs a loop with the vector instructions of this processor (AVX-512, AVX2 or the baseline).
+///
+/// `work` must be short enough for the compiler to inline it, else it is compiled for the baseline, where
+/// [`f32::mul_add`] is a call; what is longer implements [`pulp::NullaryFnOnce`].
 #[inline(always)]
 pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
@@ -10,16 +13,18 @@ pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
 /// e^v to 2 ulp for v in [-87, 88], clamped outside (Cephes' expf polynomial).
 #[inline(always)]
 pub fn exp(v: f32) -> f32 {
+    const ROUND: f32 = 12_582_912.0;
     let v = v.clamp(-87.0, 88.0);
-    // Adding and subtracting 1.5 * 2^23 rounds to an integer without a call.
-    let n = (v * std::f32::consts::LOG2_E + 12_582_912.0) - 12_582_912.0;
-    let r = v - n * 0.693_359_4 + n * 2.121_944_4e-4;
+    // Adding 1.5 * 2^23 rounds to an integer, which is then in the lowest bits of the sum.
+    let rounded = v.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let n = rounded - ROUND;
+    let r = n.mul_add(2.121_944_4e-4, n.mul_add(-0.693_359_4, v));
     let mut p = 1.987_569_1e-4;
     for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
-        p = p * r + c;
+        p = r.mul_add(p, c);
     }
-    let mantissa = p * r * r + r + 1.0;
-    mantissa * f32::from_bits(((n as i32 + 127) as u32) << 23)
+    let mantissa = (r * r).mul_add(p, r) + 1.0;
+    mantissa * f32::from_bits(rounded.to_bits().wrapping_add(127) << 23)
 }
 
 /// 1 / (1 + e^-v).

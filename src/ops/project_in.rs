@@ -1,15 +1,14 @@
 //! The first half of a sublayer in one dispatch, for passes without gradients: the sum of the inputs, their pending
 //! norms, the product, and SwiGLU or the rotation of q and k.
 
-use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::gemm::{TILE, tile_trips};
 use super::math::{sigmoid, vectorised};
-use super::multiply::{Matrix, multiply_evenly};
-use super::terms::{CpuTerms, Terms};
+use super::multiply::{Columns, Matrix, block_rows, halves};
+use super::terms::{CpuTerms, SampleTerms, Terms};
 use crate::Result;
-use crate::plan::{Axis, Call, Entry, Kernel, LinearForm, Shape, Tape, Tensor};
+use crate::plan::{Axis, Call, Entry, Kernel, LinearForm, Shape, Stored, Tape, Tensor};
 
 /// `shaders/project_in.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -84,78 +83,87 @@ fn push(
 }
 
 fn swiglu_twin(call: &mut Call<'_>) {
-    let h = CpuTerms::of(call);
-    let (inner, weight, over_l) = (call.count("pairs"), call.input("weight"), call.constant("OVER_L") == 1);
-    let out = call.output("out");
-    match over_l {
-        false => over_rows(&h, 2 * inner, weight, out, inner, |_, gate_up, a| {
-            for (gate_up, a) in gate_up.chunks_exact(2 * inner).zip(a.chunks_exact_mut(inner)) {
-                glu(gate_up, a);
-            }
-        }),
-        true => {
-            let sample = h.length * h.width;
-            out.par_chunks_exact_mut(inner * h.width).enumerate().for_each(|(index, a)| {
-                let mut sum = vec![0.0; sample];
-                let mut gate_up = vec![0.0; 2 * inner * h.width];
-                let x = h.as_they_are(index * h.length).unwrap_or_else(|| {
-                    h.write(index * h.length, &mut sum);
-                    &sum
-                });
-                let x = Matrix { words: x, row: h.width, col: 1 };
-                let w = Matrix { words: weight, row: h.length, col: 1 };
-                let shape = (2 * inner, h.width, h.length);
-                multiply_evenly(shape, w, x, &mut gate_up, false, Parallelism::None);
-                glu(&gate_up, a);
-            });
-        }
+    match call.constant("OVER_L") == 1 {
+        true => swiglu_over_l(call),
+        false => swiglu_over_d(call),
     }
 }
 
-/// a = silu(gate) * up, gate first in `gate_up`.
-fn glu(gate_up: &[f32], a: &mut [f32]) {
-    let (gate, up) = gate_up.split_at(a.len());
-    let pairs = gate.iter().zip(up);
-    vectorised(|| a.iter_mut().zip(pairs).for_each(|(a, (gate, up))| *a = gate * sigmoid(*gate) * up));
+fn swiglu_over_d(call: &mut Call<'_>) {
+    let h = CpuTerms::of(call);
+    let (inner, out) = (call.count("pairs"), call.output_stored("out"));
+    let columns = Columns::of_weight(call, "weight", 2 * inner, h.width);
+    let most = block_rows(out.len() / inner, 2 * inner);
+    out.chunks(most * inner).into_par_iter().enumerate().for_each(|(block, mut a)| {
+        let rows = a.len() / inner;
+        columns.block(std::slice::from_ref(&h), block * most, rows, |gate_up, stride| {
+            for (row, gate_up) in gate_up.chunks_exact_mut(stride).enumerate() {
+                let (gate, up) = gate_up[..2 * inner].split_at_mut(inner);
+                glu(gate, up);
+                a.write(row * inner, gate);
+            }
+        });
+    });
+}
+
+/// Rows of a block are the gates of its pairs, then what they open.
+fn swiglu_over_l(call: &mut Call<'_>) {
+    let h = CpuTerms::of(call);
+    let (inner, weight, out) = (call.count("pairs"), call.stored("weight"), call.output_stored("out"));
+    let most = block_rows(2 * inner, h.width) / 2;
+    let blocks = call.kept("weight", &[most, h.length], || by_block(weight, inner, h.length, most));
+    let rows = [Matrix::lines_of(Stored::F32(&blocks), h.length)];
+    out.chunks(inner * h.width).into_par_iter().enumerate().for_each(|(sample, a)| {
+        let columns = Columns::pack(&[SampleTerms { terms: &h, sample }], h.width, h.length, halves(weight));
+        a.chunks(most * h.width).into_par_iter().enumerate().for_each(|(block, mut a)| {
+            let pairs = a.len() / h.width;
+            columns.block(&rows, 2 * block * most, 2 * pairs, |gate_up, stride| {
+                let (gates, ups) = gate_up.split_at_mut(pairs * stride);
+                let lines = gates.chunks_exact_mut(stride).zip(ups.chunks_exact(stride)).enumerate();
+                for (row, (gate, up)) in lines {
+                    glu(&mut gate[..h.width], &up[..h.width]);
+                    a.write(row * h.width, &gate[..h.width]);
+                }
+            });
+        });
+    });
+}
+
+/// The rows of W in blocks of at most `most` pairs: gates, then what they open.
+fn by_block(weight: Stored<'_>, inner: usize, depth: usize, most: usize) -> Vec<f32> {
+    let mut rows = vec![0.0; 2 * inner * depth];
+    for (block, rows) in rows.chunks_mut(2 * most * depth).enumerate() {
+        let (gates, ups) = rows.split_at_mut(rows.len() / 2);
+        weight.read(block * most * depth, gates);
+        weight.read((inner + block * most) * depth, ups);
+    }
+    rows
+}
+
+/// gate = silu(gate) * up.
+fn glu(gate: &mut [f32], up: &[f32]) {
+    vectorised(|| gate.iter_mut().zip(up).for_each(|(gate, up)| *gate = *gate * sigmoid(*gate) * up));
 }
 
 fn qkv_twin(call: &mut Call<'_>) {
     let h = CpuTerms::of(call);
     let (pairs, half, rotated) = (call.count("pairs"), call.count("half"), call.count("rotated"));
     let table = if rotated > 0 { call.input("table") } else { &[] };
-    let (weight, out) = (call.input("weight"), call.output("out"));
-    over_rows(&h, 2 * pairs, weight, out, 2 * pairs, |first, qkv, out| {
-        out.copy_from_slice(qkv);
-        for (row, line) in out.chunks_exact_mut(2 * pairs).enumerate().filter(|_| rotated > 0) {
-            let turns = &table[(first + row) % h.length * half * 2..][..half * 2];
-            for head in line[..2 * rotated].chunks_exact_mut(2 * half) {
-                super::rope::turn(head, turns, 1.0);
+    let out = call.output_stored("out");
+    let columns = Columns::of_weight(call, "weight", 2 * pairs, h.width);
+    let most = block_rows(out.len() / (2 * pairs), 2 * pairs);
+    out.chunks(most * 2 * pairs).into_par_iter().enumerate().for_each(|(block, mut out)| {
+        let (first, rows) = (block * most, out.len() / (2 * pairs));
+        columns.block(std::slice::from_ref(&h), first, rows, |qkv, stride| {
+            for (row, line) in qkv.chunks_exact_mut(stride).enumerate() {
+                if rotated > 0 {
+                    let turns = &table[(first + row) % h.length * half * 2..][..half * 2];
+                    for head in line[..2 * rotated].chunks_exact_mut(2 * half) {
+                        super::rope::turn(head, turns, 1.0);
+                    }
+                }
+                out.write(row * 2 * pairs, &line[..2 * pairs]);
             }
-        }
-    });
-}
-
-/// Products of blocks of rows, a block per thread: `finish(first row, W h, out)` gets `columns` and `n_out` words a row.
-fn over_rows(
-    h: &CpuTerms<'_>,
-    columns: usize,
-    weight: &[f32],
-    out: &mut [f32],
-    n_out: usize,
-    finish: impl Fn(usize, &[f32], &mut [f32]) + Sync,
-) {
-    let rows = (out.len() / n_out).div_ceil(rayon::current_num_threads());
-    out.par_chunks_mut(rows * n_out).enumerate().for_each(|(block, out)| {
-        let (first, count) = (block * rows, out.len() / n_out);
-        let mut sum = vec![0.0; count * h.width];
-        let mut product = vec![0.0; count * columns];
-        let x = h.as_they_are(first).unwrap_or_else(|| {
-            h.write(first, &mut sum);
-            &sum
         });
-        let x = Matrix { words: x, row: h.width, col: 1 };
-        let w = Matrix { words: weight, row: 1, col: h.width };
-        multiply_evenly((count, columns, h.width), x, w, &mut product, false, Parallelism::None);
-        finish(first, &product, out);
     });
 }

@@ -1,12 +1,11 @@
 //! The second half of a sublayer in one dispatch, for passes without gradients: the product, the residual, and the
 //! sums of squares from which whoever reads the result works out its norm.
 
-use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::gemm::{TILE, tile_trips};
 use super::math::vectorised;
-use super::multiply::{Matrix, multiply_evenly};
+use super::multiply::{Columns, Matrix, block_rows, halves};
 use super::rms_norm::dot;
 use super::terms::{CpuTerms, PendingNorm, Term, Terms, groups};
 use crate::Result;
@@ -41,41 +40,68 @@ pub fn residual(tape: &mut Tape, h: Terms<'_>, k: usize, x: Tensor, weight: Tens
 }
 
 fn residual_twin(call: &mut Call<'_>) {
+    let (squares_at, positions) = (call.count("squares_at"), call.count("positions"));
     let h = CpuTerms::of(call);
-    let (k, parts) = (call.count("k"), call.count("out_parts"));
-    let (weight, x) = (call.input("weight"), call.input("x"));
-    let (positions, over_l) = (call.count("positions"), call.constant("OVER_L") == 1);
-    let (values, squares) = call.output("out").split_at_mut(call.count("squares_at"));
-    let values = &mut values[..positions * h.width];
+    let (values, squares) = call.output("out").split_at_mut(squares_at);
     // One part has the whole sum, the others none of it.
     squares.fill(0.0);
-    if over_l {
-        let samples = values.par_chunks_exact_mut(h.length * h.width).enumerate();
-        samples.zip(squares.par_chunks_exact_mut(h.width * parts)).for_each(|((sample, out), squares)| {
-            h.write(sample * h.length, out);
-            let w = Matrix { words: weight, row: k, col: 1 };
-            let x = Matrix { words: &x[sample * k * h.width..], row: h.width, col: 1 };
-            multiply_evenly((h.length, h.width, k), w, x, out, true, Parallelism::None);
-            let mut sums = vec![0.0f32; h.width];
-            vectorised(|| {
-                for line in out.chunks_exact(h.width) {
-                    sums.iter_mut().zip(line).for_each(|(sum, value)| *sum += value * value);
+    let values = &mut values[..positions * h.width];
+    match call.constant("OVER_L") == 1 {
+        true => residual_over_l(call, &h, values, squares),
+        false => residual_over_d(call, &h, values, squares),
+    }
+}
+
+fn residual_over_d(call: &Call<'_>, h: &CpuTerms<'_>, values: &mut [f32], squares: &mut [f32]) {
+    let (k, parts, width) = (call.count("k"), call.count("out_parts"), h.width);
+    let x = call.stored("x");
+    let columns = Columns::of_weight(call, "weight", width, k);
+    let a = [Matrix::lines_of(x, k)];
+    let most = block_rows(values.len() / width, width);
+    let values = values.par_chunks_mut(most * width);
+    let blocks = values.zip(squares.par_chunks_mut(most * parts)).enumerate();
+    blocks.for_each(|(block, (out, squares))| {
+        let (first, rows) = (block * most, out.len() / width);
+        columns.block(&a, first, rows, |sums, stride| {
+            let lines = out.chunks_exact_mut(width).zip(sums.chunks_exact(stride));
+            for (row, ((line, sums), parts)) in lines.zip(squares.chunks_exact_mut(parts)).enumerate() {
+                h.read(first + row, 0, line);
+                add(line, sums);
+                parts[0] = vectorised(|| dot(line, line));
+            }
+        });
+    });
+}
+
+fn residual_over_l(call: &Call<'_>, h: &CpuTerms<'_>, values: &mut [f32], squares: &mut [f32]) {
+    let (k, parts, width) = (call.count("k"), call.count("out_parts"), h.width);
+    let (weight, x) = (call.stored("weight"), call.stored("x"));
+    let samples = values.par_chunks_exact_mut(h.length * width);
+    let samples = samples.zip(squares.par_chunks_exact_mut(width * parts)).enumerate();
+    samples.for_each(|(sample, (out, squares))| {
+        let columns = Matrix::across(x, width).from(sample * k * width);
+        let columns = Columns::pack(&[columns], width, k, halves(weight));
+        let most = block_rows(h.length, width);
+        out.par_chunks_mut(most * width).enumerate().for_each(|(block, out)| {
+            let (first, rows) = (block * most, out.len() / width);
+            columns.block(&[Matrix::lines_of(weight, k)], first, rows, |sums, stride| {
+                let lines = out.chunks_exact_mut(width).zip(sums.chunks_exact(stride));
+                for (row, (line, sums)) in lines.enumerate() {
+                    h.read(sample * h.length + first + row, 0, line);
+                    add(line, sums);
                 }
             });
-            squares.chunks_exact_mut(parts).zip(sums).for_each(|(parts, sum)| parts[0] = sum);
         });
-        return;
-    }
-    let rows = positions.div_ceil(rayon::current_num_threads());
-    let blocks = values.par_chunks_mut(rows * h.width).enumerate().zip(squares.par_chunks_mut(rows * parts));
-    blocks.for_each(|((block, out), squares)| {
-        let first = block * rows;
-        h.write(first, out);
-        let x = Matrix { words: &x[first * k..], row: k, col: 1 };
-        let w = Matrix { words: weight, row: 1, col: k };
-        multiply_evenly((out.len() / h.width, h.width, k), x, w, out, true, Parallelism::None);
-        for (line, parts) in out.chunks_exact(h.width).zip(squares.chunks_exact_mut(parts)) {
-            parts[0] = vectorised(|| dot(line, line));
-        }
+        let mut sums = vec![0.0f32; width];
+        vectorised(|| {
+            for line in out.chunks_exact(width) {
+                sums.iter_mut().zip(line).for_each(|(sum, value)| *sum += value * value);
+            }
+        });
+        squares.chunks_exact_mut(parts).zip(sums).for_each(|(parts, sum)| parts[0] = sum);
     });
+}
+
+fn add(line: &mut [f32], terms: &[f32]) {
+    vectorised(|| line.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term));
 }

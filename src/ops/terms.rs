@@ -6,7 +6,8 @@
 
 use super::gemm::TILE;
 use super::math::vectorised;
-use crate::plan::{Axis, Call, DispatchBuilder, Shape, Tensor, align};
+use super::multiply::Source;
+use crate::plan::{Axis, Call, DispatchBuilder, Shape, Stored, Tensor, align};
 use crate::{Error, Result};
 
 /// A tensor (B, L, D), perhaps without its norm yet.
@@ -124,13 +125,13 @@ fn kept_groups(shape: Shape, over: Axis, pending: Option<Axis>) -> usize {
     groups.next_multiple_of(64)
 }
 
-/// The terms of a dispatch on the CPU engine.
+/// The terms of a dispatch on the CPU engine, as an operand whose lines are positions (B L) or, of one sample, features.
 pub(super) struct CpuTerms<'a> {
     /// L.
     pub(super) length: usize,
     /// D.
     pub(super) width: usize,
-    terms: Vec<(&'a [f32], Option<Vec<f32>>)>,
+    terms: Vec<(Stored<'a>, Option<Vec<f32>>)>,
     norm_over_l: bool,
 }
 
@@ -141,55 +142,95 @@ impl<'a> CpuTerms<'a> {
         let (groups, parts, eps) = (call.count("groups"), call.count("parts"), call.float("eps"));
         let normed = if norm_over_l { length } else { width } as f32;
         let term = |at: usize| {
-            let words = call.input(["term_0", "term_1", "term_2"][at]);
+            let words = call.stored(["term_0", "term_1", "term_2"][at]);
             let pending = call.count("pending") >> at & 1 == 1;
             let scales = pending.then(|| {
-                let squares = &words[call.count("squares_at")..][..groups * parts];
-                squares
-                    .chunks_exact(parts)
-                    .map(|parts| scale(parts.iter().sum::<f32>() / normed + eps))
-                    .collect()
+                let mut squares = vec![0.0; groups * parts];
+                words.read(call.count("squares_at"), &mut squares);
+                let sums = squares.chunks_exact(parts).map(|parts| parts.iter().sum::<f32>());
+                sums.map(|sum| 1.0 / (sum / normed + eps).sqrt()).collect()
             });
             (words, scales)
         };
         CpuTerms { length, width, terms: (0..call.constant("TERMS")).map(term).collect(), norm_over_l }
     }
 
-    /// The words of the sum from `position` on, where it is a single term without a norm.
-    pub(super) fn as_they_are(&self, position: usize) -> Option<&'a [f32]> {
-        match self.terms.as_slice() {
-            [(words, None)] => Some(&words[position * self.width..]),
-            _ => None,
-        }
-    }
-
-    /// Writes the sum of the positions from `first` on.
-    pub(super) fn write(&self, first: usize, lines: &mut [f32]) {
-        for (index, line) in lines.chunks_exact_mut(self.width).enumerate() {
-            self.write_line(first + index, line);
-        }
-    }
-
-    fn write_line(&self, position: usize, line: &mut [f32]) {
-        line.fill(0.0);
-        for (words, scales) in &self.terms {
-            let words = &words[position * self.width..][..self.width];
-            vectorised(|| match scales {
-                None => line.iter_mut().zip(words).for_each(|(sum, word)| *sum += word),
-                Some(scales) if self.norm_over_l => {
-                    let scales = &scales[position / self.length * self.width..][..self.width];
-                    let terms = words.iter().zip(scales);
-                    line.iter_mut().zip(terms).for_each(|(sum, (word, scale))| *sum += word * scale);
-                }
-                Some(scales) => {
-                    let scale = scales[position];
-                    line.iter_mut().zip(words).for_each(|(sum, word)| *sum += word * scale);
-                }
-            });
+    /// The features of a position from `from` on.
+    pub(super) fn read(&self, position: usize, from: usize, out: &mut [f32]) {
+        for (index, (words, scales)) in self.terms.iter().enumerate() {
+            let mut buffer = [0.0; RUN];
+            for (run, out) in out.chunks_mut(RUN).enumerate() {
+                let from = from + run * RUN;
+                let words = words.view(position * self.width + from, out.len(), &mut buffer);
+                let scales = match scales {
+                    Some(scales) if self.norm_over_l => {
+                        Scales::Each(&scales[position / self.length * self.width + from..][..out.len()])
+                    }
+                    Some(scales) => Scales::One(scales[position]),
+                    None => Scales::One(1.0),
+                };
+                vectorised(|| scales.add(words, index == 0, out));
+            }
         }
     }
 }
 
-fn scale(mean_square: f32) -> f32 {
-    1.0 / mean_square.sqrt()
+/// Elements that are read at once.
+const RUN: usize = 64;
+
+/// What a term is multiplied with: a scale for each feature, or one for all.
+enum Scales<'a> {
+    Each(&'a [f32]),
+    One(f32),
+}
+
+impl Scales<'_> {
+    #[inline(always)]
+    fn add(&self, words: &[f32], first: bool, out: &mut [f32]) {
+        match (self, first) {
+            (Scales::Each(scales), true) => {
+                let terms = words.iter().zip(*scales);
+                out.iter_mut().zip(terms).for_each(|(sum, (word, scale))| *sum = word * scale);
+            }
+            (Scales::Each(scales), false) => {
+                let terms = words.iter().zip(*scales);
+                out.iter_mut().zip(terms).for_each(|(sum, (word, scale))| *sum += word * scale);
+            }
+            (Scales::One(scale), true) => {
+                out.iter_mut().zip(words).for_each(|(sum, word)| *sum = word * scale);
+            }
+            (Scales::One(scale), false) => {
+                out.iter_mut().zip(words).for_each(|(sum, word)| *sum += word * scale);
+            }
+        }
+    }
+}
+
+/// Lines are positions, depth is D.
+impl Source for CpuTerms<'_> {
+    fn along_depth(&self) -> bool {
+        true
+    }
+
+    fn read(&self, position: usize, from: usize, out: &mut [f32]) {
+        CpuTerms::read(self, position, from, out);
+    }
+}
+
+/// One sample of [`CpuTerms`]: lines are features, depth is L.
+pub(super) struct SampleTerms<'a> {
+    /// All samples.
+    pub(super) terms: &'a CpuTerms<'a>,
+    /// Which of them.
+    pub(super) sample: usize,
+}
+
+impl Source for SampleTerms<'_> {
+    fn along_depth(&self) -> bool {
+        false
+    }
+
+    fn read(&self, position: usize, from: usize, out: &mut [f32]) {
+        self.terms.read(self.sample * self.terms.length + position, from, out);
+    }
 }

@@ -1,19 +1,33 @@
 //! What a CPU twin sees of a dispatch: parameters by name, buffers by name.
 
-use std::cell::OnceCell;
+use std::any::Any;
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::Element;
+use rayon::prelude::*;
+
 use super::kernel::Interface;
+use super::{Element, Stored, StoredMut};
 
-/// One dispatch on the CPU engine. Every buffer is a slice of f32; integer data is cast
-/// with [`ints`]. Names are those of the WGSL, checked when the plan was built.
+/// Memory for widened halves, kept from one dispatch to the next.
+pub(crate) type Pool = RefCell<Vec<Vec<f32>>>;
+
+/// What twins made of buffers that change once a step at the most, kept until they do: by buffer, by first word, and by
+/// what it is.
+pub(crate) type Kept = RefCell<BTreeMap<(usize, usize, Vec<usize>), Arc<dyn Any + Send + Sync>>>;
+
+/// One dispatch on the CPU engine. Every buffer is a slice of f32, or of halves for a twin that asks for them as they
+/// are stored; integer data is cast with [`ints`]. Names are those of the WGSL, checked when the plan was built.
 #[derive(Debug)]
 pub struct Call<'a> {
     pub(crate) interface: &'a Interface,
     pub(crate) params: &'a [u32],
     pub(crate) constants: &'a [(&'static str, u32)],
     pub(crate) inputs: Vec<Input<'a>>,
-    pub(crate) outputs: Vec<(&'a str, &'a mut [f32])>,
+    pub(crate) outputs: Vec<Output<'a>>,
+    pub(crate) pool: &'a Pool,
+    pub(crate) kept: &'a Kept,
 }
 
 impl<'a> Call<'a> {
@@ -40,19 +54,67 @@ impl<'a> Call<'a> {
 
     /// A buffer that the kernel reads; halves are widened first.
     pub fn input(&self, name: &str) -> &'a [f32] {
-        let found = self.inputs.iter().find(|input| input.name == name);
-        let input = found.expect("a twin reads only bindings that its shader declares");
+        let input = self.found(name);
         match input.element {
             Element::F32 => input.words,
-            element => input.widened.get_or_init(|| element.widened(input.words)),
+            element => input.widened.get_or_init(|| widened(self.pool, Stored::of(input.words, element))),
         }
     }
 
-    /// A buffer that the kernel writes; each can be taken once.
-    pub fn output(&mut self, name: &str) -> &'a mut [f32] {
-        let index = self.outputs.iter().position(|(known, _)| *known == name);
-        self.outputs.swap_remove(index.expect("a twin writes only bindings that its shader declares, once")).1
+    /// A buffer that the kernel reads, as it is stored.
+    pub fn stored(&self, name: &str) -> Stored<'a> {
+        let input = self.found(name);
+        Stored::of(input.words, input.element)
     }
+
+    /// What `make` makes of a buffer that the kernel reads: where that holds weights, once until they change. `what`
+    /// tells things apart that are made of one buffer.
+    pub fn kept<T: Any + Send + Sync>(&self, name: &str, what: &[usize], make: impl FnOnce() -> T) -> Arc<T> {
+        let Some((buffer, word)) = self.found(name).lasting else { return Arc::new(make()) };
+        let key = (buffer, word, what.to_vec());
+        if let Some(known) = self.kept.borrow().get(&key).and_then(|kept| kept.clone().downcast().ok()) {
+            return known;
+        }
+        let made = Arc::new(make());
+        self.kept.borrow_mut().insert(key, made.clone());
+        made
+    }
+
+    fn found(&self, name: &str) -> &Input<'a> {
+        let found = self.inputs.iter().find(|input| input.name == name);
+        found.expect("a twin reads only bindings that its shader declares")
+    }
+
+    /// A buffer that the kernel writes; each can be taken once. Halves are widened first and narrowed after the call.
+    pub fn output(&mut self, name: &str) -> &'a mut [f32] {
+        let output = self.taken(name);
+        if output.element == Element::F32 {
+            return output.words;
+        }
+        *output.widened = widened(self.pool, Stored::of(output.words, output.element));
+        output.widened
+    }
+
+    /// A buffer that the kernel writes, as it is stored; each can be taken once.
+    pub fn output_stored(&mut self, name: &str) -> StoredMut<'a> {
+        let output = self.taken(name);
+        StoredMut::of(output.words, output.element)
+    }
+
+    fn taken(&mut self, name: &str) -> Output<'a> {
+        let index = self.outputs.iter().position(|output| output.name == name);
+        self.outputs.swap_remove(index.expect("a twin writes only bindings that its shader declares, once"))
+    }
+}
+
+/// Halves as f32, in memory of the pool.
+fn widened(pool: &Pool, halves: Stored<'_>) -> Vec<f32> {
+    const BLOCK: usize = 1 << 14;
+    let mut elements = pool.borrow_mut().pop().unwrap_or_default();
+    elements.resize(halves.len(), 0.0);
+    let blocks = elements.par_chunks_mut(BLOCK).enumerate();
+    blocks.for_each(|(block, elements)| halves.read(block * BLOCK, elements));
+    elements
 }
 
 /// One buffer that a dispatch reads.
@@ -61,8 +123,20 @@ pub(crate) struct Input<'a> {
     pub(crate) name: &'a str,
     pub(crate) words: &'a [f32],
     pub(crate) element: Element,
+    /// Buffer and first word, of weights: they stay for many dispatches.
+    pub(crate) lasting: Option<(usize, usize)>,
     /// Filled where halves are asked for as f32.
     pub(crate) widened: &'a OnceCell<Vec<f32>>,
+}
+
+/// One buffer that a dispatch writes.
+#[derive(Debug)]
+pub(crate) struct Output<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) words: &'a mut [f32],
+    pub(crate) element: Element,
+    /// Filled where halves are asked for as f32, to be narrowed after the call.
+    pub(crate) widened: &'a mut Vec<f32>,
 }
 
 /// Words of a buffer as integers.

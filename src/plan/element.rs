@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
+
+use super::{Stored, StoredMut};
 
 /// The type of a tensor's elements. Halves lie two a word, the first in the lower half; arithmetic is f32 throughout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -48,27 +49,16 @@ impl Element {
 
     /// The elements of `words`.
     pub fn widened(self, words: &[f32]) -> Vec<f32> {
-        let halves: &[u16] = bytemuck::cast_slice(words);
-        match self {
-            Element::F32 => words.to_vec(),
-            Element::Bf16 => halves.iter().map(|&half| bf16::from_bits(half).to_f32()).collect(),
-            Element::F16 => halves.iter().map(|&half| f16::from_bits(half).to_f32()).collect(),
-        }
+        let stored = Stored::of(words, self);
+        let mut elements = vec![0.0; stored.len()];
+        stored.read(0, &mut elements);
+        elements
     }
 
     /// Writes elements into words, each rounded to the nearest.
     pub fn narrow(self, elements: &[f32], words: &mut [f32]) {
-        match self {
-            Element::F32 => words.copy_from_slice(elements),
-            Element::Bf16 => round(elements, words, |element| bf16::from_f32(element).to_bits()),
-            Element::F16 => round(elements, words, |element| f16::from_f32(element).to_bits()),
-        }
+        StoredMut::of(words, self).write(0, elements);
     }
-}
-
-fn round(elements: &[f32], words: &mut [f32], half_of: impl Fn(f32) -> u16) {
-    let halves: &mut [u16] = bytemuck::cast_slice_mut(words);
-    halves.iter_mut().zip(elements).for_each(|(half, &element)| *half = half_of(element));
 }
 
 impl fmt::Display for Element {

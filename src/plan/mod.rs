@@ -10,15 +10,18 @@ mod element;
 mod kernel;
 mod place;
 mod shape;
+mod stored;
 mod tape;
 mod target;
 
-pub(crate) use call::Input;
 pub use call::{Call, ints, ints_mut};
+pub(crate) use call::{Input, Kept, Output, Pool};
 pub use dispatch::DispatchBuilder;
 pub use element::Element;
 pub use kernel::{BindingInfo, Entry, Interface, Kernel, ParamInfo, Specialisation};
 pub use shape::{Axis, LinearForm, Shape};
+pub(crate) use stored::bf16_bits;
+pub use stored::{Stored, StoredMut};
 pub use tape::{Reverse, Tape, Tensor, WeightUse};
 pub use target::{AttentionVariant, Cooperative, GemmVariant, Target};
 
