@@ -32,8 +32,8 @@ fn vectors() -> Result<Vec<Golden>> {
     }
 }
 
-/// On each device with the kernels that suit it, and with those that run everywhere; in halves too,
-/// for which there is one set of kernels.
+/// On each device with the kernels that suit it, and with those that run everywhere; in halves too, for which
+/// there is one set of kernels; and computing inner activations again.
 fn on_all(vector: Golden) -> Vec<Trial> {
     let vector = Arc::new(vector);
     let name = format!("golden::{}", vector.name);
@@ -42,6 +42,13 @@ fn on_all(vector: Golden) -> Vec<Trial> {
         let (name, vector) = (format!("{name}::{stored}"), vector.clone());
         let own = move |device: &Device| agrees(device, Target { precision, ..device.target() }, &vector);
         trials.extend(on_each(&name, Needs::Adapter, own));
+    }
+    for (stored, precision) in [("f32", Element::F32), ("bf16", Element::Bf16)] {
+        let vector = vector.clone();
+        let again = move |device: &Device| {
+            agrees(device, Target { precision, recompute: true, ..device.target() }, &vector)
+        };
+        trials.extend(on_each(&format!("{name}::recompute {stored}"), Needs::Adapter, again));
     }
     let portable = move |device: &Device| agrees(device, Target::default(), &vector);
     trials.extend(on_each(&format!("{name}::portable kernels"), Needs::Adapter, portable));

@@ -238,12 +238,6 @@ pub fn poison(run: &mut Run, which: fn(&Buffer) -> bool) -> Result<()> {
     Ok(())
 }
 
-/// Whether the plan chose the buffer (`activation.3`), as opposed to one that lives as long as the run.
-pub fn is_planned(buffer: &Buffer) -> bool {
-    let number = buffer.name.strip_prefix(&format!("{}.", buffer.role));
-    number.is_some_and(|number| number.parse::<usize>().is_ok())
-}
-
 /// The plan of a test, for any device.
 pub fn plan(test: Test) -> Result<Plan> {
     let mut lab = Lab::new(Target::default());

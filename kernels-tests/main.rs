@@ -44,6 +44,7 @@ mod project;
 mod project_in;
 mod project_out;
 mod puzzle_table;
+mod recompute;
 mod rms_norm;
 mod rope;
 mod sign_sgd;
@@ -94,6 +95,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     determinism::tests,
     plans::tests,
     plan_memory::tests,
+    recompute::tests,
     checkpoint::tests,
     checkpoint_torch::tests,
     data::tests,

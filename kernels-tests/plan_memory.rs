@@ -6,21 +6,29 @@
 use libtest_mimic::{Failed, Trial};
 use trm::Result;
 use trm::engine::{Device, Run};
+use trm::model::ModelConfig;
+use trm::model::step::train_plan;
 use trm::ops::sum::{gradient, sum};
-use trm::plan::{Role, Tape, Target, Tensor, align};
+use trm::plan::{Element, Role, Tape, Target, Tensor, align};
+use trm::recipe::Recipe;
 use trm::rng::Rng;
 
 use crate::check::{self, roundings};
 use crate::data::trials;
-use crate::harness::{is_planned, poison};
-use crate::models::{Session, architectures};
+use crate::harness::poison;
+use crate::models::{Session, architectures, optimiser};
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
     let random = Trial::test("plan_memory::random_programs_keep_their_values", || {
         (0..40).try_for_each(|seed| Program::random(seed)?.check())
     });
-    let models: [(&str, fn()); 1] = [("steps_read_nothing_unwritten", steps_read_nothing_unwritten)];
+    let models: [(&str, fn()); 4] = [
+        ("steps_read_nothing_unwritten", steps_read_nothing_unwritten),
+        ("the_least_is_what_is_alive_at_once", the_least_is_what_is_alive_at_once),
+        ("recipes_take_little_more_than_the_least", recipes_take_little_more_than_the_least),
+        ("recomputing_drops_inner_activations", recomputing_drops_inner_activations),
+    ];
     trials("plan_memory", &models).into_iter().chain([random]).collect()
 }
 
@@ -170,6 +178,9 @@ impl Program {
             )
             .into());
         }
+        if plan.bytes() < plan.least_bytes {
+            return Err(format!("{} bytes, at least {}", plan.bytes(), plan.least_bytes).into());
+        }
         let mut run = Run::new(&Device::cpu(), plan)?;
         poison(&mut run, |_| true)?;
         for values in &self.inputs {
@@ -189,11 +200,14 @@ impl Program {
 
 /// A step from planned memory full of NaN gives the bits of a step from zeros.
 fn steps_read_nothing_unwritten() {
-    for (name, config) in architectures() {
+    for ((name, config), recompute) in
+        architectures().into_iter().flat_map(|one| [(one.clone(), false), (one, true)])
+    {
+        let device = Device::cpu().recomputing(recompute);
         let results = [false, true].map(|poisoned| {
-            let mut session = Session::new(&Device::cpu(), &config, 3).unwrap();
+            let mut session = Session::new(&device, &config, 3).unwrap();
             if poisoned {
-                poison(&mut session.run, is_planned).unwrap();
+                poison(&mut session.run, |buffer| buffer.shared).unwrap();
             }
             session.step(1).unwrap();
             ["weights", "ema", "gradients", "metrics", "carry.halted"]
@@ -201,4 +215,71 @@ fn steps_read_nothing_unwritten() {
         });
         assert_eq!(results[0], results[1], "{name}: bits after a step from zeros and from NaN");
     }
+}
+
+/// Sums whose lifetimes are plain to see: while two wide ones are alive, one of a stack's two members is.
+fn the_least_is_what_is_alive_at_once() {
+    let mut tape = Tape::new(Target::default());
+    let (input, wide) = (tape.buffer("input", Role::Batch, 64), tape.buffer("wide", Role::Batch, 512));
+    let mut add = |a, b| sum(&mut tape, &[a, b]).unwrap();
+    let first = add(input, input);
+    let wider = add(wide, wide);
+    add(wider, wide);
+    let second = add(input, input);
+    let (whole, _) = tape.stack(&[first, second]).unwrap();
+    let total = sum(&mut tape, &[whole, whole]).unwrap();
+    tape.name("total", total);
+    let plan = tape.finish().unwrap();
+    assert_eq!(plan.least_bytes, 4 * (64 + 512 + 64 + 2 * 512));
+    // The stack is placed as a whole, and nothing is free to share with.
+    assert_eq!(plan.bytes(), 4 * (64 + 512 + 128 + 2 * 512));
+}
+
+/// The models of the built-in recipes at the sizes of their data: name, config, batches.
+fn recipes() -> impl Iterator<Item = (&'static str, ModelConfig, Vec<usize>)> {
+    Recipe::names().map(|name| {
+        let (seq_len, vocab_size) = match name {
+            "tiny-sudoku4" => (16, 6),
+            "tiny-sudoku6" => (36, 8),
+            "tiny-maze" => (121, 6),
+            "maze-hard" => (900, 6),
+            "arc1" | "arc2" => (900, 12),
+            _ => (81, 11),
+        };
+        let arch = Recipe::load(name, &[]).unwrap().arch;
+        let batches = if name == "maze-hard" { vec![8, 1] } else { vec![8] };
+        (name, ModelConfig { arch, vocab_size, seq_len, num_puzzle_identifiers: 1 }, batches)
+    })
+}
+
+/// The bound of every plan's memory over the least possible.
+const WASTE: f64 = 1.25;
+
+fn recipes_take_little_more_than_the_least() {
+    for (name, config, batches) in recipes() {
+        for (batch, precision, recompute) in batches.into_iter().flat_map(|batch| {
+            let kinds = [Element::F32, Element::Bf16].map(|stored| [(stored, false), (stored, true)]);
+            kinds.into_iter().flatten().map(move |(precision, recompute)| (batch, precision, recompute))
+        }) {
+            for fused in [true, false] {
+                let target = Target { precision, recompute, fused, ..Target::default() };
+                let plan = train_plan(&config, &optimiser(batch), batch, target).unwrap();
+                let ratio = plan.bytes() as f64 / plan.least_bytes as f64;
+                let what = format!("{name}, B {batch}, {precision}, recompute {recompute}, fused {fused}");
+                assert!((1.0..=WASTE).contains(&ratio), "{what}: {ratio:.3} of the least possible");
+            }
+        }
+    }
+}
+
+/// With recomputation no recorded pass keeps more than the inputs of its MLPs: less than a third of what it kept, as
+/// gate_up alone is five times as wide as they are.
+fn recomputing_drops_inner_activations() {
+    let (_, config, _) = recipes().find(|(name, ..)| *name == "sudoku-mlp").unwrap();
+    let [kept, dropped] = [false, true].map(|recompute| {
+        let target = Target { recompute, ..Target::default() };
+        let plan = train_plan(&config, &optimiser(8), 8, target).unwrap();
+        plan.buffers.iter().filter(|buffer| buffer.shared).map(|buffer| buffer.words).sum::<usize>()
+    });
+    assert!(3 * dropped < kept, "{dropped} words of {kept} are left");
 }

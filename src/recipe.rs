@@ -1,7 +1,8 @@
 //! A run as written: a TOML file or a built-in recipe, changed by `--set`, checked and resolved.
 //!
 //! The built-in recipe `sudoku-mlp` declares every key and, by its value, the key's type; nothing repeats them
-//! here. All keys are required, so that a recipe in a run folder says everything about its run.
+//! here. All keys are required, so that a recipe in a run folder says everything about its run; keys that came later
+//! mean in older recipes what those runs did.
 
 mod keys;
 
@@ -10,7 +11,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use self::keys::{check_choice, check_keys, declared, leaves};
+use self::keys::{check_choice, check_keys, complete, declared, leaves};
 use crate::model::step::Optimiser;
 use crate::model::{Arch, ArchName, PosEncodings};
 use crate::plan::Element;
@@ -75,6 +76,8 @@ pub struct TrainSettings {
     pub freeze_weights: bool,
     /// Storage of activations and of the copies of weights that products read; the weights themselves are f32.
     pub precision: Element,
+    /// Whether the reverse pass computes the inner activations of MLPs again instead of keeping them.
+    pub recompute: bool,
     /// Seed of all randomness.
     pub seed: u64,
     /// Steps between two checkpoints, 0 for one at every evaluation.
@@ -128,7 +131,8 @@ impl Recipe {
         Ok(())
     }
 
-    fn from_table(table: Table) -> Result<Recipe> {
+    fn from_table(mut table: Table) -> Result<Recipe> {
+        complete(&mut table);
         check_keys(&leaves(&table), &declared()?)?;
         check_choice::<ArchName>(&table, "arch", "name")?;
         check_choice::<PosEncodings>(&table, "arch", "pos_encodings")?;
@@ -327,6 +331,10 @@ mod tests {
         let text = BUILT_IN[2].1.replace("lr_warmup_steps", "# lr_warmup_steps");
         let error = Recipe::from_table(parse("x", &text).unwrap()).unwrap_err();
         assert!(error.to_string().starts_with("train.lr_warmup_steps: is missing; add it"), "{error}");
+        let text =
+            BUILT_IN[2].1.replace("\nprecision", "\n# precision").replace("\nrecompute", "\n# recompute");
+        let older = Recipe::from_table(parse("x", &text).unwrap()).unwrap();
+        assert_eq!((older.train.precision, older.train.recompute), (Element::F32, false));
         let error = parse("my.toml", "[arch]\nname == 1").unwrap_err();
         assert!(error.to_string().starts_with("my.toml, line 2: "), "{error}");
         let error = Recipe::load("sudoku", &[]).unwrap_err();

@@ -16,14 +16,17 @@ pub enum Mode {
     Eval,
     /// Forward, reverse, optimisers.
     Train,
+    /// The same, computing inner activations again: [`Target::recompute`].
+    Recompute,
 }
 
 impl Mode {
-    /// `eval` or `train`.
+    /// `eval`, `train` or `train-recompute`.
     pub fn name(self) -> &'static str {
         match self {
             Mode::Eval => "eval",
             Mode::Train => "train",
+            Mode::Recompute => "train-recompute",
         }
     }
 }
@@ -57,9 +60,12 @@ impl Subject {
     /// # Errors
     /// [`crate::Error::Recipe`] for impossible sizes.
     pub fn plan(&self, mode: Mode, target: Target) -> Result<Plan> {
+        let target = Target { recompute: mode == Mode::Recompute, ..target };
         match mode {
             Mode::Eval => eval_plan(&self.config, self.batch, target),
-            Mode::Train => train_plan(&self.config, &self.settings.optimiser(), self.batch, target),
+            Mode::Train | Mode::Recompute => {
+                train_plan(&self.config, &self.settings.optimiser(), self.batch, target)
+            }
         }
     }
 
@@ -71,7 +77,7 @@ impl Subject {
         let mut run = Run::new(device, self.plan(mode, device.target())?)?;
         let weights = Weights::fresh(&self.config, self.settings.seed);
         load_weights(&mut run, &self.config, &weights)?;
-        if mode == Mode::Train {
+        if mode != Mode::Eval {
             run.write_floats("ema", &weights.trained)?;
         }
         let tokens = self.batch * self.config.seq_len;

@@ -14,7 +14,7 @@ use trm::plan::Element;
 use trm::report::{Bars, Lines, Table, say};
 use trm::{Result, files};
 
-use super::common::{DeviceArgs, ProductArgs, RecipeArgs};
+use super::common::{DeviceArgs, ProductArgs, RecipeArgs, RecomputeArgs};
 use super::output::Output;
 
 /// Measure how fast a device runs the kernels and whole steps, and how close that is to its limits
@@ -36,7 +36,7 @@ enum Bench {
     Kernels(Steps),
     /// Whole steps: time, time to encode and submit, time on the device, CPU time per dispatch
     ///
-    /// An evaluation step, and, with --train, a training step.
+    /// An evaluation step, and, with --train, a training step; with --recompute, one of either kind.
     Step(Steps),
     /// The device's limits: multiply-adds and copied bytes per second
     ///
@@ -112,6 +112,9 @@ struct Steps {
     /// With reverse pass and optimisers.
     #[arg(long)]
     train: bool,
+
+    #[command(flatten)]
+    recompute: RecomputeArgs,
 }
 
 #[derive(clap::Args)]
@@ -224,28 +227,40 @@ fn short<'a>(one: &'a Measurement, prefix: &str) -> &'a str {
 }
 
 impl Steps {
-    fn mode(&self) -> Mode {
-        if self.train { Mode::Train } else { Mode::Eval }
+    fn subject(&self) -> Result<Subject> {
+        let mut subject = self.model.subject()?;
+        self.recompute.apply(&mut subject.settings);
+        Ok(subject)
+    }
+
+    fn mode(&self, subject: &Subject) -> Mode {
+        match (self.train || self.recompute.wanted(), subject.settings.recompute) {
+            (false, _) => Mode::Eval,
+            (true, false) => Mode::Train,
+            (true, true) => Mode::Recompute,
+        }
     }
 
     fn kernels(&self, output: &Output) -> Result<()> {
-        let mut subject = self.model.subject()?;
+        let mut subject = self.subject()?;
         let device = self.common.open_for(&mut subject)?;
         say("measuring the device's limits");
         let (limits, _) = roofline::measure(&device, self.common.repetitions)?;
         say("measuring kernels");
-        let measured = kernels::measure(&device, &subject, self.mode(), limits, self.common.repetitions)?;
-        let prefix = subject.key("kernels", self.mode());
+        let measured =
+            kernels::measure(&device, &subject, self.mode(&subject), limits, self.common.repetitions)?;
+        let prefix = subject.key("kernels", self.mode(&subject));
         self.common.draw_bars(&format!("{prefix}, time in a step"), &prefix, &measured)?;
         let limits = format!("limits: {:.1} GFLOP/s, {:.1} GB/s", limits.gflops, limits.gbytes);
         output.lines(&measured, |measured| format!("{}{limits}\n", kernel_table(measured, &prefix)))
     }
 
     fn step(&self, output: &Output) -> Result<()> {
-        let mut subject = self.model.subject()?;
+        let mut subject = self.subject()?;
         let device = self.common.open_for(&mut subject)?;
-        let modes = if self.train { &[Mode::Eval, Mode::Train][..] } else { &[Mode::Eval] };
-        let measured = step::measure(&device, &subject, modes, self.common.repetitions)?;
+        let modes = [Mode::Eval, Mode::Train, Mode::Recompute];
+        let count = 1 + modes.iter().position(|&mode| mode == self.mode(&subject)).unwrap_or_default();
+        let measured = step::measure(&device, &subject, &modes[..count], self.common.repetitions)?;
         self.common.draw(|| {
             let mut bars = Bars::new(&format!("supervision steps of {}", subject.name), "ms");
             measured.iter().for_each(|one| bars.bar(&one.key, one.seconds * 1e3, String::new()));

@@ -13,7 +13,7 @@ use trm::eval::probe::use_cooperative;
 use trm::model::ModelConfig;
 use trm::model::init::Weights;
 use trm::plan::Element;
-use trm::recipe::Recipe;
+use trm::recipe::{Recipe, TrainSettings};
 use trm::report::say;
 use trm::{Error, Result};
 
@@ -59,6 +59,29 @@ impl DeviceArgs {
     /// The precision that was asked for.
     pub fn precision(&self) -> Option<Element> {
         self.precision
+    }
+}
+
+/// What is kept for the reverse pass.
+#[derive(Args)]
+pub struct RecomputeArgs {
+    /// Compute the inner activations of MLPs again in the reverse pass instead of keeping them
+    ///
+    /// Less memory for more time: SwiGLU's halves and their product, of mixers too, are dropped after use, and weight
+    /// gradients added up pass by pass. The same as --set train.recompute=true.
+    #[arg(long)]
+    recompute: bool,
+}
+
+impl RecomputeArgs {
+    /// Tells the settings.
+    pub fn apply(&self, settings: &mut TrainSettings) {
+        settings.recompute |= self.recompute;
+    }
+
+    /// Whether it was asked for.
+    pub fn wanted(&self) -> bool {
+        self.recompute
     }
 }
 

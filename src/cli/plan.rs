@@ -14,13 +14,16 @@ use trm::plan::{Element, Target};
 use trm::recipe::Recipe;
 use trm::report::PlanSummary;
 
-use super::common::RecipeArgs;
+use super::common::{RecipeArgs, RecomputeArgs};
 use super::output::Output;
 
 /// Show what one supervision step launches, computes and holds, without a device
 ///
-/// Counts dispatches by kernel and by block, floating-point operations, bytes moved and memory by role. The sizes of
-/// the data are those of 9x9 Sudoku unless they or a data set are given.
+/// Counts dispatches by kernel and by block, floating-point operations, bytes moved and memory by role. "least possible"
+/// is what no placement can do with less than: all that lives as long as the run (weights, moments, moving average,
+/// gradients, puzzle embeddings, carry, batch), and the most of everything else that is alive at once, each tensor from
+/// the dispatch that first writes it to the last that uses it. The sizes of the data are those of 9x9 Sudoku unless
+/// they or a data set are given.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -68,6 +71,9 @@ pub struct Args {
     #[arg(long, value_name = "PRECISION")]
     precision: Option<Element>,
 
+    #[command(flatten)]
+    recompute: RecomputeArgs,
+
     /// Predict the time of the step on a device of this peak and bandwidth
     ///
     /// Every dispatch is taken for as fast as its arithmetic or its traffic allows, whichever is slower, plus 2 us to
@@ -100,11 +106,12 @@ struct Planned {
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
-    let (name, recipe) = args.recipe.load()?;
+    let (name, mut recipe) = args.recipe.load()?;
+    args.recompute.apply(&mut recipe.train);
     let batch = args.batch.map_or(recipe.train.global_batch_size, usize::from);
     let config = args.config(&recipe)?;
     let precision = args.precision.unwrap_or(recipe.train.precision);
-    let target = Target { precision, ..Target::default() };
+    let target = Target { precision, recompute: recipe.train.recompute, ..Target::default() };
     let (mode, plan) = match args.eval {
         true => ("eval", eval_plan(&config, batch, target)?),
         false => ("train", train_plan(&config, &recipe.train.optimiser(), batch, target)?),

@@ -9,7 +9,7 @@ use trm::Result;
 use trm::report::{Progress, describe};
 use trm::train::{InitFrom, Metrics, RunOptions};
 
-use super::common::{DeviceArgs, INTERRUPTED, RecipeArgs, interrupt_flag};
+use super::common::{DeviceArgs, INTERRUPTED, RecipeArgs, RecomputeArgs, interrupt_flag};
 use super::output::Output;
 
 /// Train a model
@@ -60,6 +60,9 @@ pub struct Args {
 
     #[command(flatten)]
     device: DeviceArgs,
+
+    #[command(flatten)]
+    recompute: RecomputeArgs,
 }
 
 /// How a run ended.
@@ -81,7 +84,8 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     };
     recipe.freeze(args.freeze_weights)?;
     recipe.train.precision = args.device.precision().unwrap_or(recipe.train.precision);
-    let device = args.device.open_for(recipe.train.precision)?;
+    args.recompute.apply(&mut recipe.train);
+    let device = args.device.open_for(recipe.train.precision)?.recomputing(recipe.train.recompute);
     let mut progress = Progress::new(&args.out, interrupt_flag()?);
     let options = RunOptions {
         recipe: &recipe,

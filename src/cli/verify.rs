@@ -9,7 +9,7 @@ use trm::eval::golden::Golden;
 use trm::eval::verify::{Case, Report, bound, verify};
 use trm::report::{Table, say};
 
-use super::common::{DeviceArgs, ProductArgs};
+use super::common::{DeviceArgs, ProductArgs, RecomputeArgs};
 use super::output::Output;
 
 /// Check that a device computes what the published model computes
@@ -30,6 +30,9 @@ pub struct Args {
 
     #[command(flatten)]
     products: ProductArgs,
+
+    #[command(flatten)]
+    recompute: RecomputeArgs,
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
@@ -37,7 +40,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         Some(folder) => Golden::folder(folder)?,
         None => Golden::built_in()?,
     };
-    let device = args.device.open()?;
+    let device = args.device.open()?.recomputing(args.recompute.wanted());
     args.products.choose(&device);
     let report = verify(&device, device.target(), &vectors, tell)?;
     output.data(&report, text)?;

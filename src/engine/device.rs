@@ -10,11 +10,12 @@ use super::gpu::{Gpu, GpuEngine};
 use crate::plan::{Cooperative, Element, GemmVariant, Plan, Target};
 use crate::{Error, Result};
 
-/// Something that runs plans, and how it stores activations.
+/// Something that runs plans, how it stores activations, and whether it keeps all of them.
 #[derive(Clone, Debug)]
 pub struct Device {
     processor: Processor,
     precision: Element,
+    recompute: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -45,19 +46,28 @@ pub struct DeviceInfo {
 }
 
 impl Device {
+    fn of(processor: Processor) -> Device {
+        Device { processor, precision: Element::F32, recompute: false }
+    }
+
     /// The CPU engine.
     pub fn cpu() -> Device {
-        Device { processor: Processor::Cpu, precision: Element::F32 }
+        Device::of(Processor::Cpu)
     }
 
     /// A GPU through wgpu.
     pub fn gpu(gpu: Arc<Gpu>) -> Device {
-        Device { processor: Processor::Gpu(gpu), precision: Element::F32 }
+        Device::of(Processor::Gpu(gpu))
     }
 
     /// The same device, storing activations and the copies of weights that products read in `precision`.
     pub fn in_precision(self, precision: Element) -> Device {
         Device { precision, ..self }
+    }
+
+    /// The same device, its training plans with or without [`Target::recompute`].
+    pub fn recomputing(self, recompute: bool) -> Device {
+        Device { recompute, ..self }
     }
 
     /// Loads a plan: allocates its buffers, prepares its kernels.
@@ -82,7 +92,7 @@ impl Device {
             Processor::Cpu => Target::default(),
             Processor::Gpu(gpu) => gpu.target(),
         };
-        Target { precision: self.precision, ..target }
+        Target { precision: self.precision, recompute: self.recompute, ..target }
     }
 
     /// Its cooperative matrices, if it has any.

@@ -75,7 +75,7 @@ impl Blocks<'_> {
 
     /// rms_norm(h + down(silu(gate(h)) * up(h))), all over `axis`.
     fn mlp(&self, tape: &mut Tape, name: &str, axis: Axis, h: Tensor, out: Option<Tensor>) -> Result<Tensor> {
-        let inner = self.inner(axis);
+        let (inner, start) = (self.inner(axis), tape.len());
         tape.scope(format!("{name}.gate_up_proj"));
         let form = LinearForm { axis, input: self.shape, out: 2 * inner };
         let gate_up =
@@ -86,6 +86,9 @@ impl Blocks<'_> {
         let form = LinearForm { axis, input: inner_shape, out: self.features(axis) };
         let weight = (self.weight)(&format!("{name}.down_proj.weight"))?;
         let sum = linear::linear(tape, form, a, weight, Some(Addend::Whole(h)))?;
+        if tape.target().recompute {
+            tape.recompute(start, &[gate_up, a]);
+        }
         self.norm(tape, axis, sum, out)
     }
 

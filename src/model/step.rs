@@ -49,7 +49,7 @@ pub struct Optimiser {
 pub fn train_plan(config: &ModelConfig, optimiser: &Optimiser, batch: usize, target: Target) -> Result<Plan> {
     let mut tape = Tape::new(target);
     let mut step = Step::on(&mut tape, config, batch)?;
-    let training = Training::on(&mut tape, &step)?;
+    let training = Training::on(&mut tape, &step, optimiser.freeze_weights)?;
     step.store_weights(&mut tape)?;
     step.reset_carry(&mut tape)?;
 
@@ -324,7 +324,7 @@ struct Training {
 }
 
 impl Training {
-    fn on(tape: &mut Tape, step: &Step<'_>) -> Result<Training> {
+    fn on(tape: &mut Tape, step: &Step<'_>, freeze_weights: bool) -> Result<Training> {
         let words = step.params.buffer_words(Home::Trained);
         let gradient = tape.buffer("gradients", Role::Gradient, words);
         let whole = Moments {
@@ -345,8 +345,8 @@ impl Training {
             embed_pos: gradients.get("embed_pos.embedding_weight").copied(),
             puzzle_rows: (emb_ndim > 0).then(|| tape.buffer("puzzle_rows", Role::Gradient, rows)),
         };
-        for tensor in step.weights.values() {
-            tape.require_grad(*tensor);
+        if !freeze_weights {
+            step.weights.values().for_each(|&weight| tape.require_grad(weight));
         }
         Ok(Training { whole, gradients, embed_gradients })
     }

@@ -155,7 +155,11 @@ struct Linear {
 impl Reverse for Linear {
     fn reverse(&self, tape: &mut Tape) -> Result<()> {
         let Some(dy) = gradient(tape, self.y)? else { return Ok(()) };
-        tape.use_weight(WeightUse { weight: self.weight.master, x: self.x, dy, form: self.form });
+        let weight_use = WeightUse { weight: self.weight.master, x: self.x, dy, form: self.form };
+        match tape.target().recompute {
+            true => add_weight_gradient(tape, weight_use)?,
+            false => tape.use_weight(weight_use),
+        }
         match self.addend {
             Some(Addend::Whole(residual)) => tape.contribute(residual, dy),
             Some(Addend::Bias(bias)) => tape.contribute(bias, dy),
@@ -171,8 +175,28 @@ impl Reverse for Linear {
     }
 }
 
-/// Lays down the gradient of `weight` into `out`: one product over all of its uses.
+/// Lays down what one use contributes to the gradient of its weight, on top of what is known already: neither x nor
+/// dy need be kept for a product over all uses.
+fn add_weight_gradient(tape: &mut Tape, one: WeightUse) -> Result<()> {
+    if !tape.needs_grad(one.weight) {
+        return Ok(());
+    }
+    let scope = tape.current_scope().to_owned();
+    tape.scope(format!("{scope}.weight"));
+    let known = tape.take_contribution(one.weight).map(Addend::Whole);
+    let total = tape.tensor(Role::Gradient, tape.elements(one.weight));
+    one.form.weight_gradient(1, 0, 0).push(tape, one.dy, one.x, known, total)?;
+    tape.contribute(one.weight, total);
+    tape.scope(scope);
+    Ok(())
+}
+
+/// Lays down the gradient of `weight` into `out`: one product over all of its uses, unless they were added up one by
+/// one; then the last of those products goes there.
 pub fn weight_gradient(tape: &mut Tape, weight: Tensor, out: Tensor) -> Result<()> {
+    if let Some(total) = tape.take_contribution(weight) {
+        return tape.settle(total, out);
+    }
     let uses = tape.take_weight_uses(weight);
     let Some(first) = uses.first() else { return Ok(()) };
     let form = first.form;

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 const MAX_GROUPS: usize = 65_535;
 
 /// A dispatch on the tape, its tensors not yet placed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Pending {
     pub(super) kernel: &'static Kernel,
     pub(super) entry: &'static Entry,
@@ -27,6 +27,14 @@ pub(super) struct Pending {
     pub(super) flops: u64,
     pub(super) label: String,
     pub(super) pass: Pass,
+}
+
+impl Pending {
+    /// Whether it writes one of these tensors.
+    pub(super) fn writes(&self, tensors: &[Tensor]) -> bool {
+        let bindings = self.interface.bindings.iter().zip(&self.tensors);
+        bindings.into_iter().any(|(binding, tensor)| binding.writable && tensors.contains(tensor))
+    }
 }
 
 /// Collects what a dispatch needs; [`DispatchBuilder::push`] checks it and puts it on the tape.

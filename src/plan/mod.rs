@@ -8,7 +8,9 @@ mod call;
 mod dispatch;
 mod element;
 mod kernel;
+mod lifetime;
 mod place;
+mod recompute;
 mod shape;
 mod stored;
 mod tape;
@@ -39,7 +41,7 @@ pub fn align(words: usize) -> usize {
     words.next_multiple_of(ALIGN_WORDS)
 }
 
-/// What a buffer is for. Memory is reused between tensors of one role only.
+/// What a buffer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -78,10 +80,12 @@ impl fmt::Display for Role {
 pub struct Buffer {
     /// Unique for buffers that the host names; planned ones are called `activation.3`.
     pub name: String,
-    /// What it is for.
+    /// What it is for; of a shared one, its largest tensor.
     pub role: Role,
     /// Length in words.
     pub words: usize,
+    /// Whether tensors take turns in it; then nothing in it outlives a step.
+    pub shared: bool,
 }
 
 /// A run of words inside a buffer.
@@ -190,6 +194,9 @@ pub struct Plan {
     pub views: Vec<(String, Slice)>,
     /// What the host names as one but lies in several buffers, one after the other.
     pub split: BTreeMap<String, Range<usize>>,
+    /// The least bytes that any placement of these dispatches' tensors can take: the buffers that live as long as the
+    /// run, and the most that is alive at once of all others, each from its first to its last dispatch.
+    pub least_bytes: u64,
 }
 
 impl Plan {

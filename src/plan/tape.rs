@@ -4,7 +4,8 @@
 //! rules backwards; they lay down the dispatches of the reverse pass on the same tape. Gradients of a tensor are
 //! kept as a list of contributions, so that the gradient of a residual is an alias and costs nothing. The
 //! gradient of a shared weight is not computed where it arises: its uses are collected ([`WeightUse`]) and become
-//! one product over the rows of all uses, whose operands [`Tape::stack`] makes contiguous.
+//! one product over the rows of all uses, whose operands [`Tape::stack`] makes contiguous. Where activations are
+//! dropped and computed again ([`Tape::recompute`]), each use is a contribution like any other instead.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -101,7 +102,8 @@ impl Tape {
 
     /// [`Tape::buffer`] of other elements than f32.
     pub fn buffer_of(&mut self, name: &str, role: Role, elements: usize, element: Element) -> Tensor {
-        self.buffers.push(Buffer { name: name.to_owned(), role, words: element.words(elements) });
+        let words = element.words(elements);
+        self.buffers.push(Buffer { name: name.to_owned(), role, words, shared: false });
         let home = Home::Buffer { buffer: self.buffers.len() - 1, offset: 0 };
         self.add(elements, element, role, home)
     }
@@ -202,6 +204,17 @@ impl Tape {
             self.infos[member.0].home = Home::Stack { stack, offset: index * stride };
         }
         Ok((stack, stride * per_word))
+    }
+
+    /// Has what a planned tensor holds written to `place`, a part of a named buffer, instead of a place of its own.
+    pub fn settle(&mut self, tensor: Tensor, place: Tensor) -> Result<()> {
+        let (from, to) = (&self.infos[tensor.0], &self.infos[place.0]);
+        let alike = (from.elements, from.element) == (to.elements, to.element);
+        match (from.home, to.home) {
+            (Home::Planned, home @ Home::Buffer { .. }) if alike => self.infos[tensor.0].home = home,
+            _ => return Err(Error::kernel("tape", "a tensor is settled where it does not fit")),
+        }
+        Ok(())
     }
 
     /// Keeps a tensor to the end of the step and lets the host look at it under `name`.

@@ -51,6 +51,9 @@ pub struct Target {
     pub fused: bool,
     /// Storage of activations and of the copies of weights that products read.
     pub precision: Element,
+    /// Drop the inner activations of recorded MLPs after use, compute them again in the reverse pass, and take weight
+    /// gradients pass by pass: less memory, more time.
+    pub recompute: bool,
     /// Bytes of the largest buffer and binding: a larger table of puzzle embeddings is split.
     pub binding_bytes: u64,
 }
@@ -69,6 +72,7 @@ impl Default for Target {
             attention: AttentionVariant::default(),
             fused: true,
             precision: Element::F32,
+            recompute: false,
             binding_bytes: u64::MAX,
         }
     }

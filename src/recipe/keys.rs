@@ -32,6 +32,14 @@ pub(super) fn declared() -> Result<BTreeMap<String, Value>> {
     Ok(leaves(&parse(name, text)?))
 }
 
+/// Gives an older recipe the keys that came later, with the values that say what its run did.
+pub(super) fn complete(table: &mut Table) {
+    if let Some(Value::Table(train)) = table.get_mut("train") {
+        train.entry("precision").or_insert_with(|| "f32".into());
+        train.entry("recompute").or_insert_with(|| false.into());
+    }
+}
+
 pub(super) fn check_keys(found: &BTreeMap<String, Value>, declared: &BTreeMap<String, Value>) -> Result<()> {
     for (key, value) in found {
         let example = declared.get(key).ok_or_else(|| unknown(key, declared.keys()))?;

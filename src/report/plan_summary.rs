@@ -20,6 +20,10 @@ pub struct PlanSummary {
     pub bytes: u64,
     /// Bytes of all buffers together.
     pub peak_memory_bytes: u64,
+    /// The least that any placement of the same tensors takes: see [`Plan::least_bytes`].
+    pub least_memory_bytes: u64,
+    /// `peak_memory_bytes / least_memory_bytes`.
+    pub peak_to_least: f64,
     /// Bytes of the largest range that one dispatch binds; adapters limit it.
     pub largest_binding_bytes: u64,
     /// The buffer that range lies in.
@@ -78,6 +82,8 @@ impl PlanSummary {
             flops: cost.flops,
             bytes: cost.bytes,
             peak_memory_bytes: plan.bytes(),
+            least_memory_bytes: plan.least_bytes,
+            peak_to_least: plan.bytes() as f64 / plan.least_bytes.max(1) as f64,
             largest_binding_bytes,
             largest_binding_buffer: buffer.to_owned(),
             kernels: kernels(plan),
@@ -175,6 +181,10 @@ impl fmt::Display for PlanSummary {
         }
         let count: usize = self.buffers.iter().map(|row| row.buffers).sum();
         buffers.row(["peak memory".to_owned(), count.to_string(), bytes(self.peak_memory_bytes)]);
+        let (least, ratio) = (bytes(self.least_memory_bytes), self.peak_to_least);
+        let least_row =
+            ["least possible".to_owned(), String::new(), format!("{least} (peak is {ratio:.3} of it)")];
+        buffers.row(least_row);
         let (largest, buffer) = (bytes(self.largest_binding_bytes), &self.largest_binding_buffer);
         write!(f, "{kernels}\n{blocks}\n{buffers}\nlargest binding: {largest} of {buffer}\n")
     }

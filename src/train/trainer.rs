@@ -258,7 +258,7 @@ impl Trainer {
         let mut kept = BTreeMap::new();
         for (index, buffer) in plan.buffers.iter().enumerate() {
             let outlives = matches!(buffer.role, Role::Weights | Role::Optimiser | Role::Carry);
-            if outlives && buffer.name != "rope_table" {
+            if outlives && !buffer.shared && buffer.name != "rope_table" {
                 *kept.entry(plan.host_name(index).to_owned()).or_default() += buffer.words;
             }
         }
