@@ -89,7 +89,11 @@ fn steps() -> Outcome {
     let compared: Value = serde_json::from_str(&trm(&["bench", "compare", &first, &first, "--json"])?)?;
     let speedups =
         compared["pairs"].as_array().map(|pairs| pairs.iter().map(|pair| pair["speedup"].as_f64()));
-    check(speedups.is_some_and(|mut all| all.all(|one| one == Some(1.0))), &compared)
+    check(speedups.is_some_and(|mut all| all.all(|one| one == Some(1.0))), &compared)?;
+    let modes = bench("step", &["--recompute"])?;
+    let ends = |line: &Value, mode: &str| line["key"].as_str().is_some_and(|key| key.ends_with(mode));
+    let expected = ["/eval", "/train", "/train-recompute"];
+    check(modes.len() == 3 && modes.iter().zip(expected).all(|(line, mode)| ends(line, mode)), &modes)
 }
 
 fn scaling() -> Outcome {

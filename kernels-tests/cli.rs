@@ -17,7 +17,7 @@ type Test = (&'static str, fn() -> Outcome);
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let trials: [Test; 13] = [
+    let trials: [Test; 14] = [
         ("usage errors are one line", usage_errors),
         ("recipe errors name the key", recipe_errors),
         ("a batch past the memory names the largest", batch_past_memory),
@@ -30,6 +30,7 @@ pub fn tests() -> Vec<Trial> {
         ("verify fails on a deviation", verify_deviation),
         ("a closed pipe is success", closed_pipe),
         ("an interrupted run continues bit-identically", interrupted_run),
+        ("an older run goes on", older_run),
         ("the demo keeps its promise", demo),
     ];
     let trial = |(name, test)| Trial::test(format!("cli: {name}"), test);
@@ -364,6 +365,8 @@ fn json_documents() -> Outcome {
     check(json(&["devices"])?["devices"].is_array(), || "devices".into())?;
     let plan = json(&["plan", "--recipe", "tiny-sudoku4", "--data", &data, "--batch", "2", "--eval"])?;
     check(plan["seq_len"] == 16 && plan["dispatches"].is_u64(), || plan.to_string())?;
+    let (peak, least) = (plan["peak_memory_bytes"].as_u64(), plan["least_memory_bytes"].as_u64());
+    check(least > Some(0) && least <= peak, || plan.to_string())?;
     let verified = json(&["verify", "--device", "cpu"])?;
     check(verified["ok"] == true && verified["cases"][0]["worst"]["grads"].is_f64(), || {
         verified.to_string()
@@ -441,6 +444,26 @@ fn interrupted_run() -> Outcome {
         Ok(log.lines().filter(|line| line.contains("\"train\"")).map(str::to_owned).collect())
     };
     check(train_lines(&run)? == train_lines(&whole)?, || "the logs differ".into())
+}
+
+/// A run from before there were these keys goes on, and may change what is stored and kept on the way.
+fn older_run() -> Outcome {
+    let workshop = Workshop::new()?;
+    workshop.train("run", 2)?;
+    let (run, data) = (workshop.path("run"), workshop.path("data"));
+    let recipe = Path::new(&run).join("recipe.toml");
+    let text = fs::read_to_string(&recipe)?;
+    let newer = |line: &&str| line.starts_with("precision") || line.starts_with("recompute");
+    check(text.lines().filter(newer).count() == 2, || text.clone())?;
+    let older: Vec<&str> = text.lines().filter(|line| !newer(line)).collect();
+    fs::write(&recipe, older.join("\n"))?;
+    let halves = ["--precision", "bf16", "--recompute"];
+    for (epochs, more) in [("4", &[][..]), ("6", &halves), ("8", &[])] {
+        let epochs = format!("train.epochs={epochs}");
+        let args = ["train", "--resume", "--device", "cpu", "--set", &epochs, "--data", &data, "--out", &run];
+        succeed(&[&args, more].concat())?;
+    }
+    Ok(())
 }
 
 fn demo() -> Outcome {

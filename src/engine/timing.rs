@@ -21,9 +21,15 @@ impl Times {
         self.device.unwrap_or(self.whole)
     }
 
-    /// Of two runs of the same work the one that was disturbed less.
+    /// Of two runs of the same work, for each figure the one that was disturbed less: what slows the device down says
+    /// nothing about the thread that records.
     pub fn best(self, other: Times) -> Times {
-        if other.whole < self.whole { other } else { self }
+        Times {
+            whole: self.whole.min(other.whole),
+            encode: self.encode.min(other.encode),
+            submit: self.submit.min(other.submit),
+            device: self.device.zip(other.device).map(|(one, two)| one.min(two)),
+        }
     }
 }
 

@@ -199,12 +199,16 @@ mod tests {
     use crate::recipe::Recipe;
 
     fn summary(recipe: &str, train: bool) -> PlanSummary {
+        planned(recipe, train, Target::default())
+    }
+
+    fn planned(recipe: &str, train: bool, target: Target) -> PlanSummary {
         let recipe = Recipe::load(recipe, &[]).unwrap();
         let config =
             ModelConfig { arch: recipe.arch, vocab_size: 11, seq_len: 81, num_puzzle_identifiers: 1 };
         let plan = match train {
-            true => train_plan(&config, &recipe.train.optimiser(), 2, Target::default()),
-            false => eval_plan(&config, 2, Target::default()),
+            true => train_plan(&config, &recipe.train.optimiser(), 2, target),
+            false => eval_plan(&config, 2, target),
         };
         PlanSummary::of(&plan.unwrap())
     }
@@ -231,6 +235,11 @@ mod tests {
         // Recorded: product, gate, product and norm; in reverse the same, and sums of gradients.
         let recorded = [(Pass::Plain, 14, 4), (Pass::Recorded, 7, 8), (Pass::Reverse, 7, 8)];
         assert_eq!(of(true), [recorded, recorded].concat());
+        // Computing again: a product and a gate more for each SwiGLU; gradients of weights count to these.
+        let again = planned("sudoku-mlp", true, Target { recompute: true, ..Target::default() }).blocks;
+        let reverse = again.iter().filter(|row| row.pass == Pass::Reverse);
+        let reverse: Vec<_> = reverse.map(|row| (row.evaluations, row.dispatches_per_evaluation)).collect();
+        assert_eq!(reverse, [(7, 12); 2]);
     }
 
     #[test]
