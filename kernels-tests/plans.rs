@@ -27,7 +27,7 @@ type DeviceTest = fn(&Device) -> std::result::Result<(), Failed>;
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn()); 9] = [
+    let tests: [(&str, fn()); 10] = [
         ("small_models_load", small_models_load),
         ("recipes_load", recipes_load),
         ("bindings_are_aligned_and_apart", bindings_are_aligned_and_apart),
@@ -36,6 +36,7 @@ pub fn tests() -> Vec<Trial> {
         ("halves_without_a_variant_are_refused", halves_without_a_variant_are_refused),
         ("layers_without_gradients_are_fused", layers_without_gradients_are_fused),
         ("wrong_names_are_refused", wrong_names_are_refused),
+        ("tensors_settle_where_they_fit", tensors_settle_where_they_fit),
         ("unwritten_tensors_are_refused", unwritten_tensors_are_refused),
     ];
     let limits: [(&str, DeviceTest); 2] = [
@@ -291,6 +292,20 @@ fn unwritten_tensors_are_refused() {
     let error = tape.finish().expect_err("a plan reads what nobody wrote");
     assert!(matches!(error, Error::Kernel { .. }), "{error}");
     assert!(error.to_string().contains("sum.sum: reads b before anything wrote it"), "{error}");
+}
+
+/// Only a tensor that has no place yet moves into a part of a buffer, and only into one of its own size.
+fn tensors_settle_where_they_fit() {
+    let mut tape = Tape::new(Target::default());
+    let (buffer, other) = (tape.buffer("b", Role::Gradient, 8), tape.tensor(Role::Gradient, 4));
+    let total = sum::sum(&mut tape, &[buffer, buffer]).unwrap();
+    tape.settle(total, other).expect_err("a tensor moves into another");
+    tape.settle(other, buffer).expect_err("a tensor moves into a larger buffer");
+    tape.settle(buffer, buffer).expect_err("a buffer moves");
+    let out = tape.buffer("out", Role::Gradient, 8);
+    tape.settle(total, out).unwrap();
+    let plan = tape.finish().unwrap();
+    assert_eq!(plan.dispatches[0].slices.last(), Some(&plan.view("out").unwrap()));
 }
 
 /// A batch past the adapter's largest binding: the limit and the largest batch that fits are named.

@@ -21,30 +21,31 @@ impl Lifetime {
     }
 }
 
-/// The lifetime of each tensor that dispatches bind, by its own name: a stack's is that of its uses as a whole.
-pub(super) struct Lifetimes(Vec<Option<Lifetime>>);
+/// From when to when each tensor is bound, by its own name: a stack as a whole, its members one by one.
+pub(super) struct Lifetimes {
+    lives: Vec<Option<Lifetime>>,
+    /// Whether a tensor is a stack of others.
+    is_stack: Vec<bool>,
+}
 
 impl Lifetimes {
     /// # Errors
     /// [`Error::Kernel`] where a tensor is read before anything wrote it.
     pub(super) fn of(tape: &Tape) -> Result<Lifetimes> {
         let mut lives: Vec<Option<Lifetime>> = vec![None; tape.infos.len()];
-        let mut filled = vec![false; tape.infos.len()];
+        let mut is_stack = vec![false; tape.infos.len()];
         for (index, pending) in tape.pending.iter().enumerate() {
             for (binding, &tensor) in pending.interface.bindings.iter().zip(&pending.tensors) {
-                let home = tape.infos[tensor.0].home;
                 // A stack as a whole is read only after its members were written one by one.
-                let known =
-                    lives[tensor.0].is_some() || filled[tensor.0] || matches!(home, Home::Buffer { .. });
-                if !binding.writable && !known {
+                let written = lives[tensor.0].is_some() || is_stack[tensor.0];
+                let home = tape.infos[tensor.0].home;
+                if !binding.writable && !written && !matches!(home, Home::Buffer { .. }) {
                     let name = format!("{}.{}", pending.kernel.name, pending.entry.name);
-                    return Err(Error::kernel(
-                        name,
-                        format!("reads {} before anything wrote it", binding.name),
-                    ));
+                    let problem = format!("reads {} before anything wrote it", binding.name);
+                    return Err(Error::kernel(name, problem));
                 }
                 if let Home::Stack { stack, .. } = home {
-                    filled[stack.0] = true;
+                    is_stack[stack.0] = true;
                 }
                 lives[tensor.0].get_or_insert(Lifetime { first: index, last: index }).last = index;
             }
@@ -54,47 +55,44 @@ impl Lifetimes {
                 life.last = tape.pending.len();
             }
         }
-        Ok(Lifetimes(lives))
+        Ok(Lifetimes { lives, is_stack })
     }
 
-    /// What the plan has to find places for, and from when to when: tensors, and stacks with all of their members.
-    pub(super) fn planned(&self, tape: &Tape) -> impl Iterator<Item = (Tensor, Lifetime)> {
-        let mut whole = self.0.clone();
-        for (info, life) in tape.infos.iter().zip(&self.0) {
+    /// What the plan has to find places for, and from when to when: tensors, and stacks from their first member on.
+    pub(super) fn planned(&self, tape: &Tape) -> Vec<(Tensor, Lifetime)> {
+        let mut lives = self.lives.clone();
+        for (info, life) in tape.infos.iter().zip(&self.lives) {
             if let (Home::Stack { stack, .. }, Some(life)) = (info.home, *life) {
-                whole[stack.0] = Some(whole[stack.0].map_or(life, |other| other.joined(life)));
+                lives[stack.0] = Some(lives[stack.0].map_or(life, |other| other.joined(life)));
             }
         }
-        let planned = |index: &usize| tape.infos[*index].home == Home::Planned;
-        let planned: Vec<usize> = (0..whole.len()).filter(planned).collect();
-        planned.into_iter().filter_map(move |index| Some((Tensor(index), whole[index]?)))
+        let place = |(index, life): (usize, Option<Lifetime>)| match tape.infos[index].home {
+            Home::Planned => Some((Tensor(index), life?)),
+            _ => None,
+        };
+        lives.into_iter().enumerate().filter_map(place).collect()
     }
 
-    /// See [`super::Plan::least_bytes`]. The members of a stack count one by one, from their own first dispatch on.
-    pub(super) fn least_bytes(&self, tape: &Tape) -> u64 {
-        let mut changes = vec![0i64; tape.pending.len() + 2];
-        let stacks = tape.infos.iter().filter_map(|info| match info.home {
-            Home::Stack { stack, .. } => Some(stack),
-            _ => None,
-        });
-        let stacks: std::collections::BTreeSet<Tensor> = stacks.collect();
-        for (index, life) in self.0.iter().enumerate() {
+    /// The most words that are alive at once of tensors that the plan finds places for. Members of a stack count one
+    /// by one, each from its own first dispatch to the last that reads it or the whole.
+    pub(super) fn most_alive(&self, tape: &Tape) -> usize {
+        let mut born = vec![0; tape.pending.len() + 2];
+        let mut gone = born.clone();
+        for (index, life) in self.lives.iter().enumerate() {
             let Some(life) = *life else { continue };
             let life = match tape.infos[index].home {
-                Home::Buffer { .. } => continue,
-                Home::Planned if stacks.contains(&Tensor(index)) => continue,
-                Home::Planned => life,
-                Home::Stack { stack, .. } => self.0[stack.0].map_or(life, |whole| life.joined(whole)),
+                Home::Planned if !self.is_stack[index] => life,
+                Home::Stack { stack, .. } => self.lives[stack.0].map_or(life, |whole| life.joined(whole)),
+                _ => continue,
             };
-            let bytes = 4 * tape.words(Tensor(index)) as i64;
-            changes[life.first] += bytes;
-            changes[life.last + 1] -= bytes;
+            born[life.first] += tape.words(Tensor(index));
+            gone[life.last + 1] += tape.words(Tensor(index));
         }
-        let live = changes.iter().scan(0, |live, change| {
-            *live += change;
-            Some(*live)
+        let mut alive = 0;
+        let after_each = born.iter().zip(gone).map(|(born, gone)| {
+            alive = alive + born - gone;
+            alive
         });
-        let peak = live.max().unwrap_or(0) as u64;
-        tape.buffers.iter().map(|buffer| buffer.words as u64 * 4).sum::<u64>() + peak
+        after_each.max().unwrap_or(0)
     }
 }

@@ -11,7 +11,8 @@ use crate::{Error, Result};
 
 pub(super) fn place(mut tape: Tape) -> Result<Plan> {
     let lifetimes = Lifetimes::of(&tape)?;
-    let least_bytes = lifetimes.least_bytes(&tape);
+    let lasting: usize = tape.buffers.iter().map(|buffer| buffer.words).sum();
+    let least_bytes = 4 * (lasting + lifetimes.most_alive(&tape)) as u64;
     let chosen = choose_buffers(&mut tape, &lifetimes);
     let slice = |tensor: Tensor| slice_of(&tape, &chosen, tensor);
     let dispatches = tape.pending.iter().map(|pending| resolve(pending, slice)).collect::<Result<_>>()?;
@@ -23,7 +24,7 @@ pub(super) fn place(mut tape: Tape) -> Result<Plan> {
 /// The largest tensor first, of equals the one that is born first; each takes the smallest buffer that is free for
 /// all of its life, or a new one of its own size: none ever grows. Returns the buffer of each planned tensor.
 fn choose_buffers(tape: &mut Tape, lifetimes: &Lifetimes) -> Vec<Option<usize>> {
-    let mut tensors: Vec<(Tensor, Lifetime)> = lifetimes.planned(tape).collect();
+    let mut tensors = lifetimes.planned(tape);
     tensors.sort_by_key(|&(tensor, life)| (std::cmp::Reverse(tape.words(tensor)), life.first, tensor));
     let mut chosen = vec![None; tape.infos.len()];
     let mut places: Vec<(usize, Vec<Lifetime>)> = Vec::new();
