@@ -12,7 +12,7 @@ use trm::eval::{Evaluator, Pace, vote};
 use trm::model::ModelConfig;
 use trm::model::init::Weights;
 use trm::ops::gemm::{Gemm, Operand};
-use trm::plan::{Role, Tape};
+use trm::plan::{Purpose, Role, Tape};
 use trm::recipe::Recipe;
 use trm::rng::Rng;
 use trm::train::model_config;
@@ -133,7 +133,16 @@ fn products(device: &Device) -> Outcome {
             let mut buffer = |name, words| tape.buffer(name, Role::Activation, words);
             let (a_tensor, b_tensor, c) = (buffer("a", m * k), buffer("b", n * k), buffer("c", m * n));
             let weight = Operand::rows_of(k).transposed();
-            let gemm = Gemm { m, n, k, batch: 1, reductions: (1, 1), a: Operand::rows_of(k), b: weight };
+            let gemm = Gemm {
+                m,
+                n,
+                k,
+                batch: 1,
+                reductions: (1, 1),
+                a: Operand::rows_of(k),
+                b: weight,
+                purpose: Purpose::Forward,
+            };
             gemm.push(&mut tape, a_tensor, b_tensor, None, c)?;
             let mut run = Run::new(device, tape.finish()?)?;
             run.write_floats("a", &a[..m * k])?;

@@ -2,10 +2,10 @@
 
 use trm::Result;
 use trm::ops::gemm::{Addend, Gemm, KERNEL, Operand};
-use trm::plan::{GemmVariant, Target};
+use trm::plan::{Element, GemmVariant, Purpose, Role, SHARED_BYTES, Tape, Target, Tile, Tiles};
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant, Needs, Test, in_bf16, in_f16};
+use crate::harness::{KernelTests, Lab, Mutant, Needs, Test, in_bf16, in_f16, in_tiles, on_tile};
 
 /// Tests and mutants of `gemm`.
 pub const TESTS: KernelTests = KernelTests {
@@ -21,6 +21,17 @@ pub const TESTS: KernelTests = KernelTests {
         ("transposes_and_paddings_in_f16", |lab| in_f16(lab, transposes_and_paddings)),
         ("batches_and_reductions_in_bf16", |lab| in_bf16(lab, batches_and_reductions)),
         ("addends_in_f16", |lab| in_f16(lab, addends)),
+        ("shapes_64x128", |lab| on_tile(lab, Tile::ALL[1], shapes)),
+        ("shapes_128x64", |lab| on_tile(lab, Tile::ALL[2], shapes)),
+        ("shapes_128x128", |lab| on_tile(lab, Tile::LARGE, shapes)),
+        ("transposes_and_paddings_64x128", |lab| on_tile(lab, Tile::ALL[1], transposes_and_paddings)),
+        ("transposes_and_paddings_128x64", |lab| on_tile(lab, Tile::ALL[2], transposes_and_paddings)),
+        ("transposes_and_paddings_128x128", |lab| on_tile(lab, Tile::LARGE, transposes_and_paddings)),
+        ("batches_and_reductions_128x128", |lab| on_tile(lab, Tile::LARGE, batches_and_reductions)),
+        ("addends_128x128", |lab| on_tile(lab, Tile::LARGE, addends)),
+        ("addends_128x128_in_f16", |lab| in_tiles(lab, Tile::LARGE, Element::F16, addends)),
+        ("long_sums_128x128", |lab| on_tile(lab, Tile::LARGE, long_sums)),
+        ("few_workgroups_take_the_small_tile", few_workgroups),
     ],
     mutants: &[
         Mutant { name: "skips_the_last_of_k", from: "value, k < params.k", to: "value, k + 1u < params.k" },
@@ -60,6 +71,36 @@ pub const TESTS: KernelTests = KernelTests {
             name: "reads_half_its_tile",
             from: "depth * PITCH_A + tile_row(local)",
             to: "depth * PITCH_A + tile_row(local) / 2u",
+        },
+        Mutant {
+            name: "multiplies_its_upper_rows_twice",
+            from: "add_rows(4u, at_a + 4u,",
+            to: "add_rows(4u, at_a,",
+        },
+        Mutant {
+            name: "multiplies_its_left_columns_twice",
+            from: "add_rows(ROWS, at_a, four_columns(at_b + 64u))",
+            to: "add_rows(ROWS, at_a, four_columns(at_b))",
+        },
+        Mutant {
+            name: "mixes_the_corner",
+            from: "add_rows(ROWS + 4u, at_a + 4u, four_columns(at_b + 64u))",
+            to: "add_rows(ROWS + 4u, at_a, four_columns(at_b + 64u))",
+        },
+        Mutant {
+            name: "stages_half_of_a",
+            from: "load_four_of_a(local + 1024u,",
+            to: "load_four_of_a(local,",
+        },
+        Mutant {
+            name: "stages_half_of_b",
+            from: "load_four_of_b(local + 1024u,",
+            to: "load_four_of_b(local,",
+        },
+        Mutant {
+            name: "forgets_where_the_second_half_of_b_starts",
+            from: "four_starts_of_b(local + 1024u)",
+            to: "four_starts_of_b(local)",
         },
     ],
 };
@@ -172,7 +213,7 @@ pub fn lay(lab: &mut Lab, gemm: Gemm, added: Added) -> Result<()> {
 
 pub fn plain((m, n, k): (usize, usize, usize)) -> Gemm {
     let (a, b) = (Operand::rows_of(k), Operand::rows_of(n));
-    Gemm { m, n, k, batch: 1, reductions: (1, 1), a, b }
+    Gemm { m, n, k, batch: 1, reductions: (1, 1), a, b, purpose: Purpose::Forward }
 }
 
 /// Around the tile of 64 x 64 x 16, primes, vectors.
@@ -195,6 +236,22 @@ pub fn shapes(lab: &mut Lab) -> Result<()> {
         lay(lab, plain((m, n, k)), Added::Nothing)?;
     }
     Ok(())
+}
+
+/// A product of four small workgroups, or of one large one, where a GPU is busy with two.
+fn few_workgroups(lab: &mut Lab) -> Result<()> {
+    for (small_below, width) in [(2, 64), (1, 128)] {
+        let tiles = Tiles { small_below, ..Tiles::all(Tile::LARGE) };
+        let mut tape = Tape::new(Target { tiles, shared_bytes: 2 * SHARED_BYTES, ..Target::default() });
+        let [a, b, c] = ["a", "b", "c"].map(|name| tape.buffer(name, Role::Activation, 128 * 128));
+        plain((128, 128, 128)).push(&mut tape, a, b, None, c)?;
+        let grid = tape.finish()?.dispatches[0].grid;
+        assert_eq!(grid, [128 / width, 128 / width, 1], "small below {small_below}");
+    }
+    lab.case("128 x 128, small below 2");
+    let tiles = Tiles { small_below: 2, ..Tiles::all(Tile::LARGE) };
+    lab.target(Target { tiles, shared_bytes: 2 * SHARED_BYTES, ..Target::default() });
+    lay(lab, plain((128, 128, 3)), Added::Nothing)
 }
 
 /// A^T, B^T, and matrices whose rows lie further apart than their length.

@@ -9,7 +9,9 @@ use std::sync::OnceLock;
 use libtest_mimic::{Failed, Trial};
 use trm::engine::{Device, Run, select};
 use trm::ops::sum::gradient;
-use trm::plan::{Buffer, Cooperative, Element, Kernel, Plan, Role, Tape, Target, Tensor};
+use trm::plan::{
+    Buffer, Cooperative, Element, Kernel, Plan, Role, SHARED_BYTES, Tape, Target, Tensor, Tile, Tiles,
+};
 use trm::rng::Rng;
 use trm::{Error, Result};
 
@@ -216,6 +218,18 @@ fn storing(element: Element) -> f64 {
         Element::Bf16 => 2f64.powi(-2 * 8),
         Element::F16 => 2f64.powi(-2 * 11),
     }
+}
+
+/// Lays a test down for one tile throughout, on a device with as much shared memory as GPUs have.
+pub fn on_tile(lab: &mut Lab, tile: Tile, test: Test) -> Result<()> {
+    in_tiles(lab, tile, Element::F32, test)
+}
+
+/// As [`on_tile`], for activations in `precision`.
+pub fn in_tiles(lab: &mut Lab, tile: Tile, precision: Element, test: Test) -> Result<()> {
+    let target = Target { precision, shared_bytes: 2 * SHARED_BYTES, ..Target::default() };
+    lab.target(Target { tiles: Tiles::all(tile), ..target });
+    test(lab)
 }
 
 /// Lays a test down for activations in bf16.

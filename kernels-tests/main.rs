@@ -52,6 +52,7 @@ mod step_gradients;
 mod sum;
 mod swiglu;
 mod train_puzzle_emb;
+mod tune;
 
 use harness::{KernelTests, lab_trials};
 use libtest_mimic::{Arguments, Trial};
@@ -107,6 +108,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     eval_arc::tests,
     eval_roll::tests,
     train_puzzle_emb::tests,
+    tune::tests,
 ];
 
 fn main() {

@@ -14,7 +14,10 @@ use trm::model::{ArchName, ModelConfig, Params};
 use trm::ops::column_sums::column_sums;
 use trm::ops::gemm::{Gemm, Operand};
 use trm::ops::sum;
-use trm::plan::{ALIGN_WORDS, AttentionVariant, Dispatch, Element, GemmVariant, Plan, Role, Tape, Target};
+use trm::plan::{
+    ALIGN_WORDS, AttentionVariant, Dispatch, Element, GemmVariant, Plan, Purpose, Role, SHARED_BYTES, Tape,
+    Target, Tile, Tiles,
+};
 use trm::recipe::Recipe;
 use trm::{Error, Result};
 
@@ -48,7 +51,7 @@ pub fn tests() -> Vec<Trial> {
 }
 
 /// Every variant that a plan can be laid out for.
-const TARGETS: [Target; 2] = [
+const TARGETS: [Target; 3] = [
     Target {
         gemm: GemmVariant::Tiled,
         attention: AttentionVariant::Tiled,
@@ -56,6 +59,8 @@ const TARGETS: [Target; 2] = [
         precision: Element::F32,
         recompute: false,
         binding_bytes: u64::MAX,
+        shared_bytes: SHARED_BYTES,
+        tiles: Tiles::all(Tile::SMALL),
     },
     Target {
         gemm: GemmVariant::Broadcast,
@@ -64,6 +69,18 @@ const TARGETS: [Target; 2] = [
         precision: Element::F32,
         recompute: true,
         binding_bytes: u64::MAX,
+        shared_bytes: SHARED_BYTES,
+        tiles: Tiles::all(Tile::SMALL),
+    },
+    Target {
+        gemm: GemmVariant::Tiled,
+        attention: AttentionVariant::Tiled,
+        fused: true,
+        precision: Element::F32,
+        recompute: false,
+        binding_bytes: u64::MAX,
+        shared_bytes: 2 * SHARED_BYTES,
+        tiles: Tiles::all(Tile::LARGE),
     },
 ];
 
@@ -332,7 +349,8 @@ fn loop_limits_are_named(device: &Device) -> std::result::Result<(), Failed> {
     let [a, b] = ["a", "b"].map(|name| tape.buffer(name, Role::Activation, k));
     let c = tape.buffer("c", Role::Activation, 1);
     let (rows, column) = (Operand::rows_of(k), Operand::rows_of(1));
-    let gemm = Gemm { m: 1, n: 1, k, batch: 1, reductions: (1, 1), a: rows, b: column };
+    let gemm =
+        Gemm { m: 1, n: 1, k, batch: 1, reductions: (1, 1), a: rows, b: column, purpose: Purpose::Forward };
     gemm.push(&mut tape, a, b, None, c)?;
     match Run::new(device, tape.finish()?) {
         Err(Error::Limit { what, unit: "loop iterations", limit: 65_535, .. })

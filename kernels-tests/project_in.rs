@@ -3,10 +3,10 @@
 use trm::Result;
 use trm::ops::project_in::{KERNEL, qkv, swiglu};
 use trm::ops::rope;
-use trm::plan::{Axis, Shape};
+use trm::plan::{Axis, Element, Shape, Tile};
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant, Needs, in_bf16, in_f16};
+use crate::harness::{KernelTests, Lab, Mutant, Needs, in_bf16, in_f16, in_tiles, on_tile};
 use crate::project::{SHAPES, add_product, sum_of, terms};
 
 /// Tests and mutants of `project_in`.
@@ -21,6 +21,16 @@ pub const TESTS: KernelTests = KernelTests {
         ("rotated", rotated),
         ("rotated_in_f16", |lab| in_f16(lab, rotated)),
         ("unrotated", unrotated),
+        ("swiglu_over_width_64x128", |lab| on_tile(lab, Tile::ALL[1], swiglu_over_width)),
+        ("swiglu_over_width_128x64", |lab| on_tile(lab, Tile::ALL[2], swiglu_over_width)),
+        ("swiglu_over_width_128x128", |lab| on_tile(lab, Tile::LARGE, swiglu_over_width)),
+        ("swiglu_over_length_64x128", |lab| on_tile(lab, Tile::ALL[1], swiglu_over_length)),
+        ("swiglu_over_length_128x64", |lab| on_tile(lab, Tile::ALL[2], swiglu_over_length)),
+        ("swiglu_over_length_128x128_in_f16", |lab| {
+            in_tiles(lab, Tile::LARGE, Element::F16, swiglu_over_length)
+        }),
+        ("rotated_64x128", |lab| on_tile(lab, Tile::ALL[1], rotated)),
+        ("rotated_128x128", |lab| on_tile(lab, Tile::LARGE, rotated)),
     ],
     mutants: &[
         Mutant { name: "drops_eps", from: "f32(normed) + params.eps", to: "f32(normed)" },

@@ -4,10 +4,10 @@ use trm::Result;
 use trm::ops::project_in::qkv;
 use trm::ops::project_out::{KERNEL, residual};
 use trm::ops::terms::Term;
-use trm::plan::{Axis, Shape, Tensor};
+use trm::plan::{Axis, Shape, Tensor, Tile};
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant, Needs, in_bf16, in_f16};
+use crate::harness::{KernelTests, Lab, Mutant, Needs, in_bf16, in_f16, on_tile};
 use crate::project::{SHAPES, add_product, rstd, squares, sum_of, terms};
 
 /// Tests and mutants of `project_out`.
@@ -19,6 +19,12 @@ pub const TESTS: KernelTests = KernelTests {
         ("over_length", over_length),
         ("over_width_in_bf16", |lab| in_bf16(lab, over_width)),
         ("over_length_in_f16", |lab| in_f16(lab, over_length)),
+        ("over_width_64x128", |lab| on_tile(lab, Tile::ALL[1], over_width)),
+        ("over_width_128x64", |lab| on_tile(lab, Tile::ALL[2], over_width)),
+        ("over_width_128x128", |lab| on_tile(lab, Tile::LARGE, over_width)),
+        ("over_length_64x128", |lab| on_tile(lab, Tile::ALL[1], over_length)),
+        ("over_length_128x64", |lab| on_tile(lab, Tile::ALL[2], over_length)),
+        ("over_length_128x128", |lab| on_tile(lab, Tile::LARGE, over_length)),
     ],
     mutants: &[
         Mutant {

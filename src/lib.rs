@@ -15,5 +15,6 @@ pub mod recipe;
 pub mod report;
 pub mod rng;
 pub mod train;
+pub mod tune;
 
 pub use error::{Error, Result};

@@ -74,7 +74,17 @@ impl Subject {
     /// # Errors
     /// [`crate::Error::Limit`] where it does not fit the device, device failures.
     pub fn load(&self, mode: Mode, device: &Device) -> Result<Run> {
-        let mut run = Run::new(device, self.plan(mode, device.target())?)?;
+        let mut run = self.prepare(mode, device, device.target())?;
+        run.timed_submit()?;
+        Ok(run)
+    }
+
+    /// The same laid out for `target`, not run yet.
+    ///
+    /// # Errors
+    /// As [`Subject::load`].
+    pub fn prepare(&self, mode: Mode, device: &Device, target: Target) -> Result<Run> {
+        let mut run = Run::new(device, self.plan(mode, target)?)?;
         let weights = Weights::fresh(&self.config, self.settings.seed);
         load_weights(&mut run, &self.config, &weights)?;
         if mode != Mode::Eval {
@@ -94,7 +104,6 @@ impl Subject {
             seed: settings.seed,
         };
         run.write("clock", &clock.words())?;
-        run.timed_submit()?;
         Ok(run)
     }
 }

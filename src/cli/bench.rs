@@ -9,12 +9,11 @@ use trm::bench::compare::{self, Comparison};
 use trm::bench::scaling::{Quantity, Scaling};
 use trm::bench::{Measurement, Mode, Subject, kernels, roofline, scaling, step};
 use trm::engine::Device;
-use trm::model::ModelConfig;
 use trm::plan::Element;
 use trm::report::{Bars, Lines, Table, say};
 use trm::{Result, files};
 
-use super::common::{DeviceArgs, ProductArgs, RecipeArgs, RecomputeArgs};
+use super::common::{DeviceArgs, ModelArgs, ProductArgs, RecomputeArgs};
 use super::output::Output;
 
 /// Measure how fast a device runs the kernels and whole steps, and how close that is to its limits
@@ -74,38 +73,13 @@ struct Common {
     svg: Option<PathBuf>,
 }
 
-/// What a model is measured at.
-#[derive(clap::Args)]
-struct Model {
-    #[command(flatten)]
-    recipe: RecipeArgs,
-
-    /// B, samples at once
-    ///
-    /// Measurements of different sizes do not pair.
-    #[arg(long, value_name = "B", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
-    batch: u16,
-
-    /// S, tokens of a puzzle
-    ///
-    /// 81 for 9x9 Sudoku, 900 for mazes and ARC.
-    #[arg(long, value_name = "S", default_value_t = 81)]
-    seq_len: usize,
-
-    /// V, tokens in the vocabulary
-    ///
-    /// 11 for 9x9 Sudoku, 6 for mazes.
-    #[arg(long, value_name = "V", default_value_t = 11)]
-    vocab_size: usize,
-}
-
 #[derive(clap::Args)]
 struct Steps {
     #[command(flatten)]
     common: Common,
 
     #[command(flatten)]
-    model: Model,
+    model: ModelArgs,
 
     /// Measure the training step
     ///
@@ -129,7 +103,7 @@ struct Scales {
     common: Common,
 
     #[command(flatten)]
-    model: Model,
+    model: ModelArgs,
 
     /// What to vary [default: all of them]
     ///
@@ -174,19 +148,6 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-impl Model {
-    fn subject(&self) -> Result<Subject> {
-        let (name, recipe) = self.recipe.load()?;
-        let config = ModelConfig {
-            arch: recipe.arch,
-            vocab_size: self.vocab_size,
-            seq_len: self.seq_len,
-            num_puzzle_identifiers: 1,
-        };
-        Ok(Subject { name: name.into(), config, settings: recipe.train, batch: usize::from(self.batch) })
-    }
-}
-
 impl Common {
     /// The device, with its products as asked for.
     fn open(&self, precision: Element) -> Result<Device> {
@@ -228,7 +189,7 @@ fn short<'a>(one: &'a Measurement, prefix: &str) -> &'a str {
 
 impl Steps {
     fn subject(&self) -> Result<Subject> {
-        let mut subject = self.model.subject()?;
+        let mut subject = self.model.subject(None)?;
         self.recompute.apply(&mut subject.settings);
         Ok(subject)
     }
@@ -333,7 +294,7 @@ impl Limits {
 
 impl Scales {
     fn measure(&self, output: &Output) -> Result<()> {
-        let mut subject = self.model.subject()?;
+        let mut subject = self.model.subject(None)?;
         let device = self.common.open_for(&mut subject)?;
         let over = |over: &Over| match over {
             Over::Batch => Quantity::B,

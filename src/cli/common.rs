@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use trm::bench::Subject;
 use trm::checkpoint;
 use trm::engine::{Device, select};
 use trm::eval::probe::use_cooperative;
@@ -15,6 +16,7 @@ use trm::model::init::Weights;
 use trm::plan::Element;
 use trm::recipe::{Recipe, TrainSettings};
 use trm::report::say;
+use trm::tune::{Cache, Cached, Key};
 use trm::{Error, Result};
 
 /// Exit code after Ctrl-C: 128 and the signal's number, as shells report it.
@@ -39,6 +41,12 @@ pub struct DeviceArgs {
     /// each operation and is no faster.
     #[arg(long, value_name = "PRECISION")]
     precision: Option<Element>,
+
+    /// Do without what "trm tune" chose for this device
+    ///
+    /// Plans then take the table of defaults, as on a device that was never tuned. Results differ by roundings only.
+    #[arg(long)]
+    no_tune_cache: bool,
 }
 
 impl DeviceArgs {
@@ -52,8 +60,37 @@ impl DeviceArgs {
         let (device, reason) = select(&self.device)?;
         let precision = self.precision.unwrap_or(precision);
         let stored = if precision == Element::F32 { String::new() } else { format!(", {precision}") };
-        say(format!("device: {}{stored} ({reason})", device.info().name));
+        let tuned = if self.adopt_choice(&device, precision) { ", tuned" } else { "" };
+        say(format!("device: {}{stored}{tuned} ({reason})", device.info().name));
         Ok(device.in_precision(precision))
+    }
+
+    /// Has plans for `device` take what "trm tune" chose; whether it had chosen.
+    fn adopt_choice(&self, device: &Device, precision: Element) -> bool {
+        let cache = if self.no_tune_cache { None } else { Cache::of_user() };
+        match cache.map(|cache| cache.load(&Key::of(&device.info(), precision))) {
+            Some(Cached::Tuned(variants)) => {
+                device.adopt(variants);
+                true
+            }
+            Some(Cached::Unusable(problem)) => {
+                say(format!("device: {problem}; the table of defaults is taken until then"));
+                false
+            }
+            Some(Cached::Nothing) | None => false,
+        }
+    }
+
+    /// Opens the device with the table of defaults, for `precision` where the command line says no other.
+    pub fn open_untuned(&self, precision: Element) -> Result<Device> {
+        let (device, reason) = select(&self.device)?;
+        say(format!("device: {} ({reason})", device.info().name));
+        Ok(device.in_precision(self.precision.unwrap_or(precision)))
+    }
+
+    /// Whether choices are neither taken nor kept.
+    pub fn no_tune_cache(&self) -> bool {
+        self.no_tune_cache
     }
 
     /// The precision that was asked for.
@@ -129,9 +166,14 @@ pub struct RecipeArgs {
 impl RecipeArgs {
     /// The recipe with its changes, and its name.
     pub fn load(&self) -> Result<(&str, Recipe)> {
+        self.load_or(None)
+    }
+
+    /// The same; the recipe `otherwise` where none is named.
+    pub fn load_or<'a>(&'a self, otherwise: Option<&'a str>) -> Result<(&'a str, Recipe)> {
         let names = || Recipe::names().collect::<Vec<_>>().join(", ");
         let missing = || Error::usage("--recipe", "is missing", format!("give a file or one of {}", names()));
-        let name = self.recipe.as_deref().ok_or_else(missing)?;
+        let name = self.recipe.as_deref().or(otherwise).ok_or_else(missing)?;
         Ok((name, Recipe::load(name, &self.set)?))
     }
 
@@ -143,6 +185,45 @@ impl RecipeArgs {
             return Err(Error::file(path, "no such file", fix));
         }
         Recipe::load(&path.to_string_lossy(), &self.set)
+    }
+}
+
+/// What a model is measured at.
+#[derive(Args)]
+pub struct ModelArgs {
+    #[command(flatten)]
+    recipe: RecipeArgs,
+
+    /// B, samples at once
+    ///
+    /// Measurements of different sizes do not pair.
+    #[arg(long, value_name = "B", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    batch: u16,
+
+    /// S, tokens of a puzzle
+    ///
+    /// 81 for 9x9 Sudoku, 900 for mazes and ARC.
+    #[arg(long, value_name = "S", default_value_t = 81)]
+    seq_len: usize,
+
+    /// V, tokens in the vocabulary
+    ///
+    /// 11 for 9x9 Sudoku, 6 for mazes.
+    #[arg(long, value_name = "V", default_value_t = 11)]
+    vocab_size: usize,
+}
+
+impl ModelArgs {
+    /// The model; that of the recipe `otherwise` where none is named.
+    pub fn subject(&self, otherwise: Option<&str>) -> Result<Subject> {
+        let (name, recipe) = self.recipe.load_or(otherwise)?;
+        let config = ModelConfig {
+            arch: recipe.arch,
+            vocab_size: self.vocab_size,
+            seq_len: self.seq_len,
+            num_puzzle_identifiers: 1,
+        };
+        Ok(Subject { name: name.into(), config, settings: recipe.train, batch: usize::from(self.batch) })
     }
 }
 

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use trm::kernels::translate::translate;
-use trm::kernels::variants::GPU;
+use trm::kernels::variants::{AMD, GPU};
 use trm::kernels::{Isa, Language, Variant, isa, variants};
 use trm::report::{Table, say};
 use trm::{Error, Result, files};
@@ -95,7 +95,7 @@ impl Args {
             return Err(Error::usage("KERNEL", problem, "run \"trm kernels\" for a list"));
         }
         let wanted = |variant: &Variant| match self.kernels.is_empty() {
-            true => self.isa.is_empty() || variant.targets.contains(&GPU),
+            true => self.isa.is_empty() || [GPU, AMD].iter().any(|kind| variant.targets.contains(kind)),
             false => self.kernels.iter().any(|name| variant.is(name)),
         };
         Ok(all.into_iter().filter(wanted).collect())

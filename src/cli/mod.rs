@@ -16,6 +16,7 @@ mod output;
 mod plan;
 mod solve;
 mod train;
+mod tune;
 mod verify;
 
 use std::process::ExitCode;
@@ -58,6 +59,7 @@ enum Command {
     Devices(devices::Args),
     Kernels(kernels::Args),
     Bench(bench::Args),
+    Tune(tune::Args),
 }
 
 impl Command {
@@ -75,6 +77,7 @@ impl Command {
             Command::Devices(args) => devices::run(args, output),
             Command::Kernels(args) => kernels::run(args, output),
             Command::Bench(args) => bench::run(args, output),
+            Command::Tune(args) => tune::run(args, output),
         }
     }
 }

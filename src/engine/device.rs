@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Engine;
 use super::cpu::CpuEngine;
 use super::gpu::{Gpu, GpuEngine};
-use crate::plan::{Cooperative, Element, GemmVariant, Plan, Target};
+use crate::plan::{Cooperative, Element, GemmVariant, Plan, Target, Variants};
 use crate::{Error, Result};
 
 /// Something that runs plans, how it stores activations, and whether it keeps all of them.
@@ -31,6 +31,8 @@ pub struct DeviceInfo {
     pub index: Option<usize>,
     /// The adapter's name.
     pub name: String,
+    /// The vendor's PCI number, or what the driver gives instead; 0 for the CPU engine.
+    pub vendor: u32,
     /// `discrete`, `integrated`, `virtual`, `software`, `other`, or `cpu` for the CPU engine.
     pub kind: String,
     /// `vulkan`, `metal`, `dx12`; empty for the CPU engine.
@@ -110,6 +112,14 @@ impl Device {
         }
     }
 
+    /// From now on, plans for this device take these variants instead of those of the table. The CPU engine has
+    /// nothing to choose.
+    pub fn adopt(&self, variants: Variants) {
+        if let Processor::Gpu(gpu) = &self.processor {
+            gpu.adopt(variants);
+        }
+    }
+
     /// What it is.
     pub fn info(&self) -> DeviceInfo {
         match &self.processor {
@@ -123,6 +133,7 @@ fn cpu_info() -> DeviceInfo {
     DeviceInfo {
         index: None,
         name: format!("CPU engine, {} threads", rayon::current_num_threads()),
+        vendor: 0,
         kind: "cpu".into(),
         backend: String::new(),
         driver: String::new(),

@@ -4,7 +4,7 @@
 use crate::Result;
 use crate::engine::{Device, Run};
 use crate::ops::gemm::{Gemm, Operand};
-use crate::plan::{Cooperative, GemmVariant, Role, Tape, Target};
+use crate::plan::{Cooperative, GemmVariant, Purpose, Role, Tape, Target};
 
 /// Rows and columns: more than one matrix and no multiple of any.
 const N: usize = 43;
@@ -40,7 +40,7 @@ fn products(device: &Device, cooperative: Cooperative) -> Result<[Vec<f32>; 3]> 
         [(names[0], a, b, plain), (names[1], b, a, plain), (names[2], a, b, plain.transposed())]
     {
         let c = tape.buffer(name, Role::Activation, N * N);
-        Gemm { m: N, n: N, k: N, batch: 1, reductions: (1, 1), a: form, b: form }
+        Gemm { m: N, n: N, k: N, batch: 1, reductions: (1, 1), a: form, b: form, purpose: Purpose::Forward }
             .push(&mut tape, left, right, None, c)?;
     }
     let mut run = Run::new(device, tape.finish()?)?;

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::Result;
+use crate::engine::gpu::table;
 use crate::model::step::{eval_plan, train_plan};
 use crate::model::{Arch, ModelConfig};
 use crate::ops::KERNELS;
 use crate::plan::{
-    AttentionVariant, Cooperative, Element, Entry, GemmVariant, Kernel, Plan, Specialisation, Target,
+    AttentionVariant, Cooperative, Element, Entry, GemmVariant, Kernel, Plan, SHARED_BYTES, Specialisation,
+    Target, Tile, Tiles,
 };
 use crate::recipe::Recipe;
 
@@ -25,6 +27,9 @@ const HEAD_DIMS: [usize; 3] = [32, 64, 128];
 /// The kind of adapter that most plans are laid out for.
 pub const GPU: &str = "gpu";
 
+/// AMD's GPUs, by the table of defaults.
+pub const AMD: &str = "amd";
+
 /// The kind of adapter with cooperative matrices, where they are asked for.
 pub const COOPERATIVE: &str = "cooperative";
 
@@ -33,12 +38,20 @@ fn targets() -> Vec<(&'static str, Target)> {
     let software =
         Target { gemm: GemmVariant::Broadcast, attention: AttentionVariant::Rows, ..Target::default() };
     // As on the AMD GPUs that `--isa` compiles for.
-    let amd = GemmVariant::Cooperative(Cooperative { size: 16, subgroup: 64 });
-    let cooperative = Target { gemm: amd, ..Target::default() };
+    let matrices = GemmVariant::Cooperative(Cooperative { size: 16, subgroup: 64 });
+    let cooperative = Target { gemm: matrices, ..Target::default() };
     let halves = [Element::Bf16, Element::F16];
     let halves = halves.map(|precision| (precision.name(), Target { precision, ..Target::default() }));
     let whole = [(GPU, Target::default()), ("software", software), (COOPERATIVE, cooperative)];
-    whole.into_iter().chain(halves).collect()
+    let amd = (AMD, roomy().with(table::of(table::AMD, "discrete", true).variants));
+    let large = Tile::ALL.into_iter().filter(|&tile| tile != Tile::SMALL);
+    let large = large.map(|tile| (tile.name(), Target { tiles: Tiles::all(tile), ..roomy() }));
+    whole.into_iter().chain(halves).chain([amd]).chain(large).collect()
+}
+
+/// An adapter with as much shared memory as GPUs have.
+fn roomy() -> Target {
+    Target { shared_bytes: 2 * SHARED_BYTES, ..Target::default() }
 }
 
 /// One entry point with its constants specialised.
@@ -53,7 +66,8 @@ pub struct Variant {
     /// Values of the shader's constants, as the dispatch gives them.
     #[serde(serialize_with = "as_map")]
     pub constants: Specialisation,
-    /// Kinds of adapter whose plans launch it: [`GPU`], `software`, [`COOPERATIVE`], or GPUs in `bf16` or `f16`.
+    /// Kinds of adapter whose plans launch it: [`GPU`], `software`, [`COOPERATIVE`], [`AMD`], GPUs in `bf16` or `f16`, or
+    /// those that take a larger tile, by its name.
     pub targets: Vec<&'static str>,
     /// Built-in recipes that launch it.
     pub recipes: Vec<&'static str>,
@@ -170,10 +184,6 @@ mod tests {
                 assert!(variants.iter().any(|variant| variant.is(&name)), "{name}");
             }
         }
-        assert!(
-            variants
-                .iter()
-                .any(|variant| variant.targets == ["gpu", "software", "cooperative", "bf16", "f16"])
-        );
+        assert!(variants.iter().any(|variant| variant.targets.len() == targets().len()));
     }
 }

@@ -13,12 +13,10 @@ use crate::plan::{Axis, Tape};
 impl Blocks<'_> {
     /// Whether nets that start from the sum of `inputs` states can be laid down fused.
     pub fn fuses(&self, tape: &Tape, inputs: usize) -> bool {
-        let fit = |over, terms, pending| Terms::fit(self.shape, over, terms, Some(pending));
+        let target = tape.target();
+        let fit = |over, terms, pending| Terms::fit(&target, self.shape, over, terms, Some(pending));
         let first = if self.config.arch.mlp_t { Axis::Length } else { Axis::Width };
-        !tape.recording()
-            && tape.target().fuses()
-            && fit(first, inputs, Axis::Width)
-            && fit(Axis::Width, 1, first)
+        !tape.recording() && target.fuses() && fit(first, inputs, Axis::Width) && fit(Axis::Width, 1, first)
     }
 
     /// Lays down `layers` blocks called `net.layers.i` on the sum of `inputs`; the norm of the result is pending.

@@ -6,7 +6,7 @@
 use super::gemm_coop;
 use super::multiply::multiply_all;
 use crate::Result;
-use crate::plan::{DispatchBuilder, Element, Entry, GemmVariant, Kernel, Tape, Tensor};
+use crate::plan::{DispatchBuilder, Element, Entry, GemmVariant, Kernel, Purpose, Tape, Tensor, Tile, Tiles};
 
 /// `shaders/gemm.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -28,12 +28,22 @@ pub static BROADCAST: Kernel = Kernel {
     ],
 };
 
-/// Rows and columns of C that a workgroup of `shaders/lib/tile.wgsl` owns.
-pub(super) const TILE: usize = 64;
+/// Specialises `shaders/lib/tile.wgsl`, whose own constants are those of the small tile.
+pub(super) fn with_tile(call: DispatchBuilder<'_>, tile: Tile) -> DispatchBuilder<'_> {
+    match tile {
+        Tile::SMALL => call,
+        _ => call.constant("ROWS", tile.rows()).constant("FOURS", tile.fours()),
+    }
+}
 
 /// Loop iterations of `add_product` in `shaders/lib/tile.wgsl`, in steps of 16.
 pub(super) fn tile_trips(k: usize) -> usize {
     1 + k.div_ceil(16) * (1 + 5)
+}
+
+/// Loop iterations in which a thread stores its elements two at a time, or fewer.
+pub(super) fn store_trips(tile: Tile) -> usize {
+    1 + tile.rows() * (2 + 2 * tile.fours())
 }
 
 /// Strides of an operand, in words.
@@ -90,6 +100,8 @@ pub struct Gemm {
     pub a: Operand,
     /// B (k, n).
     pub b: Operand,
+    /// Which of the target's tiles it takes.
+    pub purpose: Purpose,
 }
 
 /// What is added to a product.
@@ -160,13 +172,25 @@ impl Gemm {
         call.flops(2 * self.m * self.n * self.k * reductions * self.batch).push()
     }
 
+    /// Workgroups of a tiled product.
+    fn groups(&self, tile: Tile) -> [usize; 3] {
+        [self.n.div_ceil(tile.width()), self.m.div_ceil(tile.height()), self.batch]
+    }
+
+    fn tile(&self, tiles: Tiles) -> Tile {
+        let wanted = tiles.of(self.purpose);
+        let many = self.groups(wanted).iter().product::<usize>() >= tiles.small_below;
+        if many { wanted } else { Tile::SMALL }
+    }
+
     fn tiled_call<'t>(&self, tape: &'t mut Tape, entry: &'static str) -> DispatchBuilder<'t> {
         let reductions = self.reductions.0 * self.reductions.1;
-        tape.call(&KERNEL, entry)
+        let tile = self.tile(tape.target().tiles);
+        with_tile(tape.call(&KERNEL, entry), tile)
             .constant("A_ALONG_K", usize::from(self.a.col == 1))
             .constant("B_ALONG_K", usize::from(self.b.row == 1))
-            .groups([self.n.div_ceil(TILE), self.m.div_ceil(TILE), self.batch])
-            .trips(reductions * (1 + tile_trips(self.k)) + 22)
+            .groups(self.groups(tile))
+            .trips(1 + reductions * (1 + tile_trips(self.k)) + store_trips(tile))
     }
 
     /// The broadcast kernel reads four neighbours at a time, along k or across it, but not both across.

@@ -8,7 +8,7 @@ use super::column_sums;
 use super::gemm::{Addend, Gemm, Operand};
 use super::sum::gradient;
 use crate::Result;
-use crate::plan::{Axis, Element, LinearForm, Reverse, Role, Shape, Tape, Tensor, WeightUse};
+use crate::plan::{Axis, Element, LinearForm, Purpose, Reverse, Role, Shape, Tape, Tensor, WeightUse};
 
 impl LinearForm {
     /// Shape of y.
@@ -20,7 +20,7 @@ impl LinearForm {
     }
 
     /// K: length of the contracted axis in x.
-    fn inputs(&self) -> usize {
+    pub fn inputs(&self) -> usize {
         match self.axis {
             Axis::Width => self.input.width,
             Axis::Length => self.input.length,
@@ -29,12 +29,12 @@ impl LinearForm {
 
     fn forward(&self) -> Gemm {
         let weight = Operand::rows_of(self.inputs());
-        self.product(self.out, self.inputs(), weight)
+        Gemm { purpose: Purpose::Forward, ..self.product(self.out, self.inputs(), weight) }
     }
 
     fn reverse(&self) -> Gemm {
         let weight = Operand::rows_of(self.inputs()).transposed();
-        self.product(self.inputs(), self.out, weight)
+        Gemm { purpose: Purpose::Reverse, ..self.product(self.inputs(), self.out, weight) }
     }
 
     /// The product with `weight` (n_out, n_in) from an activation with `from` to one with `to` on the axis.
@@ -49,6 +49,7 @@ impl LinearForm {
                 reductions: (1, 1),
                 a: Operand::rows_of(from),
                 b: weight.transposed(),
+                purpose: Purpose::default(),
             },
             Axis::Length => Gemm {
                 m: to,
@@ -58,6 +59,7 @@ impl LinearForm {
                 reductions: (1, 1),
                 a: weight,
                 b: Operand::rows_of(width).each(from * width),
+                purpose: Purpose::default(),
             },
         }
     }
@@ -79,6 +81,7 @@ impl LinearForm {
                     reductions: (uses, 1),
                     a: Operand::rows_of(n_out).transposed().summed(dy_stride, 0),
                     b: Operand::rows_of(n_in).summed(x_stride, 0),
+                    purpose: Purpose::WeightGradient,
                 }
             }
             Axis::Length => Gemm {
@@ -89,7 +92,26 @@ impl LinearForm {
                 reductions: (uses, batch),
                 a: Operand::rows_of(width).summed(dy_stride, n_out * width),
                 b: Operand::rows_of(width).transposed().summed(x_stride, n_in * width),
+                purpose: Purpose::WeightGradient,
             },
+        }
+    }
+}
+
+impl LinearForm {
+    /// Lays the one product for `purpose` down, without a reverse rule: y from x and W, dx from dy and W, or dW from
+    /// x and dy.
+    pub fn product_for(
+        &self,
+        tape: &mut Tape,
+        purpose: Purpose,
+        [left, right]: [Tensor; 2],
+        out: Tensor,
+    ) -> Result<()> {
+        match purpose {
+            Purpose::Forward => self.forward().push_oriented(tape, self.axis, left, right, None, out),
+            Purpose::Reverse => self.reverse().push_oriented(tape, self.axis, left, right, None, out),
+            Purpose::WeightGradient => self.weight_gradient(1, 0, 0).push(tape, right, left, None, out),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use super::gemm::{TILE, tile_trips};
+use super::gemm::{store_trips, tile_trips, with_tile};
 use super::math::{sigmoid, vectorised};
 use super::multiply::{Columns, Matrix, block_rows, halves};
 use super::terms::{CpuTerms, SampleTerms, Terms};
@@ -62,12 +62,14 @@ fn push(
     out: Tensor,
 ) -> Result<()> {
     let (length, width, batch) = (h.shape.length, h.shape.width, h.shape.batch);
-    let of_pairs = pairs.pairs.div_ceil(TILE / 2);
+    let (target, lines) = (tape.target(), 2 * pairs.pairs);
+    let tile = target.tiles.fused;
     let (k, groups) = match h.over {
-        Axis::Width => (width, [of_pairs, h.shape.rows().div_ceil(TILE), 1]),
-        Axis::Length => (length, [width.div_ceil(TILE), of_pairs, batch]),
+        Axis::Width => (width, [lines.div_ceil(tile.width()), h.shape.rows().div_ceil(tile.height()), 1]),
+        Axis::Length => (length, [width.div_ceil(tile.width()), lines.div_ceil(tile.height()), batch]),
     };
-    let mut call = h.bind(tape.call(&KERNEL, entry))?.bind("weight", weight).bind("out", out);
+    let mut call =
+        h.bind(with_tile(tape.call(&KERNEL, entry), tile), target)?.bind("weight", weight).bind("out", out);
     if let Some((table, turned)) = pairs.turned {
         call = call.bind("table", table);
         call = call.count("rotated", turned);
@@ -77,7 +79,7 @@ fn push(
     call.count("pairs", pairs.pairs)
         .count("half", pairs.half)
         .groups(groups)
-        .trips(h.trips() + tile_trips(k) + 22)
+        .trips(h.trips(tile) + tile_trips(k) + store_trips(tile))
         .flops(4 * pairs.pairs * h.shape.words())
         .push()
 }

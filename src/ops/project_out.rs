@@ -3,13 +3,13 @@
 
 use rayon::prelude::*;
 
-use super::gemm::{TILE, tile_trips};
+use super::gemm::{tile_trips, with_tile};
 use super::math::vectorised;
 use super::multiply::{Columns, Matrix, block_rows, halves};
 use super::rms_norm::dot;
 use super::terms::{CpuTerms, PendingNorm, Term, Terms, groups};
 use crate::Result;
-use crate::plan::{Axis, Call, Entry, Kernel, Role, Tape, Tensor};
+use crate::plan::{Axis, Call, Entry, Kernel, Role, Tape, Tensor, Tile};
 
 /// `shaders/project_out.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -21,22 +21,33 @@ pub static KERNEL: Kernel = Kernel {
 /// Lays down W x + h, W (D, `k`) over D or (L, `k`) over L; its norm over the same axis is pending.
 pub fn residual(tape: &mut Tape, h: Terms<'_>, k: usize, x: Tensor, weight: Tensor) -> Result<Term> {
     let (length, width, batch) = (h.shape.length, h.shape.width, h.shape.batch);
+    let target = tape.target();
+    let tile = target.tiles.fused;
+    let across = width.div_ceil(tile.width());
     let (tiles, parts) = match h.over {
-        Axis::Width => ([width.div_ceil(TILE), h.shape.rows().div_ceil(TILE), 1], width.div_ceil(TILE)),
-        Axis::Length => ([width.div_ceil(TILE), length.div_ceil(TILE), batch], length.div_ceil(TILE)),
+        Axis::Width => ([across, h.shape.rows().div_ceil(tile.height()), 1], across),
+        Axis::Length => ([across, length.div_ceil(tile.height()), batch], length.div_ceil(tile.height())),
     };
     let out = tape.tensor(Role::Activation, h.squares_at() + groups(h.shape, h.over) * parts);
-    h.bind(tape.call(&KERNEL, "residual"))?
+    h.bind(with_tile(tape.call(&KERNEL, "residual"), tile), target)?
         .bind("weight", weight)
         .bind("x", x)
         .bind("out", out)
         .count("k", k)
         .count("out_parts", parts)
         .groups(tiles)
-        .trips(h.trips() + tile_trips(k) + 45)
+        .trips(h.trips(tile) + tile_trips(k) + finish_trips(tile))
         .flops(2 * k * h.shape.words())
         .push()?;
     Ok(Term { tensor: out, norm: Some(PendingNorm { axis: h.over, parts }) })
+}
+
+/// Loop iterations in which a thread stores its elements and sums their squares.
+fn finish_trips(tile: Tile) -> usize {
+    let (rows, fours) = (tile.rows(), tile.fours());
+    let stored = 1 + rows * (2 + 4 * fours);
+    let squares = (1 + rows * (2 + fours)).max(1 + fours * (rows + 7));
+    stored + squares + 17
 }
 
 fn residual_twin(call: &mut Call<'_>) {

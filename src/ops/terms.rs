@@ -4,10 +4,9 @@
 //! reads, so that the norm costs no pass over memory. Behind the words of such a tensor lie the sums of squares that
 //! the scales follow from. The WGSL side is `shaders/lib/terms.wgsl`.
 
-use super::gemm::TILE;
 use super::math::vectorised;
 use super::multiply::Source;
-use crate::plan::{Axis, Call, DispatchBuilder, Shape, Stored, Tensor, align};
+use crate::plan::{Axis, Call, DispatchBuilder, Shape, Stored, Target, Tensor, Tile, align};
 use crate::{Error, Result};
 
 /// A tensor (B, L, D), perhaps without its norm yet.
@@ -38,9 +37,12 @@ pub struct PendingNorm {
 /// Most terms of one sum.
 const MOST_TERMS: usize = 3;
 
-/// Words of shared memory that every adapter offers to a workgroup, less the two tiles of a product and what goes
-/// with their rows.
-const SHARED_WORDS: usize = 16_384 / 4 - 2 * 16 * (TILE + 4) - TILE;
+/// Words of shared memory that the two tiles of a product and what goes with their rows leave for scales.
+fn words_for_scales(target: &Target) -> usize {
+    let tile = target.tiles.fused;
+    let left = target.shared_bytes.saturating_sub(tile.shared_bytes()) as usize / 4;
+    left.saturating_sub(tile.height())
+}
 
 /// A sum of terms of one shape, read by a product over `over`.
 #[derive(Clone, Copy, Debug)]
@@ -57,8 +59,9 @@ pub struct Terms<'a> {
 
 impl Terms<'_> {
     /// Whether one dispatch can read them: not too many terms, and scales that fit into shared memory.
-    pub fn fit(shape: Shape, over: Axis, terms: usize, pending: Option<Axis>) -> bool {
-        (1..=MOST_TERMS).contains(&terms) && terms * kept_groups(shape, over, pending) <= SHARED_WORDS
+    pub fn fit(target: &Target, shape: Shape, over: Axis, terms: usize, pending: Option<Axis>) -> bool {
+        let kept = kept_groups(target.tiles.fused, shape, over, pending);
+        (1..=MOST_TERMS).contains(&terms) && terms * kept <= words_for_scales(target)
     }
 
     /// Where the sums of squares of a pending norm start.
@@ -67,14 +70,14 @@ impl Terms<'_> {
     }
 
     /// Binds terms, constants and parameters of `shaders/lib/terms.wgsl`.
-    pub(super) fn bind<'t>(&self, call: DispatchBuilder<'t>) -> Result<DispatchBuilder<'t>> {
+    pub(super) fn bind<'t>(&self, call: DispatchBuilder<'t>, target: Target) -> Result<DispatchBuilder<'t>> {
         let pending: Vec<PendingNorm> = self.terms.iter().filter_map(|term| term.norm).collect();
         let norm = pending.first().copied();
         if pending.iter().any(|other| Some(*other) != norm) {
             return Err(Error::kernel("terms", "a sum of terms whose pending norms differ"));
         }
         let axis = norm.map(|norm| norm.axis);
-        if !Terms::fit(self.shape, self.over, self.terms.len(), axis) {
+        if !Terms::fit(&target, self.shape, self.over, self.terms.len(), axis) {
             return Err(Error::kernel("terms", format!("{} terms do not fit", self.terms.len())));
         }
         let mask =
@@ -83,7 +86,7 @@ impl Terms<'_> {
         Ok(call
             .constant("TERMS", self.terms.len())
             .constant("NORM_OVER_L", usize::from(axis == Some(Axis::Length)))
-            .constant("KEPT", kept_groups(self.shape, self.over, axis))
+            .constant("KEPT", kept_groups(target.tiles.fused, self.shape, self.over, axis))
             .constant("OVER_L", usize::from(self.over == Axis::Length))
             .bind("term_0", term(0))
             .bind("term_1", term(1))
@@ -99,9 +102,9 @@ impl Terms<'_> {
     }
 
     /// Loop iterations of one invocation in `keep_scales`.
-    pub(super) fn trips(&self) -> usize {
+    pub(super) fn trips(&self, tile: Tile) -> usize {
         let norm = self.terms.iter().find_map(|term| term.norm);
-        let kept = kept_groups(self.shape, self.over, norm.map(|norm| norm.axis));
+        let kept = kept_groups(tile, self.shape, self.over, norm.map(|norm| norm.axis));
         1 + (self.terms.len() * kept).div_ceil(256) * (2 + norm.map_or(0, |norm| norm.parts))
     }
 }
@@ -115,10 +118,12 @@ pub(super) fn groups(shape: Shape, axis: Axis) -> usize {
 }
 
 /// Groups that one tile of a product over `over` meets at the most, rounded up so that lengths share shaders.
-fn kept_groups(shape: Shape, over: Axis, pending: Option<Axis>) -> usize {
+fn kept_groups(tile: Tile, shape: Shape, over: Axis, pending: Option<Axis>) -> usize {
     let groups = match (over, pending.unwrap_or(Axis::Width)) {
-        (Axis::Width, Axis::Width) => TILE,
-        (Axis::Width, Axis::Length) => ((TILE - 2) / shape.length + 2).min(shape.batch) * shape.width,
+        (Axis::Width, Axis::Width) => tile.height(),
+        (Axis::Width, Axis::Length) => {
+            ((tile.height() - 2) / shape.length + 2).min(shape.batch) * shape.width
+        }
         (Axis::Length, Axis::Width) => shape.length,
         (Axis::Length, Axis::Length) => shape.width,
     };

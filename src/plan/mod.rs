@@ -25,7 +25,9 @@ pub use shape::{Axis, LinearForm, Shape};
 pub(crate) use stored::bf16_bits;
 pub use stored::{Stored, StoredMut};
 pub use tape::{Reverse, Tape, Tensor, WeightUse};
-pub use target::{AttentionVariant, Cooperative, GemmVariant, Target};
+pub use target::{
+    AttentionVariant, Cooperative, GemmVariant, Purpose, SHARED_BYTES, Target, Tile, Tiles, Variants,
+};
 
 use std::collections::BTreeMap;
 use std::fmt;

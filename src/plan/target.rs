@@ -1,9 +1,166 @@
 //! What a plan is laid out for: which variants of its kernels the device runs best, and what it can bind.
 
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
 use super::Element;
 
-/// Variants of the matrix product.
+/// What a workgroup of `shaders/lib/tile.wgsl` owns of a product: `64x128` is 64 rows and 128 columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Tile {
+    /// Rows of a thread: 4 or 8.
+    rows: usize,
+    /// Fours of columns of a thread: 1 or 2.
+    fours: usize,
+}
+
+impl Tile {
+    /// The shader's own: fits every adapter.
+    pub const SMALL: Tile = Tile { rows: 4, fours: 1 };
+
+    /// The most multiply-adds for each word that is read; more shared memory than some adapters have.
+    pub const LARGE: Tile = Tile { rows: 8, fours: 2 };
+
+    /// Every tile that the shader can be specialised to, the small one first.
+    pub const ALL: [Tile; 4] =
+        [Tile::SMALL, Tile { rows: 4, fours: 2 }, Tile { rows: 8, fours: 1 }, Tile::LARGE];
+
+    /// Rows and columns of a workgroup.
+    pub const fn name(self) -> &'static str {
+        match (self.rows, self.fours) {
+            (4, 1) => "64x64",
+            (4, _) => "64x128",
+            (_, 1) => "128x64",
+            _ => "128x128",
+        }
+    }
+
+    /// Rows of a thread, the shader's ROWS.
+    pub const fn rows(self) -> usize {
+        self.rows
+    }
+
+    /// Fours of columns of a thread, the shader's FOURS.
+    pub const fn fours(self) -> usize {
+        self.fours
+    }
+
+    /// Rows of a workgroup.
+    pub const fn height(self) -> usize {
+        16 * self.rows
+    }
+
+    /// Columns of a workgroup.
+    pub const fn width(self) -> usize {
+        64 * self.fours
+    }
+
+    /// Bytes of shared memory that the operands of 16 steps of k take.
+    pub const fn shared_bytes(self) -> u32 {
+        (16 * (self.height() + 4 + self.width() + 4) * 4) as u32
+    }
+}
+
+impl fmt::Display for Tile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Tile {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Tile, String> {
+        let known = Tile::ALL.into_iter().find(|tile| tile.name() == name);
+        known.ok_or_else(|| format!("{name} is none of the tiles {}", Tile::ALL.map(Tile::name).join(", ")))
+    }
+}
+
+impl From<Tile> for String {
+    fn from(tile: Tile) -> String {
+        tile.name().into()
+    }
+}
+
+impl TryFrom<String> for Tile {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Tile, String> {
+        name.parse()
+    }
+}
+
+/// What a product is for; each purpose has its own shapes and strides, and so its own best tile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Activations from activations.
+    #[default]
+    Forward,
+    /// Gradients of activations.
+    Reverse,
+    /// Gradients of weights: long sums.
+    WeightGradient,
+}
+
+/// The tiles of tiled products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tiles {
+    /// Of [`Purpose::Forward`].
+    pub forward: Tile,
+    /// Of [`Purpose::Reverse`].
+    pub reverse: Tile,
+    /// Of [`Purpose::WeightGradient`].
+    pub weight_gradient: Tile,
+    /// Of the fused kernels.
+    pub fused: Tile,
+    /// Products of fewer workgroups than this take the small tile: fewer large ones would leave a GPU idle.
+    pub small_below: usize,
+}
+
+impl Tiles {
+    /// One tile for everything, however few workgroups there are.
+    pub const fn all(tile: Tile) -> Tiles {
+        Tiles { forward: tile, reverse: tile, weight_gradient: tile, fused: tile, small_below: 0 }
+    }
+
+    /// Shared memory of the largest of them.
+    pub fn shared_bytes(&self) -> u32 {
+        let tiles = [self.forward, self.reverse, self.weight_gradient, self.fused];
+        tiles.map(Tile::shared_bytes).into_iter().max().unwrap_or(0)
+    }
+
+    /// These where a workgroup can have so much shared memory, else the small ones.
+    pub fn fitting(self, shared_bytes: u32) -> Tiles {
+        if self.shared_bytes() <= shared_bytes { self } else { Tiles::all(Tile::SMALL) }
+    }
+
+    /// The tile of products for `purpose`.
+    pub fn of(&self, purpose: Purpose) -> Tile {
+        match purpose {
+            Purpose::Forward => self.forward,
+            Purpose::Reverse => self.reverse,
+            Purpose::WeightGradient => self.weight_gradient,
+        }
+    }
+
+    /// The same with another tile for `purpose`.
+    pub fn with(mut self, purpose: Purpose, tile: Tile) -> Tiles {
+        match purpose {
+            Purpose::Forward => self.forward = tile,
+            Purpose::Reverse => self.reverse = tile,
+            Purpose::WeightGradient => self.weight_gradient = tile,
+        }
+        self
+    }
+}
+
+/// Variants of the matrix product.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GemmVariant {
     /// Tiles in shared memory: runs everywhere.
     #[default]
@@ -11,6 +168,7 @@ pub enum GemmVariant {
     /// Rows handed round by subgroup broadcasts: for software adapters.
     Broadcast,
     /// Cooperative matrices with f16 operands and f32 sums: only where less precision was asked for.
+    #[serde(skip)]
     Cooperative(Cooperative),
 }
 
@@ -31,7 +189,8 @@ impl Default for Cooperative {
 }
 
 /// Variants of attention.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AttentionVariant {
     /// Tiles of queries and keys in shared memory: runs everywhere.
     #[default]
@@ -40,11 +199,39 @@ pub enum AttentionVariant {
     Rows,
 }
 
+/// Which variants of its kernels a plan takes: what the table of defaults says of an adapter, or `trm tune` of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variants {
+    /// The matrix product.
+    pub gemm: GemmVariant,
+    /// Attention.
+    pub attention: AttentionVariant,
+    /// Fuse passes without gradients.
+    pub fused: bool,
+    /// Tiles of what is tiled.
+    pub tiles: Tiles,
+}
+
+impl Default for Variants {
+    /// What runs everywhere.
+    fn default() -> Variants {
+        Variants {
+            gemm: GemmVariant::Tiled,
+            attention: AttentionVariant::Tiled,
+            fused: true,
+            tiles: Tiles::all(Tile::SMALL),
+        }
+    }
+}
+
 /// What a plan is laid out for. The default's kernels run everywhere; the CPU engine's twins are the same for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     /// The matrix product.
     pub gemm: GemmVariant,
+    /// Tiles of tiled products.
+    pub tiles: Tiles,
     /// Attention.
     pub attention: AttentionVariant,
     /// Fuse passes without gradients where the kernels allow it; the CPU engine is faster one op at a time.
@@ -56,24 +243,42 @@ pub struct Target {
     pub recompute: bool,
     /// Bytes of the largest buffer and binding: a larger table of puzzle embeddings is split.
     pub binding_bytes: u64,
+    /// Bytes of shared memory that a workgroup can have.
+    pub shared_bytes: u32,
 }
+
+/// Shared memory that every adapter offers to a workgroup.
+pub const SHARED_BYTES: u32 = 16_384;
 
 impl Target {
     /// Whether passes without gradients take the fused kernels, which are tiled.
     pub fn fuses(&self) -> bool {
         self.fused && (self.gemm == GemmVariant::Tiled || self.precision != Element::F32)
     }
+
+    /// The same device with other variants.
+    pub fn with(self, Variants { gemm, attention, fused, tiles }: Variants) -> Target {
+        Target { gemm, attention, fused, tiles, ..self }
+    }
+
+    /// The variants of its kernels.
+    pub fn variants(&self) -> Variants {
+        Variants { gemm: self.gemm, attention: self.attention, fused: self.fused, tiles: self.tiles }
+    }
 }
 
 impl Default for Target {
     fn default() -> Target {
+        let Variants { gemm, attention, fused, tiles } = Variants::default();
         Target {
-            gemm: GemmVariant::default(),
-            attention: AttentionVariant::default(),
-            fused: true,
+            gemm,
+            tiles,
+            attention,
+            fused,
             precision: Element::F32,
             recompute: false,
             binding_bytes: u64::MAX,
+            shared_bytes: SHARED_BYTES,
         }
     }
 }

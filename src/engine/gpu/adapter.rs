@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 
+use super::table;
 use crate::engine::{Counts, DeviceInfo};
-use crate::plan::{AttentionVariant, Cooperative, GemmVariant, Target};
+use crate::plan::{Cooperative, GemmVariant, Target, Variants};
 use crate::{Error, Result};
 
 /// Loop iterations after which a software adapter silently stops a shader invocation (seen in llvmpipe).
@@ -17,6 +18,7 @@ pub struct Gpu {
     info: DeviceInfo,
     cooperative: Option<Cooperative>,
     chosen: OnceLock<GemmVariant>,
+    tuned: OnceLock<Variants>,
     failure: Arc<Mutex<Option<String>>>,
     counts: Mutex<Counts>,
 }
@@ -50,6 +52,7 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> DeviceInfo {
     DeviceInfo {
         index: Some(index),
         name: info.name,
+        vendor: info.vendor,
         kind: kind.into(),
         backend: info.backend.to_str().into(),
         driver: format!("{} {}", info.driver, info.driver_info).trim().into(),
@@ -161,6 +164,7 @@ impl Gpu {
             info,
             cooperative,
             chosen: OnceLock::new(),
+            tuned: OnceLock::new(),
             failure,
             counts: Mutex::default(),
         })
@@ -182,16 +186,24 @@ impl Gpu {
         let _ = self.chosen.set(gemm);
     }
 
-    /// The table of variants per kind of adapter, and its limits.
+    /// Takes other variants than those of the table, for good.
+    pub(in crate::engine) fn adopt(&self, variants: Variants) {
+        // A device is opened, and told what suits it, once.
+        let _ = self.tuned.set(variants);
+    }
+
+    /// The variants that suit it, by what it adopted or by the table, and its limits.
     pub fn target(&self) -> Target {
-        let software = self.info.kind == "software";
-        let subgroups = self.info.features.iter().any(|feature| feature == "subgroups");
-        let tabled = if software && subgroups { GemmVariant::Broadcast } else { GemmVariant::default() };
-        let gemm = self.chosen.get().copied().unwrap_or(tabled);
-        let attention = if software { AttentionVariant::Rows } else { AttentionVariant::default() };
         let limits = self.device.limits();
+        let shared_bytes = limits.max_compute_workgroup_storage_size;
         let binding_bytes = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
-        Target { gemm, attention, binding_bytes, ..Target::default() }
+        let suited = self.tuned.get().copied().unwrap_or_else(|| table::defaults(&self.info).variants);
+        let variants = Variants {
+            gemm: self.chosen.get().copied().unwrap_or(suited.gemm),
+            tiles: suited.tiles.fitting(shared_bytes),
+            ..suited
+        };
+        Target { binding_bytes, shared_bytes, ..Target::default() }.with(variants)
     }
 
     /// Most loop iterations that one invocation can make before the driver cuts it off.

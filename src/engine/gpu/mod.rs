@@ -3,6 +3,7 @@
 mod adapter;
 mod executor;
 mod profiler;
+pub mod table;
 
 pub use adapter::{Gpu, adapters};
 pub use executor::GpuEngine;

@@ -1,0 +1,185 @@
+//! Tuning: candidates that disagree or do not fit are dropped, choices keep, and foreign or broken ones do no harm.
+
+use std::fs;
+use std::path::Path;
+
+use libtest_mimic::{Failed, Trial};
+use trm::bench::Subject;
+use trm::engine::{Device, DeviceInfo};
+use trm::plan::{Cooperative, Element, GemmVariant, Purpose, Target, Tile, Tiles, Variants};
+use trm::recipe::Recipe;
+use trm::tune::{Cache, Cached, Candidate, Choice, Key, Outcome, Trial as Work, measure, tune};
+
+use crate::harness::{Needs, on_each, on_gpu};
+use crate::models::{small, small_mixer};
+
+type Verdict = Result<(), Failed>;
+
+/// All tests of this file.
+pub fn tests() -> Vec<Trial> {
+    let both: [(&str, fn(&Device) -> Verdict); 2] = [
+        ("tune::all_variants_agree", all_variants_agree),
+        ("tune::what_disagrees_is_dropped", wrong_is_dropped),
+    ];
+    let host: [(&str, fn() -> Verdict); 4] = [
+        ("tune::choices_keep", choices_keep),
+        ("tune::broken_files_do_no_harm", broken_files),
+        ("tune::foreign_files_do_no_harm", foreign_files),
+        ("tune::tiles_have_names", tiles_have_names),
+    ];
+    let both = both.into_iter().flat_map(|(name, test)| on_each(name, Needs::Adapter, test));
+    let host = host.into_iter().map(|(name, test)| Trial::test(name, test));
+    let limits = on_gpu("tune::what_does_not_fit_is_dropped".into(), Needs::Adapter, unfitting_is_dropped);
+    both.chain(host).chain([limits]).collect()
+}
+
+fn check(ok: bool, message: impl FnOnce() -> String) -> Verdict {
+    if ok { Ok(()) } else { Err(message().into()) }
+}
+
+fn subject(config: trm::model::ModelConfig) -> Result<Subject, Failed> {
+    let settings = Recipe::load("tiny-sudoku4", &[])?.train;
+    Ok(Subject { name: "small".into(), config, settings, batch: 3 })
+}
+
+/// Every question is asked, every candidate that fits agrees, and one answer each is chosen.
+fn all_variants_agree(device: &Device) -> Verdict {
+    for (config, expected) in [(small(trm::model::ArchName::Trm), 5), (small_mixer(), 4)] {
+        let mut trials = Vec::new();
+        let tuned = tune(device, &subject(config)?, 1, |trial| trials.push(trial.to_owned()))?;
+        check(trials.len() == expected, || format!("{trials:?}"))?;
+        for one in &tuned.outcomes {
+            let fits = one.dropped.as_ref().is_none_or(|reason| reason.contains("shared memory"));
+            check(fits, || format!("{one:?}"))?;
+        }
+        for trial in trials {
+            let of: Vec<&Outcome> = tuned.outcomes.iter().filter(|one| one.trial == trial).collect();
+            let chosen = of.iter().filter(|one| one.chosen).count();
+            // Where nothing fuses, there is nothing to choose.
+            check(chosen == usize::from(!of.is_empty()), || format!("{trial}: {of:?}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Cooperative products round to f16: an error of 1e-7, a thousand times the bound. Devices without refuse them.
+fn wrong_is_dropped(device: &Device) -> Verdict {
+    let subject = subject(small_mixer())?;
+    let own = device.target();
+    let gemm = GemmVariant::Cooperative(device.cooperative().unwrap_or(Cooperative::default()));
+    let wrong = Candidate { name: "rounded".into(), target: Target { gemm, ..own } };
+    let right = Candidate { name: "own".into(), target: own };
+    let outcomes = measure(device, &Work::products(&subject, Purpose::Forward), &[right, wrong], 1)?;
+    let [right, wrong] = &outcomes[..] else { return Err(format!("{outcomes:?}").into()) };
+    check(right.dropped.is_none() && right.ratio == Some(1.0), || format!("{right:?}"))?;
+    let reason = wrong.dropped.as_deref().unwrap_or("kept");
+    check(reason.contains("disagrees") || reason.contains("cooperative"), || reason.to_owned())?;
+    check(wrong.seconds.is_none() && !wrong.chosen, || format!("{wrong:?}"))
+}
+
+fn unfitting_is_dropped(device: &Device) -> Verdict {
+    let subject = subject(small_mixer())?;
+    let target = Target { tiles: Tiles::all(Tile::LARGE), shared_bytes: 16_384, ..device.target() };
+    let large = Candidate { name: "large".into(), target };
+    let outcomes = measure(device, &Work::products(&subject, Purpose::Forward), &[large], 1)?;
+    let reason = outcomes[0].dropped.as_deref().unwrap_or("kept");
+    check(reason == "needs 16896 bytes of shared memory, the limit is 16384", || reason.to_owned())
+}
+
+fn info(driver: &str) -> DeviceInfo {
+    DeviceInfo {
+        index: Some(0),
+        name: "Some GPU (1)".into(),
+        vendor: 1,
+        kind: "discrete".into(),
+        backend: "vulkan".into(),
+        driver: driver.into(),
+        max_binding_bytes: None,
+        max_buffer_bytes: None,
+        features: Vec::new(),
+    }
+}
+
+fn choice(key: Key) -> Choice {
+    let tiles = Tiles { small_below: 128, ..Tiles::all(Tile::LARGE) };
+    let variants = Variants { gemm: GemmVariant::Broadcast, fused: false, tiles, ..Variants::default() };
+    Choice { key, recipe: "sudoku-mlp".into(), batch: 8, variants }
+}
+
+/// A choice comes back as it was, for its adapter, driver and precision only.
+fn choices_keep() -> Verdict {
+    let folder = tempfile::tempdir()?;
+    let cache = Cache::at(&folder.path().join("not yet there"));
+    let key = Key::of(&info("driver 1"), Element::F32);
+    check(cache.load(&key) == Cached::Nothing, || "something before tuning".into())?;
+    let path = cache.store(&choice(key.clone()))?;
+    let text = fs::read_to_string(&path)?;
+    check(text.contains("adapter = \"Some GPU (1)\"") && text.contains("forward = \"128x128\""), || {
+        text.clone()
+    })?;
+    check(cache.load(&key) == Cached::Tuned(choice(key.clone()).variants), || text.clone())?;
+    for other in [Key::of(&info("driver 2"), Element::F32), Key::of(&info("driver 1"), Element::Bf16)] {
+        check(cache.load(&other) == Cached::Nothing, || format!("{other:?} was never tuned"))?;
+    }
+    Ok(())
+}
+
+fn unusable(cache: &Cache, key: &Key, path: &Path, expected: &str) -> Verdict {
+    match cache.load(key) {
+        Cached::Unusable(problem) => {
+            let named = problem.contains(expected) && problem.contains(&path.display().to_string());
+            check(named && problem.lines().count() == 1, || format!("\"{expected}\" is not in: {problem}"))
+        }
+        other => Err(format!("{expected}: {other:?}").into()),
+    }
+}
+
+fn broken_files() -> Verdict {
+    let folder = tempfile::tempdir()?;
+    let cache = Cache::at(folder.path());
+    let key = Key::of(&info("driver"), Element::F32);
+    let path = cache.store(&choice(key.clone()))?;
+    let text = fs::read_to_string(&path)?;
+    for (broken, expected) in [
+        (String::new(), "missing field"),
+        ("\u{0}garbage".into(), "cannot be read"),
+        (text[..text.len() / 2].to_owned(), "cannot be read"),
+        (text.replace("128x128", "96x96"), "96x96 is none of the tiles"),
+        (text.replace("broadcast", "cooperative"), "unknown variant"),
+        (text.replace("fused = false", "fused = 2"), "invalid type"),
+    ] {
+        fs::write(&path, broken)?;
+        unusable(&cache, &key, &path, expected)?;
+    }
+    fs::write(&path, [0xff, 0xfe])?;
+    unusable(&cache, &key, &path, "UTF-8")
+}
+
+fn foreign_files() -> Verdict {
+    let folder = tempfile::tempdir()?;
+    let cache = Cache::at(folder.path());
+    let key = Key::of(&info("driver 2"), Element::F32);
+    let foreign = [
+        (Key { driver: "driver 1".into(), ..key.clone() }, "is of driver \"driver 1\", this is \"driver 2\""),
+        (Key { adapter: "Another".into(), ..key.clone() }, "is of adapter \"Another\""),
+        (Key { kernels: "00000000".into(), ..key.clone() }, "is of kernels \"00000000\""),
+        (Key { precision: Element::F16, ..key.clone() }, "is of f16, this is f32"),
+    ];
+    for (other, expected) in foreign {
+        let written = cache.store(&choice(other))?;
+        let path = cache.path(&key);
+        if written != path {
+            fs::rename(written, &path)?;
+        }
+        unusable(&cache, &key, &path, expected)?;
+    }
+    Ok(())
+}
+
+fn tiles_have_names() -> Verdict {
+    for tile in Tile::ALL {
+        let name = format!("{}x{}", tile.height(), tile.width());
+        check(tile.name() == name && name.parse() == Ok(tile), || name.clone())?;
+    }
+    check("64x96".parse::<Tile>().is_err(), || "64x96 is no tile".into())
+}

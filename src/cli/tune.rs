@@ -1,0 +1,83 @@
+//! `trm tune`.
+
+use std::process::ExitCode;
+
+use trm::engine::gpu::table;
+use trm::report::{Table, say};
+use trm::tune::{Cache, Choice, Key, Outcome, Tuned, bound, tune};
+use trm::{Error, Result};
+
+use super::common::{DeviceArgs, ModelArgs};
+use super::output::Output;
+
+/// The recipe whose shapes count where none is named.
+const RECIPE: &str = "sudoku-mlp";
+
+/// Find out which variants of the kernels a GPU runs fastest, and take them from now on
+///
+/// Measures tiles, broadcasts, attention and fusion at the shapes of a recipe. A candidate whose results differ from those
+/// of the plain kernels by more than an NMSE of 1e-10 (in bf16 1e-3, in f16 1e-5) is dropped. The choice is kept per
+/// adapter, driver and precision in the platform's cache folder, and every command with --device takes it.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    device: DeviceArgs,
+
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// Repetitions; the best counts
+    ///
+    /// More of them find quieter moments of a busy machine.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    repetitions: usize,
+}
+
+pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
+    let mut subject = args.model.subject(Some(RECIPE))?;
+    let device = args.device.open_untuned(subject.settings.precision)?;
+    let (info, precision) = (device.info(), device.target().precision);
+    subject.settings.precision = precision;
+    if info.kind == "cpu" {
+        let fix = "name a GPU that \"trm devices\" lists, also one in software";
+        return Err(Error::usage("--device", "the CPU engine has nothing to tune", fix));
+    }
+    say(format!("default: {}", table::defaults(&info).why));
+    say(format!("candidates may differ from the plain kernels by an NMSE of {:.0e}", bound(precision)));
+    let tuned = tune(&device, &subject, args.repetitions, |trial| say(format!("measuring {trial}")))?;
+    if !args.device.no_tune_cache() {
+        let choice = Choice {
+            key: Key::of(&info, precision),
+            recipe: subject.name,
+            batch: subject.batch,
+            variants: tuned.variants,
+        };
+        let homeless = || {
+            Error::usage("--no-tune-cache", "is missing and there is no home folder", "set HOME, or give it")
+        };
+        let path = Cache::of_user().ok_or_else(homeless)?.store(&choice)?;
+        say(format!("kept in {}", path.display()));
+    }
+    output.data(&tuned, text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(tuned: &Tuned) -> String {
+    let mut table = Table::new(["trial", "variant", "ms", "of the default", "NMSE", "chosen"]);
+    for one in &tuned.outcomes {
+        let number = |value: Option<f64>, text: fn(f64) -> String| value.map_or_else(|| "-".to_owned(), text);
+        table.row([
+            one.trial.to_owned(),
+            one.variant.clone(),
+            number(one.seconds.map(|seconds| seconds * 1e3), |ms| format!("{ms:.3}")),
+            number(one.ratio, |ratio| format!("{ratio:.2}")),
+            number(one.nmse, |nmse| format!("{nmse:.0e}")),
+            (if one.chosen { "yes" } else { "" }).to_owned(),
+        ]);
+    }
+    let dropped = |one: &Outcome| {
+        one.dropped.as_ref().map(|reason| format!("dropped: {}, {}: {reason}\n", one.trial, one.variant))
+    };
+    let dropped: String = tuned.outcomes.iter().filter_map(dropped).collect();
+    format!("{table}{dropped}")
+}

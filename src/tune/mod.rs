@@ -1,0 +1,200 @@
+//! Tuning: which variants of the kernels an adapter runs fastest at the shapes of a recipe.
+//!
+//! A [`Trial`] is a small plan at those shapes; [`measure()`] runs it with each candidate, drops those that disagree with
+//! the plain kernels and times the others. [`tune`] asks one question after the other: a tile for the products of each
+//! purpose, tiles or broadcasts, attention, fusion. [`cache`] keeps the answers.
+
+pub mod cache;
+mod measure;
+mod trial;
+
+pub use cache::{Cache, Cached, Choice, Key};
+pub use measure::{Candidate, Outcome, bound, measure};
+pub use trial::Trial;
+
+use serde::Serialize;
+
+use crate::Result;
+use crate::bench::Subject;
+use crate::engine::Device;
+use crate::model::recursion::Recursion;
+use crate::plan::{AttentionVariant, Element, GemmVariant, Purpose, Target, Tile, Tiles, Variants};
+
+/// The outcome of tuning.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tuned {
+    /// What to take.
+    pub variants: Variants,
+    /// Every candidate of every trial.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Measures all candidates on `device`, whose own target is the default that they are compared with. Says each trial
+/// before it starts.
+///
+/// # Errors
+/// [`crate::Error::Limit`] where the shapes do not fit the device, device failures.
+pub fn tune(
+    device: &Device,
+    subject: &Subject,
+    repetitions: usize,
+    mut say: impl FnMut(&str),
+) -> Result<Tuned> {
+    let mut tuner = Tuner { device, default: device.target(), repetitions, outcomes: Vec::new() };
+    let mut variants = tuner.default.variants();
+    tuner.choose_products(subject, &mut variants, &mut say)?;
+    // Attention in halves is always tiled.
+    if !subject.config.arch.mlp_t && tuner.default.precision == Element::F32 {
+        say("attention");
+        let candidates = [AttentionVariant::Tiled, AttentionVariant::Rows]
+            .map(|attention| (attention_name(attention).to_owned(), Variants { attention, ..variants }));
+        let standard = attention_name(tuner.default.attention).to_owned();
+        variants = tuner.choose(&Trial::attention(subject), &standard, candidates.to_vec(), variants)?;
+    }
+    say("passes without gradients");
+    tuner.choose_fusion(subject, &mut variants)?;
+    Ok(Tuned { variants, outcomes: tuner.outcomes })
+}
+
+struct Tuner<'a> {
+    device: &'a Device,
+    default: Target,
+    repetitions: usize,
+    outcomes: Vec<Outcome>,
+}
+
+const BROADCAST: &str = "broadcast";
+
+fn tiled_name(tile: Tile) -> String {
+    format!("tiled {tile}")
+}
+
+fn attention_name(variant: AttentionVariant) -> &'static str {
+    match variant {
+        AttentionVariant::Tiled => "tiled",
+        AttentionVariant::Rows => "rows",
+    }
+}
+
+fn fusion_name(target: Target) -> String {
+    if target.fuses() { format!("fused {}", target.tiles.fused) } else { "one op at a time".into() }
+}
+
+impl Tuner<'_> {
+    /// Measures the ways to do `trial`, `standard` first, and adds what became of them; returns where they start.
+    fn measure(&mut self, trial: &Trial<'_>, standard: &str, ways: &[(String, Variants)]) -> Result<usize> {
+        let mut candidates: Vec<Candidate> = ways
+            .iter()
+            .map(|(name, variants)| Candidate { name: name.clone(), target: self.default.with(*variants) })
+            .collect();
+        candidates.sort_by_key(|candidate| candidate.name != standard);
+        let start = self.outcomes.len();
+        self.outcomes.extend(measure(self.device, trial, &candidates, self.repetitions)?);
+        Ok(start)
+    }
+
+    /// The fastest outcome from `start` on that `suits`.
+    fn fastest(&self, start: usize, suits: impl Fn(&Outcome) -> bool) -> Option<(usize, f64)> {
+        let timed = self.outcomes.iter().enumerate().skip(start).filter(|(_, outcome)| suits(outcome));
+        let timed = timed.filter_map(|(at, outcome)| Some((at, outcome.seconds?)));
+        timed.min_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
+    /// Measures and takes the fastest way; `otherwise` where all were dropped.
+    fn choose(
+        &mut self,
+        trial: &Trial<'_>,
+        standard: &str,
+        ways: Vec<(String, Variants)>,
+        otherwise: Variants,
+    ) -> Result<Variants> {
+        let start = self.measure(trial, standard, &ways)?;
+        let Some((best, _)) = self.fastest(start, |_| true) else { return Ok(otherwise) };
+        let chosen = &mut self.outcomes[best];
+        chosen.chosen = true;
+        Ok(ways.iter().find(|(name, _)| *name == chosen.variant).map_or(otherwise, |(_, variants)| *variants))
+    }
+
+    /// A tile for each purpose; then tiles or broadcasts for all of them, by the time that they take in a step.
+    fn choose_products(
+        &mut self,
+        subject: &Subject,
+        variants: &mut Variants,
+        say: &mut impl FnMut(&str),
+    ) -> Result<()> {
+        let recursion = Recursion::of(&subject.config.arch);
+        let updates = recursion.updates.len();
+        let purposes = [
+            (Purpose::Forward, updates),
+            (Purpose::Reverse, updates - recursion.grad_from),
+            // One product for all updates.
+            (Purpose::WeightGradient, 1),
+        ];
+        let mut best = Vec::new();
+        let (mut tiled, mut broadcast) = (0.0, 0.0);
+        for (purpose, times) in purposes {
+            let trial = Trial::products(subject, purpose);
+            say(trial.name);
+            let standard = match self.default.gemm {
+                GemmVariant::Broadcast => BROADCAST.to_owned(),
+                _ => tiled_name(self.default.tiles.of(purpose)),
+            };
+            let start = self.measure(&trial, &standard, &self.ways_of_products(purpose))?;
+            let by_tiles = self.fastest(start, |outcome| outcome.variant != BROADCAST);
+            let by_broadcasts = self.fastest(start, |outcome| outcome.variant == BROADCAST);
+            let cost = |found: Option<(usize, f64)>| {
+                found.map_or(f64::INFINITY, |(_, seconds)| seconds * times as f64)
+            };
+            tiled += cost(by_tiles);
+            broadcast += cost(by_broadcasts);
+            let named =
+                |tile: &Tile| by_tiles.is_some_and(|(at, _)| self.outcomes[at].variant == tiled_name(*tile));
+            if let Some(tile) = Tile::ALL.into_iter().find(named) {
+                variants.tiles = variants.tiles.with(purpose, tile);
+            }
+            best.push((by_tiles, by_broadcasts));
+        }
+        variants.gemm = if broadcast < tiled { GemmVariant::Broadcast } else { GemmVariant::Tiled };
+        for (by_tiles, by_broadcasts) in best {
+            let taken = if broadcast < tiled { by_broadcasts } else { by_tiles };
+            if let Some((at, _)) = taken {
+                self.outcomes[at].chosen = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn ways_of_products(&self, purpose: Purpose) -> Vec<(String, Variants)> {
+        let own = self.default.variants();
+        let tiled = |tile| {
+            let tiles = own.tiles.with(purpose, tile);
+            (tiled_name(tile), Variants { gemm: GemmVariant::Tiled, tiles, ..own })
+        };
+        let subgroups = self.device.info().features.iter().any(|feature| feature == "subgroups");
+        // Products of halves are always tiled.
+        let broadcast = (subgroups && self.default.precision == Element::F32)
+            .then(|| (BROADCAST.to_owned(), Variants { gemm: GemmVariant::Broadcast, ..own }));
+        Tile::ALL.into_iter().map(tiled).chain(broadcast).collect()
+    }
+
+    /// Fused kernels of every tile, and one op at a time.
+    fn choose_fusion(&mut self, subject: &Subject, variants: &mut Variants) -> Result<()> {
+        let own = *variants;
+        let fused =
+            Tile::ALL.map(|fused| Variants { fused: true, tiles: Tiles { fused, ..own.tiles }, ..own });
+        let ways = fused.into_iter().chain([Variants { fused: false, ..own }]);
+        let mut named: Vec<(String, Variants)> =
+            ways.map(|way| (fusion_name(self.default.with(way)), way)).collect();
+        // Where nothing fuses, all ways are the same one.
+        named.dedup_by(|a, b| a.0 == b.0);
+        let standard = fusion_name(self.default.with(Variants {
+            fused: self.default.fused,
+            tiles: Tiles { fused: self.default.tiles.fused, ..own.tiles },
+            ..own
+        }));
+        if named.len() > 1 {
+            *variants = self.choose(&Trial::passes(subject), &standard, named, own)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,195 @@
+//! What is measured: a small plan whose variants can be exchanged, its inputs, and the results that must agree.
+
+use crate::Result;
+use crate::bench::{Mode, Subject};
+use crate::engine::{Device, Run};
+use crate::model::recursion::Recursion;
+use crate::model::{ModelConfig, Params};
+use crate::ops::attention::attention;
+use crate::ops::sum::gradient;
+use crate::plan::{Axis, Element, LinearForm, Purpose, Role, Shape, Tape, Target, Tensor};
+use crate::rng::Rng;
+
+/// Something that a device can do in several ways.
+pub struct Trial<'a> {
+    /// What people call it: `products, forward`.
+    pub name: &'static str,
+    work: Work<'a>,
+}
+
+enum Work<'a> {
+    Products(&'a Subject, Purpose),
+    Attention(&'a Subject),
+    Passes(Subject),
+}
+
+/// A trial on a device, ready to run.
+pub struct Loaded {
+    /// The plan.
+    pub run: Run,
+    found: Vec<(String, Element)>,
+}
+
+impl Loaded {
+    /// What came out, in the same order for every variant.
+    ///
+    /// # Errors
+    /// Device failures.
+    pub fn results(&mut self) -> Result<Vec<Vec<f32>>> {
+        let read = |(name, element): &(String, Element)| Ok(element.widened(&self.run.read_floats(name)?));
+        self.found.iter().map(read).collect()
+    }
+}
+
+impl<'a> Trial<'a> {
+    /// All products of one layer for `purpose`, at the subject's shapes.
+    pub fn products(subject: &'a Subject, purpose: Purpose) -> Trial<'a> {
+        let name = match purpose {
+            Purpose::Forward => "products, forward",
+            Purpose::Reverse => "products, reverse",
+            Purpose::WeightGradient => "products, weight gradients",
+        };
+        Trial { name, work: Work::Products(subject, purpose) }
+    }
+
+    /// Attention and its reverse rule.
+    pub fn attention(subject: &'a Subject) -> Trial<'a> {
+        Trial { name: "attention", work: Work::Attention(subject) }
+    }
+
+    /// Passes without gradients: an evaluation step of one layer, one update of each state.
+    pub fn passes(subject: &Subject) -> Trial<'a> {
+        let mut short = subject.clone();
+        let arch = &mut short.config.arch;
+        (arch.H_cycles, arch.L_cycles, arch.H_layers, arch.L_layers) = (1, 1, arch.H_layers.min(1), 1);
+        Trial { name: "passes without gradients", work: Work::Passes(short) }
+    }
+
+    /// Lays it down for `target` and gives it inputs that are the same for every target.
+    ///
+    /// # Errors
+    /// [`crate::Error::Limit`] where it does not fit the device, device failures.
+    pub fn load(&self, device: &Device, target: Target) -> Result<Loaded> {
+        let mut bench = Workbench { tape: Tape::new(target), given: Vec::new(), found: Vec::new() };
+        match &self.work {
+            Work::Products(subject, purpose) => bench.lay_products(subject, *purpose)?,
+            Work::Attention(subject) => bench.lay_attention(subject)?,
+            Work::Passes(subject) => return load_passes(subject, device, target),
+        }
+        bench.load(device)
+    }
+}
+
+fn load_passes(subject: &Subject, device: &Device, target: Target) -> Result<Loaded> {
+    let run = subject.prepare(Mode::Eval, device, target)?;
+    let states = Recursion::of(&subject.config.arch).states;
+    let states = states.iter().map(|state| format!("carry.state.{state}"));
+    let found = states.chain(["logits".to_owned()]).map(|name| {
+        let element = run.plan.view(&name)?.element;
+        Ok((name, element))
+    });
+    Ok(Loaded { found: found.collect::<Result<_>>()?, run })
+}
+
+/// The linear layers of one layer of the model, over the activations of `batch` samples.
+fn forms(config: &ModelConfig, batch: usize) -> Vec<LinearForm> {
+    let (length, width) = (config.length(), config.arch.hidden_size);
+    let mut forms = Vec::new();
+    for param in Params::of(config).table.iter().filter(|param| param.name.contains(".layers.0.")) {
+        let [out, inputs] = param.shape[..] else { continue };
+        let form = match param.name.contains(".mlp_t.") {
+            true => LinearForm { axis: Axis::Length, input: Shape { batch, length: inputs, width }, out },
+            false => LinearForm { axis: Axis::Width, input: Shape { batch, length, width: inputs }, out },
+        };
+        if !forms.contains(&form) {
+            forms.push(form);
+        }
+    }
+    forms
+}
+
+/// A plan under construction.
+struct Workbench {
+    tape: Tape,
+    given: Vec<(String, usize, Element)>,
+    found: Vec<(String, Element)>,
+}
+
+impl Workbench {
+    /// A tensor of random numbers.
+    fn given(&mut self, name: String, elements: usize, element: Element) -> Tensor {
+        let tensor = self.tape.buffer_of(&name, Role::Activation, elements, element);
+        self.given.push((name, elements, element));
+        tensor
+    }
+
+    /// A tensor that must agree.
+    fn found(&mut self, name: String, elements: usize, element: Element) -> Tensor {
+        let tensor = self.tape.buffer_of(&name, Role::Activation, elements, element);
+        self.found.push((name, element));
+        tensor
+    }
+
+    fn lay_products(&mut self, subject: &Subject, purpose: Purpose) -> Result<()> {
+        let recursion = Recursion::of(&subject.config.arch);
+        // One product over the rows of all passes with gradients.
+        let uses = match purpose {
+            Purpose::WeightGradient => recursion.updates.len() - recursion.grad_from,
+            Purpose::Forward | Purpose::Reverse => 1,
+        };
+        let (stored, whole) = (self.tape.target().precision, Element::F32);
+        for (index, form) in forms(&subject.config, uses * subject.batch).iter().enumerate() {
+            let (x, y, weight) = (form.input.words(), form.output().words(), form.out * form.inputs());
+            let name = |what: &str| format!("{index}: {what}");
+            let (operands, out) = match purpose {
+                Purpose::Forward => (
+                    [self.given(name("x"), x, stored), self.given(name("weight"), weight, stored)],
+                    self.found(name("y"), y, stored),
+                ),
+                Purpose::Reverse => (
+                    [self.given(name("dy"), y, whole), self.given(name("weight"), weight, stored)],
+                    self.found(name("dx"), x, whole),
+                ),
+                Purpose::WeightGradient => (
+                    [self.given(name("x"), x, stored), self.given(name("dy"), y, whole)],
+                    self.found(name("dW"), weight, whole),
+                ),
+            };
+            form.product_for(&mut self.tape, purpose, operands, out)?;
+        }
+        Ok(())
+    }
+
+    fn lay_attention(&mut self, subject: &Subject) -> Result<()> {
+        let ModelConfig { arch, .. } = &subject.config;
+        let shape = Shape { batch: subject.batch, length: subject.config.length(), width: arch.hidden_size };
+        let stored = self.tape.target().precision;
+        let qkv = self.given("qkv".into(), 3 * shape.words(), stored);
+        let upstream = self.given("do".into(), shape.words(), Element::F32);
+        let tape = &mut self.tape;
+        tape.require_grad(qkv);
+        tape.record(true);
+        let o = attention(tape, shape, arch.num_heads, qkv)?;
+        tape.contribute(o, upstream);
+        tape.reverse()?;
+        for (name, tensor) in [("o", Some(o)), ("dqkv", gradient(tape, qkv)?)] {
+            if let Some(tensor) = tensor {
+                tape.name(name, tensor);
+                self.found.push((name.into(), tape.element(tensor)));
+            }
+        }
+        Ok(())
+    }
+
+    fn load(self, device: &Device) -> Result<Loaded> {
+        let mut run = Run::new(device, self.tape.finish()?)?;
+        let mut rng = Rng::new(1, 0);
+        for (name, elements, element) in &self.given {
+            let values: Vec<f32> = (0..*elements).map(|_| rng.normal() as f32).collect();
+            let mut words = vec![0.0; element.words(*elements)];
+            element.narrow(&values, &mut words);
+            run.write_floats(name, &words)?;
+        }
+        Ok(Loaded { run, found: self.found })
+    }
+}
