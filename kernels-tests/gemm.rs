@@ -97,11 +97,6 @@ pub const TESTS: KernelTests = KernelTests {
             from: "load_four_of_b(local + 1024u,",
             to: "load_four_of_b(local,",
         },
-        Mutant {
-            name: "forgets_where_the_second_half_of_b_starts",
-            from: "four_starts_of_b(local + 1024u)",
-            to: "four_starts_of_b(local)",
-        },
     ],
 };
 

@@ -51,9 +51,10 @@ fn places_of_b(first: u32) -> Places {
     return places(first, TILE_N, B_ALONG_K == 1u);
 }
 
-// Where the lines of a thread's elements start, worked out once for all steps of k.
-var<private> starts_of_a: array<vec4<u32>, ROWS / 4u>;
-var<private> starts_of_b: array<vec4<u32>, FOURS>;
+// Where the lines of a thread's elements start, worked out once for all steps of k. A second four, 1024 elements on,
+// lies in the lines of the first.
+var<private> starts_of_a: vec4<u32>;
+var<private> starts_of_b: vec4<u32>;
 
 fn four_starts_of_a(first: u32) -> vec4<u32> {
     let line = places_of_a(first).line;
@@ -66,14 +67,8 @@ fn four_starts_of_b(first: u32) -> vec4<u32> {
 }
 
 fn find_lines(local: u32) {
-    starts_of_a[0] = four_starts_of_a(local);
-    starts_of_b[0] = four_starts_of_b(local);
-    if ROWS > 4u {
-        starts_of_a[ROWS / 4u - 1u] = four_starts_of_a(local + 1024u);
-    }
-    if FOURS > 1u {
-        starts_of_b[FOURS - 1u] = four_starts_of_b(local + 1024u);
-    }
+    starts_of_a = four_starts_of_a(local);
+    starts_of_b = four_starts_of_b(local);
 }
 
 // Four of a thread's elements: all are asked for before the first is needed.
@@ -106,13 +101,13 @@ fn load_four_of_b(first: u32, starts: vec4<u32>, k: u32) {
 }
 
 fn load_step(local: u32, k: u32) {
-    load_four_of_a(local, starts_of_a[0], k);
+    load_four_of_a(local, starts_of_a, k);
     if ROWS > 4u {
-        load_four_of_a(local + 1024u, starts_of_a[ROWS / 4u - 1u], k);
+        load_four_of_a(local + 1024u, starts_of_a, k);
     }
-    load_four_of_b(local, starts_of_b[0], k);
+    load_four_of_b(local, starts_of_b, k);
     if FOURS > 1u {
-        load_four_of_b(local + 1024u, starts_of_b[FOURS - 1u], k);
+        load_four_of_b(local + 1024u, starts_of_b, k);
     }
 }
 
