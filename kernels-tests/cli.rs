@@ -12,7 +12,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use tempfile::TempDir;
 
-type Outcome<T = ()> = Result<T, Failed>;
+pub type Outcome<T = ()> = Result<T, Failed>;
 type Test = (&'static str, fn() -> Outcome);
 
 /// All tests of this file.
@@ -44,20 +44,22 @@ pub fn tests() -> Vec<Trial> {
 }
 
 /// What a command did.
-struct Ran {
-    code: i32,
-    stdout: String,
-    stderr: String,
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
 }
 
-fn command(args: &[&str]) -> Command {
+/// A command of a user who never tuned anything.
+pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_trm"));
     // Vulkan layers complain on standard error where this is missing.
     command.args(args).env("XDG_RUNTIME_DIR", std::env::temp_dir()).stdin(Stdio::null());
+    command.env("XDG_CACHE_HOME", std::env::temp_dir().join("trm-untuned"));
     command
 }
 
-fn ran(output: Output) -> Ran {
+pub fn ran(output: Output) -> Ran {
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ran { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
@@ -74,7 +76,7 @@ fn succeed(args: &[&str]) -> Outcome<String> {
 }
 
 /// Runs a command that must fail with `code` and one line that has all of `expected` in it.
-fn refuse(args: &[&str], code: i32, expected: &[&str]) -> Outcome {
+pub fn refuse(args: &[&str], code: i32, expected: &[&str]) -> Outcome {
     let ran = trm(args)?;
     check(ran.code == code, || format!("{args:?} exits with {}, expected {code}: {}", ran.code, ran.stderr))?;
     check(ran.stdout.is_empty(), || format!("{args:?} prints {}", ran.stdout))?;
@@ -88,11 +90,11 @@ fn refuse(args: &[&str], code: i32, expected: &[&str]) -> Outcome {
     Ok(())
 }
 
-fn check(ok: bool, message: impl FnOnce() -> String) -> Outcome {
+pub fn check(ok: bool, message: impl FnOnce() -> String) -> Outcome {
     if ok { Ok(()) } else { Err(message().into()) }
 }
 
-fn has_adapter() -> bool {
+pub fn has_adapter() -> bool {
     let listing =
         trm(&["devices", "--json"]).ok().and_then(|ran| serde_json::from_str::<Value>(&ran.stdout).ok());
     listing.is_some_and(|listing| listing["devices"][0]["index"].is_u64())

@@ -2,9 +2,9 @@
 
 use libtest_mimic::{Failed, Trial};
 use trm::Result;
-use trm::engine::Device;
+use trm::engine::{Device, select};
 use trm::eval::verify;
-use trm::plan::Element;
+use trm::plan::{Element, Tile, Tiles, Variants};
 
 use crate::check;
 use crate::harness::{Needs, on_each, on_gpu};
@@ -14,7 +14,10 @@ use crate::models::{Session, small, small_mixer};
 pub fn tests() -> Vec<Trial> {
     let repeats = on_each("determinism::training_repeats_bit_by_bit", Needs::Adapter, training_repeats);
     let name = "determinism::engines_agree_after_a_step";
-    repeats.into_iter().chain([on_gpu(name.to_owned(), Needs::Adapter, engines_agree)]).collect()
+    let agree = on_gpu(name.to_owned(), Needs::Adapter, engines_agree);
+    let name = "determinism::a_choice_repeats_and_agrees";
+    let chosen = on_gpu(name.to_owned(), Needs::Adapter, |_| choice_repeats_and_agrees());
+    repeats.into_iter().chain([agree, chosen]).collect()
 }
 
 /// Everything that outlives a step.
@@ -57,6 +60,16 @@ fn training_repeats(device: &Device) -> std::result::Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// As with what `trm tune` chose: other variants than the table's repeat bit by bit, too, and agree with the CPU engine.
+fn choice_repeats_and_agrees() -> std::result::Result<(), Failed> {
+    let (device, _) = select("gpu")?;
+    let tile = Tile::ALL[1];
+    device.adopt(Variants { tiles: Tiles::all(tile), ..Variants::default() });
+    assert_eq!(device.target().tiles.forward, tile);
+    training_repeats(&device)?;
+    engines_agree(&device)
 }
 
 /// The bounds are those of the golden vectors, and have the same reasons; halting is equal.

@@ -51,8 +51,7 @@ pub fn tune(
         let standard = attention_name(tuner.default.attention).to_owned();
         variants = tuner.choose(&Trial::attention(subject), &standard, candidates.to_vec(), variants)?;
     }
-    say("passes without gradients");
-    tuner.choose_fusion(subject, &mut variants)?;
+    tuner.choose_fusion(subject, &mut variants, &mut say)?;
     Ok(Tuned { variants, outcomes: tuner.outcomes })
 }
 
@@ -178,7 +177,12 @@ impl Tuner<'_> {
     }
 
     /// Fused kernels of every tile, and one op at a time.
-    fn choose_fusion(&mut self, subject: &Subject, variants: &mut Variants) -> Result<()> {
+    fn choose_fusion(
+        &mut self,
+        subject: &Subject,
+        variants: &mut Variants,
+        say: &mut impl FnMut(&str),
+    ) -> Result<()> {
         let own = *variants;
         let fused =
             Tile::ALL.map(|fused| Variants { fused: true, tiles: Tiles { fused, ..own.tiles }, ..own });
@@ -193,7 +197,9 @@ impl Tuner<'_> {
             ..own
         }));
         if named.len() > 1 {
-            *variants = self.choose(&Trial::passes(subject), &standard, named, own)?;
+            let trial = Trial::passes(subject);
+            say(trial.name);
+            *variants = self.choose(&trial, &standard, named, own)?;
         }
         Ok(())
     }

@@ -1,0 +1,105 @@
+//! `trm tune` as its users meet it: what it keeps, what takes it, and what a file that does not suit does.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use libtest_mimic::Trial;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::cli::{Outcome, Ran, check, command, has_adapter, ran, refuse};
+
+/// All tests of this file. Elsewhere than on Linux the cache folder cannot be moved.
+pub fn tests() -> Vec<Trial> {
+    let ignored = std::env::var_os("TRM_REQUIRE_GPU").is_none() && !has_adapter();
+    let on_gpu = |name: &str, test: fn() -> Outcome| {
+        Trial::test(format!("cli: {name}"), test).with_ignored_flag(ignored || !cfg!(target_os = "linux"))
+    };
+    vec![
+        Trial::test("cli: the CPU engine has nothing to tune", nothing_on_cpu),
+        on_gpu("a tuned adapter is taken as such", tuned),
+        on_gpu("a choice that does not suit does no harm", unsuitable),
+    ]
+}
+
+fn nothing_on_cpu() -> Outcome {
+    refuse(&["tune", "--device", "cpu"], 2, &["--device: the CPU engine has nothing to tune", "trm devices"])
+}
+
+/// A user with a cache folder.
+struct User(TempDir);
+
+/// The smallest step there is.
+const STEP: [&str; 8] = ["--recipe", "tiny-sudoku4", "--batch", "1", "--seq-len", "16", "--repetitions", "1"];
+
+impl User {
+    fn new() -> Outcome<User> {
+        Ok(User(tempfile::tempdir()?))
+    }
+
+    fn trm(&self, args: &[&str]) -> Outcome<Ran> {
+        let ran = ran(command(args).env("XDG_CACHE_HOME", self.0.path()).output()?);
+        check(ran.code == 0, || format!("{args:?} exits with {}: {}", ran.code, ran.stderr))?;
+        Ok(ran)
+    }
+
+    fn tune(&self, more: &[&str]) -> Outcome<Ran> {
+        self.trm(&[&["tune", "--device", "gpu"], &STEP[..], more].concat())
+    }
+
+    /// What a command that opens the adapter says of it.
+    fn device_lines(&self, more: &[&str]) -> Outcome<String> {
+        let ran = self.trm(&[&["bench", "step", "--device", "gpu"], &STEP[..], more].concat())?;
+        let lines = ran.stderr.lines().filter(|line| line.starts_with("device: "));
+        Ok(lines.collect::<Vec<_>>().join("\n"))
+    }
+
+    fn choices(&self) -> Vec<PathBuf> {
+        let folder: &Path = &self.0.path().join("trm").join("tune");
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    }
+}
+
+fn tuned() -> Outcome {
+    let user = User::new()?;
+    user.tune(&["--no-tune-cache"])?;
+    check(user.choices().is_empty(), || "kept although it should not".into())?;
+    let ran = user.tune(&["--json"])?;
+    let report: Value = serde_json::from_str(&ran.stdout)?;
+    let outcomes = report["outcomes"].as_array().ok_or("no outcomes")?;
+    let chosen = outcomes.iter().filter(|one| one["chosen"] == true).count();
+    check(chosen >= 3 && outcomes[0]["ratio"] == 1.0, || ran.stdout.clone())?;
+    let choices = user.choices();
+    check(choices.len() == 1, || format!("{choices:?}"))?;
+    check(ran.stderr.contains(&choices[0].display().to_string()), || ran.stderr.clone())?;
+    let said = user.device_lines(&[])?;
+    check(said.contains(", tuned ("), || said)?;
+    let said = user.device_lines(&["--no-tune-cache"])?;
+    check(!said.contains("tuned"), || said)?;
+    // Another precision is another choice.
+    let said = user.device_lines(&["--precision", "bf16"])?;
+    check(!said.contains("tuned"), || said)?;
+    let listing = user.trm(&["devices", "--json"])?.stdout;
+    let devices: Value = serde_json::from_str(&listing)?;
+    let tuned = devices["devices"].as_array().ok_or("no devices")?.iter();
+    check(tuned.filter(|device| device["tuned"][0] == "f32").count() == 1, || listing)
+}
+
+fn unsuitable() -> Outcome {
+    let user = User::new()?;
+    user.tune(&[])?;
+    let path = &user.choices()[0];
+    let text = fs::read_to_string(path)?;
+    let driver = text.lines().find(|line| line.starts_with("driver = ")).ok_or("no driver")?;
+    for (changed, expected) in [
+        ("garbage".to_owned(), "cannot be read"),
+        (text.replace(driver, "driver = \"another\""), "is of driver \"another\""),
+        (text.replace("kernels = \"", "kernels = \"0"), "is of kernels"),
+    ] {
+        fs::write(path, changed)?;
+        let said = user.device_lines(&[])?;
+        let warned = said.contains(expected) && said.contains("the table of defaults is taken");
+        check(warned && !said.contains(", tuned ("), || said)?;
+    }
+    Ok(())
+}
