@@ -6,7 +6,7 @@ use std::path::Path;
 use libtest_mimic::{Failed, Trial};
 use trm::bench::Subject;
 use trm::engine::{Device, DeviceInfo};
-use trm::plan::{Cooperative, Element, GemmVariant, Purpose, Target, Tile, Tiles, Variants};
+use trm::plan::{Element, GemmVariant, Purpose, Target, Tile, Tiles, Variants};
 use trm::recipe::Recipe;
 use trm::tune::{Cache, Cached, Candidate, Choice, Key, Outcome, Trial as Work, measure, tune};
 
@@ -14,14 +14,16 @@ use crate::harness::{Needs, on_each, on_gpu};
 use crate::models::{small, small_mixer};
 
 type Verdict = Result<(), Failed>;
+type DeviceTest = (&'static str, fn(&Device) -> Verdict);
+type HostTest = (&'static str, fn() -> Verdict);
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let both: [(&str, fn(&Device) -> Verdict); 2] = [
+    let both: [DeviceTest; 2] = [
         ("tune::all_variants_agree", all_variants_agree),
         ("tune::what_disagrees_is_dropped", wrong_is_dropped),
     ];
-    let host: [(&str, fn() -> Verdict); 4] = [
+    let host: [HostTest; 4] = [
         ("tune::choices_keep", choices_keep),
         ("tune::broken_files_do_no_harm", broken_files),
         ("tune::foreign_files_do_no_harm", foreign_files),
@@ -67,7 +69,7 @@ fn all_variants_agree(device: &Device) -> Verdict {
 fn wrong_is_dropped(device: &Device) -> Verdict {
     let subject = subject(small_mixer())?;
     let own = device.target();
-    let gemm = GemmVariant::Cooperative(device.cooperative().unwrap_or(Cooperative::default()));
+    let gemm = GemmVariant::Cooperative(device.cooperative().unwrap_or_default());
     let wrong = Candidate { name: "rounded".into(), target: Target { gemm, ..own } };
     let right = Candidate { name: "own".into(), target: own };
     let outcomes = measure(device, &Work::products(&subject, Purpose::Forward), &[right, wrong], 1)?;

@@ -10,8 +10,7 @@ use crate::model::step::{eval_plan, train_plan};
 use crate::model::{Arch, ModelConfig};
 use crate::ops::KERNELS;
 use crate::plan::{
-    AttentionVariant, Cooperative, Element, Entry, GemmVariant, Kernel, Plan, SHARED_BYTES, Specialisation,
-    Target, Tile, Tiles,
+    Cooperative, Element, Entry, GemmVariant, Kernel, Plan, SHARED_BYTES, Specialisation, Target, Tile, Tiles,
 };
 use crate::recipe::Recipe;
 
@@ -35,8 +34,7 @@ pub const COOPERATIVE: &str = "cooperative";
 
 /// The kinds of adapter that plans are laid out for.
 fn targets() -> Vec<(&'static str, Target)> {
-    let software =
-        Target { gemm: GemmVariant::Broadcast, attention: AttentionVariant::Rows, ..Target::default() };
+    let software = roomy().with(table::of(0, "software", true).variants);
     // As on the AMD GPUs that `--isa` compiles for.
     let matrices = GemmVariant::Cooperative(Cooperative { size: 16, subgroup: 64 });
     let cooperative = Target { gemm: matrices, ..Target::default() };

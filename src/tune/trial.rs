@@ -20,7 +20,7 @@ pub struct Trial<'a> {
 enum Work<'a> {
     Products(&'a Subject, Purpose),
     Attention(&'a Subject),
-    Passes(Subject),
+    Passes(Box<Subject>),
 }
 
 /// A trial on a device, ready to run.
@@ -62,7 +62,7 @@ impl<'a> Trial<'a> {
         let mut short = subject.clone();
         let arch = &mut short.config.arch;
         (arch.H_cycles, arch.L_cycles, arch.H_layers, arch.L_layers) = (1, 1, arch.H_layers.min(1), 1);
-        Trial { name: "passes without gradients", work: Work::Passes(short) }
+        Trial { name: "passes without gradients", work: Work::Passes(Box::new(short)) }
     }
 
     /// Lays it down for `target` and gives it inputs that are the same for every target.
