@@ -26,7 +26,7 @@ pub const TESTS: KernelTests = KernelTests {
             from: "case 1u: { return vec4<f32>(first.yzw, next.x); }",
             to: "case 1u: { return vec4<f32>(first.zw, next.xy); }",
         },
-        Mutant { name: "multiplies_past_k", from: "< vec4<u32>(left)", to: "<= vec4<u32>(left)" },
+        Mutant { name: "multiplies_past_k", from: "< vec4<u32>(rest)", to: "<= vec4<u32>(rest)" },
         Mutant {
             name: "transposes_its_step",
             from: "return values * columns",
@@ -45,10 +45,29 @@ pub const TESTS: KernelTests = KernelTests {
         Mutant {
             name: "reads_the_first_column",
             from: "select(0u, column, column < params.n)",
-            to: "select(0u, column, column < 4u)",
+            to: "select(0u, column, column < 8u)",
+        },
+        Mutant {
+            name: "repeats_the_left_columns",
+            from: "let last = min(first + 4u, ",
+            to: "let last = min(first, ",
+        },
+        Mutant {
+            name: "stores_all_but_the_last_column",
+            from: "if column + j < params.n {",
+            to: "if column + j + 1u < params.n {",
+        },
+        Mutant {
+            name: "swaps_words_of_a_pair",
+            from: "vec4<u32>(low.x, high.x, low.y, high.y)",
+            to: "vec4<u32>(high.x, low.x, low.y, high.y)",
         },
         IGNORES_THE_BATCH_OF_A,
         SWAPS_THE_REDUCTIONS,
-        Mutant { name: "subtracts_the_addend", from: "acc[i][j] + added", to: "acc[i][j] - added" },
+        Mutant {
+            name: "subtracts_the_addend",
+            from: "right[i] + addend_of_four",
+            to: "right[i] - addend_of_four",
+        },
     ],
 };

@@ -3,8 +3,11 @@
 // Shapes and strides as in gemm.wgsl. One operand axis is contiguous: of A, k (A_ALONG_K = 1) or m; of B, n
 // (B_ALONG_K = 0) or k. Four neighbours are loaded at once; where their start is no multiple of four (A_ALIGNED,
 // B_ALIGNED = 0) from the two vectors that hold them. Reads may pass the end of a row, never of a buffer.
-// A workgroup owns 32 rows of C[b] and 4 LANES columns; a thread owns 4 of the columns. Eight neighbouring threads
+// C is stored four at a time where its rows allow it (C_ALIGNED = 1).
+// A workgroup owns 32 rows of C[b] and 8 LANES columns; a thread owns 8 of the columns. Eight neighbouring threads
 // hold the 32 rows of A between them and hand each value round by subgroupBroadcast; needs subgroups of 8 or more.
+// A and B are read as pairs of 64-bit words: such drivers load word by word with a check for each, so that four f32
+// in two of them cost less than in four.
 // f32 throughout; the sum over k runs in one fixed order. What lies past k is multiplied by zero.
 
 const LANES: u32 = 64u;
@@ -12,15 +15,20 @@ const A_ALONG_K: u32 = 1u;
 const A_ALIGNED: u32 = 1u;
 const B_ALONG_K: u32 = 0u;
 const B_ALIGNED: u32 = 1u;
+const C_ALIGNED: u32 = 1u;
 
 #import strides
-@group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> addend: array<f32>;
-@group(0) @binding(4) var<storage, read_write> c: array<f32>;
+@group(0) @binding(1) var<storage, read> a: array<vec2<u64>>;
+@group(0) @binding(2) var<storage, read> b: array<vec2<u64>>;
+@group(0) @binding(3) var<storage, read> addend: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> c: array<vec4<f32>>;
 
-// Rows of a thread's columns: rows 4 i to 4 i + 3 come from the i-th thread of eight.
-var<private> acc: array<vec4<f32>, 32>;
+// Rows of a thread's first and last four columns: rows 4 i to 4 i + 3 come from the i-th thread of eight.
+var<private> left: array<vec4<f32>, 32>;
+var<private> right: array<vec4<f32>, 32>;
+
+// Four steps of k of a thread's columns, half by half.
+struct Columns { left: mat4x4<f32>, right: mat4x4<f32> }
 
 // Four words from any start: the tail of one vector and the head of the next.
 fn joined(first: vec4<f32>, next: vec4<f32>, start: u32) -> vec4<f32> {
@@ -32,18 +40,26 @@ fn joined(first: vec4<f32>, next: vec4<f32>, start: u32) -> vec4<f32> {
     }
 }
 
+fn as_floats(pair: vec2<u64>) -> vec4<f32> {
+    let low = vec2<u32>(pair);
+    let high = vec2<u32>(pair >> vec2<u32>(32u));
+    return bitcast<vec4<f32>>(vec4<u32>(low.x, high.x, low.y, high.y));
+}
+
 fn load_a(start: u32) -> vec4<f32> {
+    let first = as_floats(a[start / 4u]);
     if A_ALIGNED != 0u {
-        return a[start / 4u];
+        return first;
     }
-    return joined(a[start / 4u], a[min((start + 3u) / 4u, arrayLength(&a) - 1u)], start);
+    return joined(first, as_floats(a[min((start + 3u) / 4u, arrayLength(&a) - 1u)]), start);
 }
 
 fn load_b(start: u32) -> vec4<f32> {
+    let first = as_floats(b[start / 4u]);
     if B_ALIGNED != 0u {
-        return b[start / 4u];
+        return first;
     }
-    return joined(b[start / 4u], b[min((start + 3u) / 4u, arrayLength(&b) - 1u)], start);
+    return joined(first, as_floats(b[min((start + 3u) / 4u, arrayLength(&b) - 1u)]), start);
 }
 
 fn four_of_a(origin: u32, lines: vec4<u32>) -> mat4x4<f32> {
@@ -66,20 +82,25 @@ fn step(columns: mat4x4<f32>, values: vec4<f32>) -> vec4<f32> {
     return columns * values;
 }
 
+fn add_row(row: u32, values: vec4<f32>, columns: Columns) {
+    left[row] += step(columns.left, values);
+    right[row] += step(columns.right, values);
+}
+
 // Four steps of k for eight rows, every fourth from `first`; `values` are those of this thread's row.
-fn add_rows(first: u32, values: vec4<f32>, columns: mat4x4<f32>) {
-    acc[first] += step(columns, subgroupBroadcast(values, 0u));
-    acc[first + 4u] += step(columns, subgroupBroadcast(values, 1u));
-    acc[first + 8u] += step(columns, subgroupBroadcast(values, 2u));
-    acc[first + 12u] += step(columns, subgroupBroadcast(values, 3u));
-    acc[first + 16u] += step(columns, subgroupBroadcast(values, 4u));
-    acc[first + 20u] += step(columns, subgroupBroadcast(values, 5u));
-    acc[first + 24u] += step(columns, subgroupBroadcast(values, 6u));
-    acc[first + 28u] += step(columns, subgroupBroadcast(values, 7u));
+fn add_rows(first: u32, values: vec4<f32>, columns: Columns) {
+    add_row(first, subgroupBroadcast(values, 0u), columns);
+    add_row(first + 4u, subgroupBroadcast(values, 1u), columns);
+    add_row(first + 8u, subgroupBroadcast(values, 2u), columns);
+    add_row(first + 12u, subgroupBroadcast(values, 3u), columns);
+    add_row(first + 16u, subgroupBroadcast(values, 4u), columns);
+    add_row(first + 20u, subgroupBroadcast(values, 5u), columns);
+    add_row(first + 24u, subgroupBroadcast(values, 6u), columns);
+    add_row(first + 28u, subgroupBroadcast(values, 7u), columns);
 }
 
 // Four steps of k for all rows; `four` holds this thread's four rows, or, where A runs along m, four steps of them.
-fn add_block(four: mat4x4<f32>, columns: mat4x4<f32>, kept: vec4<f32>) {
+fn add_block(four: mat4x4<f32>, columns: Columns, kept: vec4<f32>) {
     var rows = four;
     if A_ALONG_K == 0u {
         rows = transpose(four);
@@ -116,29 +137,56 @@ fn lines_of_b(column: u32, steps: u32) -> vec4<u32> {
 
 fn accumulate(group: vec3<u32>, column: u32, eighth: u32) {
     let row = group.y * 32u + 4u * eighth;
+    // Past the end, the columns at the end are read again.
+    let first = select(0u, column, column < params.n);
+    let last = min(first + 4u, (params.n - 1u) / 4u * 4u);
     let blocks = params.k / 4u;
-    let left = params.k % 4u;
+    let rest = params.k % 4u;
     let a_lines = lines_of_a(row, 4u);
-    let b_lines = lines_of_b(column, 4u);
+    let left_lines = lines_of_b(first, 4u);
+    let right_lines = lines_of_b(last, 4u);
     let a_stride = 4u * select(params.a_col, 1u, A_ALONG_K != 0u);
     let b_stride = 4u * select(params.b_row, 1u, B_ALONG_K != 0u);
     for (var r = 0u; r < params.reductions; r++) {
         var at_a = base_of_a(group.z, r);
         var at_b = base_of_b(group.z, r);
         for (var block = 0u; block < blocks; block++) {
-            add_block(four_of_a(at_a, a_lines), four_of_b(at_b, b_lines), vec4<f32>(1.0));
+            let columns = Columns(four_of_b(at_b, left_lines), four_of_b(at_b, right_lines));
+            add_block(four_of_a(at_a, a_lines), columns, vec4<f32>(1.0));
             at_a += a_stride;
             at_b += b_stride;
         }
-        if left > 0u {
-            let kept = select(vec4<f32>(0.0), vec4<f32>(1.0), vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(left));
-            add_block(four_of_a(at_a, lines_of_a(row, left)), four_of_b(at_b, lines_of_b(column, left)), kept);
+        if rest > 0u {
+            let kept = select(vec4<f32>(0.0), vec4<f32>(1.0), vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(rest));
+            let columns = Columns(
+                four_of_b(at_b, lines_of_b(first, rest)), four_of_b(at_b, lines_of_b(last, rest)),
+            );
+            add_block(four_of_a(at_a, lines_of_a(row, rest)), columns, kept);
         }
     }
 }
 
-fn row_of(group: vec3<u32>, i: u32) -> u32 {
-    return group.y * 32u + i;
+// What is added to the four elements of C from `column` on; past the end of a row anything.
+fn addend_of_four(row: u32, column: u32, batch: u32) -> vec4<f32> {
+    let start = batch * params.addend_batch + row * params.addend_row + column;
+    if C_ALIGNED != 0u {
+        return addend[start / 4u];
+    }
+    return joined(addend[start / 4u], addend[min((start + 3u) / 4u, arrayLength(&addend) - 1u)], start);
+}
+
+// Stores four elements of C from `column` on, as far as the row goes.
+fn store_four(row: u32, column: u32, batch: u32, values: vec4<f32>) {
+    let start = batch * params.c_batch + row * params.c_row + column;
+    if C_ALIGNED != 0u {
+        c[start / 4u] = values;
+    } else {
+        for (var j = 0u; j < 4u; j++) {
+            if column + j < params.n {
+                c[(start + j) / 4u][(start + j) % 4u] = values[j];
+            }
+        }
+    }
 }
 
 @compute @workgroup_size(LANES)
@@ -147,13 +195,15 @@ fn product(
     @builtin(local_invocation_index) local: u32,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    let column = (group.x * LANES + local) * 4u;
-    accumulate(group, select(0u, column, column < params.n), lane % 8u);
+    let column = (group.x * LANES + local) * 8u;
+    accumulate(group, column, lane % 8u);
     for (var i = 0u; i < 32u; i++) {
-        for (var j = 0u; j < 4u; j++) {
-            if row_of(group, i) < params.m && column + j < params.n {
-                c[group.z * params.c_batch + row_of(group, i) * params.c_row + column + j] = acc[i][j];
-            }
+        let row = group.y * 32u + i;
+        if row < params.m && column < params.n {
+            store_four(row, column, group.z, left[i]);
+        }
+        if row < params.m && column + 4u < params.n {
+            store_four(row, column + 4u, group.z, right[i]);
         }
     }
 }
@@ -164,14 +214,15 @@ fn product_add(
     @builtin(local_invocation_index) local: u32,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    let column = (group.x * LANES + local) * 4u;
-    accumulate(group, select(0u, column, column < params.n), lane % 8u);
+    let column = (group.x * LANES + local) * 8u;
+    accumulate(group, column, lane % 8u);
     for (var i = 0u; i < 32u; i++) {
-        for (var j = 0u; j < 4u; j++) {
-            if row_of(group, i) < params.m && column + j < params.n {
-                let added = addend[group.z * params.addend_batch + row_of(group, i) * params.addend_row + column + j];
-                c[group.z * params.c_batch + row_of(group, i) * params.c_row + column + j] = acc[i][j] + added;
-            }
+        let row = group.y * 32u + i;
+        if row < params.m && column < params.n {
+            store_four(row, column, group.z, left[i] + addend_of_four(row, column, group.z));
+        }
+        if row < params.m && column + 4u < params.n {
+            store_four(row, column + 4u, group.z, right[i] + addend_of_four(row, column + 4u, group.z));
         }
     }
 }

@@ -207,15 +207,17 @@ impl Gemm {
         let (a_along_k, b_along_k) = (self.a.col == 1, self.b.col != 1);
         let a_line = if a_along_k { self.a.row } else { self.a.col };
         let b_line = if b_along_k { self.b.col } else { self.b.row };
-        let lanes = self.n.div_ceil(4).next_multiple_of(8).min(64);
+        let columns = self.n.div_ceil(8);
+        let lanes = columns.div_ceil(columns.div_ceil(64)).next_multiple_of(8);
         tape.call(&BROADCAST, entry)
             .constant("LANES", lanes)
             .constant("A_ALONG_K", usize::from(a_along_k))
             .constant("A_ALIGNED", aligned(a_line, &self.a))
             .constant("B_ALONG_K", usize::from(b_along_k))
             .constant("B_ALIGNED", aligned(b_line, &self.b))
-            .groups([self.n.div_ceil(4 * lanes), self.m.div_ceil(32), self.batch])
-            // Steps of four; the result is stored in 32 x 4 iterations.
-            .trips(self.reductions.0 * self.reductions.1 * (2 + self.k.div_ceil(4)) + 194)
+            .constant("C_ALIGNED", usize::from(self.n.is_multiple_of(4)))
+            .groups([columns.div_ceil(lanes), self.m.div_ceil(32), self.batch])
+            // Steps of four; the result is stored in 32 x 2 x 4 iterations.
+            .trips(self.reductions.0 * self.reductions.1 * (2 + self.k.div_ceil(4)) + 353)
     }
 }

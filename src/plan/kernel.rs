@@ -76,6 +76,7 @@ pub struct ParamInfo {
 const CAPABILITIES: naga::valid::Capabilities = naga::valid::Capabilities::SUBGROUP
     .union(naga::valid::Capabilities::SHADER_FLOAT16)
     .union(naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32)
+    .union(naga::valid::Capabilities::SHADER_INT64)
     .union(naga::valid::Capabilities::COOPERATIVE_MATRIX);
 
 /// How shaders write the size of their cooperative matrices, which WGSL does not take from a constant.

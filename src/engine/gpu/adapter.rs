@@ -66,9 +66,12 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> DeviceInfo {
     }
 }
 
-/// Subgroups of at least eight threads, which the broadcast kernels rely on.
+/// What wgpu calls subgroups and the wide loads that go with them in the broadcast kernels.
+const BROADCASTS: wgpu::Features = wgpu::Features::SUBGROUP.union(wgpu::Features::SHADER_INT64);
+
+/// Subgroups of at least eight threads and 64-bit integers, which the broadcast kernels rely on.
 fn broadcasts(adapter: &wgpu::Adapter) -> bool {
-    adapter.features().contains(wgpu::Features::SUBGROUP) && adapter.get_info().subgroup_min_size >= 8
+    adapter.features().contains(BROADCASTS) && adapter.get_info().subgroup_min_size >= 8
 }
 
 /// What wgpu calls cooperative matrices, and what their kernel needs beside them.
@@ -145,8 +148,7 @@ impl Gpu {
             experimental_features,
             // Kernels bind one group; the noop device would claim more of them than wgpu itself can hold.
             required_limits: wgpu::Limits { max_bind_groups: 1, ..adapter.limits() },
-            required_features: adapter.features()
-                & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY | features),
+            required_features: adapter.features() & (BROADCASTS | wgpu::Features::TIMESTAMP_QUERY | features),
             ..wgpu::DeviceDescriptor::default()
         };
         let refused =
