@@ -1,4 +1,4 @@
-"""One supervision step of a Tiny Recursion Model in eager PyTorch, timed: the peer of `trm bench step`.
+"""One supervision step of a Tiny Recursion Model in PyTorch, eager or compiled, timed: the peer of `trm bench step`.
 
 Written from the definitions of the model alone: states y and z, nets of post-norm blocks, T recursions of n latent
 updates and one answer update, gradients through the last recursion only, stablemax loss, AdamATan2 and the moving
@@ -142,12 +142,15 @@ def main():
     parser.add_argument("case", choices=CASES)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--dtype", choices=["f32", "bf16"], default="f32")
+    parser.add_argument("--compile", action="store_true", help="the nets through torch.compile")
     parser.add_argument("--threads", type=int, help="as many as PyTorch takes by itself if not given")
     parser.add_argument("--repetitions", type=int, default=3)
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
     step = Step(args.case, args.batch, {"f32": torch.float32, "bf16": torch.bfloat16}[args.dtype])
+    if args.compile:
+        step.net = torch.compile(step.net)
     modes = {"eval": step.evaluate, "train": step.train}
     best = dict.fromkeys(modes, math.inf)
     for repetition in range(args.repetitions + 1):  # the first one warms up
@@ -157,8 +160,10 @@ def main():
             if repetition:
                 best[mode] = min(best[mode], time.perf_counter() - start)
     for mode, seconds in best.items():
-        key = f"step/{args.case}/B{args.batch}/S{step.seq}/{mode}"
-        print(json.dumps({"key": key, "seconds": seconds, "peer": f"PyTorch {torch.__version__} {args.dtype}"}))
+        precision = "" if args.dtype == "f32" else f"{args.dtype}/"
+        key = f"step/{args.case}/B{args.batch}/S{step.seq}/{precision}{mode}"
+        way = "compiled" if args.compile else "eager"
+        print(json.dumps({"key": key, "seconds": seconds, "peer": f"PyTorch {torch.__version__} {args.dtype} {way}"}))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Measures trm and PyTorch in turn on the same cores and prints one JSON line for each step, with their ratio.
 
-    python benches/peers/run.py [--trm target/release/trm] [--device cpu] [--dtype f32] [CASE:BATCH ...]
+    python benches/peers/run.py [--trm target/release/trm] [--device cpu] [--dtype f32] [--compile]
+                                [CASE:BATCH ...]
 
 Needs a Python with torch; run it on a quiet machine. Each side is measured in every round, and its best counts.
 """
@@ -27,14 +28,15 @@ def main():
     parser.add_argument("--trm", default=str(HERE.parent.parent / "target" / "release" / "trm"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=["f32", "bf16"], default="f32")
+    parser.add_argument("--compile", action="store_true", help="PyTorch's nets through torch.compile")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     for case in args.cases:
         name, batch = case.split(":")
         ours = [args.trm, "bench", "step", "--train", "--json", "--recipe", name, "--batch", batch]
-        ours += ["--device", args.device, "--repetitions", "1", *SIZES.get(name, [])]
+        ours += ["--device", args.device, "--precision", args.dtype, "--repetitions", "1", *SIZES.get(name, [])]
         theirs = [sys.executable, str(HERE / "pytorch.py"), name, "--batch", batch, "--dtype", args.dtype]
-        theirs += ["--repetitions", "1"]
+        theirs += ["--repetitions", "1"] + (["--compile"] if args.compile else [])
         best = ({}, {})
         for _ in range(args.rounds):
             for side, command in zip(best, (ours, theirs)):
@@ -42,8 +44,8 @@ def main():
                     side[key] = min(side.get(key, seconds), seconds)
         for key, seconds in best[0].items():
             peer = best[1][key]
-            print(json.dumps({"key": key, "dtype": args.dtype, "device": args.device, "trm_seconds": seconds,
-                              "pytorch_seconds": peer, "times_faster": peer / seconds}), flush=True)
+            print(json.dumps({"key": key, "dtype": args.dtype, "compiled": args.compile, "device": args.device,
+                              "trm_seconds": seconds, "pytorch_seconds": peer, "times_faster": peer / seconds}), flush=True)
 
 
 if __name__ == "__main__":
