@@ -1,6 +1,7 @@
 //! The innermost loops of a product for processors without 512-bit vectors, in whatever vectors they have.
 
-use super::super::math::vectorised;
+use pulp::{Arch, NullaryFnOnce};
+
 use super::panels::{LANES, Line, ROWS};
 
 /// Rows whose sums are in registers at once.
@@ -11,19 +12,18 @@ pub(super) fn multiply_tile(a: &[Line], b: &[Line], c: &mut [f32], stride: usize
     let vectors = b.len() / a.len().max(1);
     for vector in 0..vectors {
         for row in (0..ROWS).step_by(FEW) {
-            let mut sums = [[0.0; LANES]; FEW];
             let count = FEW.min(ROWS - row);
             let at = |index: usize| (row + index) * stride + vector * LANES;
+            let mut sums = [[0.0; LANES]; FEW];
             if add {
                 for (index, sums) in sums.iter_mut().enumerate().take(count) {
                     sums.copy_from_slice(&c[at(index)..][..LANES]);
                 }
             }
-            if fuses() {
-                vectorised(|| sum_few(a, (row, b), (vector, vectors), &mut sums, f32::mul_add));
-            } else {
-                vectorised(|| sum_few(a, (row, b), (vector, vectors), &mut sums, |a, b, sum| a * b + sum));
-            }
+            let sums = match fuses() {
+                true => Arch::new().dispatch(Few::<true> { a, b, row, vector, vectors, sums }),
+                false => Arch::new().dispatch(Few::<false> { a, b, row, vector, vectors, sums }),
+            };
             for (index, sums) in sums.iter().enumerate().take(count) {
                 c[at(index)..][..LANES].copy_from_slice(sums);
             }
@@ -39,21 +39,32 @@ fn fuses() -> bool {
     return cfg!(target_arch = "aarch64");
 }
 
-/// Adds the products of four rows of A from `row` on and one vector of B to their sums.
-#[inline(always)]
-fn sum_few(
-    a: &[Line],
-    (row, b): (usize, &[Line]),
-    (vector, vectors): (usize, usize),
-    sums: &mut [[f32; LANES]; FEW],
-    multiply_add: impl Fn(f32, f32, f32) -> f32,
-) {
-    for (a, b) in a.iter().zip(b.chunks_exact(vectors)) {
-        let columns = b[vector].0.map(f32::from_bits);
-        for (index, sums) in sums.iter_mut().enumerate() {
-            // The panel's last words belong to no row: what they sum up to is dropped.
-            let value = f32::from_bits(a.0[(row + index) % LANES]);
-            (0..LANES).for_each(|lane| sums[lane] = multiply_add(value, columns[lane], sums[lane]));
+/// Four rows of A from `row` on and one of `vectors` vectors of B, onto their sums.
+struct Few<'a, const FUSED: bool> {
+    a: &'a [Line],
+    b: &'a [Line],
+    row: usize,
+    vector: usize,
+    vectors: usize,
+    sums: [[f32; LANES]; FEW],
+}
+
+impl<const FUSED: bool> NullaryFnOnce for Few<'_, FUSED> {
+    type Output = [[f32; LANES]; FEW];
+
+    #[inline(always)]
+    fn call(self) -> [[f32; LANES]; FEW] {
+        let Few { a, b, row, vector, vectors, mut sums } = self;
+        for (a, b) in a.iter().zip(b.chunks_exact(vectors)) {
+            for (index, sums) in sums.iter_mut().enumerate() {
+                // The panel's last words belong to no row: what they sum up to is dropped.
+                let value = f32::from_bits(a.0[(row + index) % LANES]);
+                for (sum, column) in sums.iter_mut().zip(&b[vector].0) {
+                    let column = f32::from_bits(*column);
+                    *sum = if FUSED { value.mul_add(column, *sum) } else { value * column + *sum };
+                }
+            }
         }
+        sums
     }
 }
