@@ -20,6 +20,7 @@ use panels::{Line, Packed};
 use rayon::prelude::*;
 
 use super::gemm::Operand;
+use super::math::vectorised;
 use crate::plan::{Call, Element, Stored, StoredMut};
 
 pub(super) use source::{Matrix, Source};
@@ -99,7 +100,7 @@ impl Columns {
     pub(super) fn of_weight(call: &Call<'_>, name: &str, columns: usize, depth: usize) -> Arc<Columns> {
         let weight = call.stored(name);
         let pack = || Columns::pack(&[Matrix::lines_of(weight, depth)], columns, depth, halves(weight));
-        call.kept(name, &[columns, depth, depth, 1], pack)
+        call.kept(name, &[columns, depth, depth, 1, usize::from(halves(weight))], pack)
     }
 
     /// Rows `first` to `first` + `rows` (at most [`block_rows`]) of the product with `a`, given to `finish` with the
@@ -165,7 +166,8 @@ pub(super) fn multiply_operands(call: &mut Call<'_>, a: Stored<'_>, b: Stored<'_
     let turns = padded(n, m) < padded(m, n);
     // One B for all: packed once, or not at all if it is of weights and was packed before.
     let shared = (b_strides.batch == 0 && reductions == 1 && !turns).then(|| {
-        call.kept("b", &[n, k, b_strides.col, b_strides.row], || Columns::pack(&[b_at(0)], n, k, halves))
+        let what = [n, k, b_strides.col, b_strides.row, usize::from(halves)];
+        call.kept("b", &what, || Columns::pack(&[b_at(0)], n, k, halves))
     });
     call.output_stored("c").chunks(m * n).into_par_iter().enumerate().for_each(|(batch, c)| {
         let starts = |s: &Operand| -> Vec<usize> {
@@ -181,6 +183,7 @@ pub(super) fn multiply_operands(call: &mut Call<'_>, a: Stored<'_>, b: Stored<'_
         };
         match &shared {
             Some(columns) => multiply_blocks((m, n), &a, columns, add, c),
+            None if reductions > 1 => multiply_parts((m, n, k), (&a, &b), halves, add, c),
             None if turns => multiply_turned((m, n, k), (&a, &b), halves, add, c),
             None => multiply_blocks((m, n), &a, &Columns::pack(&b, n, k, halves), add, c),
         }
@@ -227,6 +230,43 @@ fn multiply_turned(
         add(row, &mut line);
         c.write(0, &line);
     });
+}
+
+/// C = the sum over many A and B: by parts of them that are packed into the second cache, whose products are added up
+/// in their order.
+fn multiply_parts(
+    (m, n, k): (usize, usize, usize),
+    (a, b): (&[impl Source], &[impl Source]),
+    halves: bool,
+    add: impl Fn(usize, &mut [f32]) + Sync,
+    mut c: StoredMut<'_>,
+) {
+    const WORDS: usize = 128 << 10;
+    let each = (WORDS / (k * m.max(n))).max(1);
+    let part = |(a, b)| {
+        let mut part = vec![0.0; m * n];
+        let c = StoredMut::F32(&mut part);
+        match padded(n, m) < padded(m, n) {
+            true => multiply_turned((m, n, k), (a, b), halves, |_, _| {}, c),
+            false => multiply_blocks((m, n), a, &Columns::pack(b, n, k, halves), |_, _| {}, c),
+        }
+        part
+    };
+    // As many at once as keep the threads busy: a part has the size of C.
+    let (at_once, mut sums) = (2 * rayon::current_num_threads(), vec![0.0; m * n]);
+    for (a, b) in a.chunks(each * at_once).zip(b.chunks(each * at_once)) {
+        let parts: Vec<Vec<f32>> = a.par_chunks(each).zip(b.par_chunks(each)).map(part).collect();
+        sums.par_chunks_mut(n).enumerate().with_min_len(8).for_each(|(row, sums)| {
+            for part in &parts {
+                let terms = &part[row * n..][..n];
+                vectorised(|| sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term));
+            }
+        });
+    }
+    for (row, sums) in sums.chunks_exact_mut(n).enumerate() {
+        add(row, sums);
+        c.write(row * n, sums);
+    }
 }
 
 #[cfg(test)]
