@@ -55,8 +55,13 @@ pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_trm"));
     // Vulkan layers complain on standard error where this is missing.
     command.args(args).env("XDG_RUNTIME_DIR", std::env::temp_dir()).stdin(Stdio::null());
-    command.env("XDG_CACHE_HOME", std::env::temp_dir().join("trm-untuned"));
+    with_cache(&mut command, &std::env::temp_dir().join("trm-untuned"));
     command
+}
+
+/// Lets a command find its cache in this folder, on every platform.
+pub fn with_cache<'c>(command: &'c mut Command, folder: &Path) -> &'c mut Command {
+    ["XDG_CACHE_HOME", "HOME", "LOCALAPPDATA"].iter().fold(command, |command, name| command.env(name, folder))
 }
 
 pub fn ran(output: Output) -> Ran {

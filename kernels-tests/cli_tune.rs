@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::cli::{Outcome, Ran, check, command, has_adapter, ran, refuse};
+use crate::cli::{Outcome, Ran, check, command, has_adapter, ran, refuse, with_cache};
 
 /// All tests of this file. Elsewhere than on Linux the cache folder cannot be moved.
 pub fn tests() -> Vec<Trial> {
@@ -38,7 +38,7 @@ impl User {
     }
 
     fn trm(&self, args: &[&str]) -> Outcome<Ran> {
-        let ran = ran(command(args).env("XDG_CACHE_HOME", self.0.path()).output()?);
+        let ran = ran(with_cache(&mut command(args), self.0.path()).output()?);
         check(ran.code == 0, || format!("{args:?} exits with {}: {}", ran.code, ran.stderr))?;
         Ok(ran)
     }

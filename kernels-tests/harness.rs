@@ -85,6 +85,11 @@ impl Lab {
         self.tape.target().precision != Element::F32
     }
 
+    /// Whether activations are stored in bfloat16, to which some processors round both operands of a product.
+    pub fn in_bf16(&self) -> bool {
+        self.tape.target().precision == Element::Bf16
+    }
+
     /// Largest NMSE that comes of storing as the target does.
     pub fn storing(&self) -> f64 {
         storing(self.tape.target().precision)

@@ -142,7 +142,7 @@ fn lay_swiglu(
     add_product(shape, axis, &weight, &h, &mut gate_up);
     let half = if axis == Axis::Width { inner } else { inner * shape.width };
     let expected: Vec<f64> = activated(&gate_up, half, |g, u| g / (1.0 + (-g).exp()) * u);
-    let rounded = match lab.halves() {
+    let rounded = match lab.in_bf16() {
         true => rounding_h(shape, axis, &weight, &h, &gate_up, half) / energy(&expected),
         false => 0.0,
     };

@@ -16,5 +16,6 @@ pub mod report;
 pub mod rng;
 pub mod train;
 pub mod tune;
+mod vectors;
 
 pub use error::{Error, Result};

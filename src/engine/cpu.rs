@@ -102,8 +102,11 @@ fn narrow(element: Element, elements: &[f32], words: &mut [f32]) {
 }
 
 /// Refuses a plan that exceeds the free memory, where the system tells (Linux): allocating it would end the program.
+/// Beside its buffers, products keep weights packed for the forward and the reverse pass, and pack one operand.
 pub(super) fn check_memory(plan: &Plan) -> Result<()> {
-    match (plan.bytes(), available_bytes()) {
+    let weights = plan.buffers.iter().filter(|buffer| buffer.role == Role::Weights);
+    let packed = 2 * 4 * weights.map(|buffer| buffer.words as u64).sum::<u64>() + plan.largest_binding().0;
+    match (plan.bytes() + packed, available_bytes()) {
         (needed, Some(limit)) if needed > limit => {
             let fix = "use a smaller batch".into();
             Err(Error::Limit { what: "the CPU engine".into(), needed, limit, unit: "bytes", fix })
@@ -157,5 +160,46 @@ impl Engine for CpuEngine {
 
     fn metrics(&mut self, _wait: bool) -> Result<Option<Vec<f32>>> {
         Ok(self.metrics.pop_front())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::linear::{Weight, linear};
+    use crate::ops::narrow::narrow;
+    use crate::plan::{Axis, LinearForm, Shape, Tape, Target};
+
+    /// y = W x, W being a buffer of weights or a copy of it in halves that is made anew in every step.
+    fn product(precision: Element) -> CpuEngine {
+        let mut tape = Tape::new(Target { precision, ..Target::default() });
+        let master = tape.buffer("weights", Role::Weights, 6 * 4);
+        let x = tape.buffer("x", Role::Batch, 5 * 4);
+        let stored = narrow(&mut tape, master).unwrap();
+        let form = LinearForm { axis: Axis::Width, input: Shape { batch: 1, length: 5, width: 4 }, out: 6 };
+        let y = linear(&mut tape, form, x, Weight { master, stored }, None).unwrap();
+        tape.name("y", y);
+        CpuEngine::new(Arc::new(tape.finish().unwrap()))
+    }
+
+    fn run(engine: &mut CpuEngine, weight: f32) -> Vec<u32> {
+        let view = |name: &str| engine.plan.view(name).unwrap();
+        let (weights, x, y) = (view("weights"), view("x"), view("y"));
+        engine.write(x, &[1.0f32.to_bits(); 20]).unwrap();
+        engine.write(weights, &[weight.to_bits(); 24]).unwrap();
+        engine.submit().unwrap();
+        engine.read(y).unwrap()
+    }
+
+    #[test]
+    fn what_was_packed_of_weights_is_forgotten_when_they_change() {
+        for precision in [Element::F32, Element::Bf16, Element::F16] {
+            let mut engine = product(precision);
+            let first = run(&mut engine, 1.0);
+            let second = run(&mut engine, 2.0);
+            assert_ne!(first, second, "{precision}");
+            assert_eq!(second, run(&mut product(precision), 2.0), "{precision}");
+            assert_eq!(first, run(&mut engine, 1.0), "{precision}");
+        }
     }
 }

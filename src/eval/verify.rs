@@ -30,16 +30,23 @@ pub const BF16_BOUND: f64 = 1e-3;
 /// Largest NMSE of anything where activations have the 11 bits of f16: each rounding alone is 4e-8.
 pub const F16_BOUND: f64 = 1e-5;
 
-/// How much larger than its bound an error in halves may be where the recursion is ill-conditioned: as much as the
-/// error of f32 on the same vector, grown by the square of how much coarser their rounding is. Untrained recursions
-/// amplify any rounding, those of the mixer and of six latents by up to 1e5 in NMSE.
-fn conditioned(f32_error: f64, precision: Element) -> f64 {
+/// Largest NMSE of what is ill-conditioned: a gradient at an angle of 30 degrees to the right one. The worst seen is
+/// 0.21 (bf16, `trm_hier6`).
+const ILL_CONDITIONED_BOUND: f64 = 0.25;
+
+/// How large an error in halves may be where the recursion is ill-conditioned: as much as the error of f32 on the same
+/// vector, grown by the square of how much coarser their rounding is. Untrained recursions amplify any rounding, those
+/// of the mixer and of six latents by up to 1e5 in NMSE. Where f32 itself is past its bound, nothing is excused.
+fn conditioned(group: &str, f32_error: f64, precision: Element) -> f64 {
     let lost_bits = match precision {
         Element::F32 => 0,
         Element::Bf16 => 24 - 8,
         Element::F16 => 24 - 11,
     };
-    f32_error * 4f64.powi(lost_bits)
+    match f32_error <= bound(group, Element::F32) {
+        true => (f32_error * 4f64.powi(lost_bits)).min(ILL_CONDITIONED_BOUND),
+        false => 0.0,
+    }
 }
 
 /// The outcome of one vector.
@@ -151,7 +158,7 @@ impl<'a> Check<'a> {
         let within = match precision != Element::F32 && !past.is_empty() {
             true => {
                 let whole = Check::worst(device, whole(target), golden)?;
-                past.iter().all(|group| worst[group] <= conditioned(whole[group], precision))
+                past.iter().all(|group| worst[group] <= conditioned(group, whole[group], precision))
             }
             false => past.is_empty(),
         };
@@ -360,5 +367,22 @@ impl<'a> Check<'a> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_are_excused_only_as_far_as_f32_is_right() {
+        // As measured: f32 2e-10 and bf16 0.06.
+        assert!(conditioned("grads", 2e-10, Element::Bf16) > 0.06);
+        // Nothing that is wrong in f32 too, nothing that misses altogether, never another halting.
+        assert_eq!(conditioned("grads", 0.5, Element::Bf16), 0.0);
+        assert_eq!(conditioned("grads", f64::NAN, Element::Bf16), 0.0);
+        assert!(conditioned("grads", 9e-9, Element::Bf16) < 1.0);
+        assert_eq!(conditioned("halting", 0.0, Element::Bf16), 0.0);
+        assert!(conditioned("grads", 2e-10, Element::F16) < conditioned("grads", 2e-10, Element::Bf16));
     }
 }

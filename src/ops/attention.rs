@@ -205,14 +205,14 @@ impl Sizes {
     }
 
     /// Scores with every position: the columns of a product over features.
-    fn over_features(&self, lines: Matrix<'_>) -> Columns {
-        Columns::pack(&[lines], self.length, self.head_dim, halves(lines.words))
+    fn over_features(&self, lines: Matrix<'_>, halves: bool) -> Columns {
+        Columns::pack(&[lines], self.length, self.head_dim, halves)
     }
 
     /// Features, summed over every position: the columns of a product with scores.
-    fn over_positions(&self, lines: Matrix<'_>) -> Columns {
+    fn over_positions(&self, lines: Matrix<'_>, halves: bool) -> Columns {
         let columns = Matrix { line: lines.depth, depth: lines.line, ..lines };
-        Columns::pack(&[columns], self.head_dim, self.length, halves(lines.words))
+        Columns::pack(&[columns], self.head_dim, self.length, halves)
     }
 }
 
@@ -225,12 +225,13 @@ fn forward(call: &mut Call<'_>) {
     let sizes = Sizes::of(call);
     let Sizes { length, heads, head_dim, scale } = sizes;
     let (qkv, width) = (call.stored("qkv"), sizes.width());
+    let halves = halves(qkv);
     let (o, lse) = (call.output_stored("o"), call.output("lse"));
     let samples = o.chunks(width * length).into_par_iter().enumerate();
     samples.zip(lse.par_chunks_exact_mut(heads * length)).for_each(|((sample, o), lse)| {
         let columns = |head| {
             let [k, v] = [1, 2].map(|which| sizes.part(qkv, sample, which, head));
-            (sizes.over_features(k), sizes.over_positions(v))
+            (sizes.over_features(k, halves), sizes.over_positions(v, halves))
         };
         let columns: Vec<(Columns, Columns)> = (0..heads).into_par_iter().map(columns).collect();
         let mut by_position = vec![0.0; length * heads];
@@ -313,6 +314,7 @@ fn reverse_queries(call: &mut Call<'_>) {
     let Sizes { length, heads, head_dim, scale } = sizes;
     let (per_qkv, per_lse) = (3 * sizes.width() * length, heads * length);
     let (qkv, o_grad, o) = (call.stored("qkv"), call.input("o_grad"), call.stored("o_saved"));
+    let halves = halves(qkv);
     let (lse, delta, grads) = (call.input("lse_saved"), call.output("delta"), call.output("qkv_grad"));
     let samples = grads.par_chunks_exact_mut(per_qkv).zip(delta.par_chunks_exact_mut(per_lse)).enumerate();
     samples.for_each(|(sample, (grad, delta))| {
@@ -320,7 +322,7 @@ fn reverse_queries(call: &mut Call<'_>) {
         let lse = &lse[sample * per_lse..][..per_lse];
         let columns = |head| {
             let [k, v] = [1, 2].map(|which| sizes.part(qkv, sample, which, head));
-            (sizes.over_features(k), sizes.over_features(v), sizes.over_positions(k))
+            (sizes.over_features(k, halves), sizes.over_features(v, halves), sizes.over_positions(k, halves))
         };
         let columns: Vec<(Columns, Columns, Columns)> = (0..heads).into_par_iter().map(columns).collect();
         let row_words = 3 * sizes.width();
@@ -359,20 +361,13 @@ fn reverse_keys(call: &mut Call<'_>) {
     let Sizes { length, heads, head_dim, scale } = sizes;
     let (per_qkv, per_lse, width) = (3 * sizes.width() * length, heads * length, sizes.width());
     let (qkv, o_grad) = (call.stored("qkv"), Stored::F32(call.input("o_grad")));
-    let (lse, delta) = (call.input("lse_saved"), call.input("delta_saved"));
+    let (lse, delta, halves) = (call.input("lse_saved"), call.input("delta_saved"), halves(qkv));
     let samples = call.output("qkv_grad").par_chunks_exact_mut(per_qkv).enumerate();
     samples.for_each(|(sample, grad)| {
         let [lse, delta] = [lse, delta].map(|all| &all[sample * per_lse..][..per_lse]);
         let columns = |head| {
             let (q, o_grad) = (sizes.part(qkv, sample, 0, head), sizes.head(o_grad, sample, head));
-            let halves = halves(qkv);
-            [q, o_grad].map(|lines| {
-                let across = Matrix { line: lines.depth, depth: lines.line, ..lines };
-                (
-                    Columns::pack(&[lines], length, head_dim, halves),
-                    Columns::pack(&[across], head_dim, length, halves),
-                )
-            })
+            [q, o_grad].map(|lines| (sizes.over_features(lines, halves), sizes.over_positions(lines, halves)))
         };
         let columns: Vec<[(Columns, Columns); 2]> = (0..heads).into_par_iter().map(columns).collect();
         let most = block_rows(length, length);

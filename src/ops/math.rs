@@ -1,14 +1,6 @@
-//! Elementary functions of the CPU twins, written without branches so that the compiler vectorises them, and
-//! the switch that compiles a loop for the widest vectors of the processor it runs on.
+//! Elementary functions of the CPU twins, written without branches so that the compiler vectorises them.
 
-/// Runs a loop with the vector instructions of this processor (AVX-512, AVX2 or the baseline).
-///
-/// `work` must be short enough for the compiler to inline it, else it is compiled for the baseline, where
-/// [`f32::mul_add`] is a call; what is longer implements [`pulp::NullaryFnOnce`].
-#[inline(always)]
-pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(work)
-}
+pub(super) use crate::vectors::vectorised;
 
 /// e^v to 2 ulp for v in [-87, 88], clamped outside (Cephes' expf polynomial).
 #[inline(always)]

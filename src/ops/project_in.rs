@@ -93,9 +93,10 @@ fn swiglu_twin(call: &mut Call<'_>) {
 
 fn swiglu_over_d(call: &mut Call<'_>) {
     let h = CpuTerms::of(call);
-    let (inner, out) = (call.count("pairs"), call.output_stored("out"));
+    let (inner, positions) = (call.count("pairs"), call.count("positions"));
+    let out = call.output_stored("out").first(positions * inner);
     let columns = Columns::of_weight(call, "weight", 2 * inner, h.width);
-    let most = block_rows(out.len() / inner, 2 * inner);
+    let most = block_rows(positions, 2 * inner);
     out.chunks(most * inner).into_par_iter().enumerate().for_each(|(block, mut a)| {
         let rows = a.len() / inner;
         columns.block(std::slice::from_ref(&h), block * most, rows, |gate_up, stride| {
@@ -111,7 +112,9 @@ fn swiglu_over_d(call: &mut Call<'_>) {
 /// Rows of a block are the gates of its pairs, then what they open.
 fn swiglu_over_l(call: &mut Call<'_>) {
     let h = CpuTerms::of(call);
-    let (inner, weight, out) = (call.count("pairs"), call.stored("weight"), call.output_stored("out"));
+    let (inner, weight) = (call.count("pairs"), call.stored("weight"));
+    let samples = call.count("positions") / h.length;
+    let out = call.output_stored("out").first(samples * inner * h.width);
     let most = block_rows(2 * inner, h.width) / 2;
     let blocks = call.kept("weight", &[most, h.length], || by_block(weight, inner, h.length, most));
     let rows = [Matrix::lines_of(Stored::F32(&blocks), h.length)];

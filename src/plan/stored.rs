@@ -4,6 +4,7 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use super::Element;
+use crate::vectors::vectorised;
 
 /// Elements that are read.
 #[derive(Clone, Copy, Debug)]
@@ -130,21 +131,12 @@ impl<'a> StoredMut<'a> {
         }
     }
 
-    /// The first `count` elements, and the rest.
-    pub fn split_at(self, count: usize) -> (StoredMut<'a>, StoredMut<'a>) {
+    /// The first `count` elements: without the half that fills the last word of an odd count.
+    pub fn first(self, count: usize) -> StoredMut<'a> {
         match self {
-            StoredMut::F32(words) => {
-                let (first, rest) = words.split_at_mut(count);
-                (StoredMut::F32(first), StoredMut::F32(rest))
-            }
-            StoredMut::Bf16(halves) => {
-                let (first, rest) = halves.split_at_mut(count);
-                (StoredMut::Bf16(first), StoredMut::Bf16(rest))
-            }
-            StoredMut::F16(halves) => {
-                let (first, rest) = halves.split_at_mut(count);
-                (StoredMut::F16(first), StoredMut::F16(rest))
-            }
+            StoredMut::F32(words) => StoredMut::F32(&mut words[..count]),
+            StoredMut::Bf16(halves) => StoredMut::Bf16(&mut halves[..count]),
+            StoredMut::F16(halves) => StoredMut::F16(&mut halves[..count]),
         }
     }
 
@@ -176,10 +168,4 @@ fn widen(halves: &[bf16], out: &mut [f32]) {
 fn narrow(elements: &[f32], halves: &mut [bf16]) {
     let nearest = |element: &f32| bf16::from_bits(bf16_bits(*element));
     vectorised(|| halves.iter_mut().zip(elements).for_each(|(half, element)| *half = nearest(element)));
-}
-
-/// Runs a loop with the vector instructions of this processor.
-#[inline(always)]
-fn vectorised<R>(work: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(work)
 }

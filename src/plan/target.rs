@@ -234,7 +234,7 @@ pub struct Target {
     pub tiles: Tiles,
     /// Attention.
     pub attention: AttentionVariant,
-    /// Fuse passes without gradients where the kernels allow it; the CPU engine is faster one op at a time.
+    /// Fuse passes without gradients where the kernels allow it.
     pub fused: bool,
     /// Storage of activations and of the copies of weights that products read.
     pub precision: Element,

@@ -82,8 +82,16 @@ fn with_scratch<R>(work: impl FnOnce(&mut Scratch) -> R) -> R {
     result
 }
 
-/// Memory of packed operands that are done with: as much as was ever needed at once.
+/// Memory of packed operands that are done with, for those that follow.
 static PANELS: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
+
+/// The smallest free memory for so many lines, else the largest that there is.
+fn free_panels(lines: usize) -> Vec<Line> {
+    let Ok(mut free) = PANELS.lock() else { return Vec::new() };
+    let fits = (0..free.len()).filter(|&at| free[at].len() >= lines).min_by_key(|&at| free[at].len());
+    let best = fits.or_else(|| (0..free.len()).max_by_key(|&at| free[at].len()));
+    best.map(|at| free.swap_remove(at)).unwrap_or_default()
+}
 
 /// The second operand of a product, packed.
 pub(super) struct Columns(Packed);
@@ -92,7 +100,8 @@ impl Columns {
     /// Packs the matrices of `sources` (depth, `columns`), over which products are summed. Where `halves`, operands are
     /// rounded to bfloat16 if the processor multiplies those.
     pub(super) fn pack(sources: &[impl Source], columns: usize, depth: usize, halves: bool) -> Columns {
-        let lines = PANELS.lock().ok().and_then(|mut free| free.pop()).unwrap_or_default();
+        let lines =
+            free_panels(sources.len() * columns.next_multiple_of(panels::LANES) * depth / panels::LANES);
         Columns(Packed::new(sources, columns, depth, halves && multiplies_bf16(), lines))
     }
 
@@ -142,12 +151,12 @@ fn multiplies_bf16() -> bool {
 
 /// The twin of a product: C = the sum of A B over the reductions, onto the addend where `add`.
 pub(super) fn multiply_all(call: &mut Call<'_>, add: bool) {
-    let (a, b) = (call.stored("a"), call.stored("b"));
-    multiply_operands(call, a, b, add);
+    multiply_operands(call, None, add);
 }
 
-/// [`multiply_all`] with these elements in place of A's and B's.
-pub(super) fn multiply_operands(call: &mut Call<'_>, a: Stored<'_>, b: Stored<'_>, add: bool) {
+/// [`multiply_all`], with these elements in `place` of A's and B's if there are any.
+pub(super) fn multiply_operands(call: &mut Call<'_>, place: Option<[Stored<'_>; 2]>, add: bool) {
+    let [a, b] = place.unwrap_or([call.stored("a"), call.stored("b")]);
     let (m, n, k) = (call.count("m"), call.count("n"), call.count("k"));
     let (reductions, inner) = (call.count("reductions"), call.count("inner"));
     let operand = |row: &str, col: &str, batch: &str, outer: &str, within: &str| Operand {
@@ -165,11 +174,15 @@ pub(super) fn multiply_operands(call: &mut Call<'_>, a: Stored<'_>, b: Stored<'_
     let b_at = |start| Matrix { words: b, start, line: b_strides.col, depth: b_strides.row };
     let turns = padded(n, m) < padded(m, n);
     // One B for all: packed once, or not at all if it is of weights and was packed before.
-    let shared = (b_strides.batch == 0 && reductions == 1 && !turns).then(|| {
-        let what = [n, k, b_strides.col, b_strides.row, usize::from(halves)];
-        call.kept("b", &what, || Columns::pack(&[b_at(0)], n, k, halves))
+    let pack = || Columns::pack(&[b_at(0)], n, k, halves);
+    let what = [n, k, b_strides.col, b_strides.row, usize::from(halves)];
+    let shared = (b_strides.batch == 0 && reductions == 1 && !turns).then(|| match place {
+        Some(_) => Arc::new(pack()),
+        None => call.kept("b", &what, pack),
     });
-    call.output_stored("c").chunks(m * n).into_par_iter().enumerate().for_each(|(batch, c)| {
+    let c = call.output_stored("c");
+    let batches = c.len() / (m * n);
+    c.first(batches * m * n).chunks(m * n).into_par_iter().enumerate().for_each(|(batch, c)| {
         let starts = |s: &Operand| -> Vec<usize> {
             (0..reductions).map(|r| batch * s.batch + r / inner * s.outer + r % inner * s.inner).collect()
         };
@@ -242,7 +255,7 @@ fn multiply_parts(
     mut c: StoredMut<'_>,
 ) {
     const WORDS: usize = 128 << 10;
-    let each = (WORDS / (k * m.max(n))).max(1);
+    let each = (WORDS / (k * m.max(n)).max(1)).max(1);
     let part = |(a, b)| {
         let mut part = vec![0.0; m * n];
         let c = StoredMut::F32(&mut part);

@@ -89,6 +89,9 @@ impl Packed {
         let panels = rows.div_ceil(ROWS);
         let Scratch { block, rows: lines } = scratch;
         block.resize(panels * ROWS * stride, 0.0);
+        if self.chunks.is_empty() {
+            block.fill(0.0);
+        }
         let mut packed = &self.lines[..];
         for (index, chunk) in self.chunks.iter().enumerate() {
             let steps = chunk.steps(self.pairs);
