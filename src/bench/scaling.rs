@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::{Measurement, Mode, Origin, Subject};
-use crate::Result;
 use crate::engine::{Device, Times};
+use crate::{Error, Result};
 
 /// What is varied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -90,7 +90,7 @@ pub struct Scaling {
 /// Measures evaluation steps over one quantity, all values taking turns.
 ///
 /// # Errors
-/// As [`Subject::load`].
+/// [`Error::Usage`] where there is only one value, and as [`Subject::load`].
 pub fn measure(
     device: &Device,
     subject: &Subject,
@@ -102,6 +102,14 @@ pub fn measure(
     for (value, subject) in quantity.varied(subject) {
         loaded.push((value, subject.load(Mode::Eval, device)?, None::<Times>));
     }
+    if loaded.len() < 2 {
+        let problem = format!("leaves a single value of {} to measure", quantity.name());
+        return Err(Error::usage("bench scaling", problem, "vary something else, or give a larger --batch"));
+    }
+    // The first turn meets memory that was never touched.
+    for (_, run, _) in &mut loaded {
+        run.timed_submit()?;
+    }
     for _ in 0..repetitions {
         for (_, run, best) in &mut loaded {
             let times = run.timed_submit()?;
@@ -110,7 +118,7 @@ pub fn measure(
     }
     let name = quantity.name();
     let measured = loaded.iter().map(|(value, run, best)| {
-        let key = format!("scaling/{}/{name}={value}", subject.name);
+        let key = format!("{}/{name}={value}", subject.key("scaling", Mode::Eval));
         let times = best.unwrap_or_default();
         Measurement { count: *value as u64, ..Measurement::submission(&origin, key, times, run.plan.cost()) }
     });

@@ -11,7 +11,7 @@ use trm::bench::{Measurement, Mode, Subject, kernels, roofline, scaling, step};
 use trm::engine::Device;
 use trm::plan::Element;
 use trm::report::{Bars, Lines, Table, say};
-use trm::{Result, files};
+use trm::{Error, Result, files};
 
 use super::common::{DeviceArgs, ModelArgs, ProductArgs, RecomputeArgs};
 use super::output::Output;
@@ -63,8 +63,8 @@ struct Common {
     /// Repetitions; the best counts
     ///
     /// More of them find quieter moments of a busy machine.
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    repetitions: usize,
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    repetitions: u16,
 
     /// Draw the result as an SVG file
     ///
@@ -149,8 +149,22 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
 }
 
 impl Common {
-    /// The device, with its products as asked for.
+    fn repetitions(&self) -> usize {
+        self.repetitions.into()
+    }
+
+    /// The device, with its products as asked for. A drawing that could not be kept is refused before anything is measured.
     fn open(&self, precision: Element) -> Result<Device> {
+        let folder =
+            self.svg.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
+        if folder.is_some_and(|folder| !folder.is_dir()) || self.svg.as_ref().is_some_and(|svg| svg.is_dir())
+        {
+            return Err(Error::usage(
+                "--svg",
+                "names no file in a folder that exists",
+                "give a file to write",
+            ));
+        }
         let device = self.device.open_for(precision)?;
         self.products.choose(&device);
         Ok(device)
@@ -206,10 +220,10 @@ impl Steps {
         let mut subject = self.subject()?;
         let device = self.common.open_for(&mut subject)?;
         say("measuring the device's limits");
-        let (limits, _) = roofline::measure(&device, self.common.repetitions)?;
+        let (limits, _) = roofline::measure(&device, self.common.repetitions())?;
         say("measuring kernels");
         let measured =
-            kernels::measure(&device, &subject, self.mode(&subject), limits, self.common.repetitions)?;
+            kernels::measure(&device, &subject, self.mode(&subject), limits, self.common.repetitions())?;
         let prefix = subject.key("kernels", self.mode(&subject));
         self.common.draw_bars(&format!("{prefix}, time in a step"), &prefix, &measured)?;
         let limits = format!("limits: {:.1} GFLOP/s, {:.1} GB/s", limits.gflops, limits.gbytes);
@@ -221,7 +235,7 @@ impl Steps {
         let device = self.common.open_for(&mut subject)?;
         let modes = [Mode::Eval, Mode::Train, Mode::Recompute];
         let count = 1 + modes.iter().position(|&mode| mode == self.mode(&subject)).unwrap_or_default();
-        let measured = step::measure(&device, &subject, &modes[..count], self.common.repetitions)?;
+        let measured = step::measure(&device, &subject, &modes[..count], self.common.repetitions())?;
         self.common.draw(|| {
             let mut bars = Bars::new(&format!("supervision steps of {}", subject.name), "ms");
             measured.iter().for_each(|one| bars.bar(&one.key, one.seconds * 1e3, String::new()));
@@ -279,7 +293,7 @@ fn step_table(measured: &[Measurement]) -> String {
 
 impl Limits {
     fn measure(&self, output: &Output) -> Result<()> {
-        let (_, measured) = roofline::measure(&self.common.open(Element::F32)?, self.common.repetitions)?;
+        let (_, measured) = roofline::measure(&self.common.open(Element::F32)?, self.common.repetitions())?;
         self.common.draw_bars("limits", "roofline", &measured)?;
         output.lines(&measured, |measured| {
             let mut table = Table::new(["limit", "GFLOP/s", "GB/s", "ms"]);
@@ -306,7 +320,8 @@ impl Scales {
         let quantities = if chosen.is_empty() { &Quantity::ALL[..] } else { &chosen };
         let (mut scalings, mut all) = (Vec::new(), Vec::new());
         for &quantity in quantities {
-            let (scaling, measured) = scaling::measure(&device, &subject, quantity, self.common.repetitions)?;
+            let (scaling, measured) =
+                scaling::measure(&device, &subject, quantity, self.common.repetitions())?;
             scalings.push(scaling);
             all.extend(measured);
         }
@@ -345,7 +360,11 @@ impl Runs {
         let read = |path: &Path| compare::read(path);
         let compared = compare::compare(&read(&self.first)?, &read(&self.second)?);
         if !compared.unpaired.is_empty() {
-            say(format!("{} measurements are in one run only", compared.unpaired.len()));
+            say(format!("in one run only: {}", compared.unpaired.join(", ")));
+        }
+        if compared.pairs.is_empty() {
+            let fix = "compare runs of one recipe, batch and precision";
+            return Err(Error::usage("bench compare", "the two runs have no measurement in common", fix));
         }
         output.data(&compared, comparison)
     }

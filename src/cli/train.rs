@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use trm::Result;
-use trm::report::{Progress, describe};
+use trm::report::{Progress, describe, say};
 use trm::train::{InitFrom, Metrics, RunOptions};
 
 use super::common::{DeviceArgs, INTERRUPTED, RecipeArgs, RecomputeArgs, interrupt_flag};
@@ -83,7 +83,11 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         false => args.recipe.load()?.1,
     };
     recipe.freeze(args.freeze_weights)?;
-    recipe.train.precision = args.device.precision().unwrap_or(recipe.train.precision);
+    let stored = recipe.train.precision;
+    recipe.train.precision = args.device.precision().unwrap_or(stored);
+    if args.resume && recipe.train.precision != stored {
+        say(format!("going on in {} what was begun in {stored}", recipe.train.precision));
+    }
     args.recompute.apply(&mut recipe.train);
     let device = args.device.open_for(recipe.train.precision)?.recomputing(recipe.train.recompute);
     let mut progress = Progress::new(&args.out, interrupt_flag()?);

@@ -29,8 +29,8 @@ pub struct Args {
     /// Repetitions; the best counts
     ///
     /// More of them find quieter moments of a busy machine.
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    repetitions: usize,
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    repetitions: u16,
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
@@ -44,7 +44,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     }
     say(format!("default: {}", table::defaults(&info).why));
     say(format!("candidates may differ from the plain kernels by an NMSE of {:.0e}", bound(precision)));
-    let tuned = tune(&device, &subject, args.repetitions, |trial| say(format!("measuring {trial}")))?;
+    let tuned = tune(&device, &subject, args.repetitions.into(), |trial| say(format!("measuring {trial}")))?;
     if !args.device.no_tune_cache() {
         let choice = Choice {
             key: Key::of(&info, precision),
