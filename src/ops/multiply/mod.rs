@@ -85,11 +85,11 @@ fn with_scratch<R>(work: impl FnOnce(&mut Scratch) -> R) -> R {
 /// Memory of packed operands that are done with, for those that follow.
 static PANELS: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
 
-/// The smallest free memory for so many lines, else the largest that there is.
+/// The smallest free memory for so many lines, unless it is much too large.
 fn free_panels(lines: usize) -> Vec<Line> {
     let Ok(mut free) = PANELS.lock() else { return Vec::new() };
-    let fits = (0..free.len()).filter(|&at| free[at].len() >= lines).min_by_key(|&at| free[at].len());
-    let best = fits.or_else(|| (0..free.len()).max_by_key(|&at| free[at].len()));
+    let fits = (0..free.len()).filter(|&at| (lines..=2 * lines).contains(&free[at].len()));
+    let best = fits.min_by_key(|&at| free[at].len());
     best.map(|at| free.swap_remove(at)).unwrap_or_default()
 }
 
@@ -100,9 +100,9 @@ impl Columns {
     /// Packs the matrices of `sources` (depth, `columns`), over which products are summed. Where `halves`, operands are
     /// rounded to bfloat16 if the processor multiplies those.
     pub(super) fn pack(sources: &[impl Source], columns: usize, depth: usize, halves: bool) -> Columns {
-        let lines =
-            free_panels(sources.len() * columns.next_multiple_of(panels::LANES) * depth / panels::LANES);
-        Columns(Packed::new(sources, columns, depth, halves && multiplies_bf16(), lines))
+        let pairs = halves && multiplies_bf16();
+        let lines = free_panels(Packed::lines(sources.len(), columns, depth, pairs));
+        Columns(Packed::new(sources, columns, depth, pairs, lines))
     }
 
     /// Packs the lines of `weight`, a matrix (`columns`, `depth`) that is bound as `name`, once until it changes.

@@ -34,6 +34,12 @@ pub(super) struct Packed {
 }
 
 impl Packed {
+    /// Lines that so many matrices take.
+    pub(super) fn lines(sources: usize, columns: usize, depth: usize, pairs: bool) -> usize {
+        let steps = Chunk::all(sources, depth).iter().map(|chunk| chunk.steps(pairs)).sum::<usize>();
+        columns.div_ceil(LANES) * steps
+    }
+
     /// Packs the sum over `sources` of matrices of `columns` columns, with all threads; `lines` is memory to reuse.
     pub(super) fn new(
         sources: &[impl Source],
@@ -44,11 +50,11 @@ impl Packed {
     ) -> Packed {
         let chunks = Chunk::all(sources.len(), depth);
         let vectors = columns.div_ceil(LANES);
-        let steps: usize = chunks.iter().map(|chunk| chunk.steps(pairs)).sum();
-        if lines.len() < vectors * steps {
-            lines.resize(vectors * steps, Line([0; LANES]));
+        let needed = Packed::lines(sources.len(), columns, depth, pairs);
+        if lines.len() < needed {
+            lines.resize(needed, Line([0; LANES]));
         }
-        let mut rest = &mut lines[..vectors * steps];
+        let mut rest = &mut lines[..needed];
         let mut panels = Vec::new();
         for chunk in &chunks {
             let (own, later) = rest.split_at_mut(vectors * chunk.steps(pairs));
