@@ -199,6 +199,7 @@ pub fn shapes(lab: &mut Lab) -> Result<()> {
         (1, 64, 2, 6),
         (1, 131, 1, 64),
         (3, 97, 2, 64),
+        (2, 9, 3, 4),
         (1, 37, 2, 134),
     ] {
         if lab.halves() && head_dim % 4 != 0 {
@@ -229,7 +230,7 @@ pub fn low_scores(lab: &mut Lab) -> Result<()> {
     compare(lab, shape, 1, qkv, roundings(2_000))
 }
 
-/// As many iterations (65,526) as a driver may let the loops of one invocation run.
+/// Sums over many blocks of positions.
 pub fn long_rows(lab: &mut Lab) -> Result<()> {
     let shape = Shape { batch: 1, length: 977, width: 64 };
     lay(lab, shape, 1, 1.0, roundings(977 + 64 + 16))

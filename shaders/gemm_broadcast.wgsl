@@ -40,11 +40,7 @@ fn joined(first: vec4<f32>, next: vec4<f32>, start: u32) -> vec4<f32> {
     }
 }
 
-fn as_floats(pair: vec2<u64>) -> vec4<f32> {
-    let low = vec2<u32>(pair);
-    let high = vec2<u32>(pair >> vec2<u32>(32u));
-    return bitcast<vec4<f32>>(vec4<u32>(low.x, high.x, low.y, high.y));
-}
+#import words
 
 fn load_a(start: u32) -> vec4<f32> {
     let first = as_floats(a[start / 4u]);

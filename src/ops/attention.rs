@@ -4,6 +4,8 @@
 //! Reverse: delta = sum(do o); p = exp(s - lse); ds = p (do v^T - delta); dq = ds k / sqrt(d) in one dispatch,
 //! dk = ds^T q / sqrt(d) and dv = p^T do in another, so that nothing is added atomically.
 
+use std::ops::RangeInclusive;
+
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
@@ -42,6 +44,9 @@ pub static ROWS: Kernel = Kernel {
 /// The largest d: what the tiled variant's shared memory holds of one position.
 const MAX_HEAD_DIM: usize = 2048;
 
+/// The d of the row variant, which keeps all features of four positions in registers and reads them by fours.
+const ROW_HEAD_DIMS: RangeInclusive<usize> = 4..=64;
+
 /// Lays down attention over `qkv` (B, L, 3, heads, d) into o (B, L, D), `shape` being o's, and its reverse rule.
 pub fn attention(tape: &mut Tape, shape: Shape, heads: usize, qkv: Tensor) -> Result<Tensor> {
     let head_dim = shape.width / heads;
@@ -77,15 +82,15 @@ impl Attention {
         let Shape { batch, length, width } = self.shape;
         let head_dim = width / self.heads;
         let variant = match tape.element(self.qkv) {
-            Element::F32 => tape.target().attention,
-            Element::Bf16 | Element::F16 => AttentionVariant::Tiled,
+            Element::F32 if ROW_HEAD_DIMS.contains(&head_dim) && head_dim % 4 == 0 => tape.target().attention,
+            _ => AttentionVariant::Tiled,
         };
         let mut call = match variant {
             AttentionVariant::Tiled => Tiles::of(head_dim).call(tape, entry, self.shape, self.heads),
             AttentionVariant::Rows => tape
                 .call(&ROWS, entry)
-                .groups([length.div_ceil(64), self.heads, batch])
-                .trips((length + 1) * (head_dim + 3)),
+                .groups([length.div_ceil(32), self.heads, batch])
+                .trips(rows_trips(length, head_dim)),
         };
         for &(name, tensor) in tensors {
             call = call.bind(name, tensor);
@@ -97,6 +102,13 @@ impl Attention {
             .flops(2 * products * batch * length * length * width)
             .push()
     }
+}
+
+/// Loop iterations of a thread of the row variant, of `reverse_queries`, which makes the most: even where a driver keeps
+/// every loop over features.
+fn rows_trips(length: usize, head_dim: usize) -> usize {
+    let quads = head_dim / 4 + 1;
+    length.div_ceil(8) * (2 * quads + 1) + 3 * quads + 6
 }
 
 /// Threads of a workgroup of the tiled variant.

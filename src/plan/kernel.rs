@@ -94,6 +94,7 @@ const LIBRARY: &[(&str, &str)] = &[
     ("strides", include_str!("../../shaders/lib/strides.wgsl")),
     ("terms", include_str!("../../shaders/lib/terms.wgsl")),
     ("tile", include_str!("../../shaders/lib/tile.wgsl")),
+    ("words", include_str!("../../shaders/lib/words.wgsl")),
 ];
 
 impl Kernel {

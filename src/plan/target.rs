@@ -195,7 +195,7 @@ pub enum AttentionVariant {
     /// Tiles of queries and keys in shared memory: runs everywhere.
     #[default]
     Tiled,
-    /// A query or key for each thread, no barriers: for software adapters.
+    /// Four queries or keys for each thread, the others handed round by subgroup broadcasts: for software adapters.
     Rows,
 }
 

@@ -46,10 +46,12 @@ pub fn tune(
     // Attention in halves is always tiled.
     if !subject.config.arch.mlp_t && tuner.default.precision == Element::F32 {
         say("attention");
-        let candidates = [AttentionVariant::Tiled, AttentionVariant::Rows]
+        let rows = tuner.subgroups().then_some(AttentionVariant::Rows);
+        let candidates = [AttentionVariant::Tiled].into_iter().chain(rows);
+        let named = candidates
             .map(|attention| (attention_name(attention).to_owned(), Variants { attention, ..variants }));
         let standard = attention_name(tuner.default.attention).to_owned();
-        variants = tuner.choose(&Trial::attention(subject), &standard, candidates.to_vec(), variants)?;
+        variants = tuner.choose(&Trial::attention(subject), &standard, named.collect(), variants)?;
     }
     tuner.choose_fusion(subject, &mut variants, &mut say)?;
     Ok(Tuned { variants, outcomes: tuner.outcomes })
@@ -80,6 +82,11 @@ fn fusion_name(target: Target) -> String {
 }
 
 impl Tuner<'_> {
+    /// Whether the device runs the kernels that broadcast.
+    fn subgroups(&self) -> bool {
+        self.device.info().features.iter().any(|feature| feature == "subgroups")
+    }
+
     /// Measures the ways to do `trial`, `standard` first, and adds what became of them; returns where they start.
     fn measure(&mut self, trial: &Trial<'_>, standard: &str, ways: &[(String, Variants)]) -> Result<usize> {
         let mut candidates: Vec<Candidate> = ways
@@ -169,9 +176,8 @@ impl Tuner<'_> {
             let tiles = own.tiles.with(purpose, tile);
             (tiled_name(tile), Variants { gemm: GemmVariant::Tiled, tiles, ..own })
         };
-        let subgroups = self.device.info().features.iter().any(|feature| feature == "subgroups");
         // Products of halves are always tiled.
-        let broadcast = (subgroups && self.default.precision == Element::F32)
+        let broadcast = (self.subgroups() && self.default.precision == Element::F32)
             .then(|| (BROADCAST.to_owned(), Variants { gemm: GemmVariant::Broadcast, ..own }));
         Tile::ALL.into_iter().map(tiled).chain(broadcast).collect()
     }
