@@ -26,6 +26,7 @@ pub const TESTS: KernelTests = KernelTests {
             from: "case 1u: { return vec4<f32>(first.yzw, next.x); }",
             to: "case 1u: { return vec4<f32>(first.zw, next.xy); }",
         },
+        Mutant { name: "holds_the_first_vectors", from: "held = next;", to: "held = held;" },
         Mutant { name: "multiplies_past_k", from: "< vec4<u32>(rest)", to: "<= vec4<u32>(rest)" },
         Mutant {
             name: "transposes_its_step",

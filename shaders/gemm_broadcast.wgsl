@@ -16,6 +16,7 @@ const A_ALIGNED: u32 = 1u;
 const B_ALONG_K: u32 = 0u;
 const B_ALIGNED: u32 = 1u;
 const C_ALIGNED: u32 = 1u;
+const A_JOINED: bool = A_ALONG_K != 0u && A_ALIGNED == 0u;
 
 #import strides
 @group(0) @binding(1) var<storage, read> a: array<vec2<u64>>;
@@ -61,6 +62,19 @@ fn load_b(start: u32) -> vec4<f32> {
 fn four_of_a(origin: u32, lines: vec4<u32>) -> mat4x4<f32> {
     return mat4x4<f32>(
         load_a(origin + lines.x), load_a(origin + lines.y), load_a(origin + lines.z), load_a(origin + lines.w),
+    );
+}
+
+// The vectors in which four lines of A begin, or those after them.
+fn vectors_of_a(origin: u32, lines: vec4<u32>) -> mat4x4<f32> {
+    let at = min((vec4<u32>(origin) + lines) / 4u, vec4<u32>(arrayLength(&a) - 1u));
+    return mat4x4<f32>(as_floats(a[at.x]), as_floats(a[at.y]), as_floats(a[at.z]), as_floats(a[at.w]));
+}
+
+fn joined_lines(first: mat4x4<f32>, next: mat4x4<f32>, starts: vec4<u32>) -> mat4x4<f32> {
+    return mat4x4<f32>(
+        joined(first[0], next[0], starts.x), joined(first[1], next[1], starts.y),
+        joined(first[2], next[2], starts.z), joined(first[3], next[3], starts.w),
     );
 }
 
@@ -146,9 +160,20 @@ fn accumulate(group: vec3<u32>, column: u32, eighth: u32) {
     for (var r = 0u; r < params.reductions; r++) {
         var at_a = base_of_a(group.z, r);
         var at_b = base_of_b(group.z, r);
+        var held: mat4x4<f32>;
+        if A_JOINED {
+            held = vectors_of_a(at_a, a_lines);
+        }
         for (var block = 0u; block < blocks; block++) {
             let columns = Columns(four_of_b(at_b, left_lines), four_of_b(at_b, right_lines));
-            add_block(four_of_a(at_a, a_lines), columns, vec4<f32>(1.0));
+            if A_JOINED {
+                // The next step begins where this one ends: each vector is read once.
+                let next = vectors_of_a(at_a + 4u, a_lines);
+                add_block(joined_lines(held, next, vec4<u32>(at_a) + a_lines), columns, vec4<f32>(1.0));
+                held = next;
+            } else {
+                add_block(four_of_a(at_a, a_lines), columns, vec4<f32>(1.0));
+            }
             at_a += a_stride;
             at_b += b_stride;
         }
