@@ -52,6 +52,7 @@ mod sign_sgd;
 mod step_gradients;
 mod sum;
 mod swiglu;
+mod swiglu_words;
 mod train_puzzle_emb;
 mod tune;
 
@@ -80,6 +81,7 @@ const KERNELS: &[KernelTests] = &[
     sign_sgd::TESTS,
     sum::TESTS,
     swiglu::TESTS,
+    swiglu_words::TESTS,
 ];
 
 /// The tests of every other file.

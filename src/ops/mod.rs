@@ -48,4 +48,5 @@ pub const KERNELS: &[&Kernel] = &[
     &sign_sgd::KERNEL,
     &sum::KERNEL,
     &swiglu::KERNEL,
+    &swiglu::WORDS,
 ];

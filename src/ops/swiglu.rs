@@ -17,6 +17,16 @@ pub static KERNEL: Kernel = Kernel {
     entries: &[Entry { name: "forward", twin: forward }, Entry { name: "reverse", twin: reverse }],
 };
 
+/// `shaders/swiglu_words.wgsl`.
+pub static WORDS: Kernel = Kernel {
+    name: "swiglu_words",
+    source: include_str!("../../shaders/swiglu_words.wgsl"),
+    entries: &[
+        Entry { name: "forward", twin: forward_of_fours },
+        Entry { name: "reverse", twin: reverse_of_fours },
+    ],
+};
+
 /// Lays down a = silu(gate) * up and its reverse rule; `shape` is that of a, `axis` the one that gate_up doubles.
 pub fn swiglu(tape: &mut Tape, shape: Shape, axis: Axis, gate_up: Tensor) -> Result<Tensor> {
     let a = tape.activation(shape.words());
@@ -44,9 +54,15 @@ impl SwiGlu {
         entry: &'static str,
         bind: impl FnOnce(DispatchBuilder<'_>) -> DispatchBuilder<'_>,
     ) -> Result<()> {
-        let call = bind(tape.call(&KERNEL, entry));
-        let call = call.count("count", self.count).count("inner", self.inner);
-        call.flops(6 * self.count).threads(self.count.div_ceil(2)).push()
+        let whole = tape.element(self.gate_up) == Element::F32;
+        let words = whole && tape.target().wide_words() && self.inner.is_multiple_of(4);
+        let (kernel, unit, threads) = match words {
+            true => (&WORDS, 4, self.count / 4),
+            false => (&KERNEL, 1, self.count.div_ceil(2)),
+        };
+        let call = bind(tape.call(kernel, entry));
+        let call = call.count("count", self.count / unit).count("inner", self.inner / unit);
+        call.flops(6 * self.count).threads(threads).push()
     }
 }
 
@@ -70,7 +86,15 @@ impl Reverse for SwiGlu {
 const BLOCK: usize = 4096;
 
 fn forward(call: &mut Call<'_>) {
-    let (inner, gate_up) = (call.count("inner"), call.input("gate_up"));
+    forward_over(call.count("inner"), call);
+}
+
+fn forward_of_fours(call: &mut Call<'_>) {
+    forward_over(4 * call.count("inner"), call);
+}
+
+fn forward_over(inner: usize, call: &mut Call<'_>) {
+    let gate_up = call.input("gate_up");
     call.output("a").par_chunks_mut(inner).zip(gate_up.par_chunks(2 * inner)).for_each(|(a, gate_up)| {
         let (gate, up) = gate_up.split_at(inner);
         let blocks = a.par_chunks_mut(BLOCK).zip(gate.par_chunks(BLOCK)).zip(up.par_chunks(BLOCK));
@@ -84,7 +108,15 @@ fn forward(call: &mut Call<'_>) {
 }
 
 fn reverse(call: &mut Call<'_>) {
-    let (inner, da) = (call.count("inner"), call.input("da"));
+    reverse_over(call.count("inner"), call);
+}
+
+fn reverse_of_fours(call: &mut Call<'_>) {
+    reverse_over(4 * call.count("inner"), call);
+}
+
+fn reverse_over(inner: usize, call: &mut Call<'_>) {
+    let da = call.input("da");
     let gate_up = call.output("gate_up_grad");
     gate_up.par_chunks_mut(2 * inner).zip(da.par_chunks(inner)).for_each(|(gate_up, da)| {
         let (gate, up) = gate_up.split_at_mut(inner);

@@ -256,6 +256,11 @@ impl Target {
         self.fused && (self.gemm == GemmVariant::Tiled || self.precision != Element::F32)
     }
 
+    /// Whether four f32 are read and written as two 64-bit words, as suits the devices that take broadcasts.
+    pub fn wide_words(&self) -> bool {
+        self.gemm == GemmVariant::Broadcast
+    }
+
     /// The same device with other variants.
     pub fn with(self, Variants { gemm, attention, fused, tiles }: Variants) -> Target {
         Target { gemm, attention, fused, tiles, ..self }
