@@ -82,7 +82,9 @@ impl Attention {
         let Shape { batch, length, width } = self.shape;
         let head_dim = width / self.heads;
         let variant = match tape.element(self.qkv) {
-            Element::F32 if ROW_HEAD_DIMS.contains(&head_dim) && head_dim % 4 == 0 => tape.target().attention,
+            Element::F32 if ROW_HEAD_DIMS.contains(&head_dim) && head_dim.is_multiple_of(4) => {
+                tape.target().attention
+            }
             _ => AttentionVariant::Tiled,
         };
         let mut call = match variant {
