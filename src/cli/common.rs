@@ -37,8 +37,8 @@ pub struct DeviceArgs {
 
     /// How activations are stored: f32, bf16 or f16 [default: what the recipe says, else f32]
     ///
-    /// Halves take half the memory and, on most devices, less time; on the CPU engine bf16 does where the processor has
-    /// AVX-512 BF16. Weights, their moments and all sums stay f32.
+    /// Activations in halves take half the memory. On the CPU engine bf16 takes less time for models of full size where
+    /// the processor has AVX-512 BF16; llvmpipe is slower in halves. Weights, their moments and all sums stay f32.
     #[arg(long, value_name = "PRECISION")]
     precision: Option<Element>,
 

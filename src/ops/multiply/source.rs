@@ -7,9 +7,8 @@ pub(in crate::ops) trait Source: Sync {
     /// Whether neighbours in depth lie side by side; else neighbouring lines do.
     fn along_depth(&self) -> bool;
 
-    /// Where its words lie, if they are just what a panel holds: f32, or `pairs` of bfloat16 that are neighbours in depth.
-    fn words(&self, pairs: bool) -> Option<Words<'_>> {
-        let _ = pairs;
+    /// Where its words lie, if they are just what a panel holds: f32, or pairs of bfloat16 that are neighbours in depth.
+    fn words(&self, _pairs: bool) -> Option<Words<'_>> {
         None
     }
 
