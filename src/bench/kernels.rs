@@ -9,27 +9,34 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Measurement, Mode, Origin, Roofline, Subject};
-use crate::Result;
 use crate::engine::{Device, Run};
 use crate::plan::{Dispatch, Plan};
+use crate::{Error, Result};
 
 /// A submission of repetitions takes at least about this long.
 const SUBMISSION: Duration = Duration::from_millis(5);
 
-/// Measures each distinct dispatch of a step, the longest total first; the shares are of `roofline`.
+/// Measures each distinct dispatch of a step whose name contains `only`, the longest total first; the shares are of
+/// `roofline`.
 ///
 /// # Errors
-/// As [`Subject::load`].
+/// As [`Subject::load`]; when no name contains `only`.
 pub fn measure(
     device: &Device,
     subject: &Subject,
     mode: Mode,
+    only: &str,
     roofline: Roofline,
     repetitions: usize,
 ) -> Result<Vec<Measurement>> {
     let mut run = subject.load(mode, device)?;
     let (origin, prefix) = (Origin::of(device), subject.key("kernels", mode));
-    let distinct = distinct(&run.plan);
+    let mut distinct = distinct(&run.plan);
+    distinct.retain(|shape| shape.name.contains(only));
+    if distinct.is_empty() {
+        let problem = format!("no dispatch of the step has \"{only}\" in its name");
+        return Err(Error::usage("--only", problem, "run without it to see the names"));
+    }
     let times = best_times(&mut run, &distinct, repetitions)?;
     let one = |(shape, time): (&Shape, Duration)| {
         let cost = run.plan.dispatches[shape.index].cost;

@@ -32,7 +32,7 @@ enum Bench {
     ///
     /// A dispatch is repeated in one pass of one submission and timed by the device's timestamps where it has any, so
     /// that neither submitting nor waiting counts.
-    Kernels(Steps),
+    Kernels(Kernels),
     /// Whole steps: time, time to encode and submit, time on the device, CPU time per dispatch
     ///
     /// An evaluation step, and, with --train, a training step; with --recompute, one of either kind.
@@ -92,6 +92,18 @@ struct Steps {
 }
 
 #[derive(clap::Args)]
+struct Kernels {
+    #[command(flatten)]
+    steps: Steps,
+
+    /// Only the dispatches with this in their names
+    ///
+    /// As the table prints them: "attention", or "n=512 k=1536".
+    #[arg(long, value_name = "PART", default_value = "", hide_default_value = true)]
+    only: String,
+}
+
+#[derive(clap::Args)]
 struct Limits {
     #[command(flatten)]
     common: Common,
@@ -139,7 +151,7 @@ struct Runs {
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     match &args.bench {
-        Bench::Kernels(args) => args.kernels(output)?,
+        Bench::Kernels(args) => args.measure(output)?,
         Bench::Step(args) => args.step(output)?,
         Bench::Roofline(args) => args.measure(output)?,
         Bench::Scaling(args) => args.measure(output)?,
@@ -216,20 +228,6 @@ impl Steps {
         }
     }
 
-    fn kernels(&self, output: &Output) -> Result<()> {
-        let mut subject = self.subject()?;
-        let device = self.common.open_for(&mut subject)?;
-        say("measuring the device's limits");
-        let (limits, _) = roofline::measure(&device, self.common.repetitions())?;
-        say("measuring kernels");
-        let measured =
-            kernels::measure(&device, &subject, self.mode(&subject), limits, self.common.repetitions())?;
-        let prefix = subject.key("kernels", self.mode(&subject));
-        self.common.draw_bars(&format!("{prefix}, time in a step"), &prefix, &measured)?;
-        let limits = format!("limits: {:.1} GFLOP/s, {:.1} GB/s", limits.gflops, limits.gbytes);
-        output.lines(&measured, |measured| format!("{}{limits}\n", kernel_table(measured, &prefix)))
-    }
-
     fn step(&self, output: &Output) -> Result<()> {
         let mut subject = self.subject()?;
         let device = self.common.open_for(&mut subject)?;
@@ -242,6 +240,23 @@ impl Steps {
             bars.to_string()
         })?;
         output.lines(&measured, step_table)
+    }
+}
+
+impl Kernels {
+    fn measure(&self, output: &Output) -> Result<()> {
+        let Kernels { steps, only } = self;
+        let mut subject = steps.subject()?;
+        let (device, mode) = (steps.common.open_for(&mut subject)?, steps.mode(&subject));
+        let repetitions = steps.common.repetitions();
+        say("measuring the device's limits");
+        let (limits, _) = roofline::measure(&device, repetitions)?;
+        say("measuring kernels");
+        let measured = kernels::measure(&device, &subject, mode, only, limits, repetitions)?;
+        let prefix = subject.key("kernels", mode);
+        steps.common.draw_bars(&format!("{prefix}, time in a step"), &prefix, &measured)?;
+        let limits = format!("limits: {:.1} GFLOP/s, {:.1} GB/s", limits.gflops, limits.gbytes);
+        output.lines(&measured, |measured| format!("{}{limits}\n", kernel_table(measured, &prefix)))
     }
 }
 
