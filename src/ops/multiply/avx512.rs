@@ -1,7 +1,7 @@
 //! The innermost loops of a product in 512-bit vectors: a tile of C stays in registers while k runs.
 //!
-//! A panel holds one [`Line`] for each step of k and vector of C's columns (B) or for each step of k (A, of which the
-//! first [`ROWS`] words count). A step of f32 is one k; a step of bfloat16 is two, side by side in a word.
+//! A panel holds one [`Line`] for each step of k and vector of C's columns (B) or for each step of k (A, of which as
+//! many words count as C has rows). A step of f32 is one k; a step of bfloat16 is two, side by side in a word.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
@@ -11,7 +11,7 @@ use std::arch::x86_64::{
     _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 
-use super::panels::{LANES, Line, ROWS};
+use super::panels::{LANES, Line, ROWS, ROWS_LESS};
 
 /// Whether this processor has vectors of 512 bits.
 pub(super) fn multiplies() -> bool {
@@ -26,17 +26,23 @@ pub(super) fn multiplies_bf16() -> bool {
 /// Both tile functions, which differ in one instruction: (sum, two words of A all over, a line of B).
 macro_rules! tile {
     ($name:ident, $features:literal, $step:expr) => {
-        /// C (ROWS, 16 V) = A B, onto C where `add`; C has `stride` words from row to row.
+        /// C (R, 16 V) = A B, onto C where `add`; C has `stride` words from row to row.
         ///
         /// # Safety
         /// The processor must have the features.
         #[target_feature(enable = $features)]
-        unsafe fn $name<const V: usize>(a: &[Line], b: &[Line], c: &mut [f32], stride: usize, add: bool) {
-            assert!(c.len() >= (ROWS - 1) * stride + V * LANES && b.len() == V * a.len());
+        unsafe fn $name<const R: usize, const V: usize>(
+            a: &[Line],
+            b: &[Line],
+            c: &mut [f32],
+            stride: usize,
+            add: bool,
+        ) {
+            assert!(c.len() >= (R - 1) * stride + V * LANES && b.len() == V * a.len());
             let at = |row: usize, vector: usize| row * stride + vector * LANES;
-            let mut sums = [[_mm512_setzero_ps(); V]; ROWS];
+            let mut sums = [[_mm512_setzero_ps(); V]; R];
             if add {
-                for row in 0..ROWS {
+                for row in 0..R {
                     for vector in 0..V {
                         // SAFETY: the assertion keeps the 16 words inside of `c`.
                         sums[row][vector] = unsafe { _mm512_loadu_ps(c.as_ptr().add(at(row, vector))) };
@@ -47,14 +53,14 @@ macro_rules! tile {
                 // SAFETY: a line has 16 words.
                 let columns: [__m512i; V] =
                     std::array::from_fn(|vector| unsafe { _mm512_loadu_si512(b[vector].0.as_ptr().cast()) });
-                for row in 0..ROWS {
+                for row in 0..R {
                     let words = _mm512_set1_epi32(a.0[row] as i32);
                     for vector in 0..V {
                         sums[row][vector] = $step(sums[row][vector], words, columns[vector]);
                     }
                 }
             }
-            for row in 0..ROWS {
+            for row in 0..R {
                 for vector in 0..V {
                     // SAFETY: as above.
                     unsafe { _mm512_storeu_ps(c.as_mut_ptr().add(at(row, vector)), sums[row][vector]) };
@@ -73,18 +79,30 @@ tile!(tile_bf16, "avx512f,avx512bf16", |sum: __m512, a: __m512i, b: __m512i| {
     _mm512_dpbf16_ps(sum, pairs(a), pairs(b))
 });
 
-/// One tile of C from a panel of each operand; a panel of B has one or two vectors a step. `pairs`: of bfloat16.
-pub(super) fn multiply_tile(pairs: bool, a: &[Line], b: &[Line], c: &mut [f32], stride: usize, add: bool) {
+/// A tile of `rows` rows of C, [`ROWS`] or [`ROWS_LESS`], from a panel of each operand; a panel of B has one or two
+/// vectors a step. `pairs`: of bfloat16.
+pub(super) fn multiply_tile(
+    pairs: bool,
+    rows: usize,
+    (a, b): (&[Line], &[Line]),
+    c: &mut [f32],
+    stride: usize,
+    add: bool,
+) {
     assert!(if pairs { multiplies_bf16() } else { multiplies() });
+    let tile = match (pairs, rows, b.len() > a.len()) {
+        (false, ROWS, true) => tile_f32::<ROWS, 2>,
+        (false, ROWS, false) => tile_f32::<ROWS, 1>,
+        (false, ROWS_LESS, true) => tile_f32::<ROWS_LESS, 2>,
+        (false, ROWS_LESS, false) => tile_f32::<ROWS_LESS, 1>,
+        (true, ROWS, true) => tile_bf16::<ROWS, 2>,
+        (true, ROWS, false) => tile_bf16::<ROWS, 1>,
+        (true, ROWS_LESS, true) => tile_bf16::<ROWS_LESS, 2>,
+        (true, ROWS_LESS, false) => tile_bf16::<ROWS_LESS, 1>,
+        _ => unreachable!("panels have ROWS or ROWS_LESS rows"),
+    };
     // SAFETY: the assertion has just asked the processor.
-    unsafe {
-        match (pairs, b.len() > a.len()) {
-            (false, true) => tile_f32::<2>(a, b, c, stride, add),
-            (false, false) => tile_f32::<1>(a, b, c, stride, add),
-            (true, true) => tile_bf16::<2>(a, b, c, stride, add),
-            (true, false) => tile_bf16::<1>(a, b, c, stride, add),
-        }
-    }
+    unsafe { tile(a, b, c, stride, add) }
 }
 
 /// Sixteen rows become the first sixteen lines of a panel, `stride` lines apart, as far as there are lines.

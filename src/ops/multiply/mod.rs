@@ -12,6 +12,7 @@ mod avx512;
 mod panels;
 mod portable;
 mod source;
+mod strips;
 
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
@@ -24,6 +25,7 @@ use super::math::vectorised;
 use crate::plan::{Call, Element, Stored, StoredMut};
 
 pub(super) use source::{Matrix, Source};
+pub(super) use strips::{COLUMNS, Lanes, Rows, Strip};
 
 /// Most rows of a block.
 const MOST_ROWS: usize = 4 * panels::ROWS;
@@ -93,6 +95,12 @@ fn free_panels(lines: usize) -> Vec<Line> {
     best.map(|at| free.swap_remove(at)).unwrap_or_default()
 }
 
+fn keep_panels(lines: Vec<Line>) {
+    if let Ok(mut free) = PANELS.lock() {
+        free.push(lines);
+    }
+}
+
 /// The second operand of a product, packed.
 pub(super) struct Columns(Packed);
 
@@ -131,9 +139,7 @@ impl Columns {
 
 impl Drop for Columns {
     fn drop(&mut self) {
-        if let Ok(mut free) = PANELS.lock() {
-            free.push(self.0.take_lines());
-        }
+        keep_panels(self.0.take_lines());
     }
 }
 
@@ -284,7 +290,7 @@ fn multiply_parts(
 
 #[cfg(test)]
 mod tests {
-    use super::panels::{LANES, ROWS};
+    use super::panels::{LANES, ROWS, ROWS_LESS};
     use super::*;
     use crate::rng::Rng;
 
@@ -299,7 +305,7 @@ mod tests {
 
     #[test]
     fn the_tiles_of_all_processors_agree() {
-        for vectors in [1, 2] {
+        for (vectors, rows) in [(1, ROWS), (2, ROWS), (1, ROWS_LESS), (2, ROWS_LESS)] {
             let [a, b] = [37, 37 * vectors].map(|lines| {
                 let words = normal(lines * LANES, lines as u64);
                 words
@@ -309,12 +315,15 @@ mod tests {
             });
             let [a, b]: [Vec<Line>; 2] = [a, b];
             for add in [false, true] {
-                let mut plain = vec![0.5; ROWS * LANES * vectors];
+                let mut plain = vec![0.5; rows * LANES * vectors];
                 let mut quick = plain.clone();
-                portable::multiply_tile(&a, &b, &mut plain, LANES * vectors, add);
-                panels::multiply_tile(false, &a, &b, &mut quick, LANES * vectors, add);
+                portable::multiply_tile(rows, (&a, &b), &mut plain, LANES * vectors, add);
+                panels::multiply_tile(false, rows, (&a, &b), &mut quick, LANES * vectors, add);
                 for (plain, quick) in plain.iter().zip(&quick) {
-                    assert!((plain - quick).abs() <= 1e-4, "{plain} {quick}, {vectors} vectors, add {add}");
+                    assert!(
+                        (plain - quick).abs() <= 1e-4,
+                        "{plain} {quick}, {rows} rows, {vectors} vectors, add {add}"
+                    );
                 }
             }
         }

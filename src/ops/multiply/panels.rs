@@ -13,6 +13,8 @@ use crate::plan::{Stored, bf16_bits};
 pub(super) const LANES: usize = 16;
 /// Rows of A in a panel: as many as leave registers for two vectors of B.
 pub(super) const ROWS: usize = 14;
+/// Rows of the other panels: 64 features fill five of them but for a row.
+pub(super) const ROWS_LESS: usize = 13;
 /// Words of a line that are read at once.
 const RUN: usize = 64;
 
@@ -110,7 +112,7 @@ impl Packed {
             for (column, b) in packed[..vectors * steps].chunks(VECTORS * steps).enumerate() {
                 for (panel, a) in lines.chunks_exact(steps).enumerate() {
                     let c = &mut block[panel * ROWS * stride + column * VECTORS * LANES..];
-                    multiply_tile(self.pairs, a, b, c, stride, index > 0);
+                    multiply_tile(self.pairs, ROWS, (a, b), c, stride, index > 0);
                 }
             }
             packed = &packed[vectors * steps..];
@@ -272,18 +274,25 @@ fn join_neighbours(values: &[f32; 2 * RUN], words: &mut [u32; RUN]) {
     });
 }
 
-/// One tile of C from a panel of each operand.
-pub(super) fn multiply_tile(pairs: bool, a: &[Line], b: &[Line], c: &mut [f32], stride: usize, add: bool) {
+/// A tile of `rows` rows of C, [`ROWS`] or [`ROWS_LESS`], from a panel of each operand, onto C where `add`.
+pub(super) fn multiply_tile(
+    pairs: bool,
+    rows: usize,
+    operands: (&[Line], &[Line]),
+    c: &mut [f32],
+    stride: usize,
+    add: bool,
+) {
     #[cfg(target_arch = "x86_64")]
     if avx512::multiplies() {
-        return avx512::multiply_tile(pairs, a, b, c, stride, add);
+        return avx512::multiply_tile(pairs, rows, operands, c, stride, add);
     }
     debug_assert!(!pairs);
-    portable::multiply_tile(a, b, c, stride, add);
+    portable::multiply_tile(rows, operands, c, stride, add);
 }
 
 /// Sixteen rows become the first sixteen lines of a panel, `stride` lines apart, as far as there are lines.
-fn transpose(rows: &[&[u32; LANES]; LANES], panel: &mut [Line], stride: usize) {
+pub(super) fn transpose(rows: &[&[u32; LANES]; LANES], panel: &mut [Line], stride: usize) {
     #[cfg(target_arch = "x86_64")]
     if avx512::multiplies() {
         return avx512::transpose(rows, panel, stride);

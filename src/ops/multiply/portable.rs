@@ -2,17 +2,23 @@
 
 use pulp::{Arch, NullaryFnOnce};
 
-use super::panels::{LANES, Line, ROWS};
+use super::panels::{LANES, Line};
 
 /// Rows whose sums are in registers at once.
 const FEW: usize = 4;
 
-/// One tile of C (ROWS, one or two vectors) = A B, onto C where `add`, from a panel of f32 of each operand.
-pub(super) fn multiply_tile(a: &[Line], b: &[Line], c: &mut [f32], stride: usize, add: bool) {
+/// One tile of C (`rows`, one or two vectors) = A B, onto C where `add`, from a panel of f32 of each operand.
+pub(super) fn multiply_tile(
+    rows: usize,
+    (a, b): (&[Line], &[Line]),
+    c: &mut [f32],
+    stride: usize,
+    add: bool,
+) {
     let vectors = b.len() / a.len().max(1);
     for vector in 0..vectors {
-        for row in (0..ROWS).step_by(FEW) {
-            let count = FEW.min(ROWS - row);
+        for row in (0..rows).step_by(FEW) {
+            let count = FEW.min(rows - row);
             let at = |index: usize| (row + index) * stride + vector * LANES;
             let mut sums = [[0.0; LANES]; FEW];
             if add {
