@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::gemm::{store_trips, tile_trips, with_tile};
 use super::math::{sigmoid, vectorised};
-use super::multiply::{Columns, Matrix, block_rows, halves};
+use super::multiply::{Columns, Left, Matrix, Rows, block_rows, halves};
 use super::terms::{CpuTerms, SampleTerms, Terms};
 use crate::Result;
 use crate::plan::{Axis, Call, Entry, Kernel, LinearForm, Shape, Stored, Tape, Tensor};
@@ -96,10 +96,10 @@ fn swiglu_over_d(call: &mut Call<'_>) {
     let (inner, positions) = (call.count("pairs"), call.count("positions"));
     let out = call.output_stored("out").first(positions * inner);
     let columns = Columns::of_weight(call, "weight", 2 * inner, h.width);
-    let most = block_rows(positions, 2 * inner);
+    let most = block_rows(1, positions, 2 * inner);
     out.chunks(most * inner).into_par_iter().enumerate().for_each(|(block, mut a)| {
         let rows = a.len() / inner;
-        columns.block(std::slice::from_ref(&h), block * most, rows, |gate_up, stride| {
+        columns.block(Left::Read(&h), block * most, rows, |gate_up, stride| {
             for (row, gate_up) in gate_up.chunks_exact_mut(stride).enumerate() {
                 let (gate, up) = gate_up[..2 * inner].split_at_mut(inner);
                 glu(gate, up);
@@ -115,21 +115,22 @@ fn swiglu_over_l(call: &mut Call<'_>) {
     let (inner, weight) = (call.count("pairs"), call.stored("weight"));
     let samples = call.count("positions") / h.length;
     let out = call.output_stored("out").first(samples * inner * h.width);
-    let most = block_rows(2 * inner, h.width) / 2;
-    let blocks = call.kept("weight", &[most, h.length], || by_block(weight, inner, h.length, most));
-    let rows = [Matrix::lines_of(Stored::F32(&blocks), h.length)];
+    let most = block_rows(samples, 2 * inner, h.width) / 2;
+    let rows = call.kept("weight", &[most, h.length], || {
+        let blocks = by_block(weight, inner, h.length, most);
+        let lines = Matrix::lines_of(Stored::F32(&blocks), h.length);
+        Rows::pack_for_blocks(&lines, 2 * inner, h.length, halves(weight))
+    });
     out.chunks(inner * h.width).into_par_iter().enumerate().for_each(|(sample, a)| {
-        let columns = Columns::pack(&[SampleTerms { terms: &h, sample }], h.width, h.length, halves(weight));
-        a.chunks(most * h.width).into_par_iter().enumerate().for_each(|(block, mut a)| {
-            let pairs = a.len() / h.width;
-            columns.block(&rows, 2 * block * most, 2 * pairs, |gate_up, stride| {
-                let (gates, ups) = gate_up.split_at_mut(pairs * stride);
-                let lines = gates.chunks_exact_mut(stride).zip(ups.chunks_exact(stride)).enumerate();
-                for (row, (gate, up)) in lines {
-                    glu(&mut gate[..h.width], &up[..h.width]);
-                    a.write(row * h.width, &gate[..h.width]);
-                }
-            });
+        let outs = a.chunks(most * h.width).into_par_iter();
+        let columns = SampleTerms { terms: &h, sample };
+        rows.blocks(&columns, h.width, 2 * most, outs, |(_, mut a), gate_up, stride| {
+            let (gates, ups) = gate_up.split_at_mut(gate_up.len() / 2);
+            let lines = gates.chunks_exact_mut(stride).zip(ups.chunks_exact(stride)).enumerate();
+            for (row, (gate, up)) in lines {
+                glu(&mut gate[..h.width], &up[..h.width]);
+                a.write(row * h.width, &gate[..h.width]);
+            }
         });
     });
 }
@@ -156,10 +157,10 @@ fn qkv_twin(call: &mut Call<'_>) {
     let table = if rotated > 0 { call.input("table") } else { &[] };
     let out = call.output_stored("out");
     let columns = Columns::of_weight(call, "weight", 2 * pairs, h.width);
-    let most = block_rows(out.len() / (2 * pairs), 2 * pairs);
+    let most = block_rows(1, out.len() / (2 * pairs), 2 * pairs);
     out.chunks(most * 2 * pairs).into_par_iter().enumerate().for_each(|(block, mut out)| {
         let (first, rows) = (block * most, out.len() / (2 * pairs));
-        columns.block(std::slice::from_ref(&h), first, rows, |qkv, stride| {
+        columns.block(Left::Read(&h), first, rows, |qkv, stride| {
             for (row, line) in qkv.chunks_exact_mut(stride).enumerate() {
                 if rotated > 0 {
                     let turns = &table[(first + row) % h.length * half * 2..][..half * 2];

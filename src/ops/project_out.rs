@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::gemm::{tile_trips, with_tile};
 use super::math::vectorised;
-use super::multiply::{Columns, Matrix, block_rows, halves};
+use super::multiply::{Columns, Left, Matrix, Rows, block_rows};
 use super::rms_norm::dot;
 use super::terms::{CpuTerms, PendingNorm, Term, Terms, groups};
 use crate::Result;
@@ -67,13 +67,13 @@ fn residual_over_d(call: &Call<'_>, h: &CpuTerms<'_>, values: &mut [f32], square
     let (k, parts, width) = (call.count("k"), call.count("out_parts"), h.width);
     let x = call.stored("x");
     let columns = Columns::of_weight(call, "weight", width, k);
-    let a = [Matrix::lines_of(x, k)];
-    let most = block_rows(values.len() / width, width);
+    let a = Matrix::lines_of(x, k);
+    let most = block_rows(1, values.len() / width, width);
     let values = values.par_chunks_mut(most * width);
     let blocks = values.zip(squares.par_chunks_mut(most * parts)).enumerate();
     blocks.for_each(|(block, (out, squares))| {
         let (first, rows) = (block * most, out.len() / width);
-        columns.block(&a, first, rows, |sums, stride| {
+        columns.block(Left::Read(&a), first, rows, |sums, stride| {
             let lines = out.chunks_exact_mut(width).zip(sums.chunks_exact(stride));
             for (row, ((line, sums), parts)) in lines.zip(squares.chunks_exact_mut(parts)).enumerate() {
                 h.read(first + row, 0, line);
@@ -86,22 +86,19 @@ fn residual_over_d(call: &Call<'_>, h: &CpuTerms<'_>, values: &mut [f32], square
 
 fn residual_over_l(call: &Call<'_>, h: &CpuTerms<'_>, values: &mut [f32], squares: &mut [f32]) {
     let (k, parts, width) = (call.count("k"), call.count("out_parts"), h.width);
-    let (weight, x) = (call.stored("weight"), call.stored("x"));
+    let x = call.stored("x");
+    let most = block_rows(values.len() / (h.length * width), h.length, width);
     let samples = values.par_chunks_exact_mut(h.length * width);
     let samples = samples.zip(squares.par_chunks_exact_mut(width * parts)).enumerate();
+    let rows = Rows::of_weight(call, "weight", h.length, k);
     samples.for_each(|(sample, (out, squares))| {
-        let columns = Matrix::across(x, width).from(sample * k * width);
-        let columns = Columns::pack(&[columns], width, k, halves(weight));
-        let most = block_rows(h.length, width);
-        out.par_chunks_mut(most * width).enumerate().for_each(|(block, out)| {
-            let (first, rows) = (block * most, out.len() / width);
-            columns.block(&[Matrix::lines_of(weight, k)], first, rows, |sums, stride| {
-                let lines = out.chunks_exact_mut(width).zip(sums.chunks_exact(stride));
-                for (row, (line, sums)) in lines.enumerate() {
-                    h.read(sample * h.length + first + row, 0, line);
-                    add(line, sums);
-                }
-            });
+        let x = Matrix::across(x, width).from(sample * k * width);
+        rows.blocks(&x, width, most, out.par_chunks_mut(most * width), |(block, out), sums, stride| {
+            let lines = out.chunks_exact_mut(width).zip(sums.chunks_exact(stride));
+            for (row, (line, sums)) in lines.enumerate() {
+                h.read(sample * h.length + block * most + row, 0, line);
+                add(line, sums);
+            }
         });
         let mut sums = vec![0.0f32; width];
         vectorised(|| {

@@ -1,75 +1,67 @@
 //! Matrix products on the CPU: what the twins of the product kernels and of attention are made of.
 //!
-//! B is packed once, into panels of columns. Then every block of rows packs its part of A, multiplies, and hands its
-//! rows over while they are in cache: whoever asked for the product adds, activates, narrows and stores them there.
+//! Operands are packed into panels, which the innermost loops read from end to end. An operand that serves many times is
+//! packed as a whole ([`Columns`], [`Rows`]), the other one part by part, just before it is multiplied. A block of the
+//! product is handed over while it is in cache: whoever asked for it adds, activates, narrows and stores there.
 //! Operands are read through [`Source`], so that sums, pending norms and conversions cost no pass of their own.
 //!
-//! Every row is summed in the same order however many rows there are: the results of a sample do not depend on the
-//! size of its batch.
+//! Every element is summed in the order of depth, however many rows there are: the results of a sample do not depend on
+//! the size of its batch.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod columns;
 mod panels;
 mod portable;
+mod products;
+mod rows;
 mod source;
 mod strips;
 
 use std::cell::RefCell;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
-use panels::{Line, Packed};
-use rayon::prelude::*;
+use panels::{LANES, Line};
 
-use super::gemm::Operand;
-use super::math::vectorised;
-use crate::plan::{Call, Element, Stored, StoredMut};
+use crate::plan::{Element, Stored};
 
+pub(super) use columns::{Columns, Left};
+pub(super) use products::{multiply_all, multiply_operands};
+pub(super) use rows::Rows;
 pub(super) use source::{Matrix, Source};
-pub(super) use strips::{COLUMNS, Lanes, Rows, Strip};
+pub(super) use strips::{COLUMNS, Lanes, Strip};
 
 /// Most rows of a block.
-const MOST_ROWS: usize = 4 * panels::ROWS;
+const MOST_ROWS: usize = 8 * panels::ROWS;
 
-/// Rows of a block of C (`rows`, `columns`): whole panels, few enough that it stays in the second cache and that all
-/// threads have some.
-pub(super) fn block_rows(rows: usize, columns: usize) -> usize {
+/// Rows of a block of each of `products` C (`rows`, `columns`): whole panels, few enough that it stays in the second
+/// cache and that all threads have the same.
+pub(super) fn block_rows(products: usize, rows: usize, columns: usize) -> usize {
     const WORDS: usize = 96 << 10;
-    let cached = WORDS / columns.max(1) / panels::ROWS;
-    let shared = rows.div_ceil(2 * rayon::current_num_threads()).div_ceil(panels::ROWS);
-    panels::ROWS * cached.min(shared).clamp(1, MOST_ROWS / panels::ROWS)
+    let most = (WORDS / columns.max(1) / panels::ROWS).clamp(1, MOST_ROWS / panels::ROWS);
+    let threads = rayon::current_num_threads().div_ceil(products.max(1));
+    let panels = rows.div_ceil(panels::ROWS);
+    // The panels of the thread that has most of them, when blocks of so many are dealt out.
+    let longest = |each: usize| {
+        let dealt = |thread: usize| panels.min(thread * panels.div_ceil(each) / threads * each);
+        (0..threads).map(|thread| dealt(thread + 1) - dealt(thread)).max().unwrap_or_default()
+    };
+    let fewest = (1..=most).map(longest).min().unwrap_or_default();
+    // Large blocks read B less often, which is worth a panel in 32.
+    let best = (1..=most).rev().find(|&each| longest(each) <= fewest + fewest / 32);
+    panels::ROWS * best.unwrap_or(1)
 }
 
-/// Steps in depth between which sums rest in the block: two panels of so many fit into the first two caches.
-const DEPTH: usize = 1024;
-
-/// Steps in depth of one source that are multiplied at once.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Chunk {
-    source: usize,
-    from: usize,
-    depth: usize,
-}
-
-impl Chunk {
-    fn all(sources: usize, depth: usize) -> Vec<Chunk> {
-        let of = |source| {
-            let starts = (0..depth).step_by(DEPTH);
-            starts.map(move |from| Chunk { source, from, depth: DEPTH.min(depth - from) })
-        };
-        (0..sources).flat_map(of).collect()
-    }
-
-    /// Vectors that it takes in a panel, for each vector of lines.
-    fn steps(&self, pairs: bool) -> usize {
-        if pairs { self.depth.div_ceil(2) } else { self.depth }
-    }
+/// Vectors of a panel, for each vector of lines, in which so many steps in depth lie.
+fn steps(depth: usize, pairs: bool) -> usize {
+    if pairs { depth.div_ceil(2) } else { depth }
 }
 
 /// Memory that a thread keeps from one block to the next.
 #[derive(Default)]
 struct Scratch {
     block: Vec<f32>,
-    rows: Vec<Line>,
+    panels: Vec<Line>,
 }
 
 thread_local! {
@@ -87,59 +79,19 @@ fn with_scratch<R>(work: impl FnOnce(&mut Scratch) -> R) -> R {
 /// Memory of packed operands that are done with, for those that follow.
 static PANELS: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
 
-/// The smallest free memory for so many lines, unless it is much too large.
+/// Memory for so many lines or more: the smallest that is free, unless it is much too large.
 fn free_panels(lines: usize) -> Vec<Line> {
-    let Ok(mut free) = PANELS.lock() else { return Vec::new() };
-    let fits = (0..free.len()).filter(|&at| (lines..=2 * lines).contains(&free[at].len()));
-    let best = fits.min_by_key(|&at| free[at].len());
-    best.map(|at| free.swap_remove(at)).unwrap_or_default()
+    let reused = PANELS.lock().ok().and_then(|mut free| {
+        let fits = (0..free.len()).filter(|&at| (lines..=2 * lines).contains(&free[at].len()));
+        let best = fits.min_by_key(|&at| free[at].len())?;
+        Some(free.swap_remove(best))
+    });
+    reused.unwrap_or_else(|| vec![Line([0; LANES]); lines])
 }
 
 fn keep_panels(lines: Vec<Line>) {
     if let Ok(mut free) = PANELS.lock() {
         free.push(lines);
-    }
-}
-
-/// The second operand of a product, packed.
-pub(super) struct Columns(Packed);
-
-impl Columns {
-    /// Packs the matrices of `sources` (depth, `columns`), over which products are summed. Where `halves`, operands are
-    /// rounded to bfloat16 if the processor multiplies those.
-    pub(super) fn pack(sources: &[impl Source], columns: usize, depth: usize, halves: bool) -> Columns {
-        let pairs = halves && multiplies_bf16();
-        let lines = free_panels(Packed::lines(sources.len(), columns, depth, pairs));
-        Columns(Packed::new(sources, columns, depth, pairs, lines))
-    }
-
-    /// Packs the lines of `weight`, a matrix (`columns`, `depth`) that is bound as `name`, once until it changes.
-    pub(super) fn of_weight(call: &Call<'_>, name: &str, columns: usize, depth: usize) -> Arc<Columns> {
-        let weight = call.stored(name);
-        let pack = || Columns::pack(&[Matrix::lines_of(weight, depth)], columns, depth, halves(weight));
-        call.kept(name, &[columns, depth, depth, 1, usize::from(halves(weight))], pack)
-    }
-
-    /// Rows `first` to `first` + `rows` (at most [`block_rows`]) of the product with `a`, given to `finish` with the
-    /// words from row to row.
-    pub(super) fn block<R>(
-        &self,
-        a: &[impl Source],
-        first: usize,
-        rows: usize,
-        finish: impl FnOnce(&mut [f32], usize) -> R,
-    ) -> R {
-        with_scratch(|scratch| {
-            self.0.multiply(a, first, rows, scratch);
-            let stride = self.0.stride();
-            finish(&mut scratch.block[..rows * stride], stride)
-        })
-    }
-}
-
-impl Drop for Columns {
-    fn drop(&mut self) {
-        keep_panels(self.0.take_lines());
     }
 }
 
@@ -155,142 +107,11 @@ fn multiplies_bf16() -> bool {
     return false;
 }
 
-/// The twin of a product: C = the sum of A B over the reductions, onto the addend where `add`.
-pub(super) fn multiply_all(call: &mut Call<'_>, add: bool) {
-    multiply_operands(call, None, add);
-}
-
-/// [`multiply_all`], with these elements in `place` of A's and B's if there are any.
-pub(super) fn multiply_operands(call: &mut Call<'_>, place: Option<[Stored<'_>; 2]>, add: bool) {
-    let [a, b] = place.unwrap_or([call.stored("a"), call.stored("b")]);
-    let (m, n, k) = (call.count("m"), call.count("n"), call.count("k"));
-    let (reductions, inner) = (call.count("reductions"), call.count("inner"));
-    let operand = |row: &str, col: &str, batch: &str, outer: &str, within: &str| Operand {
-        row: call.count(row),
-        col: call.count(col),
-        batch: call.count(batch),
-        outer: call.count(outer),
-        inner: call.count(within),
-    };
-    let a_strides = operand("a_row", "a_col", "a_batch", "a_outer", "a_inner");
-    let b_strides = operand("b_row", "b_col", "b_batch", "b_outer", "b_inner");
-    let (addend_row, addend_batch) = (call.count("addend_row"), call.count("addend_batch"));
-    let addend = add.then(|| call.stored("addend"));
-    let halves = halves(a) || halves(b);
-    let b_at = |start| Matrix { words: b, start, line: b_strides.col, depth: b_strides.row };
-    let turns = padded(n, m) < padded(m, n);
-    // One B for all: packed once, or not at all if it is of weights and was packed before.
-    let pack = || Columns::pack(&[b_at(0)], n, k, halves);
-    let what = [n, k, b_strides.col, b_strides.row, usize::from(halves)];
-    let shared = (b_strides.batch == 0 && reductions == 1 && !turns).then(|| match place {
-        Some(_) => Arc::new(pack()),
-        None => call.kept("b", &what, pack),
-    });
-    let c = call.output_stored("c");
-    let batches = c.len() / (m * n);
-    c.first(batches * m * n).chunks(m * n).into_par_iter().enumerate().for_each(|(batch, c)| {
-        let starts = |s: &Operand| -> Vec<usize> {
-            (0..reductions).map(|r| batch * s.batch + r / inner * s.outer + r % inner * s.inner).collect()
-        };
-        let a_at = |start| Matrix { words: a, start, line: a_strides.row, depth: a_strides.col };
-        let a: Vec<Matrix<'_>> = starts(&a_strides).into_iter().map(a_at).collect();
-        let b: Vec<Matrix<'_>> = starts(&b_strides).into_iter().map(b_at).collect();
-        let add = |row: usize, sums: &mut [f32]| {
-            if let Some(addend) = addend {
-                addend.add_to(batch * addend_batch + row * addend_row, sums);
-            }
-        };
-        match &shared {
-            Some(columns) => multiply_blocks((m, n), &a, columns, add, c),
-            None if reductions > 1 => multiply_parts((m, n, k), (&a, &b), halves, add, c),
-            None if turns => multiply_turned((m, n, k), (&a, &b), halves, add, c),
-            None => multiply_blocks((m, n), &a, &Columns::pack(&b, n, k, halves), add, c),
-        }
-    });
-}
-
-/// Products of whole tiles that it takes, in vectors.
-fn padded(rows: usize, columns: usize) -> usize {
-    rows.next_multiple_of(panels::ROWS) * columns.next_multiple_of(panels::LANES)
-}
-
-/// C = A B, each row handed to `add` before it is stored.
-fn multiply_blocks(
-    (m, n): (usize, usize),
-    a: &[impl Source],
-    columns: &Columns,
-    add: impl Fn(usize, &mut [f32]) + Sync,
-    c: StoredMut<'_>,
-) {
-    let most = block_rows(m, n);
-    c.chunks(most * n).into_par_iter().enumerate().for_each(|(block, mut c)| {
-        let (first, rows) = (block * most, c.len() / n);
-        columns.block(a, first, rows, |sums, stride| {
-            for (row, sums) in sums.chunks_exact_mut(stride).enumerate() {
-                add(first + row, &mut sums[..n]);
-                c.write(row * n, &sums[..n]);
-            }
-        });
-    });
-}
-
-/// The same by way of the transpose, for shapes of which that fills more of its tiles.
-fn multiply_turned(
-    (m, n, k): (usize, usize, usize),
-    (a, b): (&[impl Source], &[impl Source]),
-    halves: bool,
-    add: impl Fn(usize, &mut [f32]) + Sync,
-    c: StoredMut<'_>,
-) {
-    let mut turned = vec![0.0; n * m];
-    multiply_blocks((n, m), b, &Columns::pack(a, m, k, halves), |_, _| {}, StoredMut::F32(&mut turned));
-    c.chunks(n).into_par_iter().enumerate().with_min_len(8).for_each(|(row, mut c)| {
-        let mut line: Vec<f32> = turned[row..].iter().step_by(m).copied().collect();
-        add(row, &mut line);
-        c.write(0, &line);
-    });
-}
-
-/// C = the sum over many A and B: by parts of them that are packed into the second cache, whose products are added up
-/// in their order.
-fn multiply_parts(
-    (m, n, k): (usize, usize, usize),
-    (a, b): (&[impl Source], &[impl Source]),
-    halves: bool,
-    add: impl Fn(usize, &mut [f32]) + Sync,
-    mut c: StoredMut<'_>,
-) {
-    const WORDS: usize = 128 << 10;
-    let each = (WORDS / (k * m.max(n)).max(1)).max(1);
-    let part = |(a, b)| {
-        let mut part = vec![0.0; m * n];
-        let c = StoredMut::F32(&mut part);
-        match padded(n, m) < padded(m, n) {
-            true => multiply_turned((m, n, k), (a, b), halves, |_, _| {}, c),
-            false => multiply_blocks((m, n), a, &Columns::pack(b, n, k, halves), |_, _| {}, c),
-        }
-        part
-    };
-    // As many at once as keep the threads busy: a part has the size of C.
-    let (at_once, mut sums) = (2 * rayon::current_num_threads(), vec![0.0; m * n]);
-    for (a, b) in a.chunks(each * at_once).zip(b.chunks(each * at_once)) {
-        let parts: Vec<Vec<f32>> = a.par_chunks(each).zip(b.par_chunks(each)).map(part).collect();
-        sums.par_chunks_mut(n).enumerate().with_min_len(8).for_each(|(row, sums)| {
-            for part in &parts {
-                let terms = &part[row * n..][..n];
-                vectorised(|| sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term));
-            }
-        });
-    }
-    for (row, sums) in sums.chunks_exact_mut(n).enumerate() {
-        add(row, sums);
-        c.write(row * n, sums);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::panels::{LANES, ROWS, ROWS_LESS};
+    use rayon::prelude::*;
+
+    use super::panels::{ROWS, ROWS_LESS};
     use super::*;
     use crate::rng::Rng;
 
@@ -348,10 +169,10 @@ mod tests {
                 element.narrow(&normal(lines * depth, 7), &mut words);
                 let stored = Stored::of(&words, element);
                 for matrix in [Matrix::lines_of(stored, depth), Matrix::across(stored, lines)] {
-                    for pairs in [false, multiplies_bf16()] {
-                        let quick = Packed::new(&[matrix], lines, depth, pairs, Vec::new());
-                        let slow = Packed::new(&[Slow(matrix)], lines, depth, pairs, Vec::new());
-                        assert!(quick == slow, "{lines} x {depth} in {element}, pairs {pairs}");
+                    for halves in [false, true] {
+                        let quick = Columns::pack(&matrix, lines, depth, halves);
+                        let slow = Columns::pack(&Slow(matrix), lines, depth, halves);
+                        assert!(quick.holds(&slow), "{lines} x {depth} in {element}, halves {halves}");
                     }
                 }
             }
@@ -362,14 +183,31 @@ mod tests {
     fn rows_do_not_depend_on_how_many_there_are() {
         let (m, n, k) = (120, 40, 1500);
         let (a, b) = (normal(m * k, 1), normal(n * k, 2));
-        let [a, b] = [&a, &b].map(|words| [Matrix::lines_of(Stored::F32(words), k)]);
+        let [a, b] = [&a, &b].map(|words| Matrix::lines_of(Stored::F32(words), k));
         let columns = Columns::pack(&b, n, k, false);
-        let mut all = vec![0.0; m * n];
-        multiply_blocks((m, n), &a, &columns, |_, _| {}, StoredMut::F32(&mut all));
-        for rows in [1, 13, 57] {
-            let mut some = vec![0.0; rows * n];
-            multiply_blocks((rows, n), &a, &columns, |_, _| {}, StoredMut::F32(&mut some));
-            assert!(some == all[..rows * n], "{rows} rows");
+        let block = |a: Left<'_, Matrix<'_>>, first: usize, rows: usize| -> Vec<f32> {
+            columns.block(a, first, rows, |sums, stride| {
+                sums.chunks(stride).flat_map(|row| row[..n].to_vec()).collect()
+            })
+        };
+        let all = block(Left::Read(&a), 0, m);
+        let packed = Rows::pack_for_blocks(&a, m, k, false);
+        for (first, rows) in [(0, 1), (14, 13), (42, 57), (112, 8)] {
+            for left in [Left::Read(&a), Left::Packed(&packed)] {
+                assert!(
+                    block(left, first, rows) == all[first * n..][..rows * n],
+                    "{rows} rows from {first} on"
+                );
+            }
+        }
+        for most in [14, 112, 126] {
+            let mut by_blocks = vec![0.0; m * n];
+            packed.blocks(&b, n, most, by_blocks.par_chunks_mut(most * n), |(_, out), sums, stride| {
+                out.chunks_mut(n)
+                    .zip(sums.chunks(stride))
+                    .for_each(|(out, row)| out.copy_from_slice(&row[..n]));
+            });
+            assert!(by_blocks == all, "blocks of {most} rows");
         }
     }
 }

@@ -1,13 +1,11 @@
 //! Operands rearranged for the innermost loop: panels of lines, a step in depth after the other.
 
-use rayon::prelude::*;
-
 use super::super::math::vectorised;
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
-use super::source::{Matrix, Source, Words};
-use super::{Chunk, Scratch, portable};
-use crate::plan::{Stored, bf16_bits};
+use super::portable;
+use super::source::{Source, Words};
+use crate::plan::bf16_bits;
 
 /// Words of a vector, and lines of a panel of one vector.
 pub(super) const LANES: usize = 16;
@@ -24,115 +22,7 @@ const RUN: usize = 64;
 pub(super) struct Line(pub(super) [u32; LANES]);
 
 /// Vectors of B in a panel.
-const VECTORS: usize = 2;
-
-/// B in panels, chunk by chunk.
-#[derive(PartialEq)]
-pub(super) struct Packed {
-    pairs: bool,
-    columns: usize,
-    chunks: Vec<Chunk>,
-    lines: Vec<Line>,
-}
-
-impl Packed {
-    /// Lines that so many matrices take.
-    pub(super) fn lines(sources: usize, columns: usize, depth: usize, pairs: bool) -> usize {
-        let steps = Chunk::all(sources, depth).iter().map(|chunk| chunk.steps(pairs)).sum::<usize>();
-        columns.div_ceil(LANES) * steps
-    }
-
-    /// Packs the sum over `sources` of matrices of `columns` columns, with all threads; `lines` is memory to reuse.
-    pub(super) fn new(
-        sources: &[impl Source],
-        columns: usize,
-        depth: usize,
-        pairs: bool,
-        mut lines: Vec<Line>,
-    ) -> Packed {
-        let chunks = Chunk::all(sources.len(), depth);
-        let vectors = columns.div_ceil(LANES);
-        let needed = Packed::lines(sources.len(), columns, depth, pairs);
-        if lines.len() < needed {
-            lines.resize(needed, Line([0; LANES]));
-        }
-        let mut rest = &mut lines[..needed];
-        let mut panels = Vec::new();
-        for chunk in &chunks {
-            let (own, later) = rest.split_at_mut(vectors * chunk.steps(pairs));
-            rest = later;
-            panels
-                .extend(own.chunks_mut(VECTORS * chunk.steps(pairs)).enumerate().map(|panel| (chunk, panel)));
-        }
-        let read: Vec<Option<Vec<f32>>> =
-            sources.iter().map(|source| whole(source, columns, depth)).collect();
-        panels.into_par_iter().for_each(|(chunk, (index, panel))| {
-            let first = index * VECTORS * LANES;
-            let (count, stride) = ((columns - first).min(VECTORS * LANES), panel.len() / chunk.steps(pairs));
-            let (lines, depths) = ((first, count), (chunk.from, chunk.depth));
-            match &read[chunk.source] {
-                Some(words) => {
-                    let source = Matrix::across(Stored::F32(words), columns);
-                    pack(&source, lines, depths, pairs, panel, stride);
-                }
-                None => pack(&sources[chunk.source], lines, depths, pairs, panel, stride),
-            }
-        });
-        Packed { pairs, columns, chunks, lines }
-    }
-
-    /// Gives the memory back, for the next one.
-    pub(super) fn take_lines(&mut self) -> Vec<Line> {
-        std::mem::take(&mut self.lines)
-    }
-
-    /// Words from row to row of what [`Packed::multiply`] leaves in the block.
-    pub(super) fn stride(&self) -> usize {
-        self.columns.next_multiple_of(LANES)
-    }
-
-    /// Rows `first` to `first` + `rows` of the product, in `scratch.block`.
-    pub(super) fn multiply(&self, a: &[impl Source], first: usize, rows: usize, scratch: &mut Scratch) {
-        let (stride, vectors) = (self.stride(), self.columns.div_ceil(LANES));
-        let panels = rows.div_ceil(ROWS);
-        let Scratch { block, rows: lines } = scratch;
-        block.resize(panels * ROWS * stride, 0.0);
-        if self.chunks.is_empty() {
-            block.fill(0.0);
-        }
-        let mut packed = &self.lines[..];
-        for (index, chunk) in self.chunks.iter().enumerate() {
-            let steps = chunk.steps(self.pairs);
-            lines.resize(panels * steps, Line([0; LANES]));
-            for (panel, lines) in lines.chunks_exact_mut(steps).enumerate() {
-                // The last two of sixteen rows belong to the next panel: read all the same, a vector is a vector.
-                let part = (first + panel * ROWS, (rows - panel * ROWS).min(LANES));
-                pack(&a[chunk.source], part, (chunk.from, chunk.depth), self.pairs, lines, 1);
-            }
-            for (column, b) in packed[..vectors * steps].chunks(VECTORS * steps).enumerate() {
-                for (panel, a) in lines.chunks_exact(steps).enumerate() {
-                    let c = &mut block[panel * ROWS * stride + column * VECTORS * LANES..];
-                    multiply_tile(self.pairs, ROWS, (a, b), c, stride, index > 0);
-                }
-            }
-            packed = &packed[vectors * steps..];
-        }
-    }
-}
-
-/// What is made while it is read, and read across lines: once as a whole, not in pieces of a panel's width.
-fn whole(source: &impl Source, lines: usize, depth: usize) -> Option<Vec<f32>> {
-    if source.along_depth() || source.words(false).is_some() {
-        return None;
-    }
-    let mut words = vec![0.0; lines * depth];
-    words
-        .par_chunks_mut(lines)
-        .enumerate()
-        .with_min_len(32)
-        .for_each(|(at, words)| source.read(at, 0, words));
-    Some(words)
-}
+pub(super) const VECTORS: usize = 2;
 
 /// Packs `lines` lines from `first` on, of which the panel holds `stride` vectors a step, between depths `from` and
 /// `from` + `depth`. What the lines lack in the panel is zero.
@@ -182,6 +72,7 @@ fn pack_words(
         if depth != 1 {
             for (step, to) in panel.iter_mut().step_by(stride).enumerate() {
                 let start = (from + step) * depth + first;
+                prefetch(words, start + AHEAD * depth);
                 match words[start..start + count].first_chunk::<LANES>() {
                     Some(sixteen) => to.0 = *sixteen,
                     None => {
@@ -196,6 +87,9 @@ fn pack_words(
         let mut ends = [nothing; LANES];
         for at in (0..steps).step_by(LANES) {
             let left = (steps - at).min(LANES);
+            for index in 0..count {
+                prefetch(words, (first + index) * line + from + at + AHEAD_ALONG);
+            }
             for (index, end) in ends.iter_mut().enumerate().take(if left < LANES { count } else { 0 }) {
                 let start = (first + index) * line + from + at;
                 end[..left].copy_from_slice(&words[start..start + left]);
@@ -210,6 +104,20 @@ fn pack_words(
             transpose(&rows, &mut panel[at * stride..], stride);
         }
     }
+}
+
+/// Steps across which memory is asked for ahead of its turn: strides are too long for a processor to foresee.
+const AHEAD: usize = 24;
+/// The same along a line, in words.
+const AHEAD_ALONG: usize = 64;
+
+/// Asks for the cache line of a word that will be read soon.
+#[inline(always)]
+fn prefetch(words: &[u32], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    avx512::prefetch(words, at);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (words, at);
 }
 
 /// Lines that lie along the depth: sixteen of them are transposed, a run at a time.

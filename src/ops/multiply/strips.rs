@@ -4,9 +4,9 @@
 //! again, whose depth are those rows. Its columns lie side by side in vectors: what a softmax does to each column takes
 //! whole vectors.
 
-use super::panels::{LANES, Line, ROWS, ROWS_LESS, pack, transpose};
-use super::source::Matrix;
-use super::{free_panels, keep_panels, multiplies_bf16, panels};
+use super::panels::{LANES, Line, multiply_tile, pack, transpose};
+use super::source::Source;
+use super::{Rows, steps};
 use crate::ops::math::vectorised;
 use crate::plan::{StoredMut, bf16_bits};
 
@@ -15,44 +15,6 @@ pub(in crate::ops) const COLUMNS: usize = 2 * LANES;
 
 /// One step of a strip: a value for each column.
 pub(in crate::ops) type Lanes = [f32; LANES];
-
-/// The first operand, all of it in panels of rows.
-pub(in crate::ops) struct Rows {
-    pairs: bool,
-    rows: usize,
-    per_panel: usize,
-    steps: usize,
-    lines: Vec<Line>,
-}
-
-impl Rows {
-    /// Packs `rows` lines of `source`, each `depth` deep. Where `halves`, operands are rounded to bfloat16 if the processor
-    /// multiplies those.
-    pub(in crate::ops) fn pack(source: &Matrix<'_>, rows: usize, depth: usize, halves: bool) -> Rows {
-        let pairs = halves && multiplies_bf16();
-        let steps = if pairs { depth.div_ceil(2) } else { depth };
-        let per_panel = match rows.next_multiple_of(ROWS_LESS) < rows.next_multiple_of(ROWS) {
-            true => ROWS_LESS,
-            false => ROWS,
-        };
-        let count = rows.div_ceil(per_panel) * steps;
-        let mut lines = free_panels(count);
-        lines.resize(count.max(lines.len()), Line([0; LANES]));
-        if steps > 0 {
-            for (panel, lines) in lines[..count].chunks_exact_mut(steps).enumerate() {
-                let first = panel * per_panel;
-                pack(source, (first, (rows - first).min(LANES)), (0, depth), pairs, lines, 1);
-            }
-        }
-        Rows { pairs, rows, per_panel, steps, lines }
-    }
-}
-
-impl Drop for Rows {
-    fn drop(&mut self) {
-        keep_panels(std::mem::take(&mut self.lines));
-    }
-}
 
 /// A few columns over all their depth, in f32.
 #[derive(Default)]
@@ -69,7 +31,7 @@ impl Strip {
     }
 
     /// Takes lines `first` to `first` + `columns` of `source`, each `depth` deep.
-    pub(in crate::ops) fn load(&mut self, source: &Matrix<'_>, first: usize, columns: usize, depth: usize) {
+    pub(in crate::ops) fn load(&mut self, source: &impl Source, first: usize, columns: usize, depth: usize) {
         assert!((1..=COLUMNS).contains(&columns));
         self.columns = columns;
         self.lines.resize(depth * self.vectors(), Line([0; LANES]));
@@ -79,20 +41,26 @@ impl Strip {
 
     /// Becomes the product of `rows` with `strip`, which is as deep as they are.
     pub(in crate::ops) fn multiply(&mut self, rows: &Rows, strip: &mut Strip) {
+        self.lines.clear();
+        self.add_product(rows, strip);
+    }
+
+    /// Leaves nothing: the next product begins anew.
+    pub(super) fn clear(&mut self) {
+        self.lines.clear();
+    }
+
+    /// Adds the product of `rows` with `strip`, unless it is empty and becomes that product.
+    pub(super) fn add_product(&mut self, rows: &Rows, strip: &mut Strip) {
+        let add = !self.lines.is_empty();
         self.columns = strip.columns;
         let vectors = self.vectors();
         let (stride, per_panel) = (vectors * LANES, rows.per_panel);
         self.lines.resize(rows.rows.next_multiple_of(per_panel) * vectors, Line([0; LANES]));
         let operand = strip.operand(rows.pairs);
-        assert_eq!(operand.len(), rows.steps * vectors);
-        if rows.steps == 0 {
-            self.lines.fill(Line([0; LANES]));
-        } else {
-            let panels = rows.lines.chunks_exact(rows.steps);
-            for (a, c) in panels.zip(self.lines.chunks_exact_mut(per_panel * vectors)) {
-                let c = bytemuck::cast_slice_mut(c);
-                panels::multiply_tile(rows.pairs, per_panel, (a, operand), c, stride, false);
-            }
+        for (a, c) in rows.panels().zip(self.lines.chunks_exact_mut(per_panel * vectors)) {
+            let c = bytemuck::cast_slice_mut(c);
+            multiply_tile(rows.pairs, per_panel, (a, operand), c, stride, add);
         }
         self.lines.truncate(rows.rows * vectors);
     }
@@ -103,7 +71,7 @@ impl Strip {
             return &self.lines;
         }
         let vectors = self.vectors();
-        self.rounded.resize(self.lines.len().div_ceil(2 * vectors) * vectors, Line([0; LANES]));
+        self.rounded.resize(steps(self.lines.len() / vectors, true) * vectors, Line([0; LANES]));
         let steps = self.lines.chunks(2 * vectors).zip(self.rounded.chunks_exact_mut(vectors));
         for (two, joined) in steps {
             let (low, high) = two.split_at(vectors);
@@ -133,8 +101,15 @@ impl Strip {
         self.lines[vector..].chunks_mut(vectors).map(|step| bytemuck::cast_mut(&mut step[0].0))
     }
 
-    /// Writes each column as a line of `out`: from `start` on, `line` elements from one to the next.
-    pub(in crate::ops) fn store(&self, out: &mut StoredMut<'_>, start: usize, line: usize) {
+    /// Every step: the columns' elements, one after the other.
+    pub(super) fn rows(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        let (columns, stride) = (self.columns, self.vectors() * LANES);
+        let words: &mut [f32] = bytemuck::cast_slice_mut(&mut self.lines);
+        words.chunks_exact_mut(stride).map(move |row| &mut row[..columns])
+    }
+
+    /// Gives each column as a line to `take`.
+    pub(super) fn each_column(&self, mut take: impl FnMut(usize, &mut [f32])) {
         let vectors = self.vectors();
         let depth = self.lines.len() / vectors;
         let blocks = depth.div_ceil(LANES);
@@ -142,16 +117,20 @@ impl Strip {
         for vector in 0..vectors {
             for block in 0..blocks {
                 let step = |index: usize| (block * LANES + index) * vectors + vector;
-                let rows =
-                    std::array::from_fn(|index| self.lines.get(step(index)).map_or(&[0; LANES], |l| &l.0));
-                transpose(&rows, &mut turned[block..], blocks);
+                let line = |index: usize| self.lines.get(step(index)).map_or(&[0; LANES], |line| &line.0);
+                transpose(&std::array::from_fn(line), &mut turned[block..], blocks);
             }
             let columns = (self.columns - vector * LANES).min(LANES);
-            for (column, elements) in turned.chunks_exact(blocks).enumerate().take(columns) {
-                let elements: &[f32] = bytemuck::cast_slice(elements);
-                out.write(start + (vector * LANES + column) * line, &elements[..depth]);
+            for (column, elements) in turned.chunks_exact_mut(blocks).enumerate().take(columns) {
+                let elements: &mut [f32] = bytemuck::cast_slice_mut(elements);
+                take(vector * LANES + column, &mut elements[..depth]);
             }
         }
+    }
+
+    /// Writes each column as a line of `out`: from `start` on, `line` elements from one to the next.
+    pub(in crate::ops) fn store(&self, out: &mut StoredMut<'_>, start: usize, line: usize) {
+        self.each_column(|column, elements| out.write(start + column * line, elements));
     }
 }
 
@@ -159,6 +138,7 @@ impl Strip {
 mod tests {
     use half::bf16;
 
+    use super::super::{Matrix, multiplies_bf16};
     use super::*;
     use crate::plan::Stored;
     use crate::rng::Rng;
