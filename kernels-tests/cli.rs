@@ -167,6 +167,8 @@ fn usage_errors() -> Outcome {
         2,
         &["--size: 5"],
     )?;
+    refuse(&["kernels", "--isa", "navi21,nope"], 2, &["--isa: RADV knows no GPU \"nope\"", "gfx1100"])?;
+    refuse(&["kernels", "gemm.produce"], 2, &["KERNEL: there is no kernel gemm.produce"])?;
     let help = trm(&[])?;
     check(help.code == 2 && help.stdout.is_empty() && help.stderr.contains("Usage:"), || help.stderr)?;
     for args in [&["--help"][..], &["train", "--help"], &["data", "sudoku", "-h"], &["--version"]] {

@@ -7,8 +7,9 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use trm::kernels::translate::translate;
-use trm::kernels::variants::{AMD, GPU};
+use trm::kernels::variants::{AMD, GPU, is};
 use trm::kernels::{Isa, Language, Variant, isa, variants};
+use trm::ops::KERNELS;
 use trm::report::{Table, say};
 use trm::{Error, Result, files};
 
@@ -77,34 +78,44 @@ impl To {
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
-    let chosen = args.choose(variants()?)?;
+    args.check()?;
     match args.translate {
-        Some(to) => args.translate_all(&chosen, to.language(), output)?,
-        None if args.isa.is_empty() => output.data(&chosen, |chosen| listing(chosen))?,
-        None if args.assembly => args.print_assembly(&chosen, output)?,
-        None => output.data(&args.compile_all(&chosen)?, compiled)?,
+        Some(to) => args.translate_all(to.language(), output)?,
+        None if args.isa.is_empty() => output.data(&args.chosen()?, |chosen| listing(chosen))?,
+        None if args.assembly => args.print_assembly(output)?,
+        None => output.data(&args.compile_all()?, compiled)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 impl Args {
-    /// The named kernels; without names all, or, for `--isa`, those that GPUs get.
-    fn choose(&self, all: Vec<Variant>) -> Result<Vec<Variant>> {
-        if let Some(unknown) = self.kernels.iter().find(|name| !all.iter().any(|variant| variant.is(name))) {
+    /// Refuses names that mean nothing before anything that takes time begins.
+    fn check(&self) -> Result<()> {
+        let entries =
+            || KERNELS.iter().flat_map(|kernel| kernel.entries.iter().map(move |entry| (kernel, entry)));
+        let means = |name: &str| entries().any(|(kernel, entry)| is(kernel, entry, name));
+        if let Some(unknown) = self.kernels.iter().find(|name| !means(name)) {
             let problem = format!("there is no kernel {unknown}");
             return Err(Error::usage("KERNEL", problem, "run \"trm kernels\" for a list"));
         }
-        let wanted = |variant: &Variant| match self.kernels.is_empty() {
-            true => self.isa.is_empty() || [GPU, AMD].iter().any(|kind| variant.targets.contains(kind)),
-            false => self.kernels.iter().any(|name| variant.is(name)),
-        };
-        Ok(all.into_iter().filter(wanted).collect())
+        isa::check(&self.isa)
     }
 
-    fn translate_all(&self, chosen: &[Variant], language: Language, output: &Output) -> Result<()> {
+    /// The variants of the named kernels; without names all, or, for `--isa`, those that GPUs get.
+    fn chosen(&self) -> Result<Vec<Variant>> {
+        let wanted = |variant: &Variant| match self.kernels.is_empty() {
+            true => self.isa.is_empty() || [GPU, AMD].iter().any(|kind| variant.targets.contains(kind)),
+            false => self.kernels.iter().any(|name| is(variant.kernel, variant.entry, name)),
+        };
+        Ok(variants()?.into_iter().filter(wanted).collect())
+    }
+
+    fn translate_all(&self, language: Language, output: &Output) -> Result<()> {
+        let folder = self.out.as_deref().map(files::OutputFolder::create).transpose()?;
+        let chosen = self.chosen()?;
+        say(format!("translating {} variants", chosen.len()));
         let texts: Vec<_> = chosen.iter().map(|variant| translate(variant, language)).collect();
-        if let Some(out) = &self.out {
-            let folder = files::OutputFolder::create(out)?;
+        if let Some(folder) = folder {
             for (index, (variant, bytes)) in chosen.iter().zip(&texts).enumerate() {
                 let (kernel, entry) = (variant.kernel.name, variant.entry.name);
                 let name = format!("{kernel}.{entry}.{index}.{}", language.extension());
@@ -124,12 +135,12 @@ impl Args {
     }
 
     /// One child process for each GPU, as the driver reads its environment only once; this one if it is the child.
-    fn compile_all(&self, chosen: &[Variant]) -> Result<Isa> {
+    fn compile_all(&self) -> Result<Isa> {
         let mut all = Isa::default();
         for isa in &self.isa {
-            let one = match isa::compile(isa, chosen) {
-                Some(compiled) => compiled?,
-                None => {
+            let one = match isa::is_here(isa) {
+                true => isa::compile(isa, &self.chosen()?)?,
+                false => {
                     let text = self.run_again(isa, &["--json"])?;
                     let broken =
                         |error: serde_json::Error| Error::device(isa, error.to_string(), "report this");
@@ -143,18 +154,12 @@ impl Args {
         Ok(all)
     }
 
-    fn print_assembly(&self, chosen: &[Variant], output: &Output) -> Result<()> {
+    fn print_assembly(&self, output: &Output) -> Result<()> {
         for isa in &self.isa {
-            let mut text = String::new();
-            for variant in chosen {
-                match isa::assembly(isa, variant) {
-                    Some(assembly) => text += &format!("; {} on {isa}\n{}\n", variant.name(), assembly?),
-                    None => {
-                        text = self.run_again(isa, &["--assembly"])?;
-                        break;
-                    }
-                }
-            }
+            let text = match isa::is_here(isa) {
+                true => isa::assembly(isa, &self.chosen()?)?,
+                false => self.run_again(isa, &["--assembly"])?,
+            };
             output.data(&text, String::clone)?;
         }
         Ok(())

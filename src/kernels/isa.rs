@@ -2,7 +2,7 @@
 //! instructions in the hot loop. Deterministic for one driver version, so a baseline of it can be kept.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,12 @@ const LIBRARIES: [&str; 4] =
 
 /// The variable that tells Vulkan's loader which drivers to load.
 const DRIVERS: &str = "VK_ICD_FILENAMES";
+
+/// The GPUs that RADV has names for, the oldest first; each version of Mesa knows some of them.
+const GPUS: &str = "tahiti pitcairn verde oland hainan bonaire kaveri kabini hawaii tonga iceland carrizo fiji stoney \
+    polaris10 polaris11 polaris12 vegam vega10 vega12 vega20 raven raven2 renoir navi10 navi12 navi14 \
+    navi21 navi22 navi23 navi24 vangogh rembrandt gfx1030 gfx1036 gfx1100 gfx1101 gfx1102 gfx1103_r1 \
+    gfx1103_r2 navi31 navi32 navi33 gfx1200 gfx1201 navi48";
 
 /// Variants compiled by one driver.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -163,36 +169,59 @@ fn hot_loop(assembly: &str) -> Mix {
     mixes.max_by_key(|mix| (mix.multiply_add, mix.vector)).unwrap_or_else(|| Mix::of(&lines))
 }
 
-/// Compiles `variants` in this process, whose environment already names the GPU `isa`; None where it does not.
+/// Whether the environment of this process names the GPU `isa`: only then can it compile for it.
+pub fn is_here(isa: &str) -> bool {
+    std::env::var(FAMILY).as_deref() == Ok(isa)
+}
+
+/// Compiles `variants` for the GPU `isa`, which [`is_here`].
 ///
 /// # Errors
 /// [`Error::Device`] where RADV refuses, [`Error::Kernel`] for a defect of a kernel.
-pub fn compile(isa: &str, variants: &[Variant]) -> Option<Result<Isa>> {
-    (std::env::var(FAMILY).as_deref() == Ok(isa)).then(|| {
-        let device = NullDevice::open()?;
-        let mut all = Isa { driver: device.driver.clone(), ..Isa::default() };
-        for variant in variants {
-            match device.lacks(variant)? {
-                Some(lack) => all.skipped.push(format!("{} on {isa}: {lack}", variant.name())),
-                None => all.compiled.push(Compiled::of(isa, variant, &device.compile(variant)?)),
-            }
+pub fn compile(isa: &str, variants: &[Variant]) -> Result<Isa> {
+    let device = NullDevice::open()?;
+    let mut all = Isa { driver: device.driver.clone(), ..Isa::default() };
+    for variant in variants {
+        match device.lacks(variant)? {
+            Some(lack) => all.skipped.push(format!("{} on {isa}: {lack}", variant.name())),
+            None => all.compiled.push(Compiled::of(isa, variant, &device.compile(variant)?)),
         }
-        Ok(all)
-    })
+    }
+    Ok(all)
 }
 
-/// The machine code of a variant as text, under the same condition as [`compile`].
+/// The machine code of `variants` as text, one after the other, for the GPU `isa`, which [`is_here`].
 ///
 /// # Errors
 /// As [`compile`].
-pub fn assembly(isa: &str, variant: &Variant) -> Option<Result<String>> {
-    (std::env::var(FAMILY).as_deref() == Ok(isa)).then(|| {
-        let device = NullDevice::open()?;
-        match device.lacks(variant)? {
-            Some(lack) => Ok(format!("; skipped: {lack}\n")),
-            None => Ok(device.compile(variant)?.assembly),
-        }
-    })
+pub fn assembly(isa: &str, variants: &[Variant]) -> Result<String> {
+    let device = NullDevice::open()?;
+    let mut text = String::new();
+    for variant in variants {
+        let code = match device.lacks(variant)? {
+            Some(lack) => format!("; skipped: {lack}\n"),
+            None => device.compile(variant)?.assembly,
+        };
+        text += &format!("; {} on {isa}\n{code}\n", variant.name());
+    }
+    Ok(text)
+}
+
+/// Refuses names that no RADV has for a GPU, and a system without RADV.
+///
+/// # Errors
+/// [`Error::Usage`] that lists the names, [`Error::Device`].
+pub fn check(isas: &[String]) -> Result<()> {
+    let known = |isa: &&String| GPUS.split(' ').any(|known| known == isa.as_str());
+    if let Some(unknown) = isas.iter().find(|isa| !known(isa)) {
+        let fix = format!("there are: {GPUS}");
+        return Err(Error::usage("--isa", format!("RADV knows no GPU \"{unknown}\""), fix));
+    }
+    if isas.is_empty() { Ok(()) } else { installed().map(drop) }
+}
+
+fn installed() -> Result<PathBuf> {
+    manifest().ok_or_else(|| Error::device("RADV", "is not installed", "install Mesa's Vulkan drivers"))
 }
 
 /// Runs `program` with `arguments` again in an environment that names the GPU `isa`, and returns its standard
@@ -201,8 +230,7 @@ pub fn assembly(isa: &str, variant: &Variant) -> Option<Result<String>> {
 /// # Errors
 /// [`Error::Device`] where RADV is not installed or the program fails.
 pub fn in_child(isa: &str, program: &Path, arguments: &[String]) -> Result<String> {
-    let install = "install Mesa's Vulkan drivers";
-    let manifest = manifest().ok_or_else(|| Error::device("RADV", "is not installed", install))?;
+    let manifest = installed()?;
     let mut command = Command::new(program);
     command.args(arguments).env(FAMILY, isa);
     if std::env::var_os(DRIVERS).is_none() {
@@ -216,7 +244,11 @@ pub fn in_child(isa: &str, program: &Path, arguments: &[String]) -> Result<Strin
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
         let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing").to_owned();
-        return Err(Error::device(isa, last, "use a name that RADV knows: navi21, gfx1100"));
+        return Err(Error::device(
+            isa,
+            last,
+            "name a GPU that the installed Mesa knows, or install a newer one",
+        ));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -94,11 +94,11 @@ impl Variant {
             self.constants.iter().map(|(name, value)| format!("{name}={value}")).collect();
         if constants.is_empty() { name } else { format!("{name}[{}]", constants.join(",")) }
     }
+}
 
-    /// Whether a user who typed `wanted` means it: a kernel, or `kernel.entry`.
-    pub fn is(&self, wanted: &str) -> bool {
-        wanted == self.kernel.name || wanted == format!("{}.{}", self.kernel.name, self.entry.name)
-    }
+/// Whether a user who typed `wanted` means this entry point: by its kernel, or as `kernel.entry`.
+pub fn is(kernel: &Kernel, entry: &Entry, wanted: &str) -> bool {
+    wanted == kernel.name || wanted == format!("{}.{}", kernel.name, entry.name)
 }
 
 /// Every variant that the built-in recipes launch, for every kind of adapter, and, as their files have them, the
@@ -117,7 +117,10 @@ pub fn variants() -> Result<Vec<Variant>> {
         for entry in kernel.entries {
             let bare =
                 Variant { kernel, entry, constants: Vec::new(), targets: Vec::new(), recipes: Vec::new() };
-            if !found.values().any(|variant| variant.is(&bare.name())) {
+            if !found
+                .values()
+                .any(|variant| (variant.kernel.name, variant.entry.name) == (kernel.name, entry.name))
+            {
                 found.insert(bare.name(), bare);
             }
         }
@@ -179,7 +182,8 @@ mod tests {
         for kernel in KERNELS {
             for entry in kernel.entries {
                 let name = format!("{}.{}", kernel.name, entry.name);
-                assert!(variants.iter().any(|variant| variant.is(&name)), "{name}");
+                let listed = variants.iter().any(|variant| is(variant.kernel, variant.entry, &name));
+                assert!(listed, "{name}");
             }
         }
         assert!(variants.iter().any(|variant| variant.targets.len() == targets().len()));

@@ -139,7 +139,7 @@ impl<'t> DispatchBuilder<'t> {
     pub fn push(mut self) -> Result<()> {
         let entry = self.kernel.entry(self.entry)?;
         self.specialise_elements()?;
-        let interface = self.tape.interface(self.kernel, self.entry, &self.constants)?;
+        let interface = self.kernel.known_interface(self.entry, &self.constants)?;
         let tensors = self.ordered_tensors(&interface)?;
         let params = self.encoded_params(&interface)?;
         let groups = match self.extent {

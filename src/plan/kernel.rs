@@ -4,6 +4,8 @@
 //! parameter struct out of it with naga, so Rust names them and never repeats them.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use wgpu::naga;
 
@@ -71,6 +73,13 @@ pub struct ParamInfo {
     /// f32, as opposed to u32.
     pub float: bool,
 }
+
+/// A kernel by its address, as tests have several of one name; its entry point; its constants.
+type InterfaceKey = (usize, &'static str, Specialisation);
+
+/// What naga has read so far. Reading takes most of the time to lay a plan down, and programs lay down many plans of
+/// the same few kernels.
+static KNOWN: Mutex<BTreeMap<InterfaceKey, Arc<Interface>>> = Mutex::new(BTreeMap::new());
 
 /// What kernels may use beyond plain WGSL. Plans launch such kernels only on devices whose target asks for them.
 const CAPABILITIES: naga::valid::Capabilities = naga::valid::Capabilities::SUBGROUP
@@ -161,6 +170,24 @@ impl Kernel {
             .validate(&module)
             .map_err(|error| Error::kernel(self.name, error.emit_to_string(&text)))?;
         Ok((module, info))
+    }
+
+    /// The interface of `entry`, read once in the life of the program.
+    pub(super) fn known_interface(
+        &'static self,
+        entry: &'static str,
+        constants: &Specialisation,
+    ) -> Result<Arc<Interface>> {
+        let key = (std::ptr::from_ref(self).addr(), entry, constants.clone());
+        let known = KNOWN.lock().ok().and_then(|known| known.get(&key).cloned());
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let interface = Arc::new(self.interface(entry, constants)?);
+        if let Ok(mut known) = KNOWN.lock() {
+            known.insert(key, interface.clone());
+        }
+        Ok(interface)
     }
 
     /// Reads the interface of `entry`.

@@ -9,10 +9,9 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::dispatch::{DispatchBuilder, Pending};
-use super::kernel::{Interface, Kernel, Specialisation};
+use super::kernel::Kernel;
 use super::{Buffer, Element, LinearForm, Pass, Plan, Role, Target, align, place};
 use crate::{Error, Result};
 
@@ -59,8 +58,6 @@ pub struct WeightUse {
     pub form: LinearForm,
 }
 
-type InterfaceKey = (&'static str, &'static str, Specialisation);
-
 /// See the module's documentation.
 #[derive(Default)]
 pub struct Tape {
@@ -69,7 +66,6 @@ pub struct Tape {
     pub(super) pending: Vec<Pending>,
     pub(super) names: Vec<(String, Tensor)>,
     pub(super) split: BTreeMap<String, Range<usize>>,
-    interfaces: BTreeMap<InterfaceKey, Arc<Interface>>,
     rules: Vec<(String, Box<dyn Reverse>)>,
     contributions: BTreeMap<Tensor, Vec<Tensor>>,
     weight_uses: BTreeMap<Tensor, Vec<WeightUse>>,
@@ -235,22 +231,6 @@ impl Tape {
     /// Starts a dispatch.
     pub fn call(&mut self, kernel: &'static Kernel, entry: &'static str) -> DispatchBuilder<'_> {
         DispatchBuilder::new(self, kernel, entry)
-    }
-
-    /// The interface of an entry point, read once per tape.
-    pub(super) fn interface(
-        &mut self,
-        kernel: &'static Kernel,
-        entry: &'static str,
-        constants: &Specialisation,
-    ) -> Result<Arc<Interface>> {
-        let key = (kernel.name, entry, constants.clone());
-        if let Some(known) = self.interfaces.get(&key) {
-            return Ok(known.clone());
-        }
-        let interface = Arc::new(kernel.interface(entry, constants)?);
-        self.interfaces.insert(key, interface.clone());
-        Ok(interface)
     }
 
     /// Dispatches laid down so far.
