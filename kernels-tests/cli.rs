@@ -153,7 +153,18 @@ fn borrowed(args: &[String]) -> Vec<&str> {
 
 fn usage_errors() -> Outcome {
     refuse(&["frobnicate"], 2, &["unrecognized subcommand", "trm --help"])?;
-    refuse(&["plan", "--recipe", "tiny-sudoku4", "--batch", "0"], 2, &["--batch", "not in 1..=65535"])?;
+    refuse(
+        &["plan", "--recipe", "tiny-sudoku4", "--batch", "0"],
+        2,
+        &["--batch", "not in 1..=65535", "trm plan --help"],
+    )?;
+    refuse(
+        &["demo", "--seed", "-1"],
+        2,
+        &["'-1' for '--seed", "whole number of at least 0", "trm demo --help"],
+    )?;
+    refuse(&["bench", "step", "--batch", "-3"], 2, &["-3 is not in 1..=65535", "trm bench step --help"])?;
+    refuse(&["data", "maze", "--size", "5x5"], 2, &["--out", "trm data maze --help"])?;
     refuse(&["plan"], 2, &["--recipe: is missing", "tiny-sudoku6"])?;
     refuse(&["eval", "--data", "x"], 2, &["--run", "--weights"])?;
     refuse(

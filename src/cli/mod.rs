@@ -22,7 +22,7 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use output::Output;
 use trm::Result;
@@ -84,7 +84,8 @@ impl Command {
 
 /// Parses the command line, runs the command and says what went wrong, in one line.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = with_negative_values(Cli::command()).try_get_matches();
+    let cli = match parsed.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches)) {
         Ok(cli) => cli,
         Err(error) => return refused(&error),
     };
@@ -96,6 +97,28 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// Has `--seed -1` refused for its value, not for an option -1 that nobody meant.
+fn with_negative_values(command: clap::Command) -> clap::Command {
+    let takes_values = |arg: &clap::Arg| arg.get_action().takes_values() && !arg.is_positional();
+    let changed = command.mut_args(|arg| match takes_values(&arg) {
+        true => arg.allow_negative_numbers(true),
+        false => arg,
+    });
+    changed.mut_subcommands(with_negative_values)
+}
+
+/// The command that was typed, as far as there is one: `trm bench step`.
+fn typed_command() -> String {
+    let (mut command, mut names) = (Cli::command(), vec!["trm".to_owned()]);
+    let words = std::env::args_os().skip(1).filter_map(|word| word.into_string().ok());
+    for word in words.filter(|word| !word.starts_with('-')) {
+        let Some(found) = command.find_subcommand(&word).cloned() else { break };
+        command = found;
+        names.push(word);
+    }
+    names.join(" ")
 }
 
 /// Help and version are answers; anything else is put in one line: what clap says, without its usage text.
@@ -110,11 +133,10 @@ fn refused(error: &clap::Error) -> ExitCode {
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
     let said =
         lines().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
-    let usage = lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or("trm");
-    let command =
-        usage.split(' ').take_while(|word| word.starts_with(|first: char| first.is_ascii_lowercase()));
-    let (said, command) = (said.collect::<Vec<_>>().join(" "), command.collect::<Vec<_>>().join(" "));
-    say(format!("{said}; see \"{command} --help\""));
+    let said = said.collect::<Vec<_>>().join(" ");
+    // What Rust says of a number with a sign or a point.
+    let said = said.replace("invalid digit found in string", "expected a whole number of at least 0");
+    say(format!("{said}; see \"{} --help\"", typed_command()));
     ExitCode::from(2)
 }
 
