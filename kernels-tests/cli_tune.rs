@@ -73,7 +73,7 @@ fn tuned() -> Outcome {
     check(choices.len() == 1, || format!("{choices:?}"))?;
     check(ran.stderr.contains(&choices[0].display().to_string()), || ran.stderr.clone())?;
     let said = user.device_lines(&[])?;
-    check(said.contains(", tuned ("), || said)?;
+    check(said.contains(", tuned at tiny-sudoku4, B 1, S 16, V 11 ("), || said)?;
     let said = user.device_lines(&["--no-tune-cache"])?;
     check(!said.contains("tuned"), || said)?;
     // Another precision is another choice.
@@ -82,7 +82,13 @@ fn tuned() -> Outcome {
     let listing = user.trm(&["devices", "--json"])?.stdout;
     let devices: Value = serde_json::from_str(&listing)?;
     let tuned = devices["devices"].as_array().ok_or("no devices")?.iter();
-    check(tuned.filter(|device| device["tuned"][0] == "f32").count() == 1, || listing)
+    let at = |device: &&Value| {
+        let at = &device["tuned"][0];
+        at["precision"] == "f32" && at["recipe"] == "tiny-sudoku4" && at["seq_len"] == 16
+    };
+    check(tuned.filter(at).count() == 1, || listing)?;
+    let listing = user.trm(&["devices"])?.stdout;
+    check(listing.contains("in f32 is tuned at tiny-sudoku4, B 1, S 16, V 11"), || listing)
 }
 
 fn unsuitable() -> Outcome {
@@ -92,14 +98,16 @@ fn unsuitable() -> Outcome {
     let text = fs::read_to_string(path)?;
     let driver = text.lines().find(|line| line.starts_with("driver = ")).ok_or("no driver")?;
     for (changed, expected) in [
-        ("garbage".to_owned(), "cannot be read"),
-        (text.replace(driver, "driver = \"another\""), "is of driver \"another\""),
-        (text.replace("kernels = \"", "kernels = \"0"), "is of kernels"),
+        ("garbage".to_owned(), "is no tune file"),
+        (text.replace(driver, "driver = \"another\""), "for the driver \"another\""),
+        (text.replace("kernels = \"", "kernels = \"0"), "for the kernels with checksum"),
     ] {
         fs::write(path, changed)?;
         let said = user.device_lines(&[])?;
         let warned = said.contains(expected) && said.contains("the table of defaults is taken");
-        check(warned && !said.contains(", tuned ("), || said)?;
+        check(warned && !said.contains(", tuned at "), || said)?;
+        let listing = user.trm(&["devices"])?.stdout;
+        check(listing.contains(expected) && listing.contains("--no-tune-cache"), || listing)?;
     }
     Ok(())
 }

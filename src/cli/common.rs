@@ -16,7 +16,7 @@ use trm::model::init::Weights;
 use trm::plan::Element;
 use trm::recipe::{Recipe, TrainSettings};
 use trm::report::say;
-use trm::tune::{Cache, Cached, Key};
+use trm::tune::{Cache, Cached, Choice, Key};
 use trm::{Error, Result};
 
 /// Exit code after Ctrl-C: 128 and the signal's number, as shells report it.
@@ -60,24 +60,25 @@ impl DeviceArgs {
         let (device, reason) = select(&self.device)?;
         let precision = self.precision.unwrap_or(precision);
         let stored = if precision == Element::F32 { String::new() } else { format!(", {precision}") };
-        let tuned = if self.adopt_choice(&device, precision) { ", tuned" } else { "" };
+        let tuned = self.adopt_choice(&device, precision);
+        let tuned = tuned.map_or_else(String::new, |choice| format!(", tuned at {}", choice.measured()));
         say(format!("device: {}{stored}{tuned} ({reason})", device.info().name));
         Ok(device.in_precision(precision))
     }
 
-    /// Has plans for `device` take what "trm tune" chose; whether it had chosen.
-    fn adopt_choice(&self, device: &Device, precision: Element) -> bool {
+    /// Has plans for `device` take what "trm tune" chose, if it has chosen.
+    fn adopt_choice(&self, device: &Device, precision: Element) -> Option<Choice> {
         let cache = if self.no_tune_cache { None } else { Cache::of_user() };
         match cache.map(|cache| cache.load(&Key::of(&device.info(), precision))) {
-            Some(Cached::Tuned(variants)) => {
-                device.adopt(variants);
-                true
+            Some(Cached::Tuned(choice)) => {
+                device.adopt(choice.variants);
+                Some(choice)
             }
             Some(Cached::Unusable(problem)) => {
                 say(format!("device: {problem}; the table of defaults is taken until then"));
-                false
+                None
             }
-            Some(Cached::Nothing) | None => false,
+            Some(Cached::Nothing) | None => None,
         }
     }
 

@@ -9,14 +9,15 @@ use trm::Result;
 use trm::engine::{DeviceInfo, devices, select};
 use trm::plan::Element;
 use trm::report::Table;
-use trm::tune::{Cache, Cached, Key};
+use trm::tune::{self, Cache, Cached, Key};
 
 use super::output::Output;
 
 /// List the devices that trm can use, their limits, and which one it takes by default
 ///
 /// GPUs come with the index that --device takes, their driver, the limits that bound the batch size and the optional
-/// features that trm makes use of, and the precisions that "trm tune" chose variants for.
+/// features that trm makes use of, and what "trm tune" chose variants at, for each precision. Tune files that cannot be
+/// used are named.
 #[derive(clap::Args)]
 pub struct Args {}
 
@@ -31,18 +32,57 @@ struct Listing {
 struct Listed {
     #[serde(flatten)]
     info: DeviceInfo,
-    /// Precisions that it is tuned for.
-    tuned: Vec<Element>,
+    /// One for each precision that it is tuned for.
+    tuned: Vec<TunedAt>,
+    /// Tune files that are there and cannot be used, and why.
+    unusable: Vec<String>,
+}
+
+/// What was measured.
+#[derive(Serialize)]
+struct TunedAt {
+    precision: Element,
+    recipe: String,
+    batch: usize,
+    seq_len: usize,
+    vocab_size: usize,
+    /// The same for people.
+    #[serde(skip)]
+    text: String,
+}
+
+impl From<tune::Choice> for TunedAt {
+    fn from(choice: tune::Choice) -> TunedAt {
+        let (precision, text) = (choice.key.precision, choice.measured());
+        let tune::Choice { recipe, batch, seq_len, vocab_size, .. } = choice;
+        TunedAt { precision, recipe, batch, seq_len, vocab_size, text }
+    }
 }
 
 impl Listed {
     fn of(info: DeviceInfo) -> Listed {
-        let tuned = |precision: &Element| {
-            let cached = Cache::of_user().map(|cache| cache.load(&Key::of(&info, *precision)));
-            matches!(cached, Some(Cached::Tuned(_)))
-        };
-        let tuned = Element::ALL.into_iter().map(|(_, precision)| precision).filter(tuned).collect();
-        Listed { info, tuned }
+        let (mut tuned, mut unusable) = (Vec::new(), Vec::new());
+        for (_, precision) in Element::ALL {
+            match Cache::of_user().map(|cache| cache.load(&Key::of(&info, precision))) {
+                Some(Cached::Tuned(choice)) => tuned.push(choice.into()),
+                Some(Cached::Unusable(problem)) => unusable.push(problem),
+                Some(Cached::Nothing) | None => {}
+            }
+        }
+        Listed { info, tuned, unusable }
+    }
+
+    /// What there is to say beside the table.
+    fn lines(&self) -> String {
+        let Some(index) = self.info.index else { return String::new() };
+        let driver = format!("driver of {index}: {}\n", self.info.driver);
+        let tuned =
+            self.tuned.iter().map(|at| format!("{index} in {} is tuned at {}\n", at.precision, at.text));
+        let unusable = self
+            .unusable
+            .iter()
+            .map(|problem| format!("{index} has a tune file that is not taken: {problem}\n"));
+        [driver].into_iter().chain(tuned).chain(unusable).collect()
     }
 }
 
@@ -74,7 +114,7 @@ fn text(listing: &Listing) -> String {
         "features",
         "tuned",
     ]);
-    for Listed { info, tuned } in &listing.devices {
+    for Listed { info, tuned, .. } in &listing.devices {
         let index = info.index.map_or_else(|| "cpu".to_owned(), |index| index.to_string());
         let bytes =
             |limit: Option<u64>| limit.map_or_else(|| "-".into(), |limit| BinaryBytes(limit).to_string());
@@ -87,12 +127,9 @@ fn text(listing: &Listing) -> String {
             bytes(info.max_binding_bytes),
             bytes(info.max_buffer_bytes),
             or_none(info.features.join(" ")),
-            or_none(tuned.iter().map(|precision| precision.name()).collect::<Vec<_>>().join(" ")),
+            or_none(tuned.iter().map(|at| at.precision.name()).collect::<Vec<_>>().join(" ")),
         ]);
     }
-    let drivers = listing.devices.iter().filter_map(|Listed { info, .. }| {
-        info.index.map(|index| format!("driver of {index}: {}\n", info.driver))
-    });
-    let drivers: String = drivers.collect();
-    format!("{table}{drivers}auto takes: {} ({})\n", listing.auto.name, listing.auto.reason)
+    let lines: String = listing.devices.iter().map(Listed::lines).collect();
+    format!("{table}{lines}auto takes: {} ({})\n", listing.auto.name, listing.auto.reason)
 }

@@ -17,7 +17,8 @@ const RECIPE: &str = "sudoku-mlp";
 ///
 /// Measures tiles, broadcasts, attention and fusion at the shapes of a recipe. A candidate whose results differ from those
 /// of the plain kernels by more than an NMSE of 1e-10 (in bf16 1e-3, in f16 1e-5) is dropped. The choice is kept per
-/// adapter, driver and precision in the platform's cache folder, and every command with --device takes it.
+/// adapter, driver and precision in the platform's cache folder, and every command with --device takes it, whatever its
+/// recipe and batch: tune at the shapes that count most.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -50,6 +51,8 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
             key: Key::of(&info, precision),
             recipe: subject.name,
             batch: subject.batch,
+            seq_len: subject.config.seq_len,
+            vocab_size: subject.config.vocab_size,
             variants: tuned.variants,
         };
         let homeless = || {

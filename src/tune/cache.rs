@@ -14,6 +14,9 @@ use crate::{Error, Result, files};
 const HEADER: &str =
     "# What \"trm tune\" chose for this adapter. Delete the file to go back to the table of defaults.\n";
 
+/// What helps where a file cannot be used.
+const AGAIN: &str = "run \"trm tune\" again, which replaces it, or give --no-tune-cache";
+
 /// What a choice holds for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
@@ -55,16 +58,16 @@ impl Key {
 
     /// What differs between the key of a file and this one.
     fn mismatch(&self, file: &Key) -> Option<String> {
+        let [of_file, own] = [file, self].map(|key| key.precision.name().to_owned());
         let fields = [
             ("adapter", &file.adapter, &self.adapter),
             ("backend", &file.backend, &self.backend),
             ("driver", &file.driver, &self.driver),
-            ("kernels", &file.kernels, &self.kernels),
+            ("precision", &of_file, &own),
+            ("kernels with checksum", &file.kernels, &self.kernels),
         ];
         let differs = fields.into_iter().find(|(_, file, own)| file != own);
-        let differs = differs.map(|(name, file, own)| format!("is of {name} \"{file}\", this is \"{own}\""));
-        let stored = file.precision != self.precision;
-        differs.or_else(|| stored.then(|| format!("is of {}, this is {}", file.precision, self.precision)))
+        differs.map(|(name, file, own)| format!("was tuned for the {name} \"{file}\", not for \"{own}\""))
     }
 }
 
@@ -77,7 +80,8 @@ fn kernels() -> String {
     format!("{:08x}", checksum.finalize())
 }
 
-/// A choice, and how it came about.
+/// A choice, and how it came about. It is taken for all that its key holds for, whatever is computed: the shapes that
+/// were measured say how much that is worth.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
     /// What it holds for.
@@ -87,8 +91,20 @@ pub struct Choice {
     pub recipe: String,
     /// B.
     pub batch: usize,
+    /// S.
+    pub seq_len: usize,
+    /// V.
+    pub vocab_size: usize,
     /// What is taken.
     pub variants: Variants,
+}
+
+impl Choice {
+    /// What was measured, in a line: `sudoku-mlp, B 8, S 81, V 11`.
+    pub fn measured(&self) -> String {
+        let Choice { recipe, batch, seq_len, vocab_size, .. } = self;
+        format!("{recipe}, B {batch}, S {seq_len}, V {vocab_size}")
+    }
 }
 
 /// What a cache has for a device.
@@ -97,8 +113,8 @@ pub enum Cached {
     /// It was never tuned.
     Nothing,
     /// It was tuned.
-    Tuned(Variants),
-    /// A file is there and cannot be used: why, in a line.
+    Tuned(Choice),
+    /// A file is there and cannot be used: which, why, and what to do, in a line.
     Unusable(String),
 }
 
@@ -134,16 +150,16 @@ impl Cache {
         }
         let text = match files::read_to_string(&path) {
             Ok(text) => text,
-            Err(error) => return Cached::Unusable(error.to_string()),
+            Err(error) => return Cached::Unusable(format!("{error}; {AGAIN}")),
         };
         let problem = match toml::from_str::<Choice>(&text) {
             Ok(choice) => match key.mismatch(&choice.key) {
-                None => return Cached::Tuned(choice.variants),
+                None => return Cached::Tuned(choice),
                 Some(mismatch) => mismatch,
             },
-            Err(error) => format!("cannot be read: {}", error.message()),
+            Err(error) => format!("is no tune file: {}", error.message()),
         };
-        Cached::Unusable(format!("{}: {problem}; run \"trm tune\" again", path.display()))
+        Cached::Unusable(format!("{}: {problem}; {AGAIN}", path.display()))
     }
 
     /// Keeps a choice; returns where.
