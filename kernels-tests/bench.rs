@@ -18,11 +18,12 @@ type Test = (&'static str, fn() -> Outcome);
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let tests: [Test; 5] = [
+    let tests: [Test; 6] = [
         ("kernels and limits are measured", kernels),
         ("steps are measured, drawn and compared", steps),
         ("scaling covers each quantity", scaling),
         ("a prediction adds up", prediction),
+        ("a plan says what it is laid out for", planned_for),
         ("a training step is one submission", one_submission),
     ];
     tests.into_iter().map(|(name, test)| Trial::test(format!("bench: {name}"), test)).collect()
@@ -111,6 +112,19 @@ fn prediction() -> Outcome {
     let sum = part("compute_seconds") + part("memory_seconds") + part("launch_seconds");
     check((sum - part("seconds")).abs() < 1e-9 && sum > 0.0, &plan["prediction"])?;
     check(trm(&["plan", "--recipe", "sudoku-att", "--predict", "20"]).is_err(), &"a missing bandwidth")
+}
+
+fn planned_for() -> Outcome {
+    let plan = ["plan", "--recipe", "tiny-sudoku4"];
+    let halves = [&plan[..], &["--precision", "bf16", "--recompute"]].concat();
+    for (args, precision, recompute) in [(&plan[..], "f32", false), (&halves, "bf16", true)] {
+        let text = trm(args)?;
+        check(text.contains(&format!("activations in {precision}")), &text)?;
+        check(text.contains("inner activations computed again") == recompute, &text)?;
+        let json: Value = serde_json::from_str(&trm(&[args, &["--json"]].concat())?)?;
+        check(json["precision"] == precision && json["recompute"] == recompute, &json)?;
+    }
+    Ok(())
 }
 
 /// A driver that accepts everything and computes nothing is enough to count what it is asked for.

@@ -99,6 +99,8 @@ struct Planned {
     seq_len: usize,
     vocab_size: usize,
     num_puzzle_identifiers: usize,
+    precision: Element,
+    recompute: bool,
     #[serde(flatten)]
     summary: PlanSummary,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,6 +125,8 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         seq_len: config.seq_len,
         vocab_size: config.vocab_size,
         num_puzzle_identifiers: config.num_puzzle_identifiers,
+        precision,
+        recompute: target.recompute && !args.eval,
         summary: PlanSummary::of(&plan),
         prediction: args.predict.map(|limits| predict(&plan, limits)),
     };
@@ -146,11 +150,13 @@ impl Args {
 }
 
 fn text(planned: &Planned) -> String {
-    let Planned { recipe, mode, batch, seq_len, vocab_size, num_puzzle_identifiers, summary, prediction } =
-        planned;
+    let Planned { recipe, mode, batch, seq_len, vocab_size, num_puzzle_identifiers, .. } = planned;
+    let recompute = if planned.recompute { ", inner activations computed again" } else { "" };
     format!(
         "{recipe}: one supervision step, mode {mode}, B {batch}, S {seq_len}, V {vocab_size}, \
-         {num_puzzle_identifiers} puzzle identifier(s)\n\n{summary}{}",
-        prediction.map(|prediction| prediction.to_string()).unwrap_or_default()
+         {num_puzzle_identifiers} puzzle identifier(s), activations in {}{recompute}\n\n{}{}",
+        planned.precision,
+        planned.summary,
+        planned.prediction.map(|prediction| prediction.to_string()).unwrap_or_default()
     )
 }
