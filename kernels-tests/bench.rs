@@ -98,9 +98,18 @@ fn steps() -> Outcome {
 }
 
 fn scaling() -> Outcome {
-    let keys: Vec<String> = bench("scaling", &[])?.iter().map(|line| line["key"].to_string()).collect();
+    let lines = bench("scaling", &[])?;
+    let of = |quantity: &str| -> Vec<&Value> {
+        lines.iter().filter(|line| line["key"].as_str().is_some_and(|key| key.contains(quantity))).collect()
+    };
     for quantity in ["/B=1", "/B=2", "/L=", "/T=", "/n="] {
-        check(keys.iter().any(|key| key.contains(quantity)), &keys)?;
+        check(!of(quantity).is_empty(), &lines)?;
+    }
+    // Two points lie on their line.
+    for line in of("/B=") {
+        let number = |name: &str| line[name].as_f64().unwrap_or(f64::NAN);
+        let expected = number("intercept_seconds") + number("slope_seconds") * number("count");
+        check((number("seconds") - expected).abs() < 1e-9, line)?;
     }
     Ok(())
 }

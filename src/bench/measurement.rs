@@ -66,6 +66,12 @@ pub struct Measurement {
     /// Time on the device, by its timestamps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_seconds: Option<f64>,
+    /// Seconds for one more of what was varied, by the line through all of its values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slope_seconds: Option<f64>,
+    /// Seconds at none of it, by the same line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intercept_seconds: Option<f64>,
     /// Where.
     #[serde(flatten)]
     pub origin: Origin,

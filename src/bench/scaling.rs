@@ -122,9 +122,12 @@ pub fn measure(
         let times = best.unwrap_or_default();
         Measurement { count: *value as u64, ..Measurement::submission(&origin, key, times, run.plan.cost()) }
     });
-    let measured: Vec<Measurement> = measured.collect();
+    let mut measured: Vec<Measurement> = measured.collect();
     let points: Vec<(f64, f64)> = measured.iter().map(|one| (one.count as f64, one.seconds)).collect();
     let (slope, intercept) = line(&points);
+    for one in &mut measured {
+        (one.slope_seconds, one.intercept_seconds) = (Some(slope), Some(intercept));
+    }
     Ok((Scaling { quantity, points, slope, intercept }, measured))
 }
 
