@@ -152,34 +152,22 @@ fn borrowed(args: &[String]) -> Vec<&str> {
 }
 
 fn usage_errors() -> Outcome {
-    refuse(&["frobnicate"], 2, &["unrecognized subcommand", "trm --help"])?;
-    refuse(
-        &["plan", "--recipe", "tiny-sudoku4", "--batch", "0"],
-        2,
-        &["--batch", "not in 1..=65535", "trm plan --help"],
-    )?;
-    refuse(
-        &["demo", "--seed", "-1"],
-        2,
-        &["'-1' for '--seed", "whole number of at least 0", "trm demo --help"],
-    )?;
-    refuse(&["bench", "step", "--batch", "-3"], 2, &["-3 is not in 1..=65535", "trm bench step --help"])?;
-    refuse(&["data", "maze", "--size", "5x5"], 2, &["--out", "trm data maze --help"])?;
-    refuse(&["plan"], 2, &["--recipe: is missing", "tiny-sudoku6"])?;
-    refuse(&["eval", "--data", "x"], 2, &["--run", "--weights"])?;
-    refuse(
-        &["verify", "--device", "no such device"],
-        2,
-        &["--device: ", "\"no such device\"", "cpu = CPU engine"],
-    )?;
-    refuse(&["data", "sudoku", "--out", "x"], 2, &["no source of puzzles", "--generate"])?;
-    refuse(
-        &["data", "sudoku", "--out", "x", "--generate", "9", "--test", "9", "--size", "5"],
-        2,
-        &["--size: 5"],
-    )?;
-    refuse(&["kernels", "--isa", "navi21,nope"], 2, &["--isa: RADV knows no GPU \"nope\"", "gfx1100"])?;
-    refuse(&["kernels", "gemm.produce"], 2, &["KERNEL: there is no kernel gemm.produce"])?;
+    let cases: [(&str, &[&str]); 11] = [
+        ("frobnicate", &["unrecognized subcommand", "trm --help"]),
+        ("plan --recipe tiny-sudoku4 --batch 0", &["--batch", "not in 1..=65535", "trm plan --help"]),
+        ("plan", &["--recipe: is missing", "tiny-sudoku6"]),
+        ("eval --data x", &["--run", "--weights", "trm eval --help"]),
+        ("demo --seed -1", &["'-1' for '--seed", "whole number of at least 0", "trm demo --help"]),
+        ("bench step --batch -3", &["-3 is not in 1..=65535", "trm bench step --help"]),
+        ("verify --device nowhere", &["--device: ", "\"nowhere\"", "cpu = CPU engine"]),
+        ("data sudoku --out x", &["no source of puzzles", "--generate"]),
+        ("data sudoku --out x --generate 9 --test 9 --size 5", &["--size: 5"]),
+        ("kernels --isa navi21,nope", &["--isa: RADV knows no GPU \"nope\"", "gfx1100"]),
+        ("kernels gemm.produce", &["KERNEL: there is no kernel gemm.produce"]),
+    ];
+    for (args, expected) in cases {
+        refuse(&args.split(' ').collect::<Vec<_>>(), 2, expected)?;
+    }
     let help = trm(&[])?;
     check(help.code == 2 && help.stdout.is_empty() && help.stderr.contains("Usage:"), || help.stderr)?;
     for args in [&["--help"][..], &["train", "--help"], &["data", "sudoku", "-h"], &["--version"]] {
