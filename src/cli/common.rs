@@ -72,7 +72,7 @@ impl DeviceArgs {
         match cache.map(|cache| cache.load(&Key::of(&device.info(), precision))) {
             Some(Cached::Tuned(choice)) => {
                 device.adopt(choice.variants);
-                Some(choice)
+                Some(*choice)
             }
             Some(Cached::Unusable(problem)) => {
                 say(format!("device: {problem}; the table of defaults is taken until then"));

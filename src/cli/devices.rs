@@ -64,7 +64,7 @@ impl Listed {
         let (mut tuned, mut unusable) = (Vec::new(), Vec::new());
         for (_, precision) in Element::ALL {
             match Cache::of_user().map(|cache| cache.load(&Key::of(&info, precision))) {
-                Some(Cached::Tuned(choice)) => tuned.push(choice.into()),
+                Some(Cached::Tuned(choice)) => tuned.push((*choice).into()),
                 Some(Cached::Unusable(problem)) => unusable.push(problem),
                 Some(Cached::Nothing) | None => {}
             }

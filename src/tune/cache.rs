@@ -113,7 +113,7 @@ pub enum Cached {
     /// It was never tuned.
     Nothing,
     /// It was tuned.
-    Tuned(Choice),
+    Tuned(Box<Choice>),
     /// A file is there and cannot be used: which, why, and what to do, in a line.
     Unusable(String),
 }
@@ -154,7 +154,7 @@ impl Cache {
         };
         let problem = match toml::from_str::<Choice>(&text) {
             Ok(choice) => match key.mismatch(&choice.key) {
-                None => return Cached::Tuned(choice),
+                None => return Cached::Tuned(Box::new(choice)),
                 Some(mismatch) => mismatch,
             },
             Err(error) => format!("is no tune file: {}", error.message()),
