@@ -60,22 +60,25 @@ impl Run {
         Ok(Run { engine: device.load(plan.clone())?, plan })
     }
 
-    /// [`Run::new`] for the plan that `plan_of` makes of `batch` samples; where it exceeds a limit of the device,
-    /// the error names the largest batch that fits.
+    /// [`Run::new`] for the plan that `plan_of` makes of `batch` samples; where it exceeds a limit, that of the device or
+    /// one of any plan, the error names the largest batch that fits.
     ///
     /// # Errors
     /// As [`Run::new`], and what `plan_of` refuses.
     pub fn of_batch(device: &Device, batch: usize, plan_of: impl Fn(usize) -> Result<Plan>) -> Result<Run> {
-        let plan = plan_of(batch)?;
-        let Err(Error::Limit { what, needed, limit, unit, .. }) = device.check(&plan) else {
-            return Run::new(device, plan);
+        let fitting = |batch| plan_of(batch).and_then(|plan| device.check(&plan).map(|()| plan));
+        let (what, needed, limit, unit) = match fitting(batch) {
+            Ok(plan) => return Run::new(device, plan),
+            Err(Error::Limit { what, needed, limit, unit, .. }) => (what, needed, limit, unit),
+            Err(error) => return Err(error),
         };
         let (mut fits, mut exceeds) = (0, batch);
         while exceeds - fits > 1 {
             let middle = fits + (exceeds - fits) / 2;
-            match device.check(&plan_of(middle)?) {
-                Ok(()) => fits = middle,
-                Err(_) => exceeds = middle,
+            match fitting(middle) {
+                Ok(_) => fits = middle,
+                Err(Error::Limit { .. }) => exceeds = middle,
+                Err(error) => return Err(error),
             }
         }
         let fix = match fits {

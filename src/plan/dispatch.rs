@@ -50,6 +50,8 @@ pub struct DispatchBuilder<'t> {
     extent: Extent,
     trips: u64,
     flops: u64,
+    /// The first number that exceeds a word, and what it is for.
+    exceeded: Option<(String, usize)>,
 }
 
 enum Extent {
@@ -70,6 +72,7 @@ impl<'t> DispatchBuilder<'t> {
             extent: Extent::Threads(1),
             trips: 0,
             flops: 0,
+            exceeded: None,
         }
     }
 
@@ -87,8 +90,8 @@ impl<'t> DispatchBuilder<'t> {
 
     /// Sets an integer parameter.
     pub fn count(mut self, name: &'static str, value: usize) -> Self {
-        // Anything that large has failed the buffer limits; saturating keeps this free of a second error path.
-        self.params.push((name, u32::try_from(value).unwrap_or(u32::MAX), false));
+        let word = self.word("parameter", name, value);
+        self.params.push((name, word, false));
         self
     }
 
@@ -100,8 +103,17 @@ impl<'t> DispatchBuilder<'t> {
 
     /// Gives a constant of the shader its value.
     pub fn constant(mut self, name: &'static str, value: usize) -> Self {
-        self.constants.push((name, value as u32));
+        let word = self.word("constant", name, value);
+        self.constants.push((name, word));
         self
+    }
+
+    /// The number as a word of the shader; [`DispatchBuilder::push`] refuses the dispatch where there is none.
+    fn word(&mut self, kind: &str, name: &str, value: usize) -> u32 {
+        u32::try_from(value).unwrap_or_else(|_| {
+            self.exceeded.get_or_insert((format!("{kind} {name}"), value));
+            u32::MAX
+        })
     }
 
     /// One invocation for each of `threads` work items, in a one-dimensional grid.
@@ -136,7 +148,13 @@ impl<'t> DispatchBuilder<'t> {
     }
 
     /// Checks names and types against the shader and lays the dispatch down. A dispatch over nothing is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] where a number exceeds a word or the grid, [`Error::Kernel`] for a defect of an op.
     pub fn push(mut self) -> Result<()> {
+        if let Some((what, value)) = &self.exceeded {
+            return Err(self.too_large(what, *value, u32::MAX.into(), "elements"));
+        }
         let entry = self.kernel.entry(self.entry)?;
         self.specialise_elements()?;
         let interface = self.kernel.known_interface(self.entry, &self.constants)?;
@@ -149,11 +167,8 @@ impl<'t> DispatchBuilder<'t> {
         if groups.contains(&0) {
             return Ok(());
         }
-        if groups.iter().any(|&count| count > MAX_GROUPS) {
-            return Err(Error::kernel(
-                self.full_name(),
-                format!("its grid {groups:?} exceeds {MAX_GROUPS} workgroups"),
-            ));
+        if let Some(&most) = groups.iter().find(|&&count| count > MAX_GROUPS) {
+            return Err(self.too_large("the grid", most, MAX_GROUPS as u64, "workgroups"));
         }
         let after = |tensor: Tensor, now| match self.rewritten {
             Some((rewritten, element)) if rewritten == tensor => element,
@@ -198,6 +213,11 @@ impl<'t> DispatchBuilder<'t> {
             self.constants.push((constant, element.code()));
         }
         Ok(())
+    }
+
+    fn too_large(&self, what: &str, needed: usize, limit: u64, unit: &'static str) -> Error {
+        let (what, needed) = (format!("{what} of {}", self.full_name()), needed as u64);
+        Error::Limit { what, needed, limit, unit, fix: "use a smaller batch or a smaller model".into() }
     }
 
     fn full_name(&self) -> String {
