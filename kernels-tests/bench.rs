@@ -10,6 +10,7 @@ use serde_json::Value;
 use trm::data::sudoku::{GenerateOptions, build_generated};
 use trm::data::{Dataset, Split};
 use trm::engine::{Counts, Device, gpu::Gpu};
+use trm::plan::SHARED_BYTES;
 use trm::recipe::Recipe;
 use trm::train::Trainer;
 
@@ -170,5 +171,5 @@ fn trainer(data: &Path) -> Outcome<Trainer> {
     let sets = ["train.global_batch_size=4", "arch.hidden_size=32", "arch.puzzle_emb_ndim=32"];
     let recipe = Recipe::load("tiny-sudoku4", &sets.map(str::to_owned))?;
     let dataset = Arc::new(Dataset::open(data, Split::Train)?);
-    Ok(Trainer::new(&recipe, dataset, &Device::gpu(Arc::new(Gpu::noop()?)))?)
+    Ok(Trainer::new(&recipe, dataset, &Device::gpu(Arc::new(Gpu::noop(SHARED_BYTES, 8)?)))?)
 }

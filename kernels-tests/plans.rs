@@ -30,7 +30,7 @@ type DeviceTest = fn(&Device) -> std::result::Result<(), Failed>;
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn()); 10] = [
+    let tests: [(&str, fn()); 12] = [
         ("small_models_load", small_models_load),
         ("recipes_load", recipes_load),
         ("bindings_are_aligned_and_apart", bindings_are_aligned_and_apart),
@@ -41,6 +41,8 @@ pub fn tests() -> Vec<Trial> {
         ("wrong_names_are_refused", wrong_names_are_refused),
         ("tensors_settle_where_they_fit", tensors_settle_where_they_fit),
         ("unwritten_tensors_are_refused", unwritten_tensors_are_refused),
+        ("kernels_past_the_device_are_refused", kernels_past_the_device_are_refused),
+        ("counts_past_a_word_are_refused", counts_past_a_word_are_refused),
     ];
     let limits: [(&str, DeviceTest); 2] = [
         ("binding_limits_are_named", binding_limits_are_named),
@@ -85,7 +87,7 @@ const TARGETS: [Target; 3] = [
 ];
 
 fn noop() -> Device {
-    Device::gpu(Arc::new(Gpu::noop().unwrap()))
+    Device::gpu(Arc::new(Gpu::noop(SHARED_BYTES, 8).unwrap()))
 }
 
 fn training(config: &ModelConfig, batch: usize, target: Target) -> Plan {
@@ -323,6 +325,50 @@ fn tensors_settle_where_they_fit() {
     tape.settle(total, out).unwrap();
     let plan = tape.finish().unwrap();
     assert_eq!(plan.dispatches[0].slices.last(), Some(&plan.view("out").unwrap()));
+}
+
+/// Shared memory and subgroups that the device has not; what it has enough of is loaded.
+fn kernels_past_the_device_are_refused() {
+    let [_, broadcasts, large] = TARGETS;
+    let loaded = |shared_bytes, subgroup, target| {
+        let gpu = Gpu::noop(shared_bytes, subgroup).unwrap();
+        let plan = training(&small(ArchName::Trm), 1, target);
+        Run::new(&Device::gpu(Arc::new(gpu)), plan).map(drop)
+    };
+    loaded(2 * SHARED_BYTES, 4, large).unwrap();
+    loaded(SHARED_BYTES, 8, broadcasts).unwrap();
+    match loaded(SHARED_BYTES, 8, large) {
+        Err(Error::Limit { what, needed, limit: 16_384, unit: "bytes", .. }) => {
+            assert!(
+                what.contains("shared memory of gemm") && needed >= Tile::LARGE.shared_bytes().into(),
+                "{what}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    let error = loaded(SHARED_BYTES, 4, broadcasts).expect_err("broadcasts without subgroups are loaded");
+    assert!(
+        matches!(error, Error::Device { .. }) && error.to_string().contains("has no subgroups"),
+        "{error}"
+    );
+}
+
+/// Parameters are 32-bit words: what does not fit is refused, not cut.
+fn counts_past_a_word_are_refused() {
+    let mut tape = Tape::new(Target::default());
+    let a = tape.buffer("a", Role::Activation, 8);
+    let total = tape.buffer("total", Role::Activation, 8);
+    let call = ["a", "b", "c", "d"]
+        .into_iter()
+        .fold(tape.call(&sum::KERNEL, "sum"), |call, name| call.bind(name, a));
+    let laid = call.bind("total", total).count("terms", 1).count("count", 1 << 32).threads(2).push();
+    let error = laid.expect_err("a count of 2^32 is laid down");
+    assert!(matches!(error, Error::Limit { needed: 4_294_967_296, limit: 4_294_967_295, .. }), "{error}");
+    assert!(error.to_string().contains("parameter count of sum.sum"), "{error}");
+    // The batch that is too large, and the largest that is not, are named all the same.
+    let plan_of = |batch: usize| train_plan(&small(ArchName::Trm), &optimiser(batch), batch, TARGETS[0]);
+    let Err(error) = Run::of_batch(&noop(), 1 << 32, plan_of) else { panic!("2^32 samples fit") };
+    assert!(error.to_string().contains("the largest batch that fits is "), "{error}");
 }
 
 /// A batch past the adapter's largest binding: the limit and the largest batch that fits are named.

@@ -23,11 +23,12 @@ pub fn tests() -> Vec<Trial> {
         ("tune::all_variants_agree", all_variants_agree),
         ("tune::what_disagrees_is_dropped", wrong_is_dropped),
     ];
-    let host: [HostTest; 4] = [
+    let host: [HostTest; 5] = [
         ("tune::choices_keep", choices_keep),
         ("tune::broken_files_do_no_harm", broken_files),
         ("tune::foreign_files_do_no_harm", foreign_files),
         ("tune::tiles_have_names", tiles_have_names),
+        ("tune::tiles_that_fit_stay", tiles_fit),
     ];
     let both = both.into_iter().flat_map(|(name, test)| on_each(name, Needs::Adapter, test));
     let host = host.into_iter().map(|(name, test)| Trial::test(name, test));
@@ -120,7 +121,7 @@ fn choices_keep() -> Verdict {
     check(text.contains("adapter = \"Some GPU (1)\"") && text.contains("forward = \"128x128\""), || {
         text.clone()
     })?;
-    check(cache.load(&key) == Cached::Tuned(choice(key.clone())), || text.clone())?;
+    check(cache.load(&key) == Cached::Tuned(Box::new(choice(key.clone()))), || text.clone())?;
     for other in [Key::of(&info("driver 2"), Element::F32), Key::of(&info("driver 1"), Element::Bf16)] {
         check(cache.load(&other) == Cached::Nothing, || format!("{other:?} was never tuned"))?;
     }
@@ -190,4 +191,14 @@ fn tiles_have_names() -> Verdict {
         check(tile.name() == name && name.parse() == Ok(tile), || name.clone())?;
     }
     check("64x96".parse::<Tile>().is_err(), || "64x96 is no tile".into())
+}
+
+/// Where shared memory is short, the tiles that fit stay.
+fn tiles_fit() -> Verdict {
+    let tiles = Tiles { forward: Tile::ALL[1], small_below: 128, ..Tiles::all(Tile::LARGE) };
+    let fitting = tiles.fitting(16_384);
+    check(fitting == Tiles { forward: Tile::ALL[1], small_below: 128, ..Tiles::all(Tile::SMALL) }, || {
+        format!("{fitting:?}")
+    })?;
+    check(tiles.fitting(32_768) == tiles, || "all of them fit".into())
 }

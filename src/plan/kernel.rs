@@ -50,6 +50,11 @@ pub struct Interface {
     pub workgroup: [u32; 3],
     /// Rows and columns of the cooperative matrices that the shader declares; None where it has none.
     pub cooperative: Option<u32>,
+    /// Bytes of shared memory of a workgroup.
+    pub shared_bytes: u32,
+    /// Whether the shader hands values round in subgroups or has 64-bit words, which go together in the kernels that
+    /// broadcast.
+    pub broadcasts: bool,
 }
 
 /// One storage buffer that an entry point uses.
@@ -233,12 +238,15 @@ fn read_interface(
             naga::TypeInner::CooperativeMatrix { rows, .. } => Some(rows as u32),
             _ => None,
         }),
+        shared_bytes: 0,
+        broadcasts: broadcasts(module),
     };
-    for (handle, global) in module.global_variables.iter() {
-        let (Some(binding), Some(name)) = (&global.binding, &global.name) else { continue };
-        if usage[handle].is_empty() {
-            continue;
+    let used = module.global_variables.iter().filter(|(handle, _)| !usage[*handle].is_empty());
+    for (_, global) in used {
+        if global.space == naga::AddressSpace::WorkGroup {
+            interface.shared_bytes += module.types[global.ty].inner.size(module.to_ctx());
         }
+        let (Some(binding), Some(name)) = (&global.binding, &global.name) else { continue };
         match global.space {
             naga::AddressSpace::Storage { access } => interface.bindings.push(BindingInfo {
                 name: name.clone(),
@@ -254,6 +262,21 @@ fn read_interface(
     }
     interface.bindings.sort_by_key(|binding| binding.slot);
     Ok(interface)
+}
+
+fn broadcasts(module: &naga::Module) -> bool {
+    use naga::{Expression, Scalar, TypeInner};
+    let entries = module.entry_points.iter().map(|point| &point.function);
+    let mut functions = module.functions.iter().map(|(_, function)| function).chain(entries);
+    let result = |of: &Expression| {
+        matches!(of, Expression::SubgroupBallotResult | Expression::SubgroupOperationResult { .. })
+    };
+    // Untyped constants are eight bytes wide, too.
+    let wide = |inner: &TypeInner| {
+        inner.scalar().is_some_and(|scalar| scalar == Scalar::U64 || scalar == Scalar::I64)
+    };
+    functions.any(|function| function.expressions.iter().any(|(_, expression)| result(expression)))
+        || module.types.iter().any(|(_, ty)| wide(&ty.inner))
 }
 
 fn read_params(

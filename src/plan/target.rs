@@ -133,9 +133,16 @@ impl Tiles {
         tiles.map(Tile::shared_bytes).into_iter().max().unwrap_or(0)
     }
 
-    /// These where a workgroup can have so much shared memory, else the small ones.
+    /// These, each one that a workgroup has too little shared memory for replaced by the small one.
     pub fn fitting(self, shared_bytes: u32) -> Tiles {
-        if self.shared_bytes() <= shared_bytes { self } else { Tiles::all(Tile::SMALL) }
+        let fitting = |tile: Tile| if tile.shared_bytes() <= shared_bytes { tile } else { Tile::SMALL };
+        Tiles {
+            forward: fitting(self.forward),
+            reverse: fitting(self.reverse),
+            weight_gradient: fitting(self.weight_gradient),
+            fused: fitting(self.fused),
+            ..self
+        }
     }
 
     /// The tile of products for `purpose`.

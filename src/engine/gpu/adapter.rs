@@ -118,17 +118,22 @@ impl Gpu {
         Gpu::request(adapter, info.clone())
     }
 
-    /// A device that accepts everything and computes nothing: for tests of plans and their bindings.
+    /// A device that computes nothing and accepts plans for so much shared memory and subgroups of so many threads:
+    /// for tests of plans and their bindings.
     ///
     /// # Errors
     /// [`Error::Device`] where wgpu refuses.
-    pub fn noop() -> Result<Gpu> {
+    pub fn noop(shared_bytes: u32, subgroup: u32) -> Result<Gpu> {
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
         descriptor.backends = wgpu::Backends::NOOP;
         descriptor.backend_options.noop.enable = true;
         // What every desktop adapter offers; unlimited, wgpu's own arrays overflow.
-        let limits = wgpu::Limits { max_storage_buffers_per_shader_stage: 16, ..wgpu::Limits::default() };
-        descriptor.backend_options.noop.limits = Some(limits);
+        descriptor.backend_options.noop.limits = Some(wgpu::Limits {
+            max_storage_buffers_per_shader_stage: 16,
+            max_compute_workgroup_storage_size: shared_bytes,
+            ..wgpu::Limits::default()
+        });
+        descriptor.backend_options.noop.subgroup_min_size = Some(subgroup);
         let instance = wgpu::Instance::new(descriptor);
         let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::NOOP));
         let missing = || Error::device("noop", "is not there", "build with wgpu's noop feature");

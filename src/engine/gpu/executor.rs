@@ -189,10 +189,36 @@ pub(in crate::engine) fn check_limits(gpu: &Gpu, plan: &Plan) -> Result<()> {
             format!("has no cooperative matrices of {size} x {size} with f16 operands and f32 sums");
         return Err(Error::device(adapter, problem, "lay the plan out for this device"));
     }
-    plan.dispatches.iter().try_for_each(|dispatch| {
+    for dispatch in &plan.dispatches {
+        check_kernel(gpu, dispatch)?;
         let what = format!("{} ({}) on {adapter}", dispatch.name(), dispatch.label);
-        refuse(what, dispatch.trips, gpu.max_trips(), "loop iterations")
-    })
+        refuse(what, dispatch.trips, gpu.max_trips(), "loop iterations")?;
+    }
+    Ok(())
+}
+
+/// Refuses a kernel that the adapter cannot run, whatever the sizes. A driver may stop the program for it.
+fn check_kernel(gpu: &Gpu, dispatch: &Dispatch) -> Result<()> {
+    let (limits, adapter, interface) = (gpu.device.limits(), &gpu.info().name, &dispatch.interface);
+    let fix = "run \"trm tune\", or use another device";
+    if interface.broadcasts && !gpu.info().features.iter().any(|feature| feature == "subgroups") {
+        let problem = format!("has no subgroups for {}", dispatch.name());
+        return Err(Error::device(adapter, problem, fix));
+    }
+    let threads = interface.workgroup.iter().product();
+    let bound = interface.bindings.len() as u32;
+    for (what, needed, limit, unit) in [
+        ("shared memory", interface.shared_bytes, limits.max_compute_workgroup_storage_size, "bytes"),
+        ("a workgroup", threads, limits.max_compute_invocations_per_workgroup, "threads"),
+        ("the bindings", bound, limits.max_storage_buffers_per_shader_stage, "buffers"),
+    ] {
+        if needed > limit {
+            let what = format!("{what} of {} on {adapter}", dispatch.name());
+            let (needed, limit) = (needed.into(), limit.into());
+            return Err(Error::Limit { what, needed, limit, unit, fix: fix.into() });
+        }
+    }
+    Ok(())
 }
 
 fn storage(gpu: &Gpu, name: &str, words: usize) -> wgpu::Buffer {
