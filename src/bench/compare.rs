@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::Measurement;
+use crate::plan::Element;
 use crate::{Error, Result, files};
 
 /// What two runs say of one thing.
@@ -30,6 +31,9 @@ pub struct Comparison {
     pub mean_speedup: f64,
     /// Keys of one run only.
     pub unpaired: Vec<String>,
+    /// The precisions of both runs where these differ and were left out of the keys to pair them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precisions: Option<[Element; 2]>,
 }
 
 /// The measurements of a file with one JSON object a line, as `trm bench --json` prints them.
@@ -48,28 +52,46 @@ pub fn read(path: &Path) -> Result<Vec<Measurement>> {
     parsed.collect()
 }
 
-/// Pairs two runs by key; where one has a key twice, its best counts.
+/// Pairs two runs by key; where one has a key twice, its best counts. Where all of one run is in another precision than
+/// all of the other, that part of the keys is left out, and the comparison says so.
 pub fn compare(first: &[Measurement], second: &[Measurement]) -> Comparison {
-    let (first, second) = (best(first), best(second));
+    let precisions = precision(first).zip(precision(second)).map(|(first, second)| [first, second]);
+    let precisions = precisions.filter(|[first, second]| first != second);
+    let (first, second) = (best(first, precisions.is_some()), best(second, precisions.is_some()));
     let pairs: Vec<Pair> = first
         .iter()
         .filter_map(|(key, &first)| {
             let second = *second.get(key)?;
-            Some(Pair { key: (*key).to_owned(), first, second, speedup: first / second })
+            Some(Pair { key: key.clone(), first, second, speedup: first / second })
         })
         .collect();
-    let alone = |one: &BTreeMap<&str, f64>, other: &BTreeMap<&str, f64>| -> Vec<String> {
-        one.keys().filter(|key| !other.contains_key(*key)).map(|key| (*key).to_owned()).collect()
+    let alone = |one: &BTreeMap<String, f64>, other: &BTreeMap<String, f64>| -> Vec<String> {
+        one.keys().filter(|key| !other.contains_key(*key)).cloned().collect()
     };
     let logs: f64 = pairs.iter().map(|pair| pair.speedup.ln()).sum();
     let mean_speedup = if pairs.is_empty() { 0.0 } else { (logs / pairs.len() as f64).exp() };
-    Comparison { mean_speedup, pairs, unpaired: [alone(&first, &second), alone(&second, &first)].concat() }
+    let unpaired = [alone(&first, &second), alone(&second, &first)].concat();
+    Comparison { mean_speedup, pairs, unpaired, precisions }
 }
 
-fn best(measured: &[Measurement]) -> BTreeMap<&str, f64> {
-    let mut best = BTreeMap::<&str, f64>::new();
+/// The halves that a part of a key names.
+fn halves(part: &str) -> Option<Element> {
+    part.parse().ok().filter(|element| *element != Element::F32)
+}
+
+/// The one precision of a run, limits of devices left out, which have none; None where there are several.
+fn precision(measured: &[Measurement]) -> Option<Element> {
+    let of_steps = measured.iter().filter(|one| !one.key.starts_with("roofline/"));
+    let mut found = of_steps.map(|one| one.key.split('/').find_map(halves).unwrap_or(Element::F32));
+    let first = found.next()?;
+    found.all(|other| other == first).then_some(first)
+}
+
+fn best(measured: &[Measurement], any_precision: bool) -> BTreeMap<String, f64> {
+    let mut best = BTreeMap::<String, f64>::new();
     for one in measured {
-        let known = best.entry(&one.key).or_insert(one.seconds);
+        let parts = one.key.split('/').filter(|part| !any_precision || halves(part).is_none());
+        let known = best.entry(parts.collect::<Vec<_>>().join("/")).or_insert(one.seconds);
         *known = known.min(one.seconds);
     }
     best
@@ -94,6 +116,21 @@ mod tests {
         assert_eq!(compared.pairs.iter().map(|pair| pair.speedup).collect::<Vec<_>>(), [4.0, 0.25]);
         assert!((compared.mean_speedup - 1.0).abs() < 1e-12);
         assert_eq!(compared.unpaired, ["c"]);
+    }
+
+    #[test]
+    fn runs_in_two_precisions_are_paired_by_the_rest_of_the_key() {
+        let whole = run(&[("step/r/B8/S81/eval", 2.0), ("roofline/copy", 1.0)]);
+        let halves = run(&[("step/r/B8/S81/bf16/eval", 1.0), ("roofline/copy", 1.0)]);
+        let compared = compare(&whole, &halves);
+        let speedups: Vec<_> = compared.pairs.iter().map(|pair| (pair.key.as_str(), pair.speedup)).collect();
+        assert_eq!(speedups, [("roofline/copy", 1.0), ("step/r/B8/S81/eval", 2.0)]);
+        assert_eq!(compared.precisions, Some([Element::F32, Element::Bf16]));
+        // A run of both is paired key by key.
+        let both = [whole.clone(), halves].concat();
+        let compared = compare(&whole, &both);
+        assert_eq!((compared.pairs.len(), compared.precisions), (2, None));
+        assert_eq!(compared.unpaired, ["step/r/B8/S81/bf16/eval"]);
     }
 
     #[test]

@@ -48,7 +48,8 @@ enum Bench {
     Scaling(Scales),
     /// Pair two runs by what they measured, and print how many times faster the second is
     ///
-    /// Both files hold what a bench printed with --json.
+    /// Both files hold what a bench printed with --json. Where the one run is in another precision than the other, they
+    /// are paired all the same, and the output says so.
     Compare(Runs),
 }
 
@@ -379,7 +380,7 @@ impl Runs {
             say(format!("in one run only: {}", compared.unpaired.join(", ")));
         }
         if compared.pairs.is_empty() {
-            let fix = "compare runs of one recipe, batch and precision";
+            let fix = "compare runs of one recipe and batch";
             return Err(Error::usage("bench compare", "the two runs have no measurement in common", fix));
         }
         output.data(&compared, comparison)
@@ -393,5 +394,8 @@ fn comparison(compared: &Comparison) -> String {
         let cells = [pair.key.clone()].into_iter().chain(times);
         table.row(cells.chain([format!("{:.2}", pair.speedup)]));
     }
-    format!("{table}geometric mean: {:.3}\n", compared.mean_speedup)
+    let precisions = compared.precisions.map(|[first, second]| {
+        format!("precisions differ, {first} and {second}: paired by the rest of what was measured\n")
+    });
+    format!("{table}geometric mean: {:.3}\n{}", compared.mean_speedup, precisions.unwrap_or_default())
 }
