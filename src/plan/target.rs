@@ -28,6 +28,13 @@ impl Tile {
     pub const ALL: [Tile; 4] =
         [Tile::SMALL, Tile { rows: 4, fours: 2 }, Tile { rows: 8, fours: 1 }, Tile::LARGE];
 
+    /// The tile that a kernel with these constants is specialised to.
+    pub fn of(constants: &[(&'static str, u32)]) -> Tile {
+        let given = |name: &str| constants.iter().find(|(known, _)| *known == name);
+        let value = |name: &str, own: usize| given(name).map_or(own, |(_, value)| *value as usize);
+        Tile { rows: value("ROWS", Tile::SMALL.rows), fours: value("FOURS", Tile::SMALL.fours) }
+    }
+
     /// Rows and columns of a workgroup.
     pub const fn name(self) -> &'static str {
         match (self.rows, self.fours) {

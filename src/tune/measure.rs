@@ -14,7 +14,7 @@ use crate::{Error, Result};
 /// another order, ten thousand of them.
 pub const BOUND: f64 = 1e-10;
 
-/// A candidate that takes longer than this, and more than [`HOPELESS`] times as long as the best, is not repeated.
+/// A candidate that takes longer than this, and more than [`HOPELESS`] times as long as the default, is not repeated.
 const LONG: Duration = Duration::from_millis(100);
 const HOPELESS: u32 = 2;
 
@@ -43,9 +43,9 @@ pub struct Outcome {
     pub trial: &'static str,
     /// The candidate.
     pub variant: String,
-    /// The best time; None where the candidate was dropped.
+    /// The best time, of all but the default as `ratio` times that of the default; None where the candidate was dropped.
     pub seconds: Option<f64>,
-    /// That over the time of the default.
+    /// The best time over that of the default, the two taking turns.
     pub ratio: Option<f64>,
     /// NMSE against the plain kernels.
     pub nmse: Option<f64>,
@@ -57,14 +57,34 @@ pub struct Outcome {
 
 /// A candidate that computes what it should.
 struct Running {
-    index: usize,
     loaded: Loaded,
     best: Duration,
-    /// It is worth repeating.
-    again: bool,
 }
 
-/// Measures `candidates`, the first of which is the default. None of the outcomes is chosen yet.
+impl Running {
+    fn once(&mut self) -> Result<Duration> {
+        let time = self.loaded.run.timed_submit()?.work();
+        self.best = self.best.min(time);
+        Ok(time)
+    }
+
+    /// The best time over that of `default`, the two taking turns.
+    fn ratio_to(&mut self, default: &mut Running, repetitions: usize) -> Result<f64> {
+        let hopeless = self.best >= LONG && self.best > default.best.saturating_mul(HOPELESS);
+        let mut against = default.best;
+        if !hopeless {
+            against = default.once()?;
+            for _ in 0..repetitions {
+                self.once()?;
+                against = against.min(default.once()?);
+            }
+        }
+        Ok(self.best.as_secs_f64() / against.as_secs_f64().max(1e-12))
+    }
+}
+
+/// Measures `candidates`, the first of which is the default: it stays on the device, each of the others takes turns with
+/// it and goes. None of the outcomes is chosen yet.
 ///
 /// # Errors
 /// Where the plain kernels themselves cannot run: [`Error::Limit`], device failures.
@@ -75,10 +95,9 @@ pub fn measure(
     repetitions: usize,
 ) -> Result<Vec<Outcome>> {
     let plain = plain_results(device, trial)?;
-    let mut outcomes = Vec::new();
-    let mut running: Vec<Running> = Vec::new();
-    let mut best = Duration::MAX;
-    for (index, candidate) in candidates.iter().enumerate() {
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    let mut default: Option<Running> = None;
+    for candidate in candidates {
         let mut outcome = Outcome {
             trial: trial.name,
             variant: candidate.name.clone(),
@@ -89,28 +108,25 @@ pub fn measure(
             dropped: None,
         };
         match attempt(device, trial, candidate.target, &plain) {
-            Ok((loaded, time, error)) => {
+            Ok((mut own, error)) => {
                 outcome.nmse = Some(error);
-                best = best.min(time);
-                running.push(Running { index, loaded, best: time, again: true });
+                match &mut default {
+                    Some(default) => outcome.ratio = Some(own.ratio_to(default, repetitions)?),
+                    None => (0..repetitions).try_for_each(|_| own.once().map(drop))?,
+                }
+                outcome.seconds = Some(own.best.as_secs_f64());
+                if outcomes.is_empty() {
+                    outcome.ratio = Some(1.0);
+                    default = Some(own);
+                }
             }
             Err(reason) => outcome.dropped = Some(reason),
         }
         outcomes.push(outcome);
     }
-    let hopeless = best.saturating_mul(HOPELESS);
-    running.iter_mut().for_each(|one| one.again = one.best < LONG || one.best <= hopeless);
-    for _ in 0..repetitions {
-        for one in running.iter_mut().filter(|one| one.again) {
-            one.best = one.best.min(one.loaded.run.timed_submit()?.work());
-        }
-    }
-    for one in &running {
-        outcomes[one.index].seconds = Some(one.best.as_secs_f64());
-    }
-    let default = outcomes.first().and_then(|default| default.seconds);
-    for outcome in &mut outcomes {
-        outcome.ratio = outcome.seconds.zip(default).map(|(own, default)| own / default);
+    // What else the machine did while a candidate ran, it did to the default beside it, too.
+    if let Some(default) = outcomes.first().and_then(|default| default.seconds) {
+        outcomes.iter_mut().for_each(|one| one.seconds = one.ratio.map(|ratio| ratio * default));
     }
     Ok(outcomes)
 }
@@ -123,13 +139,13 @@ fn plain_results(device: &Device, trial: &Trial<'_>) -> Result<Vec<Vec<f32>>> {
     loaded.results()
 }
 
-/// Runs a candidate twice; gives its time and NMSE, or why it is out.
+/// Runs a candidate twice; gives its NMSE, or why it is out.
 fn attempt(
     device: &Device,
     trial: &Trial<'_>,
     target: Target,
     plain: &[Vec<f32>],
-) -> std::result::Result<(Loaded, Duration, f64), String> {
+) -> std::result::Result<(Running, f64), String> {
     let said = |error: Error| error.to_string();
     let needed = target.tiles.shared_bytes();
     if needed > target.shared_bytes {
@@ -140,8 +156,8 @@ fn attempt(
     loaded.run.submit().map_err(said)?;
     let results = loaded.results().map_err(said)?;
     let error = judge(&results, plain, bound(target.precision))?;
-    let time = loaded.run.timed_submit().map_err(said)?.work();
-    Ok((loaded, time, error))
+    let best = loaded.run.timed_submit().map_err(said)?.work();
+    Ok((Running { loaded, best }, error))
 }
 
 /// The largest NMSE, if it is within `bound`.

@@ -66,8 +66,8 @@ struct Tuner<'a> {
 
 const BROADCAST: &str = "broadcast";
 
-fn tiled_name(tile: Tile) -> String {
-    format!("tiled {tile}")
+fn tiled_name(tiles: &[Tile]) -> String {
+    format!("tiled {}", tiles.iter().map(|tile| tile.name()).collect::<Vec<_>>().join(" and "))
 }
 
 fn attention_name(variant: AttentionVariant) -> &'static str {
@@ -141,11 +141,13 @@ impl Tuner<'_> {
         for (purpose, times) in purposes {
             let trial = Trial::products(subject, purpose);
             say(trial.name);
+            let ways = self.ways_of_products(subject, purpose)?;
+            // The first of the tiled ways is that with the default's tile.
             let standard = match self.default.gemm {
-                GemmVariant::Broadcast => BROADCAST.to_owned(),
-                _ => tiled_name(self.default.tiles.of(purpose)),
+                GemmVariant::Broadcast => BROADCAST,
+                _ => &ways[0].0,
             };
-            let start = self.measure(&trial, &standard, &self.ways_of_products(purpose))?;
+            let start = self.measure(&trial, standard, &ways)?;
             let by_tiles = self.fastest(start, |outcome| outcome.variant != BROADCAST);
             let by_broadcasts = self.fastest(start, |outcome| outcome.variant == BROADCAST);
             let cost = |found: Option<(usize, f64)>| {
@@ -153,10 +155,10 @@ impl Tuner<'_> {
             };
             tiled += cost(by_tiles);
             broadcast += cost(by_broadcasts);
-            let named =
-                |tile: &Tile| by_tiles.is_some_and(|(at, _)| self.outcomes[at].variant == tiled_name(*tile));
-            if let Some(tile) = Tile::ALL.into_iter().find(named) {
-                variants.tiles = variants.tiles.with(purpose, tile);
+            let taken =
+                by_tiles.and_then(|(at, _)| ways.iter().find(|(name, _)| *name == self.outcomes[at].variant));
+            if let Some((_, way)) = taken {
+                variants.tiles = variants.tiles.with(purpose, way.tiles.of(purpose));
             }
             best.push((by_tiles, by_broadcasts));
         }
@@ -170,16 +172,24 @@ impl Tuner<'_> {
         Ok(())
     }
 
-    fn ways_of_products(&self, purpose: Purpose) -> Vec<(String, Variants)> {
+    /// Tiles, the default's first, named by what products of these shapes take; and broadcasts.
+    fn ways_of_products(&self, subject: &Subject, purpose: Purpose) -> Result<Vec<(String, Variants)>> {
         let own = self.default.variants();
-        let tiled = |tile| {
+        let mut ways: Vec<(String, Variants)> = Vec::new();
+        for tile in [own.tiles.of(purpose)].into_iter().chain(Tile::ALL) {
             let tiles = own.tiles.with(purpose, tile);
-            (tiled_name(tile), Variants { gemm: GemmVariant::Tiled, tiles, ..own })
-        };
+            let way = Variants { gemm: GemmVariant::Tiled, tiles, ..own };
+            let name = tiled_name(&Trial::tiles_of_products(subject, purpose, self.default.with(way))?);
+            // Where all products are too small for a tile, it is another name for the small one.
+            if !ways.iter().any(|(known, _)| *known == name) {
+                ways.push((name, way));
+            }
+        }
         // Products of halves are always tiled.
-        let broadcast = (self.subgroups() && self.default.precision == Element::F32)
-            .then(|| (BROADCAST.to_owned(), Variants { gemm: GemmVariant::Broadcast, ..own }));
-        Tile::ALL.into_iter().map(tiled).chain(broadcast).collect()
+        if self.subgroups() && self.default.precision == Element::F32 {
+            ways.push((BROADCAST.to_owned(), Variants { gemm: GemmVariant::Broadcast, ..own }));
+        }
+        Ok(ways)
     }
 
     /// Fused kernels of every tile, and one op at a time.

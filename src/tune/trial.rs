@@ -7,7 +7,7 @@ use crate::model::recursion::Recursion;
 use crate::model::{ModelConfig, Params};
 use crate::ops::attention::attention;
 use crate::ops::sum::gradient;
-use crate::plan::{Axis, Element, LinearForm, Purpose, Role, Shape, Tape, Target, Tensor};
+use crate::plan::{Axis, Element, LinearForm, Purpose, Role, Shape, Tape, Target, Tensor, Tile};
 use crate::rng::Rng;
 
 /// Something that a device can do in several ways.
@@ -52,6 +52,19 @@ impl<'a> Trial<'a> {
         Trial { name, work: Work::Products(subject, purpose) }
     }
 
+    /// The tiles that these products take on `target`: not only the one that it names, where that is for large ones.
+    ///
+    /// # Errors
+    /// As plans of the model.
+    pub fn tiles_of_products(subject: &Subject, purpose: Purpose, target: Target) -> Result<Vec<Tile>> {
+        let mut bench = Workbench::new(target);
+        bench.lay_products(subject, purpose)?;
+        let plan = bench.tape.finish()?;
+        let taken =
+            |tile: &Tile| plan.dispatches.iter().any(|dispatch| Tile::of(&dispatch.constants) == *tile);
+        Ok(Tile::ALL.into_iter().filter(taken).collect())
+    }
+
     /// Attention and its reverse rule.
     pub fn attention(subject: &'a Subject) -> Trial<'a> {
         Trial { name: "attention", work: Work::Attention(subject) }
@@ -70,7 +83,7 @@ impl<'a> Trial<'a> {
     /// # Errors
     /// [`crate::Error::Limit`] where it does not fit the device, device failures.
     pub fn load(&self, device: &Device, target: Target) -> Result<Loaded> {
-        let mut bench = Workbench { tape: Tape::new(target), given: Vec::new(), found: Vec::new() };
+        let mut bench = Workbench::new(target);
         match &self.work {
             Work::Products(subject, purpose) => bench.lay_products(subject, *purpose)?,
             Work::Attention(subject) => bench.lay_attention(subject)?,
@@ -116,6 +129,10 @@ struct Workbench {
 }
 
 impl Workbench {
+    fn new(target: Target) -> Workbench {
+        Workbench { tape: Tape::new(target), given: Vec::new(), found: Vec::new() }
+    }
+
     /// A tensor of random numbers.
     fn given(&mut self, name: String, elements: usize, element: Element) -> Tensor {
         let tensor = self.tape.buffer_of(&name, Role::Activation, elements, element);
