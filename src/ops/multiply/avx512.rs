@@ -15,6 +15,10 @@ use super::panels::{LANES, Line, ROWS, ROWS_LESS};
 
 /// Whether this processor has vectors of 512 bits.
 pub(super) fn multiplies() -> bool {
+    #[cfg(test)]
+    if super::tests::PORTABLE.get() {
+        return false;
+    }
     is_x86_feature_detected!("avx512f")
 }
 

@@ -109,11 +109,28 @@ fn multiplies_bf16() -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use rayon::prelude::*;
 
     use super::panels::{ROWS, ROWS_LESS};
     use super::*;
+    use crate::engine::Device;
+    use crate::eval::golden::Golden;
+    use crate::eval::verify::verify;
+    use crate::plan::Target;
     use crate::rng::Rng;
+
+    thread_local! {
+        /// Set on threads that do without 512-bit vectors, whatever the processor has.
+        pub(super) static PORTABLE: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// What `work` does on threads without 512-bit vectors.
+    fn portably<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).start_handler(|_| PORTABLE.set(true));
+        pool.build().unwrap().install(work)
+    }
 
     /// Rows, columns and depths around panels, blocks and chunks.
     const SHAPES: [(usize, usize, usize); 5] =
@@ -147,6 +164,63 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    /// Products against sums in f64, of operands rounded to bfloat16 where `halves` are asked for and multiplied here.
+    fn products_are_sums(halves: bool) {
+        let rounds = halves && multiplies_bf16();
+        let operand = |value: &f32| match rounds {
+            true => half::bf16::from_f32(*value).to_f64(),
+            false => f64::from(*value),
+        };
+        for ((m, n, k), stored) in SHAPES.into_iter().zip([Element::F32, Element::Bf16].into_iter().cycle()) {
+            let [a, b] = [(m * k, 3), (n * k, 4)].map(|(count, seed)| {
+                let mut words = vec![0.0; stored.words(count)];
+                stored.narrow(&normal(count, seed), &mut words);
+                words
+            });
+            let matrix = |words| Matrix::lines_of(Stored::of(words, stored), k);
+            let columns = Columns::pack(&matrix(&b), n, k, halves);
+            let c: Vec<f32> = columns.block(Left::Read(&matrix(&a)), 0, m, |sums, stride| {
+                sums.chunks(stride).flat_map(|row| row[..n].to_vec()).collect()
+            });
+            let [a, b] = [&a, &b].map(|words| stored.widened(words));
+            for (at, found) in c.iter().enumerate() {
+                let lines = a[at / n * k..][..k].iter().zip(&b[at % n * k..][..k]);
+                let terms = lines.map(|(a, b)| operand(a) * operand(b));
+                let (sum, size) = terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()));
+                // Each of k sums rounds by half a unit in the last place.
+                let error = (f64::from(*found) - sum).abs();
+                assert!(
+                    error <= k as f64 * 2f64.powi(-24) * size,
+                    "{m} x {n} x {k} in {stored}, {at}: {error:e}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn products_of_halves_are_sums_of_rounded_operands() {
+        products_are_sums(true);
+    }
+
+    #[test]
+    fn portable_products_are_sums_too() {
+        portably(|| {
+            assert!(!multiplies_bf16());
+            products_are_sums(false);
+            products_are_sums(true);
+        });
+    }
+
+    #[test]
+    fn golden_vectors_hold_without_wide_vectors() {
+        for precision in [Element::F32, Element::Bf16] {
+            let target = Target { precision, ..Target::default() };
+            let golden = Golden::built_in().unwrap();
+            let report = portably(|| verify(&Device::cpu(), target, &golden, |_| {})).unwrap();
+            assert!(report.ok, "{report:?}");
         }
     }
 
