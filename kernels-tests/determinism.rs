@@ -2,13 +2,17 @@
 
 use libtest_mimic::{Failed, Trial};
 use trm::Result;
-use trm::engine::{Device, select};
+use trm::engine::{Device, Run, select};
 use trm::eval::verify;
+use trm::model::step::eval_plan;
+use trm::model::{ArchName, ModelConfig};
 use trm::plan::{Element, Tile, Tiles, Variants};
+use trm::rng::Rng;
+use trm::train::load_weights;
 
 use crate::check;
 use crate::harness::{Needs, on_each, on_gpu};
-use crate::models::{Session, small, small_mixer};
+use crate::models::{Session, small, small_mixer, weights};
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
@@ -17,7 +21,9 @@ pub fn tests() -> Vec<Trial> {
     let agree = on_gpu(name.to_owned(), Needs::Adapter, engines_agree);
     let name = "determinism::a_choice_repeats_and_agrees";
     let chosen = on_gpu(name.to_owned(), Needs::Adapter, |_| choice_repeats_and_agrees());
-    repeats.into_iter().chain([agree, chosen]).collect()
+    let alone = Trial::test("determinism::a_sample_is_the_same_in_any_batch", in_any_batch);
+    let threads = Trial::test("determinism::any_number_of_threads_is_the_same", with_any_threads);
+    repeats.into_iter().chain([agree, chosen, alone, threads]).collect()
 }
 
 /// Everything that outlives a step.
@@ -93,6 +99,77 @@ fn engines_agree(device: &Device) -> std::result::Result<(), Failed> {
         }
         for name in ["carry.steps", "carry.halted", "carry.data.inputs", "carry.data.labels"] {
             check::equal(&gpu.run.read_ints(name)?, &cpu.run.read_ints(name)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Models whose products have several panels, blocks and samples that end within them.
+fn wide() -> [ModelConfig; 2] {
+    [small(ArchName::Trm), small_mixer()].map(|mut config| {
+        let arch = &mut config.arch;
+        (arch.hidden_size, arch.num_heads, arch.puzzle_emb_ndim, config.seq_len) = (96, 3, 96, 50);
+        config
+    })
+}
+
+/// What an evaluation step of the CPU engine leaves of `samples`, each of them told by its number: the bits by name and
+/// sample.
+fn evaluated(config: &ModelConfig, precision: Element, samples: &[u64]) -> Result<Vec<Vec<Vec<u32>>>> {
+    let device = Device::cpu().in_precision(precision);
+    let mut run = Run::new(&device, eval_plan(config, samples.len(), device.target())?)?;
+    load_weights(&mut run, config, &weights(config))?;
+    let tokens = |&sample: &u64| {
+        let mut rng = Rng::new(sample, 3);
+        (0..config.seq_len).map(move |_| rng.below(config.vocab_size) as i32)
+    };
+    let identifiers: Vec<i32> = samples.iter().map(|&sample| sample as i32 % 3).collect();
+    run.write_ints("batch.inputs", &samples.iter().flat_map(tokens).collect::<Vec<_>>())?;
+    run.write_ints("batch.puzzle_identifiers", &identifiers)?;
+    run.write_ints("carry.halted", &vec![1; samples.len()])?;
+    run.submit()?;
+    run.submit()?;
+    let mut found = Vec::new();
+    for name in ["logits", "q_logits", "carry.state.H", "carry.state.L"] {
+        let words = run.read(name)?;
+        found.push(words.chunks(words.len() / samples.len()).map(<[u32]>::to_vec).collect());
+    }
+    Ok(found)
+}
+
+/// On the CPU engine, two steps of a sample give the same bits alone as among others, whichever and wherever.
+fn in_any_batch() -> std::result::Result<(), Failed> {
+    for config in wide() {
+        for (stored, precision) in Element::ALL {
+            let together = evaluated(&config, precision, &[0, 1, 2, 3, 4])?;
+            for sample in 0..5 {
+                let alone = evaluated(&config, precision, &[sample])?;
+                let same = together.iter().zip(&alone).all(|(all, one)| all[sample as usize] == one[0]);
+                let model = if config.arch.mlp_t { "mixer" } else { "attention" };
+                if !same {
+                    return Err(format!("{model} in {stored}: sample {sample} differs").into());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// On the CPU engine, training gives the same bits on one, two and five threads.
+fn with_any_threads() -> std::result::Result<(), Failed> {
+    for config in wide() {
+        for (stored, precision) in Element::ALL {
+            let device = Device::cpu().in_precision(precision);
+            let on = |threads| -> std::result::Result<_, Failed> {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+                Ok(pool.install(|| bits(&mut Session::new(&device, &config, 5)?, 3))?)
+            };
+            let one = on(1)?;
+            for threads in [2, 5] {
+                if on(threads)? != one {
+                    return Err(format!("{threads} threads differ from one in {stored}").into());
+                }
+            }
         }
     }
     Ok(())
