@@ -5,7 +5,7 @@ use std::path::Path;
 
 use libtest_mimic::{Failed, Trial};
 use trm::bench::Subject;
-use trm::engine::{Device, DeviceInfo};
+use trm::engine::{Device, DeviceInfo, select};
 use trm::plan::{Element, GemmVariant, Purpose, Target, Tile, Tiles, Variants};
 use trm::recipe::Recipe;
 use trm::tune::{Cache, Cached, Candidate, Choice, Key, Outcome, Trial as Work, measure, tune};
@@ -33,7 +33,8 @@ pub fn tests() -> Vec<Trial> {
     let both = both.into_iter().flat_map(|(name, test)| on_each(name, Needs::Adapter, test));
     let host = host.into_iter().map(|(name, test)| Trial::test(name, test));
     let limits = on_gpu("tune::what_does_not_fit_is_dropped".into(), Needs::Adapter, unfitting_is_dropped);
-    both.chain(host).chain([limits]).collect()
+    let names = on_gpu("tune::ways_are_named_by_what_they_do".into(), Needs::Adapter, |_| named_by_tiles());
+    both.chain(host).chain([limits, names]).collect()
 }
 
 fn check(ok: bool, message: impl FnOnce() -> String) -> Verdict {
@@ -88,6 +89,29 @@ fn unfitting_is_dropped(device: &Device) -> Verdict {
     let outcomes = measure(device, &Work::products(&subject, Purpose::Forward), &[large], 1)?;
     let reason = outcomes[0].dropped.as_deref().unwrap_or("kept");
     check(reason == "needs 16896 bytes of shared memory, the limit is 16384", || reason.to_owned())
+}
+
+/// Where products of few workgroups take the small tile, small products are not called by the large one, and the choice
+/// of the default stays as it was for larger ones.
+fn named_by_tiles() -> Verdict {
+    let subject = subject(small_mixer())?;
+    let few = Tiles { small_below: 128, ..Tiles::all(Tile::LARGE) };
+    for (tiles, expected) in [(few, vec![Tile::SMALL]), (Tiles::all(Tile::LARGE), vec![Tile::LARGE])] {
+        let target = Target { tiles, shared_bytes: 32_768, ..Target::default() };
+        let taken = Work::tiles_of_products(&subject, Purpose::Reverse, target)?;
+        check(taken == expected, || format!("{tiles:?}: {taken:?}"))?;
+    }
+    let (device, _) = select("gpu")?;
+    device.adopt(Variants { tiles: few, ..Variants::default() });
+    if device.target().tiles != few {
+        return Ok(());
+    }
+    let tuned = tune(&device, &subject, 1, |_| {})?;
+    let mut products = tuned.outcomes.iter().filter(|one| one.trial.starts_with("products"));
+    let honest = products.all(|one| ["tiled 64x64", "broadcast"].contains(&one.variant.as_str()));
+    let kept = tuned.variants.tiles;
+    let same = [kept.forward, kept.reverse, kept.weight_gradient] == [Tile::LARGE; 3];
+    check(honest && same, || format!("{tuned:?}"))
 }
 
 fn info(driver: &str) -> DeviceInfo {
