@@ -121,7 +121,12 @@ fn prediction() -> Outcome {
     let part = |name: &str| plan["prediction"][name].as_f64().unwrap_or(f64::NAN);
     let sum = part("compute_seconds") + part("memory_seconds") + part("launch_seconds");
     check((sum - part("seconds")).abs() < 1e-9 && sum > 0.0, &plan["prediction"])?;
-    check(trm(&["plan", "--recipe", "sudoku-att", "--predict", "20"]).is_err(), &"a missing bandwidth")
+    for (wrong, what) in [("20", "a missing bandwidth"), ("-20,500", "a negative peak")] {
+        let refused = trm(&["plan", "--recipe", "sudoku-att", "--predict", wrong]);
+        let said = refused.err().and_then(|failed| failed.message().map(str::to_owned)).unwrap_or_default();
+        check(said.contains("give two positive numbers"), &what)?;
+    }
+    Ok(())
 }
 
 fn planned_for() -> Outcome {

@@ -78,7 +78,7 @@ pub struct Args {
     ///
     /// Every dispatch is taken for as fast as its arithmetic or its traffic allows, whichever is slower, plus 2 us to
     /// launch it: a lower bound.
-    #[arg(long, value_name = "TFLOP/s,GB/s", value_parser = limits)]
+    #[arg(long, value_name = "TFLOP/s,GB/s", value_parser = limits, allow_hyphen_values = true)]
     predict: Option<Roofline>,
 }
 
