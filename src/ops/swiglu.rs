@@ -84,6 +84,8 @@ impl Reverse for SwiGlu {
 
 /// Elements that one task works on at the most.
 const BLOCK: usize = 4096;
+/// Elements of them that are widened at once.
+const RUN: usize = 1024;
 
 fn forward(call: &mut Call<'_>) {
     forward_over(call.count("inner"), call);
@@ -94,15 +96,22 @@ fn forward_of_fours(call: &mut Call<'_>) {
 }
 
 fn forward_over(inner: usize, call: &mut Call<'_>) {
-    let gate_up = call.input("gate_up");
-    call.output("a").par_chunks_mut(inner).zip(gate_up.par_chunks(2 * inner)).for_each(|(a, gate_up)| {
-        let (gate, up) = gate_up.split_at(inner);
-        let blocks = a.par_chunks_mut(BLOCK).zip(gate.par_chunks(BLOCK)).zip(up.par_chunks(BLOCK));
-        blocks.for_each(|((a, gate), up)| {
-            let terms = gate.iter().zip(up);
-            vectorised(|| {
-                a.iter_mut().zip(terms).for_each(|(a, (gate, up))| *a = gate * sigmoid(*gate) * up)
-            });
+    let gate_up = call.stored("gate_up");
+    let a = call.output_stored("a").first(gate_up.len() / (2 * inner) * inner);
+    a.chunks(inner).into_par_iter().enumerate().for_each(|(line, a)| {
+        a.chunks(BLOCK).into_par_iter().enumerate().for_each(|(block, mut a)| {
+            let [mut gates, mut ups, mut product] = [[0.0; RUN]; 3];
+            for from in (0..a.len()).step_by(RUN) {
+                let (count, at) = (RUN.min(a.len() - from), 2 * line * inner + block * BLOCK + from);
+                let gates = gate_up.view(at, count, &mut gates);
+                let ups = gate_up.view(at + inner, count, &mut ups);
+                let terms = gates.iter().zip(ups);
+                vectorised(|| {
+                    let each = product.iter_mut().zip(terms);
+                    each.for_each(|(a, (gate, up))| *a = gate * sigmoid(*gate) * up);
+                });
+                a.write(from, &product[..count]);
+            }
         });
     });
 }
