@@ -305,7 +305,7 @@ pub fn addends(lab: &mut Lab) -> Result<()> {
 /// declares too few, its end would be missing. Small integers, so that every sum is exact.
 pub fn long_sums(lab: &mut Lab) -> Result<()> {
     let k = match lab.tape.target().gemm {
-        GemmVariant::Broadcast => 260_000,
+        GemmVariant::Broadcast => 510_000,
         GemmVariant::Tiled => 174_000,
         GemmVariant::Cooperative(_) => 12_400,
     };

@@ -1,213 +1,283 @@
 // C[b] = sum over r of A[b, r] B[b, r]  (+ addend[b]): gemm.wgsl without shared memory or barriers, for adapters
 // whose shared memory is no faster than a buffer.
 // Shapes and strides as in gemm.wgsl. One operand axis is contiguous: of A, k (A_ALONG_K = 1) or m; of B, n
-// (B_ALONG_K = 0) or k. Four neighbours are loaded at once; where their start is no multiple of four (A_ALIGNED,
+// (B_ALONG_K = 0) or k. Eight neighbours are loaded at once; where their start is no multiple of eight (A_ALIGNED,
 // B_ALIGNED = 0) from the two vectors that hold them. Reads may pass the end of a row, never of a buffer.
-// C is stored four at a time where its rows allow it (C_ALIGNED = 1).
-// A workgroup owns 32 rows of C[b] and 8 LANES columns; a thread owns 8 of the columns. Eight neighbouring threads
-// hold the 32 rows of A between them and hand each value round by subgroupBroadcast; needs subgroups of 8 or more.
-// A and B are read as pairs of 64-bit words: such drivers load word by word with a check for each, so that four f32
-// in two of them cost less than in four.
-// f32 throughout; the sum over k runs in one fixed order. What lies past k is multiplied by zero.
+// C is stored eight at a time by product and product_add, which needs rows of multiples of eight, word by word by the
+// others, which bind any addend but add one only where they say so.
+// A workgroup owns ROWS (at most 64) rows of C[b] and 8 LANES columns; a thread owns 8 of the columns. Eight neighbouring
+// threads hold the rows of A between them and hand each value round by subgroupBroadcast; needs subgroups of 8 or more.
+// Eight f32 are read and written as four 64-bit words: such drivers go over the threads in a loop, with a check for each
+// word, so that four words of 64 bits take little longer than one of 32.
+// f32 throughout; the sum over k runs in one fixed order.
 
 const LANES: u32 = 64u;
+const ROWS: u32 = 56u;
 const A_ALONG_K: u32 = 1u;
 const A_ALIGNED: u32 = 1u;
 const B_ALONG_K: u32 = 0u;
 const B_ALIGNED: u32 = 1u;
-const C_ALIGNED: u32 = 1u;
-const A_JOINED: bool = A_ALONG_K != 0u && A_ALIGNED == 0u;
 
 #import strides
-@group(0) @binding(1) var<storage, read> a: array<vec2<u64>>;
-@group(0) @binding(2) var<storage, read> b: array<vec2<u64>>;
-@group(0) @binding(3) var<storage, read> addend: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> c: array<vec4<f32>>;
+#import words
+@group(0) @binding(1) var<storage, read> a: array<vec4<u64>>;
+@group(0) @binding(2) var<storage, read> b: array<vec4<u64>>;
+@group(0) @binding(3) var<storage, read> addend: array<vec4<u64>>;
+@group(0) @binding(4) var<storage, read_write> c: array<vec4<u64>>;
+@group(0) @binding(4) var<storage, read_write> c_words: array<f32>;
 
-// Rows of a thread's first and last four columns: rows 4 i to 4 i + 3 come from the i-th thread of eight.
-var<private> left: array<vec4<f32>, 32>;
-var<private> right: array<vec4<f32>, 32>;
+// Rows of a thread's first and last four columns. Eights of them, because loops over as many as an array has are
+// unrolled, and arrays with indices that the compiler does not know are slow.
+var<private> left: array<array<vec4<f32>, 8>, 8>;
+var<private> right: array<array<vec4<f32>, 8>, 8>;
 
-// Four steps of k of a thread's columns, half by half.
-struct Columns { left: mat4x4<f32>, right: mat4x4<f32> }
+struct Eight { low: vec4<f32>, high: vec4<f32> }
 
-// Four words from any start: the tail of one vector and the head of the next.
-fn joined(first: vec4<f32>, next: vec4<f32>, start: u32) -> vec4<f32> {
-    switch start % 4u {
-        case 1u: { return vec4<f32>(first.yzw, next.x); }
-        case 2u: { return vec4<f32>(first.zw, next.xy); }
-        case 3u: { return vec4<f32>(first.w, next.xyz); }
-        default: { return first; }
-    }
+// Eight steps of k of a thread's columns, quarter by quarter: steps 0 to 3 and 4 to 7 of the left and right four.
+struct Columns {
+    left_first: mat4x4<f32>, left_last: mat4x4<f32>,
+    right_first: mat4x4<f32>, right_last: mat4x4<f32>,
 }
 
-#import words
+fn as_eight(words: vec4<u64>) -> Eight {
+    return Eight(as_floats(words.xy), as_floats(words.zw));
+}
 
-fn load_a(start: u32) -> vec4<f32> {
-    let first = as_floats(a[start / 4u]);
+// Eight words from any start: the tail of one vector and the head of the next, shifted by four, two and one.
+fn joined(first: Eight, next: Eight, start: u32) -> Eight {
+    let by = vec3<bool>((start & 4u) != 0u, (start & 2u) != 0u, (start & 1u) != 0u);
+    let p = select(first.low, first.high, by.x);
+    let q = select(first.high, next.low, by.x);
+    let r = select(next.low, next.high, by.x);
+    let s = select(p, vec4<f32>(p.zw, q.xy), by.y);
+    let t = select(q, vec4<f32>(q.zw, r.xy), by.y);
+    let u = select(r.x, r.z, by.y);
+    return Eight(select(s, vec4<f32>(s.yzw, t.x), by.z), select(t, vec4<f32>(t.yzw, u), by.z));
+}
+
+fn load_a(start: u32) -> Eight {
+    let first = as_eight(a[start / 8u]);
     if A_ALIGNED != 0u {
         return first;
     }
-    return joined(first, as_floats(a[min((start + 3u) / 4u, arrayLength(&a) - 1u)]), start);
+    return joined(first, as_eight(a[min(start / 8u + 1u, arrayLength(&a) - 1u)]), start);
 }
 
-fn load_b(start: u32) -> vec4<f32> {
-    let first = as_floats(b[start / 4u]);
+fn load_b(start: u32) -> Eight {
+    let first = as_eight(b[start / 8u]);
     if B_ALIGNED != 0u {
         return first;
     }
-    return joined(first, as_floats(b[min((start + 3u) / 4u, arrayLength(&b) - 1u)]), start);
+    return joined(first, as_eight(b[min(start / 8u + 1u, arrayLength(&b) - 1u)]), start);
 }
 
-fn four_of_a(origin: u32, lines: vec4<u32>) -> mat4x4<f32> {
-    return mat4x4<f32>(
-        load_a(origin + lines.x), load_a(origin + lines.y), load_a(origin + lines.z), load_a(origin + lines.w),
-    );
+// Zero from the step `steps` on, of which the first four are `first` to `first + 3`.
+fn cut(values: vec4<f32>, first: u32, steps: u32) -> vec4<f32> {
+    return select(vec4<f32>(0.0), values, vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(steps));
 }
 
-// The vectors in which four lines of A begin, or those after them.
-fn vectors_of_a(origin: u32, lines: vec4<u32>) -> mat4x4<f32> {
-    let at = min((vec4<u32>(origin) + lines) / 4u, vec4<u32>(arrayLength(&a) - 1u));
-    return mat4x4<f32>(as_floats(a[at.x]), as_floats(a[at.y]), as_floats(a[at.z]), as_floats(a[at.w]));
+fn cut_eight(values: Eight, steps: u32) -> Eight {
+    return Eight(cut(values.low, 0u, steps), cut(values.high, 4u, steps));
 }
 
-fn joined_lines(first: mat4x4<f32>, next: mat4x4<f32>, starts: vec4<u32>) -> mat4x4<f32> {
-    return mat4x4<f32>(
-        joined(first[0], next[0], starts.x), joined(first[1], next[1], starts.y),
-        joined(first[2], next[2], starts.z), joined(first[3], next[3], starts.w),
-    );
+// A thread's j-th column, or, where B runs along n, its columns at the j-th step of k; past the end the last repeats.
+fn line_of_b(at: u32, column: u32, j: u32, steps: u32) -> Eight {
+    if B_ALONG_K != 0u {
+        return cut_eight(load_b(at + min(column + j, params.n - 1u) * params.b_col), steps);
+    }
+    return load_b(at + column + min(j, steps - 1u) * params.b_row);
 }
 
-fn four_of_b(origin: u32, lines: vec4<u32>) -> mat4x4<f32> {
-    return mat4x4<f32>(
-        load_b(origin + lines.x), load_b(origin + lines.y), load_b(origin + lines.z), load_b(origin + lines.w),
-    );
+fn columns_at(at: u32, column: u32, steps: u32) -> Columns {
+    let p = line_of_b(at, column, 0u, steps);
+    let q = line_of_b(at, column, 1u, steps);
+    let r = line_of_b(at, column, 2u, steps);
+    let s = line_of_b(at, column, 3u, steps);
+    let t = line_of_b(at, column, 4u, steps);
+    let u = line_of_b(at, column, 5u, steps);
+    let v = line_of_b(at, column, 6u, steps);
+    let w = line_of_b(at, column, 7u, steps);
+    let corner = mat4x4<f32>(p.low, q.low, r.low, s.low);
+    let high = mat4x4<f32>(p.high, q.high, r.high, s.high);
+    let late = mat4x4<f32>(t.low, u.low, v.low, w.low);
+    let last = mat4x4<f32>(t.high, u.high, v.high, w.high);
+    if B_ALONG_K != 0u {
+        return Columns(corner, high, late, last);
+    }
+    return Columns(corner, late, high, last);
 }
 
-// Adds four steps of k to a row: `columns` holds a step per column, or, where B runs along k, a column of B.
-fn step(columns: mat4x4<f32>, values: vec4<f32>) -> vec4<f32> {
+// Four steps of k of four columns: `columns` holds a step per column, or, where B runs along k, a column of B.
+fn product_of(columns: mat4x4<f32>, values: vec4<f32>) -> vec4<f32> {
     if B_ALONG_K != 0u {
         return values * columns;
     }
     return columns * values;
 }
 
-fn add_row(row: u32, values: vec4<f32>, columns: Columns) {
-    left[row] += step(columns.left, values);
-    right[row] += step(columns.right, values);
+// Adds eight steps of k to a row.
+fn add_row(row: u32, first: vec4<f32>, last: vec4<f32>, columns: Columns) {
+    if row < ROWS {
+        left[row / 8u][row % 8u] += product_of(columns.left_first, first) + product_of(columns.left_last, last);
+        right[row / 8u][row % 8u] += product_of(columns.right_first, first) + product_of(columns.right_last, last);
+    }
 }
 
-// Four steps of k for eight rows, every fourth from `first`; `values` are those of this thread's row.
-fn add_rows(first: u32, values: vec4<f32>, columns: Columns) {
-    add_row(first, subgroupBroadcast(values, 0u), columns);
-    add_row(first + 4u, subgroupBroadcast(values, 1u), columns);
-    add_row(first + 8u, subgroupBroadcast(values, 2u), columns);
-    add_row(first + 12u, subgroupBroadcast(values, 3u), columns);
-    add_row(first + 16u, subgroupBroadcast(values, 4u), columns);
-    add_row(first + 20u, subgroupBroadcast(values, 5u), columns);
-    add_row(first + 24u, subgroupBroadcast(values, 6u), columns);
-    add_row(first + 28u, subgroupBroadcast(values, 7u), columns);
+// Eight steps of k for eight rows; `values` are those of this thread's row.
+fn add_rows(first: u32, values: Eight, columns: Columns) {
+    add_row(first, subgroupBroadcast(values.low, 0u), subgroupBroadcast(values.high, 0u), columns);
+    add_row(first + 1u, subgroupBroadcast(values.low, 1u), subgroupBroadcast(values.high, 1u), columns);
+    add_row(first + 2u, subgroupBroadcast(values.low, 2u), subgroupBroadcast(values.high, 2u), columns);
+    add_row(first + 3u, subgroupBroadcast(values.low, 3u), subgroupBroadcast(values.high, 3u), columns);
+    add_row(first + 4u, subgroupBroadcast(values.low, 4u), subgroupBroadcast(values.high, 4u), columns);
+    add_row(first + 5u, subgroupBroadcast(values.low, 5u), subgroupBroadcast(values.high, 5u), columns);
+    add_row(first + 6u, subgroupBroadcast(values.low, 6u), subgroupBroadcast(values.high, 6u), columns);
+    add_row(first + 7u, subgroupBroadcast(values.low, 7u), subgroupBroadcast(values.high, 7u), columns);
 }
 
-// Four steps of k for all rows; `four` holds this thread's four rows, or, where A runs along m, four steps of them.
-fn add_block(four: mat4x4<f32>, columns: Columns, kept: vec4<f32>) {
-    var rows = four;
+// A runs along k: of the eight rows from `first` on, a thread holds one. Past the end the last row repeats.
+fn add_along_k(at: u32, row: u32, first: u32, steps: u32, columns: Columns) {
+    if first < ROWS {
+        let values = load_a(at + min(row + first, params.m - 1u) * params.a_row);
+        add_rows(first, cut_eight(values, steps), columns);
+    }
+}
+
+// Eight steps of k for every eighth of 32 rows; `values` are four of the steps, those of the first half of the threads
+// or of the second.
+fn add_every_eighth(first: u32, values: vec4<f32>, columns: Columns) {
+    add_row(first, subgroupBroadcast(values, 0u), subgroupBroadcast(values, 4u), columns);
+    add_row(first + 8u, subgroupBroadcast(values, 1u), subgroupBroadcast(values, 5u), columns);
+    add_row(first + 16u, subgroupBroadcast(values, 2u), subgroupBroadcast(values, 6u), columns);
+    add_row(first + 24u, subgroupBroadcast(values, 3u), subgroupBroadcast(values, 7u), columns);
+}
+
+// A runs along m: of 32 rows, a thread holds four steps of eight, the steps from `step` on.
+fn add_along_m(at: u32, row: u32, step: u32, first: u32, steps: u32, columns: Columns) {
+    if first < ROWS {
+        let start = at + select(0u, row + first, row + first < params.m);
+        let lines = min(vec4<u32>(step) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(steps - 1u)) * params.a_col;
+        let p = load_a(start + lines.x);
+        let q = load_a(start + lines.y);
+        let r = load_a(start + lines.z);
+        let s = load_a(start + lines.w);
+        let low = transpose(mat4x4<f32>(p.low, q.low, r.low, s.low));
+        let high = transpose(mat4x4<f32>(p.high, q.high, r.high, s.high));
+        add_every_eighth(first, cut(low[0], step, steps), columns);
+        add_every_eighth(first + 1u, cut(low[1], step, steps), columns);
+        add_every_eighth(first + 2u, cut(low[2], step, steps), columns);
+        add_every_eighth(first + 3u, cut(low[3], step, steps), columns);
+        add_every_eighth(first + 4u, cut(high[0], step, steps), columns);
+        add_every_eighth(first + 5u, cut(high[1], step, steps), columns);
+        add_every_eighth(first + 6u, cut(high[2], step, steps), columns);
+        add_every_eighth(first + 7u, cut(high[3], step, steps), columns);
+    }
+}
+
+// Up to eight steps of k for all rows.
+fn add_block(at: u32, first_row: u32, lane: u32, steps: u32, columns: Columns) {
     if A_ALONG_K == 0u {
-        rows = transpose(four);
+        let row = first_row + lane % 4u * 8u;
+        add_along_m(at, row, lane / 4u * 4u, 0u, steps, columns);
+        add_along_m(at, row, lane / 4u * 4u, 32u, steps, columns);
+        return;
     }
-    add_rows(0u, rows[0] * kept, columns);
-    add_rows(1u, rows[1] * kept, columns);
-    add_rows(2u, rows[2] * kept, columns);
-    add_rows(3u, rows[3] * kept, columns);
+    let row = first_row + lane;
+    add_along_k(at, row, 0u, steps, columns);
+    add_along_k(at, row, 8u, steps, columns);
+    add_along_k(at, row, 16u, steps, columns);
+    add_along_k(at, row, 24u, steps, columns);
+    add_along_k(at, row, 32u, steps, columns);
+    add_along_k(at, row, 40u, steps, columns);
+    add_along_k(at, row, 48u, steps, columns);
+    add_along_k(at, row, 56u, steps, columns);
 }
 
-// Word offsets of an operand's four lines: of four rows or columns from `first` where it runs along k (the last
-// one repeated past the end), else of four steps of k, of which `steps` exist.
-fn lines_along_k(first: u32, count: u32, stride: u32) -> vec4<u32> {
-    return min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(count - 1u)) * stride;
-}
-
-fn lines_across_k(first: u32, steps: u32, stride: u32) -> vec4<u32> {
-    return vec4<u32>(first) + min(vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(steps - 1u)) * stride;
-}
-
-fn lines_of_a(row: u32, steps: u32) -> vec4<u32> {
-    if A_ALONG_K != 0u {
-        return lines_along_k(row, params.m, params.a_row);
-    }
-    return lines_across_k(min(row, (params.m - 1u) / 4u * 4u), steps, params.a_col);
-}
-
-fn lines_of_b(column: u32, steps: u32) -> vec4<u32> {
-    if B_ALONG_K != 0u {
-        return lines_along_k(column, params.n, params.b_col);
-    }
-    return lines_across_k(column, steps, params.b_row);
-}
-
-fn accumulate(group: vec3<u32>, column: u32, eighth: u32) {
-    let row = group.y * 32u + 4u * eighth;
-    // Past the end, the columns at the end are read again.
-    let first = select(0u, column, column < params.n);
-    let last = min(first + 4u, (params.n - 1u) / 4u * 4u);
-    let blocks = params.k / 4u;
-    let rest = params.k % 4u;
-    let a_lines = lines_of_a(row, 4u);
-    let left_lines = lines_of_b(first, 4u);
-    let right_lines = lines_of_b(last, 4u);
-    let a_stride = 4u * select(params.a_col, 1u, A_ALONG_K != 0u);
-    let b_stride = 4u * select(params.b_row, 1u, B_ALONG_K != 0u);
+fn accumulate(group: vec3<u32>, column: u32, lane: u32) {
+    let first_row = group.y * ROWS;
+    let first_column = select(0u, column, column < params.n);
+    let a_stride = 8u * select(params.a_col, 1u, A_ALONG_K != 0u);
+    let b_stride = 8u * select(params.b_row, 1u, B_ALONG_K != 0u);
     for (var r = 0u; r < params.reductions; r++) {
         var at_a = base_of_a(group.z, r);
         var at_b = base_of_b(group.z, r);
-        var held: mat4x4<f32>;
-        if A_JOINED {
-            held = vectors_of_a(at_a, a_lines);
-        }
-        for (var block = 0u; block < blocks; block++) {
-            let columns = Columns(four_of_b(at_b, left_lines), four_of_b(at_b, right_lines));
-            if A_JOINED {
-                // The next step begins where this one ends: each vector is read once.
-                let next = vectors_of_a(at_a + 4u, a_lines);
-                add_block(joined_lines(held, next, vec4<u32>(at_a) + a_lines), columns, vec4<f32>(1.0));
-                held = next;
-            } else {
-                add_block(four_of_a(at_a, a_lines), columns, vec4<f32>(1.0));
-            }
+        for (var k = 0u; k < params.k; k += 8u) {
+            let steps = params.k - k;
+            add_block(at_a, first_row, lane, steps, columns_at(at_b, first_column, steps));
             at_a += a_stride;
             at_b += b_stride;
         }
-        if rest > 0u {
-            let kept = select(vec4<f32>(0.0), vec4<f32>(1.0), vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(rest));
-            let columns = Columns(
-                four_of_b(at_b, lines_of_b(first, rest)), four_of_b(at_b, lines_of_b(last, rest)),
-            );
-            add_block(four_of_a(at_a, lines_of_a(row, rest)), columns, kept);
-        }
     }
 }
 
-// What is added to the four elements of C from `column` on; past the end of a row anything.
-fn addend_of_four(row: u32, column: u32, batch: u32) -> vec4<f32> {
-    let start = batch * params.addend_batch + row * params.addend_row + column;
-    if C_ALIGNED != 0u {
-        return addend[start / 4u];
-    }
-    return joined(addend[start / 4u], addend[min((start + 3u) / 4u, arrayLength(&addend) - 1u)], start);
-}
-
-// Stores four elements of C from `column` on, as far as the row goes.
-fn store_four(row: u32, column: u32, batch: u32, values: vec4<f32>) {
-    let start = batch * params.c_batch + row * params.c_row + column;
-    if C_ALIGNED != 0u {
-        c[start / 4u] = values;
-    } else {
-        for (var j = 0u; j < 4u; j++) {
-            if column + j < params.n {
-                c[(start + j) / 4u][(start + j) % 4u] = values[j];
+fn add_addend(group: vec3<u32>, column: u32) {
+    for (var i = 0u; i < 8u; i++) {
+        for (var j = 0u; j < 8u; j++) {
+            let row = group.y * ROWS + 8u * i + j;
+            if 8u * i + j < ROWS && row < params.m && column < params.n {
+                let start = group.z * params.addend_batch + row * params.addend_row + column;
+                let added = as_eight(addend[start / 8u]);
+                left[i][j] += added.low;
+                right[i][j] += added.high;
             }
         }
     }
+}
+
+fn store(group: vec3<u32>, column: u32) {
+    for (var i = 0u; i < 8u; i++) {
+        for (var j = 0u; j < 8u; j++) {
+            let row = group.y * ROWS + 8u * i + j;
+            if 8u * i + j < ROWS && row < params.m && column < params.n {
+                let start = group.z * params.c_batch + row * params.c_row + column;
+                c[start / 8u] = vec4<u64>(as_words(left[i][j]), as_words(right[i][j]));
+            }
+        }
+    }
+}
+
+fn word_of_addend(at: u32) -> f32 {
+    let pair = addend[at / 8u][at / 2u % 4u];
+    return bitcast<f32>(u32(pair >> (at % 2u * 32u)));
+}
+
+// The columns that there are of a row, one after the other.
+fn store_row_words(group: vec3<u32>, column: u32, i: u32, added: bool) {
+    let row = group.y * ROWS + i;
+    if i < ROWS && row < params.m && column < params.n {
+        let start = group.z * params.c_batch + row * params.c_row + column;
+        let start_of_addend = group.z * params.addend_batch + row * params.addend_row + column;
+        for (var j = 0u; j < min(8u, params.n - column); j++) {
+            var word = select(left[i / 8u][i % 8u][j % 4u], right[i / 8u][i % 8u][j % 4u], j >= 4u);
+            if added {
+                word += word_of_addend(start_of_addend + j);
+            }
+            c_words[start + j] = word;
+        }
+    }
+}
+
+fn store_eight_words(group: vec3<u32>, column: u32, first: u32, added: bool) {
+    store_row_words(group, column, first, added);
+    store_row_words(group, column, first + 1u, added);
+    store_row_words(group, column, first + 2u, added);
+    store_row_words(group, column, first + 3u, added);
+    store_row_words(group, column, first + 4u, added);
+    store_row_words(group, column, first + 5u, added);
+    store_row_words(group, column, first + 6u, added);
+    store_row_words(group, column, first + 7u, added);
+}
+
+// Written out, because loops around loops are not unrolled.
+fn store_words(group: vec3<u32>, column: u32, added: bool) {
+    store_eight_words(group, column, 0u, added);
+    store_eight_words(group, column, 8u, added);
+    store_eight_words(group, column, 16u, added);
+    store_eight_words(group, column, 24u, added);
+    store_eight_words(group, column, 32u, added);
+    store_eight_words(group, column, 40u, added);
+    store_eight_words(group, column, 48u, added);
+    store_eight_words(group, column, 56u, added);
 }
 
 @compute @workgroup_size(LANES)
@@ -218,15 +288,7 @@ fn product(
 ) {
     let column = (group.x * LANES + local) * 8u;
     accumulate(group, column, lane % 8u);
-    for (var i = 0u; i < 32u; i++) {
-        let row = group.y * 32u + i;
-        if row < params.m && column < params.n {
-            store_four(row, column, group.z, left[i]);
-        }
-        if row < params.m && column + 4u < params.n {
-            store_four(row, column + 4u, group.z, right[i]);
-        }
-    }
+    store(group, column);
 }
 
 @compute @workgroup_size(LANES)
@@ -237,13 +299,28 @@ fn product_add(
 ) {
     let column = (group.x * LANES + local) * 8u;
     accumulate(group, column, lane % 8u);
-    for (var i = 0u; i < 32u; i++) {
-        let row = group.y * 32u + i;
-        if row < params.m && column < params.n {
-            store_four(row, column, group.z, left[i] + addend_of_four(row, column, group.z));
-        }
-        if row < params.m && column + 4u < params.n {
-            store_four(row, column + 4u, group.z, right[i] + addend_of_four(row, column + 4u, group.z));
-        }
-    }
+    add_addend(group, column);
+    store(group, column);
+}
+
+@compute @workgroup_size(LANES)
+fn product_words(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    let column = (group.x * LANES + local) * 8u;
+    accumulate(group, column, lane % 8u);
+    store_words(group, column, false);
+}
+
+@compute @workgroup_size(LANES)
+fn product_add_words(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    let column = (group.x * LANES + local) * 8u;
+    accumulate(group, column, lane % 8u);
+    store_words(group, column, true);
 }

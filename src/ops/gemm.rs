@@ -13,8 +13,8 @@ pub static KERNEL: Kernel = Kernel {
     name: "gemm",
     source: include_str!("../../shaders/gemm.wgsl"),
     entries: &[
-        Entry { name: "product", twin: |call| multiply_all(call, false) },
-        Entry { name: "product_add", twin: |call| multiply_all(call, true) },
+        Entry { name: "product", twin: |call| multiply_all(call, "c", false) },
+        Entry { name: "product_add", twin: |call| multiply_all(call, "c", true) },
     ],
 };
 
@@ -23,8 +23,10 @@ pub static BROADCAST: Kernel = Kernel {
     name: "gemm_broadcast",
     source: include_str!("../../shaders/gemm_broadcast.wgsl"),
     entries: &[
-        Entry { name: "product", twin: |call| multiply_all(call, false) },
-        Entry { name: "product_add", twin: |call| multiply_all(call, true) },
+        Entry { name: "product", twin: |call| multiply_all(call, "c", false) },
+        Entry { name: "product_add", twin: |call| multiply_all(call, "c", true) },
+        Entry { name: "product_words", twin: |call| multiply_all(call, "c_words", false) },
+        Entry { name: "product_add_words", twin: |call| multiply_all(call, "c_words", true) },
     ],
 };
 
@@ -135,15 +137,15 @@ impl Gemm {
         let entry = if addend.is_some() { "product_add" } else { "product" };
         let operands = [a, b, c].into_iter().chain(addend.map(Addend::tensor));
         let whole = operands.into_iter().all(|operand| tape.element(operand) == Element::F32);
-        let call = match tape.target().gemm {
-            GemmVariant::Cooperative(device) if whole => gemm_coop::call(tape, entry, self, device),
+        let (call, output) = match tape.target().gemm {
+            GemmVariant::Cooperative(device) if whole => (gemm_coop::call(tape, entry, self, device), "c"),
             GemmVariant::Broadcast if whole && self.suits_broadcast() => self.broadcast_call(tape, entry),
-            _ => self.tiled_call(tape, entry),
+            _ => (self.tiled_call(tape, entry), "c"),
         };
         let mut call = call
             .bind("a", a)
             .bind("b", b)
-            .bind("c", c)
+            .bind(output, c)
             .count("m", self.m)
             .count("n", self.n)
             .count("k", self.k)
@@ -168,6 +170,9 @@ impl Gemm {
         call = call.count("addend_row", addend_row).count("addend_batch", addend_batch);
         if let Some(Addend::Whole(tensor) | Addend::Bias(tensor)) = addend {
             call = call.bind("addend", tensor);
+        } else if output == "c_words" {
+            // Bound by every entry that stores words, read by those that add.
+            call = call.bind("addend", a);
         }
         call.flops(2 * self.m * self.n * self.k * reductions * self.batch).push()
     }
@@ -193,31 +198,57 @@ impl Gemm {
             .trips(1 + reductions * (1 + tile_trips(self.k)) + store_trips(tile))
     }
 
-    /// The broadcast kernel reads four neighbours at a time, along k or across it, but not both across.
+    /// The broadcast kernel reads eight neighbours at a time, along k or across it, but not both across.
     fn suits_broadcast(&self) -> bool {
         self.a.col == 1 || (self.a.row == 1 && self.b.col == 1)
     }
 
-    fn broadcast_call<'t>(&self, tape: &'t mut Tape, entry: &'static str) -> DispatchBuilder<'t> {
-        let aligned = |line: usize, operand: &Operand| {
-            usize::from(
-                [line, operand.batch, operand.outer, operand.inner].iter().all(|stride| stride % 4 == 0),
-            )
+    /// The call, and what its output is called.
+    fn broadcast_call<'t>(
+        &self,
+        tape: &'t mut Tape,
+        entry: &'static str,
+    ) -> (DispatchBuilder<'t>, &'static str) {
+        let (entry, output) = match (entry, self.n.is_multiple_of(8)) {
+            (_, true) => (entry, "c"),
+            ("product", false) => ("product_words", "c_words"),
+            (_, false) => ("product_add_words", "c_words"),
         };
         let (a_along_k, b_along_k) = (self.a.col == 1, self.b.col != 1);
-        let a_line = if a_along_k { self.a.row } else { self.a.col };
-        let b_line = if b_along_k { self.b.col } else { self.b.row };
+        let rows = self.broadcast_rows(a_along_k);
+        let in_eights = |line: usize, operand: &Operand| {
+            let strides = [line, operand.batch, operand.outer, operand.inner];
+            strides.iter().all(|stride| stride.is_multiple_of(8))
+        };
+        let a_aligned = match a_along_k {
+            true => in_eights(self.a.row, &self.a),
+            false => rows.is_multiple_of(8) && in_eights(self.a.col, &self.a),
+        };
+        let b_aligned = in_eights(if b_along_k { self.b.col } else { self.b.row }, &self.b);
         let columns = self.n.div_ceil(8);
         let lanes = columns.div_ceil(columns.div_ceil(64)).next_multiple_of(8);
-        tape.call(&BROADCAST, entry)
+        let call = tape
+            .call(&BROADCAST, entry)
             .constant("LANES", lanes)
+            .constant("ROWS", rows)
             .constant("A_ALONG_K", usize::from(a_along_k))
-            .constant("A_ALIGNED", aligned(a_line, &self.a))
+            .constant("A_ALIGNED", usize::from(a_aligned))
             .constant("B_ALONG_K", usize::from(b_along_k))
-            .constant("B_ALIGNED", aligned(b_line, &self.b))
-            .constant("C_ALIGNED", usize::from(self.n.is_multiple_of(4)))
-            .groups([columns.div_ceil(lanes), self.m.div_ceil(32), self.batch])
-            // Steps of four; the result is stored in 32 x 2 x 4 iterations.
-            .trips(self.reductions.0 * self.reductions.1 * (2 + self.k.div_ceil(4)) + 353)
+            .constant("B_ALIGNED", usize::from(b_aligned))
+            .groups([columns.div_ceil(lanes), self.m.div_ceil(rows), self.batch])
+            // Steps of eight; then an addend is added, and the result stored, in 8 x 8 iterations, each of two of four.
+            .trips(
+                self.reductions.0 * self.reductions.1 * (2 + self.k.div_ceil(8)) + 2 * (1 + 8 * (2 + 8 * 11)),
+            );
+        (call, output)
+    }
+
+    /// Rows of a workgroup of the broadcast kernel: those with the least work for all rows. What does not depend on
+    /// them, most of it loads of B, takes as long as 15 rows. More than 56 do not fit into the fastest cache beside
+    /// what is loaded, but where A runs along m, 32 are loaded at once.
+    fn broadcast_rows(&self, a_along_k: bool) -> usize {
+        let most = if a_along_k { 56 } else { 64 };
+        let work = |rows: &usize| self.m.div_ceil(*rows) * (rows + 15);
+        [8, 16, 32, 49, most].into_iter().min_by_key(work).unwrap_or(most)
     }
 }

@@ -88,7 +88,7 @@ pub(super) fn call<'t>(
 /// The CPU twin: the plain product of rounded operands.
 fn multiply_rounded(call: &mut Call<'_>, add: bool) {
     let [a, b] = ["a", "b"].map(|name| rounded(call.input(name)));
-    multiply_operands(call, Some([Stored::F32(&a), Stored::F32(&b)]), add);
+    multiply_operands(call, Some([Stored::F32(&a), Stored::F32(&b)]), "c", add);
 }
 
 fn rounded(words: &[f32]) -> Vec<f32> {

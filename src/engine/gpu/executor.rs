@@ -334,8 +334,8 @@ fn bind_group(
         wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: offset as u64 * 4, size })
     };
     let storage = dispatch.interface.bindings.iter().zip(&dispatch.slices).map(|(binding, slice)| {
-        // Kernels that read vectors of four see the last one whole; buffers end on an aligned word.
-        let resource = range(&buffers[slice.buffer], slice.offset, slice.words.next_multiple_of(4));
+        // Kernels that read vectors of four or eight see the last one whole; buffers end on an aligned word.
+        let resource = range(&buffers[slice.buffer], slice.offset, slice.words.next_multiple_of(8));
         wgpu::BindGroupEntry { binding: binding.slot, resource }
     });
     let params = dispatch.interface.params_binding.map(|binding| {

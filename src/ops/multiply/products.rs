@@ -9,14 +9,19 @@ use super::{COLUMNS, Columns, Left, Matrix, Rows, Strip, block_rows, halves};
 use crate::ops::gemm::Operand;
 use crate::plan::{Call, Stored, StoredMut};
 
-/// C (m, n) of each batch from the operands as they are bound, onto the addend where `add`.
-pub(in crate::ops) fn multiply_all(call: &mut Call<'_>, add: bool) {
-    multiply_operands(call, None, add);
+/// C (m, n) of each batch, the binding `c`, from the operands as they are bound, onto the addend where `add`.
+pub(in crate::ops) fn multiply_all(call: &mut Call<'_>, c: &str, add: bool) {
+    multiply_operands(call, None, c, add);
 }
 
 /// [`multiply_all`], with these elements in `place` of A's and B's if there are any.
-pub(in crate::ops) fn multiply_operands(call: &mut Call<'_>, place: Option<[Stored<'_>; 2]>, add: bool) {
-    let (c, size) = (call.output_stored("c"), call.count("m") * call.count("n"));
+pub(in crate::ops) fn multiply_operands(
+    call: &mut Call<'_>,
+    place: Option<[Stored<'_>; 2]>,
+    c: &str,
+    add: bool,
+) {
+    let (c, size) = (call.output_stored(c), call.count("m") * call.count("n"));
     let batches = c.len() / size;
     let product = Product::of(call, place, batches, add);
     let each = c.first(batches * size).chunks(size).into_par_iter().enumerate();
@@ -56,8 +61,8 @@ struct Product<'c> {
     /// The addend, with the words from row to row and from batch to batch.
     addend: Option<(Stored<'c>, usize, usize)>,
     halves: bool,
-    /// Whether the operands are those that are bound, which may be of weights.
-    bound: bool,
+    /// What A and B are bound as, if they are what is bound, which may be of weights.
+    bound: Option<[&'static str; 2]>,
 }
 
 impl<'c> Product<'c> {
@@ -70,7 +75,7 @@ impl<'c> Product<'c> {
             outer: call.count(outer),
             inner: call.count(inner),
         };
-        Product {
+        let product = Product {
             m: call.count("m"),
             n: call.count("n"),
             k: call.count("k"),
@@ -82,7 +87,21 @@ impl<'c> Product<'c> {
             addend: add
                 .then(|| (call.stored("addend"), call.count("addend_row"), call.count("addend_batch"))),
             halves: halves(a) || halves(b),
-            bound: place.is_none(),
+            bound: place.is_none().then_some(["a", "b"]),
+        };
+        if call.count("c_col") == 1 { product } else { product.turned() }
+    }
+
+    /// The product of the transposes in the other order. Where the transpose of C is asked for, that is C.
+    fn turned(self) -> Product<'c> {
+        let ((a, a_strides), (b, b_strides)) = (self.a, self.b);
+        Product {
+            m: self.n,
+            n: self.m,
+            a: (b, b_strides.transposed()),
+            b: (a, a_strides.transposed()),
+            bound: self.bound.map(|[a, b]| [b, a]),
+            ..self
         }
     }
 
@@ -113,16 +132,16 @@ impl<'c> Product<'c> {
     fn columns(&self, call: &Call<'_>) -> Arc<Columns> {
         let [_, b] = self.operands(0, 0);
         match self.bound {
-            true => Columns::kept(call, "b", &b, (self.n, self.k), self.halves),
-            false => Arc::new(Columns::pack(&b, self.n, self.k, self.halves)),
+            Some([_, name]) => Columns::kept(call, name, &b, (self.n, self.k), self.halves),
+            None => Arc::new(Columns::pack(&b, self.n, self.k, self.halves)),
         }
     }
 
     fn rows(&self, call: &Call<'_>) -> Arc<Rows> {
         let [a, _] = self.operands(0, 0);
         match self.bound {
-            true => Rows::kept(call, "a", &a, (self.m, self.k), self.halves),
-            false => Arc::new(Rows::pack_for_blocks(&a, self.m, self.k, self.halves)),
+            Some([name, _]) => Rows::kept(call, name, &a, (self.m, self.k), self.halves),
+            None => Arc::new(Rows::pack_for_blocks(&a, self.m, self.k, self.halves)),
         }
     }
 
