@@ -16,6 +16,7 @@ pub const TESTS: KernelTests = KernelTests {
     needs: Needs::Subgroups,
     tests: &[
         ("whole_vectors", |lab| with(lab, Broadcast, whole_vectors)),
+        ("turned", |lab| with(lab, Broadcast, turned)),
         ("shapes", |lab| with(lab, Broadcast, shapes)),
         ("transposes_and_paddings", |lab| with(lab, Broadcast, transposes_and_paddings)),
         ("batches_and_reductions", |lab| with(lab, Broadcast, batches_and_reductions)),
@@ -24,6 +25,12 @@ pub const TESTS: KernelTests = KernelTests {
     ],
     mutants: &[
         Mutant { name: "joins_one_word_late", from: "vec4<f32>(t.yzw, u)", to: "vec4<f32>(t.yzw, r.x)" },
+        Mutant {
+            name: "holds_the_first_vectors",
+            from: "held_high[eighth] = next.high;",
+            to: "held_high[eighth] = first.high;",
+        },
+        Mutant { name: "stores_turned_products_straight", from: "* params.c_col", to: "* 1u" },
         Mutant { name: "joins_two_words_late", from: "vec4<f32>(p.zw, q.xy)", to: "vec4<f32>(p.zw, q.zw)" },
         Mutant {
             name: "joins_four_words_early",
@@ -118,6 +125,18 @@ fn whole_vectors(lab: &mut Lab) -> Result<()> {
             };
             let (a, b) = (operand(m, k, a_transposed), operand(k, n, b_transposed));
             lay(lab, Gemm { a, b, ..plain((m, n, k)) }, Added::Whole)?;
+        }
+    }
+    Ok(())
+}
+
+/// Few columns, no multiple of eight, which are taken for rows: C is stored along its columns.
+fn turned(lab: &mut Lab) -> Result<()> {
+    for (m, n, k) in [(120, 11, 24), (70, 1, 5), (136, 97, 8)] {
+        for batch in [1, 2] {
+            lab.case(format!("{m} x {n} x {k}, each of {batch}"));
+            let (a, b) = (Operand::rows_of(k).each(m * k), Operand::rows_of(k).transposed().each(k * n));
+            lay(lab, Gemm { batch, a, b, ..plain((m, n, k)) }, Added::Nothing)?;
         }
     }
     Ok(())

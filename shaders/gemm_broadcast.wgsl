@@ -17,6 +17,7 @@ const A_ALONG_K: u32 = 1u;
 const A_ALIGNED: u32 = 1u;
 const B_ALONG_K: u32 = 0u;
 const B_ALIGNED: u32 = 1u;
+const A_JOINED: bool = A_ALONG_K != 0u && A_ALIGNED == 0u;
 
 #import strides
 #import words
@@ -30,6 +31,9 @@ const B_ALIGNED: u32 = 1u;
 // unrolled, and arrays with indices that the compiler does not know are slow.
 var<private> left: array<array<vec4<f32>, 8>, 8>;
 var<private> right: array<array<vec4<f32>, 8>, 8>;
+// Where A is joined, the vectors in which the thread's row of each eight goes on.
+var<private> held_low: array<vec4<f32>, 8>;
+var<private> held_high: array<vec4<f32>, 8>;
 
 struct Eight { low: vec4<f32>, high: vec4<f32> }
 
@@ -55,12 +59,17 @@ fn joined(first: Eight, next: Eight, start: u32) -> Eight {
     return Eight(select(s, vec4<f32>(s.yzw, t.x), by.z), select(t, vec4<f32>(t.yzw, u), by.z));
 }
 
+// The vector after the one that holds a word of A.
+fn next_of_a(start: u32) -> Eight {
+    return as_eight(a[min(start / 8u + 1u, arrayLength(&a) - 1u)]);
+}
+
 fn load_a(start: u32) -> Eight {
     let first = as_eight(a[start / 8u]);
     if A_ALIGNED != 0u {
         return first;
     }
-    return joined(first, as_eight(a[min(start / 8u + 1u, arrayLength(&a) - 1u)]), start);
+    return joined(first, next_of_a(start), start);
 }
 
 fn load_b(start: u32) -> Eight {
@@ -135,11 +144,37 @@ fn add_rows(first: u32, values: Eight, columns: Columns) {
     add_row(first + 7u, subgroupBroadcast(values.low, 7u), subgroupBroadcast(values.high, 7u), columns);
 }
 
-// A runs along k: of the eight rows from `first` on, a thread holds one. Past the end the last row repeats.
+// Where the thread's row of the eight from `first` on starts; past the end the last row repeats.
+fn start_of_row(at: u32, row: u32, first: u32) -> u32 {
+    return at + min(row + first, params.m - 1u) * params.a_row;
+}
+
+fn hold(at: u32, row: u32, first: u32) {
+    if A_JOINED && first < ROWS {
+        let values = as_eight(a[start_of_row(at, row, first) / 8u]);
+        held_low[first / 8u] = values.low;
+        held_high[first / 8u] = values.high;
+    }
+}
+
+// A row of A that is joined: the next step begins where this one ends, so that each vector is read once.
+fn go_on(start: u32, eighth: u32) -> Eight {
+    let first = Eight(held_low[eighth], held_high[eighth]);
+    let next = next_of_a(start);
+    held_low[eighth] = next.low;
+    held_high[eighth] = next.high;
+    return joined(first, next, start);
+}
+
+// A runs along k: of the eight rows from `first` on, a thread holds one.
 fn add_along_k(at: u32, row: u32, first: u32, steps: u32, columns: Columns) {
     if first < ROWS {
-        let values = load_a(at + min(row + first, params.m - 1u) * params.a_row);
-        add_rows(first, cut_eight(values, steps), columns);
+        let start = start_of_row(at, row, first);
+        if A_JOINED {
+            add_rows(first, cut_eight(go_on(start, first / 8u), steps), columns);
+        } else {
+            add_rows(first, cut_eight(load_a(start), steps), columns);
+        }
     }
 }
 
@@ -201,6 +236,14 @@ fn accumulate(group: vec3<u32>, column: u32, lane: u32) {
     for (var r = 0u; r < params.reductions; r++) {
         var at_a = base_of_a(group.z, r);
         var at_b = base_of_b(group.z, r);
+        hold(at_a, first_row + lane, 0u);
+        hold(at_a, first_row + lane, 8u);
+        hold(at_a, first_row + lane, 16u);
+        hold(at_a, first_row + lane, 24u);
+        hold(at_a, first_row + lane, 32u);
+        hold(at_a, first_row + lane, 40u);
+        hold(at_a, first_row + lane, 48u);
+        hold(at_a, first_row + lane, 56u);
         for (var k = 0u; k < params.k; k += 8u) {
             let steps = params.k - k;
             add_block(at_a, first_row, lane, steps, columns_at(at_b, first_column, steps));
@@ -245,14 +288,14 @@ fn word_of_addend(at: u32) -> f32 {
 fn store_row_words(group: vec3<u32>, column: u32, i: u32, added: bool) {
     let row = group.y * ROWS + i;
     if i < ROWS && row < params.m && column < params.n {
-        let start = group.z * params.c_batch + row * params.c_row + column;
+        let start = group.z * params.c_batch + row * params.c_row;
         let start_of_addend = group.z * params.addend_batch + row * params.addend_row + column;
         for (var j = 0u; j < min(8u, params.n - column); j++) {
             var word = select(left[i / 8u][i % 8u][j % 4u], right[i / 8u][i % 8u][j % 4u], j >= 4u);
             if added {
                 word += word_of_addend(start_of_addend + j);
             }
-            c_words[start + j] = word;
+            c_words[start + (column + j) * params.c_col] = word;
         }
     }
 }

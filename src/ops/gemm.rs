@@ -133,23 +133,41 @@ impl Gemm {
         addend: Option<Addend>,
         c: Tensor,
     ) -> Result<()> {
-        let reductions = self.reductions.0 * self.reductions.1;
         let entry = if addend.is_some() { "product_add" } else { "product" };
         let operands = [a, b, c].into_iter().chain(addend.map(Addend::tensor));
         let whole = operands.into_iter().all(|operand| tape.element(operand) == Element::F32);
+        let broadcasts = tape.target().gemm == GemmVariant::Broadcast && whole && self.suits_broadcast();
+        let turns = broadcasts && addend.is_none() && self.gains_by_turning();
+        let (own, a, b) = if turns { (self.turned(), b, a) } else { (*self, a, b) };
         let (call, output) = match tape.target().gemm {
             GemmVariant::Cooperative(device) if whole => (gemm_coop::call(tape, entry, self, device), "c"),
-            GemmVariant::Broadcast if whole && self.suits_broadcast() => self.broadcast_call(tape, entry),
+            _ if broadcasts => own.broadcast_call(tape, entry, turns),
             _ => (self.tiled_call(tape, entry), "c"),
         };
-        let mut call = call
-            .bind("a", a)
-            .bind("b", b)
-            .bind(output, c)
-            .count("m", self.m)
+        let (c_row, c_col) = if turns { (1, self.n) } else { (self.n, 1) };
+        let (addend_row, addend_batch) = match addend {
+            Some(Addend::Whole(_)) => (self.n, self.m * self.n),
+            _ => (0, 0),
+        };
+        let mut call = own.with_operands(call).bind("a", a).bind("b", b).bind(output, c);
+        call = call.count("c_row", c_row).count("c_col", c_col).count("c_batch", self.m * self.n);
+        call = call.count("addend_row", addend_row).count("addend_batch", addend_batch);
+        if let Some(Addend::Whole(tensor) | Addend::Bias(tensor)) = addend {
+            call = call.bind("addend", tensor);
+        } else if output == "c_words" {
+            // Bound by every entry that stores words, read by those that add.
+            call = call.bind("addend", a);
+        }
+        let reductions = self.reductions.0 * self.reductions.1;
+        call.flops(2 * self.m * self.n * self.k * reductions * self.batch).push()
+    }
+
+    /// Sizes, and the strides of A and B.
+    fn with_operands<'t>(&self, call: DispatchBuilder<'t>) -> DispatchBuilder<'t> {
+        call.count("m", self.m)
             .count("n", self.n)
             .count("k", self.k)
-            .count("reductions", reductions)
+            .count("reductions", self.reductions.0 * self.reductions.1)
             .count("inner", self.reductions.1)
             .count("a_row", self.a.row)
             .count("a_col", self.a.col)
@@ -161,20 +179,6 @@ impl Gemm {
             .count("b_batch", self.b.batch)
             .count("b_outer", self.b.outer)
             .count("b_inner", self.b.inner)
-            .count("c_row", self.n)
-            .count("c_batch", self.m * self.n);
-        let (addend_row, addend_batch) = match addend {
-            Some(Addend::Whole(_)) => (self.n, self.m * self.n),
-            _ => (0, 0),
-        };
-        call = call.count("addend_row", addend_row).count("addend_batch", addend_batch);
-        if let Some(Addend::Whole(tensor) | Addend::Bias(tensor)) = addend {
-            call = call.bind("addend", tensor);
-        } else if output == "c_words" {
-            // Bound by every entry that stores words, read by those that add.
-            call = call.bind("addend", a);
-        }
-        call.flops(2 * self.m * self.n * self.k * reductions * self.batch).push()
     }
 
     /// Workgroups of a tiled product.
@@ -203,19 +207,38 @@ impl Gemm {
         self.a.col == 1 || (self.a.row == 1 && self.b.col == 1)
     }
 
-    /// The call, and what its output is called.
+    /// The product of the transposes: the transpose of C.
+    fn turned(&self) -> Gemm {
+        Gemm { m: self.n, n: self.m, a: self.b.transposed(), b: self.a.transposed(), ..*self }
+    }
+
+    /// Whether the broadcast kernel has less to do for the transpose of C, which it stores word by word: not where it
+    /// could store C by vectors.
+    fn gains_by_turning(&self) -> bool {
+        let turned = self.turned();
+        let unaligned = !self.n.is_multiple_of(8) && turned.suits_broadcast();
+        unaligned && 10 * turned.broadcast_elements() < 9 * self.broadcast_elements()
+    }
+
+    /// Elements of whole subgroups.
+    fn broadcast_elements(&self) -> usize {
+        self.m.next_multiple_of(self.broadcast_rows()) * self.n.next_multiple_of(64)
+    }
+
+    /// The call, and what its output is called; one that is `turned` stores words.
     fn broadcast_call<'t>(
         &self,
         tape: &'t mut Tape,
         entry: &'static str,
+        turned: bool,
     ) -> (DispatchBuilder<'t>, &'static str) {
-        let (entry, output) = match (entry, self.n.is_multiple_of(8)) {
+        let (entry, output) = match (entry, self.n.is_multiple_of(8) && !turned) {
             (_, true) => (entry, "c"),
             ("product", false) => ("product_words", "c_words"),
             (_, false) => ("product_add_words", "c_words"),
         };
         let (a_along_k, b_along_k) = (self.a.col == 1, self.b.col != 1);
-        let rows = self.broadcast_rows(a_along_k);
+        let rows = self.broadcast_rows();
         let in_eights = |line: usize, operand: &Operand| {
             let strides = [line, operand.batch, operand.outer, operand.inner];
             strides.iter().all(|stride| stride.is_multiple_of(8))
@@ -246,8 +269,8 @@ impl Gemm {
     /// Rows of a workgroup of the broadcast kernel: those with the least work for all rows. What does not depend on
     /// them, most of it loads of B, takes as long as 15 rows. More than 56 do not fit into the fastest cache beside
     /// what is loaded, but where A runs along m, 32 are loaded at once.
-    fn broadcast_rows(&self, a_along_k: bool) -> usize {
-        let most = if a_along_k { 56 } else { 64 };
+    fn broadcast_rows(&self) -> usize {
+        let most = if self.a.col == 1 { 56 } else { 64 };
         let work = |rows: &usize| self.m.div_ceil(*rows) * (rows + 15);
         [8, 16, 32, 49, most].into_iter().min_by_key(work).unwrap_or(most)
     }
