@@ -201,6 +201,9 @@ pub fn shapes(lab: &mut Lab) -> Result<()> {
         (3, 97, 2, 64),
         (2, 9, 3, 4),
         (1, 37, 2, 134),
+        (1, 16, 1, 2),
+        (2, 17, 2, 10),
+        (1, 48, 2, 14),
     ] {
         if lab.halves() && head_dim % 4 != 0 {
             continue;

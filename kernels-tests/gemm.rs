@@ -286,6 +286,12 @@ pub fn batches_and_reductions(lab: &mut Lab) -> Result<()> {
         let b = rows_b.summed(k * n, 0).each(4 * k * n);
         lay(lab, Gemm { reductions: (4, 1), batch: 2, a, b, ..plain(shape) }, Added::Nothing)?;
     }
+    let (m, n, k) = (131, 70, 33);
+    let (a, b) = (Operand::rows_of(k), Operand::rows_of(n));
+    for (name, a, b) in [("A", a, b.each(k * n)), ("B", a.each(m * k), b)] {
+        lab.case(format!("{m} x {n} x {k}, {name} shared by 3, with an addend"));
+        lay(lab, Gemm { batch: 3, a, b, ..plain((m, n, k)) }, Added::Whole)?;
+    }
     Ok(())
 }
 

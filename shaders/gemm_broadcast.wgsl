@@ -3,7 +3,7 @@
 // Shapes and strides as in gemm.wgsl. One operand axis is contiguous: of A, k (A_ALONG_K = 1) or m; of B, n
 // (B_ALONG_K = 0) or k. Eight neighbours are loaded at once; where their start is no multiple of eight (A_ALIGNED,
 // B_ALIGNED = 0) from the two vectors that hold them. Reads may pass the end of a row, never of a buffer.
-// C is stored eight at a time by product and product_add, which needs rows of multiples of eight, word by word by the
+// C is stored eight at a time by product and product_add, which need rows of multiples of eight, word by word by the
 // others, which bind any addend but add one only where they say so.
 // A workgroup owns ROWS (at most 64) rows of C[b] and 8 LANES columns; a thread owns 8 of the columns. Eight neighbouring
 // threads hold the rows of A between them and hand each value round by subgroupBroadcast; needs subgroups of 8 or more.

@@ -16,39 +16,48 @@ use crate::{Error, Result};
 /// A submission of repetitions takes at least about this long.
 const SUBMISSION: Duration = Duration::from_millis(5);
 
-/// Measures each distinct dispatch of a step whose name contains `only`, the longest total first; the shares are of
-/// `roofline`.
-///
-/// # Errors
-/// As [`Subject::load`]; when no name contains `only`.
-pub fn measure(
-    device: &Device,
-    subject: &Subject,
-    mode: Mode,
-    only: &str,
-    roofline: Roofline,
-    repetitions: usize,
-) -> Result<Vec<Measurement>> {
-    let mut run = subject.load(mode, device)?;
-    let (origin, prefix) = (Origin::of(device), subject.key("kernels", mode));
-    let mut distinct = distinct(&run.plan);
-    distinct.retain(|shape| shape.name.contains(only));
-    if distinct.is_empty() {
-        let problem = format!("no dispatch of the step has \"{only}\" in its name");
-        return Err(Error::usage("--only", problem, "run without it to see the names"));
-    }
-    let times = best_times(&mut run, &distinct, repetitions)?;
-    let one = |(shape, time): (&Shape, Duration)| {
-        let cost = run.plan.dispatches[shape.index].cost;
-        Measurement {
-            count: shape.count,
-            roofline_share: Some(roofline.seconds(cost) / time.as_secs_f64().max(1e-12)),
-            ..Measurement::new(&origin, format!("{prefix}/{}", shape.name), time, cost)
+/// The distinct dispatches of a step, on a device.
+pub struct Kernels {
+    run: Run,
+    origin: Origin,
+    prefix: String,
+    shapes: Vec<Shape>,
+}
+
+impl Kernels {
+    /// Those whose names contain `only`. The step has run once.
+    ///
+    /// # Errors
+    /// As [`Subject::load`]; when no name contains `only`, before the device does anything.
+    pub fn load(device: &Device, subject: &Subject, mode: Mode, only: &str) -> Result<Kernels> {
+        let mut shapes = distinct(&subject.plan(mode, device.target())?);
+        shapes.retain(|shape| shape.name.contains(only));
+        if shapes.is_empty() {
+            let problem = format!("no dispatch of the step has \"{only}\" in its name");
+            return Err(Error::usage("--only", problem, "run without it to see the names"));
         }
-    };
-    let mut measured: Vec<Measurement> = distinct.iter().zip(times).map(one).collect();
-    measured.sort_by(|a, b| (b.seconds * b.count as f64).total_cmp(&(a.seconds * a.count as f64)));
-    Ok(measured)
+        let run = subject.load(mode, device)?;
+        Ok(Kernels { run, origin: Origin::of(device), prefix: subject.key("kernels", mode), shapes })
+    }
+
+    /// Measures each, the longest total first; the shares are of `roofline`.
+    ///
+    /// # Errors
+    /// Device failures.
+    pub fn measure(&mut self, roofline: Roofline, repetitions: usize) -> Result<Vec<Measurement>> {
+        let times = best_times(&mut self.run, &self.shapes, repetitions)?;
+        let one = |(shape, time): (&Shape, Duration)| {
+            let cost = self.run.plan.dispatches[shape.index].cost;
+            Measurement {
+                count: shape.count,
+                roofline_share: Some(roofline.seconds(cost) / time.as_secs_f64().max(1e-12)),
+                ..Measurement::new(&self.origin, format!("{}/{}", self.prefix, shape.name), time, cost)
+            }
+        };
+        let mut measured: Vec<Measurement> = self.shapes.iter().zip(times).map(one).collect();
+        measured.sort_by(|a, b| (b.seconds * b.count as f64).total_cmp(&(a.seconds * a.count as f64)));
+        Ok(measured)
+    }
 }
 
 /// A distinct dispatch.

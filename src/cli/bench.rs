@@ -100,7 +100,7 @@ struct Kernels {
 
     /// Only the dispatches with this in their names
     ///
-    /// As the table prints them: "attention", or "n=512 k=1536".
+    /// As the table prints them: "attention", or "n=512 k=1536". Shares and the total are then theirs alone.
     #[arg(long, value_name = "PART", default_value = "", hide_default_value = true)]
     only: String,
 }
@@ -251,10 +251,11 @@ impl Kernels {
         let mut subject = steps.subject()?;
         let (device, mode) = (steps.common.open_for(&mut subject)?, steps.mode(&subject));
         let repetitions = steps.common.repetitions();
+        let mut kernels = kernels::Kernels::load(&device, &subject, mode, only)?;
         say("measuring the device's limits");
         let (limits, _) = roofline::measure(&device, repetitions)?;
         say("measuring kernels");
-        let measured = kernels::measure(&device, &subject, mode, only, limits, repetitions)?;
+        let measured = kernels.measure(limits, repetitions)?;
         let prefix = subject.key("kernels", mode);
         steps.common.draw_bars(&format!("{prefix}, time in a step"), &prefix, &measured)?;
         let limits = format!("limits: {:.1} GFLOP/s, {:.1} GB/s", limits.gflops, limits.gbytes);

@@ -72,7 +72,9 @@ impl Run {
             Err(Error::Limit { what, needed, limit, unit, .. }) => (what, needed, limit, unit),
             Err(error) => return Err(error),
         };
-        let (mut fits, mut exceeds) = (0, batch);
+        // What is too much for one sample too has its own remedy.
+        fitting(1)?;
+        let (mut fits, mut exceeds) = (1, batch);
         while exceeds - fits > 1 {
             let middle = fits + (exceeds - fits) / 2;
             match fitting(middle) {
@@ -81,10 +83,8 @@ impl Run {
                 Err(error) => return Err(error),
             }
         }
-        let fix = match fits {
-            0 => "no batch of this model fits: use another device".to_owned(),
-            _ => format!("the largest batch that fits is {fits}: lower the batch size or use another device"),
-        };
+        let fix =
+            format!("the largest batch that fits is {fits}: lower the batch size or use another device");
         Err(Error::Limit { what: format!("a batch of {batch}: {what}"), needed, limit, unit, fix })
     }
 

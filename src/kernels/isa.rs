@@ -26,9 +26,10 @@ const DRIVERS: &str = "VK_ICD_FILENAMES";
 
 /// The GPUs that RADV has names for, the oldest first; each version of Mesa knows some of them.
 const GPUS: &str = "tahiti pitcairn verde oland hainan bonaire kaveri kabini hawaii tonga iceland carrizo fiji stoney \
-    polaris10 polaris11 polaris12 vegam vega10 vega12 vega20 raven raven2 renoir navi10 navi12 navi14 \
-    navi21 navi22 navi23 navi24 vangogh rembrandt gfx1030 gfx1036 gfx1100 gfx1101 gfx1102 gfx1103_r1 \
-    gfx1103_r2 navi31 navi32 navi33 gfx1200 gfx1201 navi48";
+    polaris10 polaris11 polaris12 vegam vega10 vega12 vega20 raven raven2 renoir mi100 mi200 gfx940 navi10 \
+    navi12 navi14 navi21 navi22 navi23 navi24 vangogh rembrandt raphael_mendocino gfx1030 gfx1036 gfx1100 \
+    gfx1101 gfx1102 gfx1103_r1 gfx1103_r2 navi31 navi32 navi33 phoenix phoenix2 gfx1150 gfx1151 gfx1152 \
+    gfx1153 gfx1200 gfx1201 navi44 navi48";
 
 /// Variants compiled by one driver.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -212,7 +213,7 @@ pub fn assembly(isa: &str, variants: &[Variant]) -> Result<String> {
 /// # Errors
 /// [`Error::Usage`] that lists the names, [`Error::Device`].
 pub fn check(isas: &[String]) -> Result<()> {
-    let known = |isa: &&String| GPUS.split(' ').any(|known| known == isa.as_str());
+    let known = |isa: &&String| GPUS.split(' ').any(|known| known.eq_ignore_ascii_case(isa));
     if let Some(unknown) = isas.iter().find(|isa| !known(isa)) {
         let fix = format!("there are: {GPUS}");
         return Err(Error::usage("--isa", format!("RADV knows no GPU \"{unknown}\""), fix));

@@ -259,10 +259,9 @@ impl Gemm {
             .constant("B_ALONG_K", usize::from(b_along_k))
             .constant("B_ALIGNED", usize::from(b_aligned))
             .groups([columns.div_ceil(lanes), self.m.div_ceil(rows), self.batch])
-            // Steps of eight; then an addend is added, and the result stored, in 8 x 8 iterations, each of two of four.
-            .trips(
-                self.reductions.0 * self.reductions.1 * (2 + self.k.div_ceil(8)) + 2 * (1 + 8 * (2 + 8 * 11)),
-            );
+            // Steps of eight; then each of up to 64 rows stores its words in a loop of eight. Vectors take fewer: an addend
+            // is added, and the result stored, in eight loops of eight.
+            .trips(1 + self.reductions.0 * self.reductions.1 * (2 + self.k.div_ceil(8)) + 64 * (8 + 1));
         (call, output)
     }
 

@@ -1,6 +1,6 @@
 //! What a CPU twin sees of a dispatch: parameters by name, buffers by name.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use super::{Element, Stored, StoredMut};
 /// Memory for widened halves, kept from one dispatch to the next.
 pub(crate) type Pool = RefCell<Vec<Vec<f32>>>;
 
-/// What twins made of buffers that change once a step at the most, kept until they do: by buffer, by first word, and by
-/// what it is.
-pub(crate) type Kept = RefCell<BTreeMap<(usize, usize, Vec<usize>), Arc<dyn Any + Send + Sync>>>;
+/// What twins made of buffers that change once a step at the most, kept until they do: by buffer, by first word, by its
+/// type, and by what it is.
+pub(crate) type Kept = RefCell<BTreeMap<(usize, usize, TypeId, Vec<usize>), Arc<dyn Any + Send + Sync>>>;
 
 /// One dispatch on the CPU engine. Every buffer is a slice of f32, or of halves for a twin that asks for them as they
 /// are stored; integer data is cast with [`ints`]. Names are those of the WGSL, checked when the plan was built.
@@ -68,10 +68,10 @@ impl<'a> Call<'a> {
     }
 
     /// What `make` makes of a buffer that the kernel reads: where that holds weights, once until they change. `what`
-    /// tells things apart that are made of one buffer.
+    /// tells things of one type apart that are made of one buffer.
     pub fn kept<T: Any + Send + Sync>(&self, name: &str, what: &[usize], make: impl FnOnce() -> T) -> Arc<T> {
         let Some((buffer, word)) = self.found(name).lasting else { return Arc::new(make()) };
-        let key = (buffer, word, what.to_vec());
+        let key = (buffer, word, TypeId::of::<T>(), what.to_vec());
         if let Some(known) = self.kept.borrow().get(&key).and_then(|kept| kept.clone().downcast().ok()) {
             return known;
         }

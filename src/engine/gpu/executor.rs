@@ -171,6 +171,9 @@ impl Engine for GpuEngine {
     }
 }
 
+/// Bindings are of whole vectors of so many words, the most that a kernel reads at once: buffers end on an aligned word.
+const VECTOR_WORDS: usize = 8;
+
 /// Refuses a plan that the adapter cannot run, naming the limit.
 pub(in crate::engine) fn check_limits(gpu: &Gpu, plan: &Plan) -> Result<()> {
     let (limits, adapter) = (gpu.device.limits(), &gpu.info().name);
@@ -180,7 +183,8 @@ pub(in crate::engine) fn check_limits(gpu: &Gpu, plan: &Plan) -> Result<()> {
     };
     let (binding, name) = plan.largest_binding();
     let what = format!("a binding of {name} on {adapter}");
-    refuse(what, binding, limits.max_storage_buffer_binding_size, "bytes")?;
+    let bound = binding.next_multiple_of(4 * VECTOR_WORDS as u64);
+    refuse(what, bound, limits.max_storage_buffer_binding_size, "bytes")?;
     let buffer = plan.buffers.iter().map(|buffer| buffer.words as u64 * 4).max().unwrap_or(0);
     refuse(format!("a buffer on {adapter}"), buffer, limits.max_buffer_size, "bytes")?;
     let sizes = plan.dispatches.iter().filter_map(|dispatch| dispatch.interface.cooperative);
@@ -334,8 +338,8 @@ fn bind_group(
         wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: offset as u64 * 4, size })
     };
     let storage = dispatch.interface.bindings.iter().zip(&dispatch.slices).map(|(binding, slice)| {
-        // Kernels that read vectors of four or eight see the last one whole; buffers end on an aligned word.
-        let resource = range(&buffers[slice.buffer], slice.offset, slice.words.next_multiple_of(8));
+        let resource =
+            range(&buffers[slice.buffer], slice.offset, slice.words.next_multiple_of(VECTOR_WORDS));
         wgpu::BindGroupEntry { binding: binding.slot, resource }
     });
     let params = dispatch.interface.params_binding.map(|binding| {

@@ -42,12 +42,17 @@ const MAX_HEAD_DIM: usize = 2048;
 /// The d of the row variant, which keeps all features of four positions in registers and reads them by fours.
 const ROW_HEAD_DIMS: RangeInclusive<usize> = 4..=64;
 
-/// Lays down attention over `qkv` (B, L, 3, heads, d) into o (B, L, D), `shape` being o's, and its reverse rule.
+/// Lays down attention over `qkv` (B, L, 3, heads, d) into o (B, L, D), `shape` being o's, and its reverse rule. Kernels read
+/// two features at a time: d is even.
 pub fn attention(tape: &mut Tape, shape: Shape, heads: usize, qkv: Tensor) -> Result<Tensor> {
     let head_dim = shape.width / heads;
     if head_dim > MAX_HEAD_DIM {
         let problem = format!("{heads} heads of {head_dim} features exceed {MAX_HEAD_DIM} each");
         return Err(Error::recipe("arch.num_heads", problem, "choose more heads"));
+    }
+    if !head_dim.is_multiple_of(2) {
+        let problem = format!("{heads} heads have {head_dim} features each, an odd number");
+        return Err(Error::recipe("arch.num_heads", problem, "choose heads of an even size"));
     }
     let o = tape.activation(shape.words());
     let lse = tape.tensor(Role::Activation, shape.rows() * heads);

@@ -5,7 +5,7 @@ use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 use super::super::math::exp;
-use super::super::multiply::{COLUMNS, Lanes, Matrix, Rows, Strip, halves};
+use super::super::multiply::{COLUMNS, LANES, Lanes, Matrix, Rows, Strip, halves};
 use crate::plan::{Call, Stored, StoredMut};
 
 /// Strips of one head in a task at the most: its packed rows are then read from the second cache.
@@ -167,7 +167,7 @@ impl NullaryFnOnce for Softmax<'_> {
     #[inline(always)]
     fn call(self) -> Ends {
         let Softmax { scores, vector, scale } = self;
-        let mut highest = [f32::MIN; 16];
+        let mut highest = [f32::MIN; LANES];
         for step in scores.steps(vector) {
             for (highest, score) in highest.iter_mut().zip(step) {
                 // One instruction, which `f32::max` is not; a NaN comes out of the sums all the same.
@@ -175,7 +175,7 @@ impl NullaryFnOnce for Softmax<'_> {
             }
         }
         highest.iter_mut().for_each(|highest| *highest *= scale);
-        let mut denominators = [0.0; 16];
+        let mut denominators = [0.0; LANES];
         for step in scores.steps_mut(vector) {
             for ((score, highest), denominator) in step.iter_mut().zip(&highest).zip(&mut denominators) {
                 *score = exp(*score * scale - highest);
@@ -231,12 +231,12 @@ pub(super) fn reverse_queries(call: &mut Call<'_>) {
                     outputs.load(&sizes.head(o, sample, head), at, columns, head_dim);
                     scores.multiply(k, queries);
                     grad_scores.multiply(v, grads);
-                    for (vector, lse) in lse[head * length + at..][..columns].chunks(16).enumerate() {
+                    for (vector, lse) in lse[head * length + at..][..columns].chunks(LANES).enumerate() {
                         let delta = Arch::new().dispatch(Dot { left: grads, right: outputs, vector });
-                        let (lse, delta_of) = (lanes(lse), delta);
-                        let of = QueryGrads { scores, grad_scores, vector, lse, delta: delta_of, scale };
+                        let lse = lanes(lse);
+                        let of = QueryGrads { scores, grad_scores, vector, lse, delta, scale };
                         Arch::new().dispatch(of);
-                        block_delta.extend(delta.iter().take(columns - vector * 16));
+                        block_delta.extend(delta.iter().take(columns - vector * LANES));
                     }
                     sums.multiply(of_k, grad_scores);
                     sums.store(&mut grad, (at - first) * row + head * head_dim, row);
@@ -267,7 +267,7 @@ impl NullaryFnOnce for Dot<'_> {
 
     #[inline(always)]
     fn call(self) -> Lanes {
-        let mut sums = [0.0; 16];
+        let mut sums = [0.0; LANES];
         for (left, right) in self.left.steps(self.vector).zip(self.right.steps(self.vector)) {
             for ((sum, left), right) in sums.iter_mut().zip(left).zip(right) {
                 *sum += left * right;
@@ -294,7 +294,7 @@ impl NullaryFnOnce for QueryGrads<'_> {
     fn call(self) {
         let QueryGrads { scores, grad_scores, vector, lse, delta, scale } = self;
         for (score, grad) in scores.steps(vector).zip(grad_scores.steps_mut(vector)) {
-            for lane in 0..16 {
+            for lane in 0..LANES {
                 let p = exp(score[lane] * scale - lse[lane]);
                 grad[lane] = p * (grad[lane] - delta[lane]) * scale;
             }
@@ -361,7 +361,7 @@ impl NullaryFnOnce for KeyGrads<'_> {
         let KeyGrads { scores, grad_scores, vector, lse, delta, scale } = self;
         let steps = scores.steps_mut(vector).zip(grad_scores.steps_mut(vector));
         for ((score, grad), (&lse, &delta)) in steps.zip(lse.iter().zip(delta)) {
-            for lane in 0..16 {
+            for lane in 0..LANES {
                 score[lane] = exp(score[lane] * scale - lse);
                 grad[lane] = score[lane] * (grad[lane] - delta) * scale;
             }

@@ -84,7 +84,7 @@ impl Columns {
     }
 
     /// Rows `first` to `first` + `rows` (at most [`super::block_rows`]) of the product with `a`, given to `finish` with
-    /// the words from row to row.
+    /// the words from row to row. `first` is a multiple of [`ROWS`]; what is packed is as deep as these columns.
     pub(in crate::ops) fn block<R>(
         &self,
         a: Left<'_, impl Source>,
@@ -106,6 +106,7 @@ impl Columns {
                 packed = later;
                 match &a {
                     Left::Packed(kept) => {
+                        debug_assert_eq!((kept.per_panel, kept.pairs), (ROWS, self.pairs));
                         let panel = |panel| kept.panel(first / ROWS + panel, (from, depth));
                         self.add_part((0..rows.div_ceil(ROWS)).map(panel), own, block, from > 0);
                     }

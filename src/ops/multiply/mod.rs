@@ -21,11 +21,12 @@ mod strips;
 use std::cell::RefCell;
 use std::sync::Mutex;
 
-use panels::{LANES, Line};
+use panels::Line;
 
 use crate::plan::{Element, Stored};
 
 pub(super) use columns::{Columns, Left};
+pub(super) use panels::LANES;
 pub(super) use products::{multiply_all, multiply_operands};
 pub(super) use rows::Rows;
 pub(super) use source::{Matrix, Source};
@@ -255,33 +256,35 @@ mod tests {
 
     #[test]
     fn rows_do_not_depend_on_how_many_there_are() {
-        let (m, n, k) = (120, 40, 1500);
+        let (m, n, k) = (120, 40, 1501);
         let (a, b) = (normal(m * k, 1), normal(n * k, 2));
         let [a, b] = [&a, &b].map(|words| Matrix::lines_of(Stored::F32(words), k));
-        let columns = Columns::pack(&b, n, k, false);
-        let block = |a: Left<'_, Matrix<'_>>, first: usize, rows: usize| -> Vec<f32> {
-            columns.block(a, first, rows, |sums, stride| {
-                sums.chunks(stride).flat_map(|row| row[..n].to_vec()).collect()
-            })
-        };
-        let all = block(Left::Read(&a), 0, m);
-        let packed = Rows::pack_for_blocks(&a, m, k, false);
-        for (first, rows) in [(0, 1), (14, 13), (42, 57), (112, 8)] {
-            for left in [Left::Read(&a), Left::Packed(&packed)] {
-                assert!(
-                    block(left, first, rows) == all[first * n..][..rows * n],
-                    "{rows} rows from {first} on"
-                );
+        for halves in [false, true] {
+            let columns = Columns::pack(&b, n, k, halves);
+            let block = |a: Left<'_, Matrix<'_>>, first: usize, rows: usize| -> Vec<f32> {
+                columns.block(a, first, rows, |sums, stride| {
+                    sums.chunks(stride).flat_map(|row| row[..n].to_vec()).collect()
+                })
+            };
+            let all = block(Left::Read(&a), 0, m);
+            let packed = Rows::pack_for_blocks(&a, m, k, halves);
+            for (first, rows) in [(0, 1), (14, 13), (42, 57), (112, 8)] {
+                for left in [Left::Read(&a), Left::Packed(&packed)] {
+                    assert!(
+                        block(left, first, rows) == all[first * n..][..rows * n],
+                        "{rows} rows from {first} on"
+                    );
+                }
             }
-        }
-        for most in [14, 112, 126] {
-            let mut by_blocks = vec![0.0; m * n];
-            packed.blocks(&b, n, most, by_blocks.par_chunks_mut(most * n), |(_, out), sums, stride| {
-                out.chunks_mut(n)
-                    .zip(sums.chunks(stride))
-                    .for_each(|(out, row)| out.copy_from_slice(&row[..n]));
-            });
-            assert!(by_blocks == all, "blocks of {most} rows");
+            for most in [14, 112, 126] {
+                let mut by_blocks = vec![0.0; m * n];
+                packed.blocks(&b, n, most, by_blocks.par_chunks_mut(most * n), |(_, out), sums, stride| {
+                    out.chunks_mut(n)
+                        .zip(sums.chunks(stride))
+                        .for_each(|(out, row)| out.copy_from_slice(&row[..n]));
+                });
+                assert!(by_blocks == all, "blocks of {most} rows");
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use super::source::{Source, Words};
 use crate::plan::bf16_bits;
 
 /// Words of a vector, and lines of a panel of one vector.
-pub(super) const LANES: usize = 16;
+pub(in crate::ops) const LANES: usize = 16;
 /// Rows of A in a panel: as many as leave registers for two vectors of B.
 pub(super) const ROWS: usize = 14;
 /// Rows of the other panels: 64 features fill five of them but for a row.

@@ -250,14 +250,14 @@ impl StripSum<'_> {
 
 /// Spans of columns, all of as many whole strips, into which each of `products` matrices is divided so that all threads
 /// have some.
-pub(super) fn span_count(products: usize, columns: usize) -> usize {
+fn span_count(products: usize, columns: usize) -> usize {
     let wanted = (2 * rayon::current_num_threads()).div_ceil(products.max(1));
     let strips = if columns.is_multiple_of(COLUMNS) { columns / COLUMNS } else { 1 };
     (1..=wanted.min(strips)).rev().find(|count| strips.is_multiple_of(*count)).unwrap_or(1)
 }
 
 /// `count` spans of the columns of C (rows, `columns`): of each, the rows' pieces.
-pub(super) fn spans(c: StoredMut<'_>, columns: usize, count: usize) -> Vec<Vec<StoredMut<'_>>> {
+fn spans(c: StoredMut<'_>, columns: usize, count: usize) -> Vec<Vec<StoredMut<'_>>> {
     let rows = c.len() / columns;
     let mut spans: Vec<Vec<StoredMut<'_>>> = (0..count).map(|_| Vec::with_capacity(rows)).collect();
     for (index, piece) in c.chunks(columns / count).into_iter().enumerate() {

@@ -79,8 +79,9 @@ impl Rows {
         (0..self.rows.div_ceil(self.per_panel)).map(|panel| self.panel(panel, (0, self.depth)))
     }
 
-    /// The product with `b` (depth, `columns`) in blocks of `most` rows (by [`super::block_rows`]): `finish` has the
-    /// block's number with its part of `outs`, its sums, and the words from row to row.
+    /// The product of rows packed for blocks with `b` (depth, `columns`), by blocks of `most` rows (of
+    /// [`super::block_rows`]): `finish` has the block's number with its part of `outs`, its sums, and the words from row
+    /// to row.
     pub(in crate::ops) fn blocks<T: Send>(
         &self,
         b: &impl Source,
@@ -107,6 +108,9 @@ impl Rows {
         with_scratch(|scratch| {
             let (block, lines) = (&mut scratch.block, &mut scratch.panels);
             block.resize(self.rows.next_multiple_of(self.per_panel) * stride, 0.0);
+            if self.depth == 0 {
+                block.fill(0.0);
+            }
             for first in (0..columns).step_by(VECTORS * LANES) {
                 let count = (columns - first).min(VECTORS * LANES);
                 let vectors = count.div_ceil(LANES);
