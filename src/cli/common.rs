@@ -224,6 +224,7 @@ impl ModelArgs {
             seq_len: self.seq_len,
             num_puzzle_identifiers: 1,
         };
+        config.validate()?;
         Ok(Subject { name: name.into(), config, settings: recipe.train, batch: usize::from(self.batch) })
     }
 }
