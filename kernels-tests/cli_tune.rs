@@ -23,7 +23,11 @@ pub fn tests() -> Vec<Trial> {
 }
 
 fn nothing_on_cpu() -> Outcome {
-    refuse(&["tune", "--device", "cpu"], 2, &["--device: the CPU engine has nothing to tune", "trm devices"])?;
+    refuse(
+        &["tune", "--device", "cpu"],
+        2,
+        &["--device: the CPU engine has nothing to tune", "trm devices"],
+    )?;
     refuse(&["tune", "--device", "cpu", "--seq-len", "0"], 2, &["seq_len: is 0"])
 }
 
