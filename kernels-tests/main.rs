@@ -48,6 +48,7 @@ mod puzzle_table;
 mod recompute;
 mod rms_norm;
 mod rope;
+mod rope_words;
 mod sign_sgd;
 mod step_gradients;
 mod sum;
@@ -78,6 +79,7 @@ const KERNELS: &[KernelTests] = &[
     puzzle_table::TESTS,
     rms_norm::TESTS,
     rope::TESTS,
+    rope_words::TESTS,
     sign_sgd::TESTS,
     sum::TESTS,
     swiglu::TESTS,

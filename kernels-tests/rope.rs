@@ -62,10 +62,17 @@ fn reference(qkv: &[f32], length: usize, heads: usize, head_dim: usize, theta: f
     (0..qkv.len()).map(element).collect()
 }
 
-fn turns(lab: &mut Lab) -> Result<()> {
-    for (batch, length, heads, head_dim) in
-        [(1, 1, 1, 2), (2, 3, 1, 2), (3, 7, 2, 6), (1, 5, 3, 4), (1, 97, 5, 14), (2, 65, 1, 64)]
-    {
+/// Heads of as few features as there can be, of odd halves and of halves in fours.
+pub fn turns(lab: &mut Lab) -> Result<()> {
+    for (batch, length, heads, head_dim) in [
+        (1, 1, 1, 2),
+        (2, 3, 1, 2),
+        (3, 7, 2, 6),
+        (1, 5, 3, 4),
+        (1, 97, 5, 14),
+        (3, 31, 3, 24),
+        (2, 65, 1, 64),
+    ] {
         if lab.halves() && head_dim % 4 != 0 {
             continue;
         }

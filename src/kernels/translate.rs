@@ -176,7 +176,7 @@ mod tests {
                         let (languages, reason) = match variant.kernel.name {
                             "gemm_coop" => (vec![Language::Hlsl, Language::Glsl], "no cooperative matrices"),
                             // No 64-bit integers.
-                            "gemm_broadcast" | "attention_rows" | "swiglu_words" => {
+                            "gemm_broadcast" | "attention_rows" | "rope_words" | "swiglu_words" => {
                                 (vec![Language::Glsl], "unsupported width")
                             }
                             _ => (vec![], ""),

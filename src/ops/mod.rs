@@ -45,6 +45,7 @@ pub const KERNELS: &[&Kernel] = &[
     &puzzle_table::KERNEL,
     &rms_norm::KERNEL,
     &rope::KERNEL,
+    &rope::WORDS,
     &sign_sgd::KERNEL,
     &sum::KERNEL,
     &swiglu::KERNEL,
