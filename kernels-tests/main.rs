@@ -47,6 +47,7 @@ mod project_out;
 mod puzzle_table;
 mod recompute;
 mod rms_norm;
+mod rms_norm_words;
 mod rope;
 mod rope_words;
 mod sign_sgd;
@@ -78,6 +79,7 @@ const KERNELS: &[KernelTests] = &[
     project_out::TESTS,
     puzzle_table::TESTS,
     rms_norm::TESTS,
+    rms_norm_words::TESTS,
     rope::TESTS,
     rope_words::TESTS,
     sign_sgd::TESTS,

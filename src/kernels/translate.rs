@@ -176,9 +176,8 @@ mod tests {
                         let (languages, reason) = match variant.kernel.name {
                             "gemm_coop" => (vec![Language::Hlsl, Language::Glsl], "no cooperative matrices"),
                             // No 64-bit integers.
-                            "gemm_broadcast" | "attention_rows" | "rope_words" | "swiglu_words" => {
-                                (vec![Language::Glsl], "unsupported width")
-                            }
+                            "gemm_broadcast" | "attention_rows" | "rms_norm_words" | "rope_words"
+                            | "swiglu_words" => (vec![Language::Glsl], "unsupported width"),
                             _ => (vec![], ""),
                         };
                         assert!(languages.contains(&language) && said.contains(reason), "{name}: {said}");

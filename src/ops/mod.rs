@@ -44,6 +44,7 @@ pub const KERNELS: &[&Kernel] = &[
     &project_out::KERNEL,
     &puzzle_table::KERNEL,
     &rms_norm::KERNEL,
+    &rms_norm::WORDS,
     &rope::KERNEL,
     &rope::WORDS,
     &sign_sgd::KERNEL,
