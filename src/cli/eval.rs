@@ -126,9 +126,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         return Err(Error::usage("--submission, --html", problem, "leave them out"));
     }
     let samples = dataset.examples();
-    // A larger batch than there are answers to give would work on nothing.
-    let answers = samples.max(1) * (1 + usize::from(args.augment.unwrap_or_default()));
-    let batch = args.batch.map_or(DEFAULT_BATCH.min(samples.max(1)), |batch| usize::from(batch).min(answers));
+    let batch = args.batch.map_or(DEFAULT_BATCH.min(samples.max(1)), usize::from);
     let mut evaluator = Evaluator::new(&config, &args.device.open()?, batch)?;
     evaluator.load(&weights)?;
     let started = Instant::now();

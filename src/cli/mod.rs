@@ -135,7 +135,7 @@ fn refused(error: &clap::Error) -> ExitCode {
         lines().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
     let said = said.collect::<Vec<_>>().join(" ");
     // What Rust says of a number with a sign or a point.
-    let said = said.replace("invalid digit found in string", "expected a whole number");
+    let said = said.replace("invalid digit found in string", "expected a whole number of at least 0");
     let said = said.replace(" tip: ", "; ");
     say(format!("{said}; see \"{} --help\"", typed_command()));
     ExitCode::from(2)
