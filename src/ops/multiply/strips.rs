@@ -22,6 +22,7 @@ pub(in crate::ops) struct Strip {
     columns: usize,
     lines: Vec<Line>,
     rounded: Vec<Line>,
+    turned: Vec<Line>,
 }
 
 impl Strip {
@@ -41,7 +42,7 @@ impl Strip {
 
     /// Becomes the product of `rows` with `strip`, which is as deep as they are.
     pub(in crate::ops) fn multiply(&mut self, rows: &Rows, strip: &mut Strip) {
-        self.lines.clear();
+        self.clear();
         self.add_product(rows, strip);
     }
 
@@ -109,15 +110,16 @@ impl Strip {
     }
 
     /// Gives each column as a line to `take`.
-    pub(super) fn each_column(&self, mut take: impl FnMut(usize, &mut [f32])) {
+    pub(super) fn each_column(&mut self, mut take: impl FnMut(usize, &mut [f32])) {
         let vectors = self.vectors();
         let depth = self.lines.len() / vectors;
         let blocks = depth.div_ceil(LANES);
-        let mut turned = vec![Line([0; LANES]); LANES * blocks];
+        let Strip { lines, turned, .. } = self;
+        turned.resize(LANES * blocks, Line([0; LANES]));
         for vector in 0..vectors {
             for block in 0..blocks {
                 let step = |index: usize| (block * LANES + index) * vectors + vector;
-                let line = |index: usize| self.lines.get(step(index)).map_or(&[0; LANES], |line| &line.0);
+                let line = |index: usize| lines.get(step(index)).map_or(&[0; LANES], |line| &line.0);
                 transpose(&std::array::from_fn(line), &mut turned[block..], blocks);
             }
             let columns = (self.columns - vector * LANES).min(LANES);
@@ -129,7 +131,7 @@ impl Strip {
     }
 
     /// Writes each column as a line of `out`: from `start` on, `line` elements from one to the next.
-    pub(in crate::ops) fn store(&self, out: &mut StoredMut<'_>, start: usize, line: usize) {
+    pub(in crate::ops) fn store(&mut self, out: &mut StoredMut<'_>, start: usize, line: usize) {
         self.each_column(|column, elements| out.write(start + column * line, elements));
     }
 }
