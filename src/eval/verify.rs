@@ -30,22 +30,24 @@ pub const BF16_BOUND: f64 = 1e-3;
 /// Largest NMSE of anything where activations have the 11 bits of f16: each rounding alone is 4e-8.
 pub const F16_BOUND: f64 = 1e-5;
 
-/// Largest NMSE of what is ill-conditioned: a gradient that is 45 degrees off. The worst seen is 0.31 (bf16, `trm_hier6`).
+/// Scales whose product with a weight is rounded and divided by them again: roundings of the same size, each another.
+const SCALES: [f32; 4] = [1.0, 1.1, 1.2, 1.3];
+
+/// How far past its bound a quantity may be in halves: this many times what it is off by, in the worst of [`SCALES`],
+/// when a model computed in f32 reads the weights of its blocks rounded to halves. No arithmetic on such weights can do
+/// much better, and untrained recursions, those of the mixer and of six latents above all, amplify that beyond any
+/// fixed bound. Halves then also round a product's other operand, what is stored, and gradients.
+const ROUNDINGS: f64 = 8.0;
+
+/// Largest NMSE that is ever excused: a gradient that is 45 degrees off. The worst seen is 0.31 (bf16, `trm_hier6`).
 const ILL_CONDITIONED_BOUND: f64 = 0.5;
 
-/// How large an error in halves may be where the recursion is ill-conditioned: as much as the error of f32 on the same
-/// vector, grown by the square of how much coarser their rounding is. Untrained recursions amplify any rounding, those
-/// of the mixer and of six latents by up to 1e5 in NMSE. Where f32 itself is past its bound, nothing is excused.
-fn conditioned(group: &str, f32_error: f64, precision: Element) -> f64 {
-    let lost_bits = match precision {
-        Element::F32 => 0,
-        Element::Bf16 => 24 - 8,
-        Element::F16 => 24 - 11,
-    };
-    match f32_error <= bound(group, Element::F32) {
-        true => (f32_error * 4f64.powi(lost_bits)).min(ILL_CONDITIONED_BOUND),
-        false => 0.0,
-    }
+/// [`SCALES`]: `weight` as `precision` could hold it.
+fn round(weight: &mut [f32], precision: Element, scale: f32) {
+    let scaled: Vec<f32> = weight.iter().map(|value| value * scale).collect();
+    let mut words = vec![0.0; precision.words(weight.len())];
+    precision.narrow(&scaled, &mut words);
+    weight.iter_mut().zip(precision.widened(&words)).for_each(|(value, rounded)| *value = rounded / scale);
 }
 
 /// The outcome of one vector.
@@ -57,7 +59,7 @@ pub struct Case {
     pub ok: bool,
     /// Worst NMSE of each group of quantities; `halting` counts samples that differ.
     pub worst: BTreeMap<&'static str, f64>,
-    /// Groups past their bound that are as near as halves can be where rounding is amplified.
+    /// Groups past their bound that are about as near as any computation with rounded weights.
     pub ill_conditioned: Vec<&'static str>,
 }
 
@@ -84,6 +86,16 @@ pub fn nmse(found: &[f32], expected: &[f32]) -> f64 {
     let error: f64 = pairs.map(|(&found, &expected)| square(f64::from(found) - f64::from(expected))).sum();
     let size: f64 = expected.iter().map(|&expected| square(f64::from(expected))).sum();
     if error == 0.0 { 0.0 } else { error / size }
+}
+
+/// The larger one; a NaN stays, and it compares false with everything.
+fn maximum(worst: f64, error: f64) -> f64 {
+    if worst.is_nan() || error <= worst { worst } else { error }
+}
+
+/// The largest error of a group in halves whose `floor` is what rounded weights alone make of it; NaN stays.
+fn excused(group: &str, floor: f64, precision: Element) -> f64 {
+    (bound(group, precision) + ROUNDINGS * floor).clamp(0.0, ILL_CONDITIONED_BOUND)
 }
 
 /// What a target's kernels round to: what they store, or the operands of cooperative products.
@@ -144,32 +156,56 @@ struct Check<'a> {
     params: Params,
     run: Run,
     precision: Element,
+    rounded: Option<(Element, f32)>,
     worst: BTreeMap<&'static str, f64>,
 }
 
 impl<'a> Check<'a> {
     fn run(device: &Device, target: Target, golden: &'a Golden) -> Result<Case> {
-        let (worst, precision) = (Check::worst(device, target, golden)?, rounding(target));
+        let (worst, precision) = (Check::worst(device, target, golden, None)?, rounding(target));
         // A NaN is within no bound.
         let kept = |group: &str, error: f64| error <= bound(group, precision);
         let past: Vec<&'static str> =
             worst.iter().filter(|(group, error)| !kept(group, **error)).map(|(group, _)| *group).collect();
-        let within = match precision != Element::F32 && !past.is_empty() {
+        let ok = match precision != Element::F32 && !past.is_empty() {
             true => {
-                let whole = Check::worst(device, whole(target), golden)?;
-                past.iter().all(|group| worst[group] <= conditioned(group, whole[group], precision))
+                let floor = Check::floor(device, target, golden)?;
+                past.iter().all(|group| worst[group] <= excused(group, floor[group], precision))
             }
             false => past.is_empty(),
         };
-        let ill_conditioned = if within { past } else { Vec::new() };
-        Ok(Case { name: golden.name.clone(), ok: within, worst, ill_conditioned })
+        let ill_conditioned = if ok { past } else { Vec::new() };
+        Ok(Case { name: golden.name.clone(), ok, worst, ill_conditioned })
     }
 
-    fn worst(device: &Device, target: Target, golden: &'a Golden) -> Result<BTreeMap<&'static str, f64>> {
+    /// The worst errors of the CPU engine in f32 with weights rounded to what `target` stores; NaN for what is wrong on
+    /// the device itself in f32.
+    fn floor(device: &Device, target: Target, golden: &'a Golden) -> Result<BTreeMap<&'static str, f64>> {
+        let mut floor = Check::worst(device, whole(target), golden, None)?;
+        for (group, error) in &mut floor {
+            *error = if *error <= bound(group, Element::F32) { 0.0 } else { f64::NAN };
+        }
+        let exact = Device::cpu();
+        for scale in SCALES {
+            let rounded = Some((rounding(target), scale));
+            for (group, error) in Check::worst(&exact, exact.target(), golden, rounded)? {
+                floor.entry(group).and_modify(|worst| *worst = maximum(*worst, error));
+            }
+        }
+        Ok(floor)
+    }
+
+    /// The worst errors of each group over both steps, with the weights of blocks rounded before each.
+    fn worst(
+        device: &Device,
+        target: Target,
+        golden: &'a Golden,
+        rounded: Option<(Element, f32)>,
+    ) -> Result<BTreeMap<&'static str, f64>> {
         let plan = train_plan(&golden.config, &golden.optimiser, golden.batch, target)?;
         let params = Params::of(&golden.config);
         let (run, precision) = (Run::new(device, plan)?, rounding(target));
-        let mut check = Check { golden, params, run, precision, worst: BTreeMap::new() };
+        let mut check = Check { golden, params, run, precision, rounded, worst: BTreeMap::new() };
         for step in 1..=2 {
             check.load(step)?;
             check.run.submit()?;
@@ -185,7 +221,11 @@ impl<'a> Check<'a> {
             1 => ("weights.".to_owned(), "weights.".to_owned()),
             _ => (format!("step{}.weights_out.", step - 1), format!("step{}.ema_out.", step - 1)),
         };
-        let flat = self.flat(&weights, false)?;
+        let mut flat = self.flat(&weights, false)?;
+        if let Some((precision, scale)) = self.rounded {
+            let params = self.params.table.iter().filter(|param| param.in_block());
+            params.for_each(|param| round(flat.get_mut(param), precision, scale));
+        }
         self.run.write_floats("weights", &flat.trained)?;
         self.run.write_floats("initial_states", &flat.initial_states)?;
         if !flat.puzzle_emb.is_empty() {
@@ -243,10 +283,7 @@ impl<'a> Check<'a> {
     fn note(&mut self, group: &'static str, found: &[f32], expected: &[f32]) {
         let error = nmse(found, expected);
         let worst = self.worst.entry(group).or_insert(0.0);
-        // A NaN must stay, and it compares false with everything.
-        if !worst.is_nan() && (error.is_nan() || error > *worst) {
-            *worst = error;
-        }
+        *worst = maximum(*worst, error);
     }
 
     fn compare(&mut self, step: u32) -> Result<()> {
@@ -266,10 +303,9 @@ impl<'a> Check<'a> {
         self.note("q_logits", &q, expected("q_logits")?);
         let turned = self.turned(&q, expected("q_logits")?);
         self.compare_carry(step, &turned)?;
-        // What samples that halted add up to is another sum if another sample halted.
-        if !turned.contains(&true) {
-            self.compare_metrics(step)?;
-        }
+        let answered =
+            self.precision == Element::F32 || self.answers(&logits) == self.answers(expected("logits")?);
+        self.compare_metrics(step, answered && !turned.contains(&true))?;
         self.compare_gradients(step)?;
         self.compare_weights(step)
     }
@@ -301,7 +337,15 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    fn compare_metrics(&mut self, step: u32) -> Result<()> {
+    /// What each position's logits say.
+    fn answers(&self, logits: &[f32]) -> Vec<usize> {
+        let largest =
+            |logits: &[f32]| (0..logits.len()).rev().max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+        logits.chunks(self.golden.config.vocab_size).filter_map(largest).collect()
+    }
+
+    /// With other answers or halting than expected (`decided` is false) what counts them is left out.
+    fn compare_metrics(&mut self, step: u32, decided: bool) -> Result<()> {
         let golden = self.golden;
         let block = self.run.read_floats("metrics")?;
         let mut loss = 0.0;
@@ -316,7 +360,9 @@ impl<'a> Check<'a> {
                     Err(error) => return Err(error),
                 },
             };
-            self.note("metrics", &[found], &[expected]);
+            if decided || name.ends_with("loss") {
+                self.note("metrics", &[found], &[expected]);
+            }
             loss += match *name {
                 "lm_loss" => found,
                 "q_halt_loss" | "q_continue_loss" => 0.5 * found,
@@ -374,14 +420,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halves_are_excused_only_as_far_as_f32_is_right() {
-        // As measured: f32 2e-10 and bf16 0.06.
-        assert!(conditioned("grads", 2e-10, Element::Bf16) > 0.06);
+    fn halves_are_excused_only_as_far_as_rounded_weights_explain() {
+        // As measured for the gradients of `trm_mlp`: 0.06 with bf16, 0.035 with rounded weights alone.
+        assert!(0.06 < excused("grads", 0.035, Element::Bf16));
+        assert!(excused("grads", 1e-4, Element::Bf16) < 2e-3);
         // Nothing that is wrong in f32 too, nothing that misses altogether, never another halting.
-        assert_eq!(conditioned("grads", 0.5, Element::Bf16), 0.0);
-        assert_eq!(conditioned("grads", f64::NAN, Element::Bf16), 0.0);
-        assert!(conditioned("grads", 9e-9, Element::Bf16) < 1.0);
-        assert_eq!(conditioned("halting", 0.0, Element::Bf16), 0.0);
-        assert!(conditioned("grads", 2e-10, Element::F16) < conditioned("grads", 2e-10, Element::Bf16));
+        assert!(excused("grads", f64::NAN, Element::Bf16).is_nan());
+        assert!(excused("grads", 0.2, Element::Bf16) < 1.0);
+        assert_eq!(excused("halting", 0.0, Element::Bf16), 0.0);
+    }
+
+    #[test]
+    fn rounded_weights_are_off_by_a_rounding() {
+        let weights: Vec<f32> = (0..1000).map(|index| (index as f32 * 0.37).sin()).collect();
+        for scale in SCALES {
+            let mut rounded = weights.clone();
+            round(&mut rounded, Element::Bf16, scale);
+            let error = nmse(&rounded, &weights);
+            assert!((1e-6..5e-6).contains(&error), "{scale}: {error:.1e}");
+        }
     }
 }

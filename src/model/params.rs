@@ -47,6 +47,11 @@ impl Param {
     pub fn words(&self) -> usize {
         self.shape.iter().product()
     }
+
+    /// Whether it is one of a block's: halves read a copy of those.
+    pub fn in_block(&self) -> bool {
+        self.name.contains(".layers.")
+    }
 }
 
 /// All tensors of a model.

@@ -193,8 +193,9 @@ impl<'a> Step<'a> {
     /// Copies the weights of the blocks, once for all passes.
     fn store_weights(&mut self, tape: &mut Tape) -> Result<()> {
         tape.scope("weights");
-        for (name, &weight) in self.weights.iter().filter(|(name, _)| name.contains(".layers.")) {
-            self.stored.insert(name.clone(), narrow::narrow(tape, weight)?);
+        for param in self.params.table.iter().filter(|param| param.in_block()) {
+            let weight = self.weight(&param.name)?;
+            self.stored.insert(param.name.clone(), narrow::narrow(tape, weight)?);
         }
         Ok(())
     }
