@@ -216,6 +216,7 @@ fn state() -> State {
             ..config(ArchName::Trm, false, PosEncodings::Rope)
         },
         batch: 3,
+        data: Some("5 groups, 5 examples, checksum 0a".into()),
         buffers: buffers.into_iter().map(|(name, words)| (name.to_owned(), words)).collect(),
     }
 }
@@ -226,7 +227,11 @@ fn a_state_reads_back_bit_for_bit() {
     checkpoint::save_state(&out, &saved).unwrap();
     assert_eq!(checkpoint::load_state(&out).unwrap(), saved);
     let buffers = [("weights", 70), ("ema", 3), ("carry.halted", 3), ("empty", 0)];
-    saved.check(&out, &saved.config, 3, buffers).unwrap();
+    saved.check(&out, &saved.config, 3, "5 groups, 5 examples, checksum 0a", buffers).unwrap();
+    let older = State { data: None, ..saved };
+    checkpoint::save_state(&out, &older).unwrap();
+    assert_eq!(checkpoint::load_state(&out).unwrap(), older);
+    older.check(&out, &older.config, 3, "any", buffers).unwrap();
 }
 
 fn foreign_states_are_refused() {
@@ -234,13 +239,16 @@ fn foreign_states_are_refused() {
     checkpoint::save_state(dir.path(), &state).unwrap();
     let buffers = [("weights", 70), ("ema", 3), ("carry.halted", 3), ("empty", 0)];
     let check = |config: &ModelConfig, batch, buffers: &[(&str, usize)], parts: &[&str]| {
-        let result = state.check(dir.path(), config, batch, buffers.iter().copied());
+        let data = "5 groups, 5 examples, checksum 0a";
+        let result = state.check(dir.path(), config, batch, data, buffers.iter().copied());
         refused(result, &[&["state.safetensors: "], parts].concat());
     };
     let mut other = state.config.clone();
     other.arch.H_cycles = 9;
     check(&other, 3, &buffers, &["saved with arch.H_cycles = 2, expected 9", "start a new run"]);
     check(&state.config, 4, &buffers, &["saved with a batch of 3, expected 4"]);
+    let other = state.check(dir.path(), &state.config, 3, "6 groups", buffers);
+    refused(other, &["state.safetensors: saved with a data set of 5 groups", "has 6 groups", "--init-from"]);
     check(&state.config, 3, &buffers[1..], &["buffer weights is none of this run's"]);
     check(&state.config, 3, &[&buffers[..], &[("new", 1)]].concat(), &["buffer new is missing"]);
     check(&state.config, 3, &[("weights", 71)], &["buffer weights has 70 words, expected 71"]);

@@ -17,7 +17,7 @@ type Test = (&'static str, fn() -> Outcome);
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let trials: [Test; 14] = [
+    let trials: [Test; 15] = [
         ("usage errors are one line", usage_errors),
         ("recipe errors name the key", recipe_errors),
         ("a batch past the memory names the largest", batch_past_memory),
@@ -31,6 +31,7 @@ pub fn tests() -> Vec<Trial> {
         ("a closed pipe is success", closed_pipe),
         ("an interrupted run continues bit-identically", interrupted_run),
         ("an older run goes on", older_run),
+        ("a run goes on with its own data only", resumed_elsewhere),
         ("the demo keeps its promise", demo),
     ];
     let trial = |(name, test)| Trial::test(format!("cli: {name}"), test);
@@ -474,6 +475,27 @@ fn older_run() -> Outcome {
         succeed(&[&args, more].concat())?;
     }
     Ok(())
+}
+
+/// The same data in another folder will do, other data of the same shape will not; and what is not the data's fault is
+/// not blamed on them.
+fn resumed_elsewhere() -> Outcome {
+    let workshop = Workshop::new()?;
+    workshop.train("run", 2)?;
+    let (run, data) = (workshop.path("run"), workshop.path("data"));
+    let resume = ["train", "--resume", "--device", "cpu", "--out", &run, "--set", "train.epochs=4", "--data"];
+    let other = workshop.path("other");
+    let build = ["data", "sudoku", "--generate", "32", "--test", "6", "--size", "4", "--seed", "1"];
+    succeed(&[&build[..], &["--out", &other]].concat())?;
+    let expected =
+        ["state.safetensors: saved with a data set of 32 groups, 32 examples, checksum", "this one has"];
+    refuse(&[&resume[..], &[&other]].concat(), 1, &expected)?;
+    let shorter = ["--set", "train.eval_interval=1"];
+    let expected = ["train.eval_interval: 1 epoch(s) between evaluations are 32 groups", "stood at group 64"];
+    refuse(&[&resume[..], &[&data], &shorter].concat(), 2, &expected)?;
+    let moved = workshop.path("moved");
+    fs::rename(&data, &moved)?;
+    succeed(&[&resume[..], &[&moved]].concat()).map(drop)
 }
 
 fn demo() -> Outcome {

@@ -357,7 +357,8 @@ fn sampler_resumes_anywhere() {
     }
     assert_ne!(run[0].1, next(&mut new(10), 5), "another seed, another order");
     let beyond = SamplerState { groups_taken: 13, ..run[0].0 };
-    refused(whole.restore(beyond), &["train: 12 groups", "group 13", "data set of the run"]);
+    let parts = ["train.eval_interval: 3 epoch(s)", "12 groups", "group 13", "resume with that of the run"];
+    refused(whole.restore(beyond), &parts);
 }
 
 fn next(sampler: &mut Sampler, batch_size: usize) -> Batch {

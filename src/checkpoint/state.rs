@@ -34,6 +34,8 @@ pub struct State {
     pub config: ModelConfig,
     /// B.
     pub batch: usize,
+    /// [`crate::data::Dataset::identity`] of the training split; None in states from before it was kept.
+    pub data: Option<String>,
     /// Flat buffers by their names in the plan: moments, moving average, raw weights, `carry.*`.
     pub buffers: BTreeMap<String, Vec<u32>>,
 }
@@ -47,6 +49,8 @@ struct Header {
     sampler: SamplerState,
     config: ModelConfig,
     batch: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    data: Option<String>,
 }
 
 /// Writes `state.safetensors` into `folder`, whole or not at all.
@@ -56,9 +60,15 @@ struct Header {
 pub fn save_state(folder: &Path, state: &State) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
     let path = folder.join(STATE_FILE);
-    let State { step, sampler, config, batch, buffers } = state;
-    let header =
-        Header { format: FORMAT, step: *step, sampler: *sampler, config: config.clone(), batch: *batch };
+    let State { step, sampler, config, batch, data, buffers } = state;
+    let header = Header {
+        format: FORMAT,
+        step: *step,
+        sampler: *sampler,
+        config: config.clone(),
+        batch: *batch,
+        data: data.clone(),
+    };
     let text = serde_json::to_string(&header)
         .map_err(|error| Error::file(&path, error.to_string(), "mend the config"))?;
     let entries: Vec<Entry<'_>> = buffers
@@ -85,7 +95,7 @@ pub fn load_state(folder: &Path) -> Result<State> {
         return Err(Error::file(path, "no such file", fix));
     }
     let file = SafetensorsFile::open(&path)?;
-    let Header { step, sampler, config, batch, .. } = read_header(&file)?;
+    let Header { step, sampler, config, batch, data, .. } = read_header(&file)?;
     let mut buffers = BTreeMap::new();
     for (name, info) in file.tensors() {
         if info.dtype != "U32" || info.shape.len() != 1 {
@@ -94,7 +104,7 @@ pub fn load_state(folder: &Path) -> Result<State> {
         }
         buffers.insert(name.clone(), bytemuck::pod_collect_to_vec(&file.bytes(name)?));
     }
-    Ok(State { step, sampler, config, batch, buffers })
+    Ok(State { step, sampler, config, batch, data, buffers })
 }
 
 fn read_header(file: &SafetensorsFile) -> Result<Header> {
@@ -116,8 +126,8 @@ fn read_header(file: &SafetensorsFile) -> Result<Header> {
 }
 
 impl State {
-    /// Refuses a state that was saved in `folder` by a run of another model, batch or set of buffers (name and
-    /// words each).
+    /// Refuses a state that was saved in `folder` by a run of another model, batch, data set (by its identity) or set
+    /// of buffers (name and words each). A state that does not say its data set may go on with any.
     ///
     /// # Errors
     /// [`Error::File`] naming the first key or buffer that differs.
@@ -126,6 +136,7 @@ impl State {
         folder: &Path,
         config: &ModelConfig,
         batch: usize,
+        data: &str,
         buffers: impl IntoIterator<Item = (&'a str, usize)>,
     ) -> Result<()> {
         let refuse = |problem: String| Err(Error::file(folder.join(STATE_FILE), problem, RESUME_FIX));
@@ -134,6 +145,11 @@ impl State {
         }
         if self.batch != batch {
             return refuse(format!("saved with a batch of {}, expected {batch}", self.batch));
+        }
+        if let Some(saved) = self.data.as_deref().filter(|saved| *saved != data) {
+            let problem = format!("saved with a data set of {saved}, this one has {data}");
+            let fix = "resume with the data set of the run, or start a new run on this one, with --init-from";
+            return Err(Error::file(folder.join(STATE_FILE), problem, fix));
         }
         let wanted: BTreeMap<&str, usize> = buffers.into_iter().collect();
         for (name, &words) in &wanted {

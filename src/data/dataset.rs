@@ -14,6 +14,9 @@ use crate::{Error, Result, files};
 
 pub(super) const METADATA_FILE: &str = "dataset.json";
 
+/// Examples of a set that [`Dataset::identity`] looks at: tokens may be gigabytes.
+const IDENTIFYING_EXAMPLES: usize = 1024;
+
 /// Where a field of a set lies.
 pub(super) fn array_path(folder: &Path, set: &str, field: &str) -> PathBuf {
     folder.join(format!("{set}__{field}.npy"))
@@ -155,6 +158,22 @@ impl Set {
     pub fn identifier_of(&self, puzzle: usize) -> i32 {
         self.puzzle_identifiers[puzzle]
     }
+
+    /// Adds the index arrays and examples spread evenly over the set, as numbers, whatever types the files have.
+    fn add_to(&self, checksum: &mut crc32fast::Hasher) {
+        let mut add = |values: &[i32]| checksum.update(bytemuck::cast_slice(values));
+        for values in [&self.puzzle_identifiers, &self.puzzle_indices, &self.group_indices] {
+            add(values);
+        }
+        let mut row = vec![0; self.inputs.columns()];
+        let step = self.examples().div_ceil(IDENTIFYING_EXAMPLES).max(1);
+        for example in (0..self.examples()).step_by(step) {
+            for array in [&self.inputs, &self.labels] {
+                array.read_row(example, &mut row);
+                add(&row);
+            }
+        }
+    }
 }
 
 /// One split of a data set; the examples stay on disk until they are read.
@@ -208,6 +227,15 @@ impl Dataset {
     /// Examples of all sets.
     pub fn examples(&self) -> usize {
         self.sets.iter().map(Set::examples).sum()
+    }
+
+    /// What tells this data set from another, in words: counts, and a checksum over the index arrays and up to 1,024
+    /// examples of each set. Cheap, and the same for the same data in another folder.
+    pub fn identity(&self) -> String {
+        let mut checksum = crc32fast::Hasher::new();
+        self.sets.iter().for_each(|set| set.add_to(&mut checksum));
+        let (groups, examples) = (self.groups(), self.examples());
+        format!("{groups} groups, {examples} examples, checksum {:08x}", checksum.finalize())
     }
 
     /// Reads example `example` of `set` into `inputs` and `labels`, (S) each; ignored labels become

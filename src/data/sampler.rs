@@ -103,14 +103,19 @@ impl Sampler {
     /// Continues where `state` was taken, from a sampler of the same data set, sizes and seed.
     ///
     /// # Errors
-    /// [`Error::File`] if the data set has fewer groups than were taken.
+    /// [`Error::Recipe`] if an iteration has fewer groups than were taken.
     pub fn restore(&mut self, state: SamplerState) -> Result<()> {
         let groups = self.dataset.sets()[self.set_index(state.iteration)].groups();
         let most = groups.saturating_mul(self.epochs_per_iteration);
         if state.groups_taken > most {
-            let problem =
-                format!("{most} groups in an iteration, the run stood at group {}", state.groups_taken);
-            return Err(Error::file(self.dataset.folder(), problem, "resume with the data set of the run"));
+            let problem = format!(
+                "{} epoch(s) between evaluations are {most} groups of {}, the run stood at group {}",
+                self.epochs_per_iteration,
+                self.dataset.folder().display(),
+                state.groups_taken
+            );
+            let fix = "resume with that of the run, or a multiple of it, and with the run's data set";
+            return Err(Error::recipe("train.eval_interval", problem, fix));
         }
         self.iteration = state.iteration;
         self.groups_taken = state.groups_taken;

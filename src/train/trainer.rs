@@ -33,6 +33,8 @@ pub struct Trainer {
     params: Params,
     settings: TrainSettings,
     sampler: Sampler,
+    /// [`Dataset::identity`] of what is sampled.
+    data: String,
     batch: Batch,
     lr: Schedule,
     puzzle_emb_lr: Schedule,
@@ -101,6 +103,7 @@ impl Trainer {
             let problem = format!("{} epochs over {} groups give no step", settings.epochs, dataset.groups());
             return Err(Error::recipe("train.epochs", problem, "raise it or lower train.global_batch_size"));
         }
+        let data = dataset.identity();
         let sampler = Sampler::new(dataset, batch, settings.eval_interval, settings.seed)?;
         let plan_of = |batch| train_plan(&config, &settings.optimiser(), batch, target);
         let mut run = Run::of_batch(device, batch, plan_of)?;
@@ -122,6 +125,7 @@ impl Trainer {
             puzzle_emb_lr: schedule(settings.puzzle_emb_lr),
             config,
             sampler,
+            data,
             settings,
             step: 0,
             awaited: VecDeque::new(),
@@ -230,6 +234,7 @@ impl Trainer {
             sampler: self.sampler.state(),
             config: self.config.clone(),
             batch: self.settings.global_batch_size,
+            data: Some(self.data.clone()),
             buffers,
         })
     }
@@ -237,12 +242,13 @@ impl Trainer {
     /// Continues where the state in `folder` was taken.
     ///
     /// # Errors
-    /// [`Error::File`] where there is none, or it belongs to another model, data set or batch size.
+    /// [`Error::File`] where there is none, or it belongs to another model, data set or batch size; [`Error::Recipe`]
+    /// where `train.eval_interval` is too short for where the run stood.
     pub fn restore(&mut self, folder: &Path) -> Result<()> {
         let state = checkpoint::load_state(folder)?;
         let kept = self.kept_buffers();
         let sizes = kept.iter().map(|(name, words)| (name.as_str(), *words));
-        state.check(folder, &self.config, self.settings.global_batch_size, sizes)?;
+        state.check(folder, &self.config, self.settings.global_batch_size, &self.data, sizes)?;
         for (name, words) in &state.buffers {
             self.run.write(name, words)?;
         }
