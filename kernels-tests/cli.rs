@@ -508,10 +508,18 @@ fn demo() -> Outcome {
     check(summary["solved"].as_array().is_some_and(|solved| solved.len() == 3), || summary.to_string())
 }
 
+/// Six samples with all of their variants would fill any batch.
 fn too_large_batch() -> Outcome {
     let workshop = Workshop::new()?;
     workshop.train("run", 2)?;
     let (run, data) = (workshop.path("run"), workshop.path("data"));
     let eval = ["eval", "--run", &run, "--data", &data, "--device", "gpu", "--batch", "65535"];
-    refuse(&eval, 1, &["the limit is", "the largest batch that fits is "])
+    let variants = ["--augment", "65535"];
+    refuse(
+        &[&eval[..], &variants].concat(),
+        1,
+        &["a batch of 65535", "the limit is", "the largest batch that fits is "],
+    )?;
+    // Without them there are six answers to give, which fit.
+    succeed(&eval).map(drop)
 }

@@ -42,7 +42,7 @@ pub struct Args {
 
     /// B, samples at once [default: 128, or all if there are fewer]
     ///
-    /// It changes speed and memory, not results.
+    /// It changes speed and memory, not results. More than there are answers to give counts as that many.
     #[arg(long, value_name = "B", value_parser = clap::value_parser!(u16).range(1..))]
     batch: Option<u16>,
 
@@ -126,7 +126,8 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         return Err(Error::usage("--submission, --html", problem, "leave them out"));
     }
     let samples = dataset.examples();
-    let batch = args.batch.map_or(DEFAULT_BATCH.min(samples.max(1)), usize::from);
+    let answers = samples.max(1) * (1 + usize::from(args.augment.unwrap_or_default()));
+    let batch = args.batch.map_or(DEFAULT_BATCH, usize::from).min(answers);
     let mut evaluator = Evaluator::new(&config, &args.device.open()?, batch)?;
     evaluator.load(&weights)?;
     let started = Instant::now();
