@@ -56,10 +56,13 @@ fn end_to_end(device: &Device) -> Outcome {
     let mut evaluator = Evaluator::new(&config, device, 3)?;
     evaluator.load(&Weights::fresh(&config, 2))?;
 
-    let mut done = 0;
+    let mut told = Vec::new();
     let pace = Pace { halt: false, every_step: true };
-    let found = arc::evaluate(&mut evaluator, pace, &data, |samples| done = samples)?;
-    check("progress", done == dataset.examples() && done == 2 * summary.test.total_puzzles)?;
+    let found = arc::evaluate(&mut evaluator, pace, &data, |samples| told.push(samples))?;
+    check("examples", dataset.examples() == 2 * summary.test.total_puzzles)?;
+    // Three samples have done one of their two steps.
+    check("progress", told[0] == 1.5 && told.is_sorted())?;
+    check("the end of progress", told.last() == Some(&(dataset.examples() as f64)))?;
     let [task] = &found.score.tasks[..] else { return Err("expected one task".into()) };
     check("votes are missing", task.inputs.iter().all(|input| input.votes == 4))?;
     check("pass@K is missing", found.score.pass_at.len() == 6)?;

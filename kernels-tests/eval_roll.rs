@@ -111,6 +111,7 @@ fn look(
             });
             Ok(())
         },
+        &mut |_| {},
     )?;
     seen.sort();
     Ok(seen)

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::evaluate::{Evaluator, Pace};
+use super::evaluate::{Evaluator, Look, Pace};
 use super::measure::{Evaluation, measure};
 use crate::Result;
 use crate::data::arc::{Score, Votes};
@@ -20,7 +20,7 @@ pub struct ArcEvaluation {
     pub evaluation: Option<Evaluation>,
 }
 
-/// Evaluates on the test split of the ARC data set in `dir`; `progress` is told the samples done so far.
+/// Evaluates on the test split of the ARC data set in `dir`; `progress` as in [`Evaluator::roll`].
 ///
 /// # Errors
 /// [`crate::Error::File`] for a data set that is not ARC's or does not fit the model, [`crate::Error::Numeric`] for NaN answers.
@@ -28,14 +28,11 @@ pub fn evaluate(
     evaluator: &mut Evaluator,
     pace: Pace,
     dir: &Path,
-    mut progress: impl FnMut(usize),
+    mut progress: impl FnMut(f64),
 ) -> Result<ArcEvaluation> {
     let dataset = Arc::new(Dataset::open(dir, Split::Test)?);
     let mut votes = Votes::open(dir)?;
-    let evaluation = measure(evaluator, pace, dataset, &mut |done, look| {
-        votes.add(look.identifier, look.inputs, look.predictions, look.q_halt)?;
-        progress(done);
-        Ok(())
-    })?;
+    let mut vote = |look: Look<'_>| votes.add(look.identifier, look.inputs, look.predictions, look.q_halt);
+    let evaluation = measure(evaluator, pace, dataset, &mut vote, &mut progress)?;
     Ok(ArcEvaluation { score: votes.finish(), evaluation })
 }

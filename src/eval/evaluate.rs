@@ -102,11 +102,11 @@ impl Evaluator {
         &self.config
     }
 
-    /// Metrics of a whole test split after all N_sup steps; `progress` is told the samples done so far.
+    /// Metrics of a whole test split after all N_sup steps; `progress` as in [`Evaluator::roll`].
     ///
     /// # Errors
     /// [`Error::File`] for a data set that does not fit the model or has no labelled sample.
-    pub fn evaluate(&mut self, dataset: Arc<Dataset>, progress: impl FnMut(usize)) -> Result<Metrics> {
+    pub fn evaluate(&mut self, dataset: Arc<Dataset>, progress: impl FnMut(f64)) -> Result<Metrics> {
         Ok(self.evaluate_at(Pace::default(), dataset, progress)?.metrics)
     }
 
@@ -118,20 +118,24 @@ impl Evaluator {
         &mut self,
         pace: Pace,
         dataset: Arc<Dataset>,
-        mut progress: impl FnMut(usize),
+        mut progress: impl FnMut(f64),
     ) -> Result<Evaluation> {
-        let measured = measure(self, pace, dataset.clone(), &mut |done, _| {
-            progress(done);
-            Ok(())
-        })?;
+        let measured = measure(self, pace, dataset.clone(), &mut |_| Ok(()), &mut progress)?;
         measured.ok_or_else(|| no_labels(&dataset))
     }
 
-    /// Runs a stream of samples, and shows each to `visit` after its last step or after every step.
+    /// Runs a stream of samples, and shows each to `visit` after its last step or after every step. After each step of
+    /// the batch, `progress` is told the samples done, and of running ones the share of the steps that they may take.
     ///
     /// # Errors
     /// Those of `next` and `visit`, and device failures.
-    pub fn roll(&mut self, pace: Pace, next: &mut Next<'_>, visit: &mut Visit<'_>) -> Result<()> {
+    pub fn roll(
+        &mut self,
+        pace: Pace,
+        next: &mut Next<'_>,
+        visit: &mut Visit<'_>,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<()> {
         let mut batch = Batch::new(self.batch, self.config.seq_len);
         let mut one = Batch::new(1, self.config.seq_len);
         let mut slots: Vec<Option<Running>> = vec![None; self.batch];
@@ -158,6 +162,9 @@ impl Evaluator {
                 let answers = self.answers()?;
                 self.look(pace, &batch, &answers, &mut slots, visit)?;
             }
+            let running = slots.iter().flatten();
+            let left: usize = running.map(|running| self.max_steps() - running.step).sum();
+            progress(taken as f64 - left as f64 / self.max_steps() as f64);
         }
     }
 

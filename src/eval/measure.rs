@@ -52,7 +52,7 @@ pub(super) fn mark(labels: &[i32], predictions: &[i32]) -> Marks {
     Marks { labels, accuracy: right as f64 / labels.max(1) as f64, exact: right == labels }
 }
 
-/// Runs a test split; `finished` is told the samples done so far and shown each answer that is final. None if no
+/// Runs a test split; `finished` is shown each answer that is final, `progress` as in [`Evaluator::roll`]. None if no
 /// sample has labels.
 ///
 /// # Errors
@@ -61,14 +61,16 @@ pub(super) fn measure(
     evaluator: &mut Evaluator,
     pace: Pace,
     dataset: Arc<Dataset>,
-    finished: &mut dyn FnMut(usize, Look<'_>) -> Result<()>,
+    finished: &mut dyn FnMut(Look<'_>) -> Result<()>,
+    progress: &mut dyn FnMut(f64),
 ) -> Result<Option<Evaluation>> {
     check_fit(evaluator.config(), &dataset)?;
     let mut totals = Totals::new(dataset.examples(), evaluator.max_steps());
-    evaluator.roll(pace, &mut samples_of(&dataset), &mut |look| {
+    let mut visit = |look: Look<'_>| {
         totals.look(pace, look);
-        if look.last { finished(totals.samples, look) } else { Ok(()) }
-    })?;
+        if look.last { finished(look) } else { Ok(()) }
+    };
+    evaluator.roll(pace, &mut samples_of(&dataset), &mut visit, progress)?;
     Ok((totals.sums[0] > 0.0).then(|| totals.finish(pace)))
 }
 

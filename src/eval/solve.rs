@@ -1,6 +1,6 @@
 //! Solving single puzzles, with the answer after every supervision step.
 
-use super::evaluate::{Evaluator, Pace};
+use super::evaluate::{Evaluator, Look, Pace};
 use crate::data::sudoku::{Grid, Shape, is_valid_solution};
 use crate::data::{Batch, IGNORE_LABEL};
 use crate::engine::Device;
@@ -68,12 +68,13 @@ impl Solver {
         };
         let (mut thoughts, shape) = (Vec::new(), self.shape);
         let pace = Pace { halt: false, every_step: true };
-        self.evaluator.roll(pace, &mut next, &mut |look| {
+        let mut visit = |look: Look<'_>| {
             let answer = Grid::from_tokens(shape, look.predictions);
             let solved = is_valid_solution(puzzle, &answer);
             thoughts.push(Thought { answer, q_halt: look.q_halt, solved });
             Ok(())
-        })?;
+        };
+        self.evaluator.roll(pace, &mut next, &mut visit, &mut |_| {})?;
         Ok(thoughts)
     }
 }

@@ -31,7 +31,8 @@ pub struct Voted {
     pub exact_accuracy_alone: f64,
 }
 
-/// Evaluates on a test split with `augment` further variants of each puzzle; `progress` is told the puzzles done.
+/// Evaluates on a test split with `augment` further variants of each puzzle; `progress` as in [`Evaluator::roll`], a
+/// puzzle with all of its variants being one.
 ///
 /// # Errors
 /// [`Error::Usage`] for puzzles without known symmetries, or more variants than there are; [`Error::File`] for a data
@@ -41,7 +42,7 @@ pub fn evaluate(
     halt: bool,
     dataset: &Arc<Dataset>,
     (augment, seed): (usize, u64),
-    mut progress: impl FnMut(usize),
+    mut progress: impl FnMut(f64),
 ) -> Result<Voted> {
     check_fit(evaluator.config(), dataset)?;
     let symmetries = Symmetries::of(dataset, augment, seed)?;
@@ -62,17 +63,18 @@ pub fn evaluate(
     };
     let mut polls: BTreeMap<usize, Poll> = BTreeMap::new();
     let mut tally = Tally::default();
-    evaluator.roll(Pace { halt, every_step: false }, &mut next, &mut |look| {
+    let mut visit = |look: Look<'_>| {
         let (sample, variant) = (look.index / variants, look.index % variants);
         let poll = polls.entry(sample).or_default();
         poll.cast(symmetries.get(sample, variant).undo(look.predictions), variant == 0, look)?;
         if poll.votes == variants {
             tally.close(poll, look.labels);
             polls.remove(&sample);
-            progress(tally.samples);
         }
         Ok(())
-    })?;
+    };
+    let pace = Pace { halt, every_step: false };
+    evaluator.roll(pace, &mut next, &mut visit, &mut |answers| progress(answers / variants as f64))?;
     tally.finish(variants).ok_or_else(|| no_labels(dataset))
 }
 
