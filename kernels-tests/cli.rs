@@ -376,6 +376,8 @@ fn json_documents() -> Outcome {
     check(json(&["devices"])?["devices"].is_array(), || "devices".into())?;
     let plan = json(&["plan", "--recipe", "tiny-sudoku4", "--data", &data, "--batch", "2", "--eval"])?;
     check(plan["seq_len"] == 16 && plan["dispatches"].is_u64(), || plan.to_string())?;
+    let assumed = trm(&["plan", "--recipe", "tiny-sudoku4", "--seq-len", "16"])?.stderr;
+    check(assumed.starts_with("sizes: S 16, V 11; what --data"), || assumed)?;
     let (peak, least) = (plan["peak_memory_bytes"].as_u64(), plan["least_memory_bytes"].as_u64());
     check(least > Some(0) && least <= peak, || plan.to_string())?;
     let verified = json(&["verify", "--device", "cpu"])?;
@@ -413,7 +415,7 @@ fn verify_deviation() -> Outcome {
 }
 
 fn closed_pipe() -> Outcome {
-    let mut child = command(&["plan", "--recipe", "tiny-sudoku4"])
+    let mut child = command(&["plan", "--recipe", "tiny-sudoku4", "--seq-len", "16", "--vocab-size", "6"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;

@@ -70,6 +70,7 @@ fn tuned() -> Outcome {
     user.tune(&["--no-tune-cache"])?;
     check(user.choices().is_empty(), || "kept although it should not".into())?;
     let ran = user.tune(&["--json"])?;
+    check(ran.stderr.contains("shapes: tiny-sudoku4, B 1, S 16, V 11\n"), || ran.stderr.clone())?;
     let report: Value = serde_json::from_str(&ran.stdout)?;
     let outcomes = report["outcomes"].as_array().ok_or("no outcomes")?;
     let chosen = outcomes.iter().filter(|one| one["chosen"] == true).count();

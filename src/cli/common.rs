@@ -215,6 +215,11 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
+    /// Whether a recipe is named.
+    pub fn names_recipe(&self) -> bool {
+        self.recipe.recipe.is_some()
+    }
+
     /// The model; that of the recipe `otherwise` where none is named.
     pub fn subject(&self, otherwise: Option<&str>) -> Result<Subject> {
         let (name, recipe) = self.recipe.load_or(otherwise)?;

@@ -12,10 +12,14 @@ use trm::model::ModelConfig;
 use trm::model::step::{eval_plan, train_plan};
 use trm::plan::{Element, Target};
 use trm::recipe::Recipe;
-use trm::report::PlanSummary;
+use trm::report::{PlanSummary, say};
 
 use super::common::{RecipeArgs, RecomputeArgs};
 use super::output::Output;
+
+/// S and V where none are given: 9x9 Sudoku's.
+const SUDOKU_SEQ_LEN: usize = 81;
+const SUDOKU_VOCAB_SIZE: usize = 11;
 
 /// Show what one supervision step launches, computes and holds, without a device
 ///
@@ -47,17 +51,17 @@ pub struct Args {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["seq_len", "vocab_size", "puzzle_identifiers"])]
     data: Option<PathBuf>,
 
-    /// S, tokens of a puzzle
+    /// S, tokens of a puzzle [default: 81]
     ///
     /// 81 for 9x9 Sudoku, 900 for mazes and ARC.
-    #[arg(long, value_name = "S", default_value_t = 81)]
-    seq_len: usize,
+    #[arg(long, value_name = "S")]
+    seq_len: Option<usize>,
 
-    /// V, tokens in the vocabulary
+    /// V, tokens in the vocabulary [default: 11]
     ///
     /// 11 for 9x9 Sudoku: padding, blank and nine digits.
-    #[arg(long, value_name = "V", default_value_t = 11)]
-    vocab_size: usize,
+    #[arg(long, value_name = "V")]
+    vocab_size: Option<usize>,
 
     /// Rows of the puzzle embedding table
     ///
@@ -130,6 +134,10 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         summary: PlanSummary::of(&plan),
         prediction: args.predict.map(|limits| predict(&plan, limits)),
     };
+    if args.data.is_none() && (args.seq_len.is_none() || args.vocab_size.is_none()) {
+        let otherwise = "what --data, --seq-len and --vocab-size leave open is 9x9 Sudoku's";
+        say(format!("sizes: S {}, V {}; {otherwise}", config.seq_len, config.vocab_size));
+    }
     output.data(&planned, text)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -138,7 +146,11 @@ impl Args {
     fn config(&self, recipe: &Recipe) -> Result<ModelConfig> {
         let arch = recipe.arch.clone();
         let (vocab_size, seq_len, num_puzzle_identifiers) = match &self.data {
-            None => (self.vocab_size, self.seq_len, self.puzzle_identifiers),
+            None => (
+                self.vocab_size.unwrap_or(SUDOKU_VOCAB_SIZE),
+                self.seq_len.unwrap_or(SUDOKU_SEQ_LEN),
+                self.puzzle_identifiers,
+            ),
             Some(dir) => {
                 let dataset = Dataset::open(dir, Split::Train)?;
                 let metadata = dataset.metadata();

@@ -10,7 +10,7 @@ use trm::{Error, Result};
 use super::common::{DeviceArgs, ModelArgs};
 use super::output::Output;
 
-/// The recipe whose shapes count where none is named.
+/// The recipe whose shapes count where none is named, which is then said.
 const RECIPE: &str = "sudoku-mlp";
 
 /// Find out which variants of the kernels a GPU runs fastest, and take them from now on
@@ -43,18 +43,21 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         let fix = "name a GPU that \"trm devices\" lists, also one in software";
         return Err(Error::usage("--device", "the CPU engine has nothing to tune", fix));
     }
+    let mut choice = Choice {
+        key: Key::of(&info, precision),
+        recipe: subject.name.clone(),
+        batch: subject.batch,
+        seq_len: subject.config.seq_len,
+        vocab_size: subject.config.vocab_size,
+        variants: device.target().variants(),
+    };
+    let by_default = if args.model.names_recipe() { "" } else { "; --recipe names another one" };
+    say(format!("shapes: {}{by_default}", choice.measured()));
     say(format!("default: {}", table::defaults(&info).why));
     say(format!("candidates may differ from the plain kernels by an NMSE of {:.0e}", bound(precision)));
     let tuned = tune(&device, &subject, args.repetitions.into(), |trial| say(format!("measuring {trial}")))?;
+    choice.variants = tuned.variants;
     if !args.device.no_tune_cache() {
-        let choice = Choice {
-            key: Key::of(&info, precision),
-            recipe: subject.name,
-            batch: subject.batch,
-            seq_len: subject.config.seq_len,
-            vocab_size: subject.config.vocab_size,
-            variants: tuned.variants,
-        };
         let homeless = || {
             Error::usage("--no-tune-cache", "is missing and there is no home folder", "set HOME, or give it")
         };
