@@ -78,6 +78,12 @@ fn tuned() -> Outcome {
     let choices = user.choices();
     check(choices.len() == 1, || format!("{choices:?}"))?;
     check(ran.stderr.contains(&choices[0].display().to_string()), || ran.stderr.clone())?;
+    let shown = user.tune(&[])?.stdout;
+    let kept = fs::read_to_string(&choices[0])?;
+    let kept = kept.split_once("[variants]").ok_or("no variants")?.1.lines();
+    let missing: Vec<&str> = kept.filter(|line| line.contains(" = ") && !shown.contains(line)).collect();
+    let skipped = "skipped: attention: tiny-sudoku4 has none";
+    check(missing.is_empty() && shown.contains(skipped), || format!("{missing:?}: {shown}"))?;
     let said = user.device_lines(&[])?;
     check(said.contains(", tuned at tiny-sudoku4, B 1, S 16, V 11 ("), || said)?;
     let said = user.device_lines(&["--no-tune-cache"])?;

@@ -64,11 +64,14 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         let path = Cache::of_user().ok_or_else(homeless)?.store(&choice)?;
         say(format!("kept in {}", path.display()));
     }
-    output.data(&tuned, text)?;
+    let broken = |error: toml::ser::Error| Error::io("standard output")(std::io::Error::other(error));
+    let variants = toml::to_string(&tuned.variants).map_err(broken)?;
+    output.data(&tuned, |tuned| text(tuned, &variants))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(tuned: &Tuned) -> String {
+/// What was measured and what was not, and the choice as the file says it.
+fn text(tuned: &Tuned, variants: &str) -> String {
     let mut table = Table::new(["trial", "variant", "ms", "of the default", "NMSE", "chosen"]);
     for one in &tuned.outcomes {
         let number = |value: Option<f64>, text: fn(f64) -> String| value.map_or_else(|| "-".to_owned(), text);
@@ -85,5 +88,6 @@ fn text(tuned: &Tuned) -> String {
         one.dropped.as_ref().map(|reason| format!("dropped: {}, {}: {reason}\n", one.trial, one.variant))
     };
     let dropped: String = tuned.outcomes.iter().filter_map(dropped).collect();
-    format!("{table}{dropped}")
+    let skipped: String = tuned.skipped.iter().map(|one| format!("skipped: {one}\n")).collect();
+    format!("{table}{dropped}{skipped}\nthe choice:\n{variants}")
 }

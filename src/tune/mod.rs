@@ -27,6 +27,8 @@ pub struct Tuned {
     pub variants: Variants,
     /// Every candidate of every trial.
     pub outcomes: Vec<Outcome>,
+    /// Trials and candidates that were not measured, as there was nothing to choose: `trial, candidate: why`.
+    pub skipped: Vec<String>,
 }
 
 /// Measures all candidates on `device`, whose own target is the default that they are compared with. Says each trial
@@ -40,21 +42,13 @@ pub fn tune(
     repetitions: usize,
     mut say: impl FnMut(&str),
 ) -> Result<Tuned> {
-    let mut tuner = Tuner { device, default: device.target(), repetitions, outcomes: Vec::new() };
+    let default = device.target();
+    let mut tuner = Tuner { device, default, repetitions, outcomes: Vec::new(), skipped: Vec::new() };
     let mut variants = tuner.default.variants();
     tuner.choose_products(subject, &mut variants, &mut say)?;
-    // Attention in halves is always tiled.
-    if !subject.config.arch.mlp_t && tuner.default.precision == Element::F32 {
-        say("attention");
-        let rows = tuner.subgroups().then_some(AttentionVariant::Rows);
-        let candidates = [AttentionVariant::Tiled].into_iter().chain(rows);
-        let named = candidates
-            .map(|attention| (attention_name(attention).to_owned(), Variants { attention, ..variants }));
-        let standard = attention_name(tuner.default.attention).to_owned();
-        variants = tuner.choose(&Trial::attention(subject), &standard, named.collect(), variants)?;
-    }
+    tuner.choose_attention(subject, &mut variants, &mut say)?;
     tuner.choose_fusion(subject, &mut variants, &mut say)?;
-    Ok(Tuned { variants, outcomes: tuner.outcomes })
+    Ok(Tuned { variants, outcomes: tuner.outcomes, skipped: tuner.skipped })
 }
 
 struct Tuner<'a> {
@@ -62,12 +56,21 @@ struct Tuner<'a> {
     default: Target,
     repetitions: usize,
     outcomes: Vec<Outcome>,
+    skipped: Vec<String>,
 }
 
 const BROADCAST: &str = "broadcast";
 
-fn tiled_name(tiles: &[Tile]) -> String {
-    format!("tiled {}", tiles.iter().map(|tile| tile.name()).collect::<Vec<_>>().join(" and "))
+/// What a choice calls a tile, and what products take of it where that is another one.
+fn tiled_name(tile: Tile, taken: &[Tile]) -> String {
+    match taken == [tile] {
+        true => format!("tiled {tile}"),
+        false => format!("tiled {tile} (here {})", names(taken)),
+    }
+}
+
+fn names(tiles: &[Tile]) -> String {
+    tiles.iter().map(|tile| tile.name()).collect::<Vec<_>>().join(" and ")
 }
 
 fn attention_name(variant: AttentionVariant) -> &'static str {
@@ -82,9 +85,14 @@ fn fusion_name(target: Target) -> String {
 }
 
 impl Tuner<'_> {
-    /// Whether the device runs the kernels that broadcast.
-    fn subgroups(&self) -> bool {
-        self.device.info().features.iter().any(|feature| feature == "subgroups")
+    /// Why kernels that broadcast within a subgroup are no candidates, if they are not.
+    fn no_broadcasts(&self) -> Option<&'static str> {
+        let subgroups = self.device.info().features.iter().any(|feature| feature == "subgroups");
+        match self.default.precision {
+            Element::F32 if subgroups => None,
+            Element::F32 => Some("takes subgroups, which this device does not have"),
+            Element::Bf16 | Element::F16 => Some("is for f32 only"),
+        }
     }
 
     /// Measures the ways to do `trial`, `standard` first, and adds what became of them; returns where they start.
@@ -141,7 +149,7 @@ impl Tuner<'_> {
         for (purpose, times) in purposes {
             let trial = Trial::products(subject, purpose);
             say(trial.name);
-            let ways = self.ways_of_products(subject, purpose)?;
+            let ways = self.ways_of_products(&trial, subject, purpose)?;
             // The first of the tiled ways is that with the default's tile.
             let standard = match self.default.gemm {
                 GemmVariant::Broadcast => BROADCAST,
@@ -172,24 +180,58 @@ impl Tuner<'_> {
         Ok(())
     }
 
-    /// Tiles, the default's first, named by what products of these shapes take; and broadcasts.
-    fn ways_of_products(&self, subject: &Subject, purpose: Purpose) -> Result<Vec<(String, Variants)>> {
+    /// Tiles, the default's first, each that products of these shapes take other kernels for; and broadcasts.
+    fn ways_of_products(
+        &mut self,
+        trial: &Trial<'_>,
+        subject: &Subject,
+        purpose: Purpose,
+    ) -> Result<Vec<(String, Variants)>> {
         let own = self.default.variants();
+        let standard = own.tiles.of(purpose);
         let mut ways: Vec<(String, Variants)> = Vec::new();
-        for tile in [own.tiles.of(purpose)].into_iter().chain(Tile::ALL) {
+        let mut known: Vec<(Vec<Tile>, Tile)> = Vec::new();
+        for tile in [standard].into_iter().chain(Tile::ALL.into_iter().filter(|&tile| tile != standard)) {
             let tiles = own.tiles.with(purpose, tile);
             let way = Variants { gemm: GemmVariant::Tiled, tiles, ..own };
-            let name = tiled_name(&Trial::tiles_of_products(subject, purpose, self.default.with(way))?);
+            let taken = Trial::tiles_of_products(subject, purpose, self.default.with(way))?;
             // Where all products are too small for a tile, it is another name for the small one.
-            if !ways.iter().any(|(known, _)| *known == name) {
-                ways.push((name, way));
+            if let Some((_, same)) = known.iter().find(|(known, _)| *known == taken) {
+                let why = format!("at these shapes the same as tiled {same}, {}", names(&taken));
+                self.skipped.push(format!("{}, tiled {tile}: {why}", trial.name));
+                continue;
             }
+            ways.push((tiled_name(tile, &taken), way));
+            known.push((taken, tile));
         }
-        // Products of halves are always tiled.
-        if self.subgroups() && self.default.precision == Element::F32 {
-            ways.push((BROADCAST.to_owned(), Variants { gemm: GemmVariant::Broadcast, ..own }));
+        match self.no_broadcasts() {
+            None => ways.push((BROADCAST.to_owned(), Variants { gemm: GemmVariant::Broadcast, ..own })),
+            Some(why) => self.skipped.push(format!("{}, {BROADCAST}: {why}", trial.name)),
         }
         Ok(ways)
+    }
+
+    /// Tiled, or by rows, which broadcasts.
+    fn choose_attention(
+        &mut self,
+        subject: &Subject,
+        variants: &mut Variants,
+        say: &mut impl FnMut(&str),
+    ) -> Result<()> {
+        let trial = Trial::attention(subject);
+        let name = |attention| attention_name(attention).to_owned();
+        if subject.config.arch.mlp_t {
+            self.skipped.push(format!("{}: {} has none", trial.name, subject.name));
+        } else if let Some(why) = self.no_broadcasts() {
+            self.skipped.push(format!("{}, {}: {why}", trial.name, name(AttentionVariant::Rows)));
+        } else {
+            say(trial.name);
+            let (own, standard) = (*variants, name(self.default.attention));
+            let ways = [AttentionVariant::Tiled, AttentionVariant::Rows];
+            let ways = ways.map(|attention| (name(attention), Variants { attention, ..own }));
+            *variants = self.choose(&trial, &standard, ways.to_vec(), own)?;
+        }
+        Ok(())
     }
 
     /// Fused kernels of every tile, and one op at a time.
@@ -212,10 +254,12 @@ impl Tuner<'_> {
             tiles: Tiles { fused: self.default.tiles.fused, ..own.tiles },
             ..own
         }));
+        let trial = Trial::passes(subject);
         if named.len() > 1 {
-            let trial = Trial::passes(subject);
             say(trial.name);
             *variants = self.choose(&trial, &standard, named, own)?;
+        } else {
+            self.skipped.push(format!("{}: fused kernels are tiled, these products are not", trial.name));
         }
         Ok(())
     }
