@@ -17,10 +17,11 @@ type Test = (&'static str, fn() -> Outcome);
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let trials: [Test; 15] = [
+    let trials: [Test; 16] = [
         ("usage errors are one line", usage_errors),
         ("recipe errors name the key", recipe_errors),
         ("a batch past the memory names the largest", batch_past_memory),
+        ("missing files are named", missing_files),
         ("existing output is refused", existing_output),
         ("failed builds leave nothing", nothing_half_written),
         ("broken data sets are named", broken_data_sets),
@@ -218,6 +219,43 @@ fn batch_past_memory() -> Outcome {
         &["a batch of 60000: the CPU engine: needs", "the largest batch that fits is"],
     )?;
     check(!Path::new(&workshop.path("run")).exists(), || "a refused run left its folder".into())
+}
+
+fn missing_files() -> Outcome {
+    let cases = [
+        (
+            "bench compare no.json no.json",
+            "no.json: no such file or folder; give a file with what a \"trm bench\"",
+        ),
+        ("verify --golden no", "no: no such file or folder; give a folder of golden vectors"),
+        ("data inspect no", "no: no such file or folder; name a folder that \"trm data\""),
+        (
+            "data sudoku --out x --train-csv no.csv --test-csv no.csv",
+            "no.csv: no such file or folder; give a CSV file",
+        ),
+        (
+            "data maze --out x --train-csv no.csv --test-csv no.csv",
+            "no.csv: no such file or folder; give rows of",
+        ),
+        (
+            "plan --recipe arc1 --data no",
+            "no/train/dataset.json: no such file or folder; rebuild the data set",
+        ),
+    ];
+    for (args, expected) in cases {
+        refuse(&args.split(' ').collect::<Vec<_>>(), 1, &[expected])?;
+    }
+    let workshop = Workshop::new()?;
+    workshop.train("run", 2)?;
+    let data = workshop.path("data");
+    let import = ["import", "no.pt", "--config", "no.yaml", "--data", &data, "--out", "x"];
+    refuse(&import, 1, &["no.yaml: no such file or folder; give the all_config.yaml"])?;
+    let (run, out) = (workshop.path("run"), workshop.path("no/o.pt"));
+    refuse(
+        &["export", "--weights", &run, "--pytorch", &out],
+        1,
+        &["o.pt: its folder does not exist; make it"],
+    )
 }
 
 fn existing_output() -> Outcome {

@@ -183,7 +183,7 @@ fn broken_data_sets_are_named() {
     let cases: Vec<Case> = vec![
         (
             Box::new(|dir| fs::remove_file(dir.join("train/all__labels.npy")).unwrap()),
-            &["train/all__labels.npy: no such file; rebuild", "trm data"],
+            &["train/all__labels.npy: no such file or folder; rebuild", "trm data"],
         ),
         (
             Box::new(|dir| {
@@ -233,7 +233,7 @@ fn broken_data_sets_are_named() {
         ),
         (
             Box::new(|dir| fs::remove_file(dir.join("train/dataset.json")).unwrap()),
-            &["train/dataset.json: no such file; rebuild"],
+            &["train/dataset.json: no such file or folder; rebuild"],
         ),
         (Box::new(edit("\"pad_id\":5,", "")), &["dataset.json", "pad_id"]),
         (Box::new(edit("\"pad_id\":5", "\"pad_id\":200")), &["pad_id 200", "vocab_size 200"]),

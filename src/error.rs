@@ -3,6 +3,7 @@
 //! Every message reads `place: what is wrong; what to do`, so that a user sees first which file,
 //! key or limit is at fault. The binary maps [`Error::Usage`] and [`Error::Recipe`] to exit code 2 and the rest to 1.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// What can go wrong, by who can mend it.
@@ -98,6 +99,16 @@ impl Error {
     pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.as_ref().to_path_buf();
         move |source| Error::Io { path, source }
+    }
+
+    /// An [`Error::Io`] for a file or folder that is not there as one that says what to do; any other as it is.
+    pub fn or_missing(self, fix: &str) -> Error {
+        match self {
+            Error::Io { path, source } if source.kind() == ErrorKind::NotFound => {
+                Error::file(path, "no such file or folder", fix)
+            }
+            other => other,
+        }
     }
 
     /// An [`Error::File`] at `path`.

@@ -4,7 +4,7 @@
 //! is complete, so that an interrupted or failed command leaves nothing half-written behind.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -79,7 +79,11 @@ pub fn write_atomic_with(
     // The library's default of 0600 would keep others from reading the result; the umask still applies.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let temporary = builder.prefix(".partial-").tempfile_in(parent(path)).map_err(Error::io(path))?;
+    let temporary = builder.prefix(".partial-").tempfile_in(parent(path));
+    let temporary = temporary.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Error::file(path, "its folder does not exist", "make it or name another"),
+        _ => Error::io(path)(error),
+    })?;
     let mut file = BufWriter::new(temporary.as_file());
     let written = write(&mut file).and_then(|()| file.flush()).and_then(|()| file.get_ref().sync_all());
     drop(file);

@@ -9,6 +9,8 @@ use super::Measurement;
 use crate::plan::Element;
 use crate::{Error, Result, files};
 
+const FIX: &str = "give a file with what a \"trm bench\" printed with --json";
+
 /// What two runs say of one thing.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Pair {
@@ -39,14 +41,14 @@ pub struct Comparison {
 /// The measurements of a file with one JSON object a line, as `trm bench --json` prints them.
 ///
 /// # Errors
-/// [`Error::Io`] for an unreadable file, [`Error::File`] with the line that is no measurement.
+/// [`Error::Io`] for an unreadable file, [`Error::File`] for a missing one or with the line that is no measurement.
 pub fn read(path: &Path) -> Result<Vec<Measurement>> {
-    let text = files::read_to_string(path)?;
+    let text = files::read_to_string(path).map_err(|error| error.or_missing(FIX))?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let parsed = lines.map(|(number, line)| {
         serde_json::from_str(line).map_err(|error| {
             let problem = format!("line {} is no measurement: {error}", number + 1);
-            Error::file(path, problem, "give a file that \"trm bench --json\" printed")
+            Error::file(path, problem, FIX)
         })
     });
     parsed.collect()

@@ -58,7 +58,7 @@ struct ReleaseArch {
 /// family. [`Error::Io`] if the system refuses to read.
 pub fn read_release_config(path: &Path) -> Result<Arch> {
     let fix = "give the all_config.yaml of the authors' release that lies beside the checkpoint, or a recipe";
-    let text = files::read_to_string(path)?;
+    let text = files::read_to_string(path).map_err(|error| error.or_missing(fix))?;
     let AllConfig { arch } = serde_saphyr::from_str(&text)
         .map_err(|error| Error::file(path, one_line(&error.without_snippet().to_string()), fix))?;
     let name = architecture(&arch.name)

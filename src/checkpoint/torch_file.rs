@@ -41,7 +41,8 @@ pub(super) struct TorchFile {
 impl TorchFile {
     /// Checks the file and reads the names, shapes and types of its tensors.
     pub fn open(path: &Path) -> Result<TorchFile> {
-        let file = File::open(path).map_err(Error::io(path))?;
+        let file = File::open(path).map_err(Error::io(path));
+        let file = file.map_err(|error| error.or_missing("give a file that torch.save wrote"))?;
         let file_bytes = file.metadata().map_err(Error::io(path))?.len();
         check_archive(path, file)?;
         let reader = PytorchReader::new(path)

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::IGNORE_LABEL;
-use super::npy::{Array, REBUILD, or_missing};
+use super::npy::{Array, REBUILD};
 use crate::{Error, Result, files};
 
 pub(super) const METADATA_FILE: &str = "dataset.json";
@@ -70,8 +70,9 @@ impl Metadata {
     /// Reads `dataset.json` and checks what it says about itself.
     fn read(path: &Path) -> Result<Metadata> {
         let broken = |problem: String| Error::file(path, problem, REBUILD);
-        let metadata: Metadata = serde_json::from_slice(&files::read(path).map_err(or_missing)?)
-            .map_err(|error| broken(error.to_string()))?;
+        let metadata: Metadata =
+            serde_json::from_slice(&files::read(path).map_err(|error| error.or_missing(REBUILD))?)
+                .map_err(|error| broken(error.to_string()))?;
         let Metadata { pad_id, blank_identifier_id, vocab_size, num_puzzle_identifiers, .. } = metadata;
         if metadata.seq_len == 0 || metadata.sets.is_empty() {
             return Err(broken("seq_len 0 or no sets, expected some of both".into()));

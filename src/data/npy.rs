@@ -6,7 +6,7 @@
 //! needs the shape of a matrix in advance.
 
 use std::fs::File;
-use std::io::{BufWriter, ErrorKind, Seek, Write};
+use std::io::{BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -19,16 +19,6 @@ pub(super) const REBUILD: &str = "rebuild the data set with \"trm data\"";
 
 const HEADER_BYTES: usize = 128;
 const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
-
-/// Adds what to do about a file that is not there.
-pub(super) fn or_missing(error: Error) -> Error {
-    match error {
-        Error::Io { path, source } if source.kind() == ErrorKind::NotFound => {
-            Error::file(path, "no such file", REBUILD)
-        }
-        other => other,
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Element {
@@ -62,7 +52,7 @@ impl Array {
     /// Maps the file and checks its header and length; `dimensions` is 1 or 2.
     pub fn open(path: &Path, dimensions: usize) -> Result<Array> {
         let broken = |problem: String| Error::file(path, problem, REBUILD);
-        let map = files::map(path).map_err(or_missing)?;
+        let map = files::map(path).map_err(|error| error.or_missing(REBUILD))?;
         let mut rest: &[u8] = &map;
         let header =
             NpyHeader::from_reader(&mut rest).map_err(|error| broken(format!("no .npy file ({error})")))?;

@@ -29,6 +29,8 @@ const BUILT_IN: &[(&str, &[u8])] = &[
     ("trm_singlez", include_bytes!("../../kernels-tests/golden/trm_singlez.safetensors")),
 ];
 
+const FOLDER: &str = "give a folder of golden vectors, or none for those that come with trm";
+
 /// One vector, read and typed.
 #[derive(Debug)]
 pub struct Golden {
@@ -130,7 +132,8 @@ impl Golden {
     /// [`Error::Io`] and [`Error::File`] for an unreadable, empty or malformed folder.
     pub fn folder(folder: &Path) -> Result<Vec<Golden>> {
         let mut paths = Vec::new();
-        for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
+        let entries = std::fs::read_dir(folder).map_err(Error::io(folder));
+        for entry in entries.map_err(|error| error.or_missing(FOLDER))? {
             let path = entry.map_err(Error::io(folder))?.path();
             if path.extension().is_some_and(|extension| extension == "safetensors") {
                 paths.push(path);
@@ -138,7 +141,7 @@ impl Golden {
         }
         paths.sort();
         if paths.is_empty() {
-            return Err(Error::file(folder, "holds no .safetensors file", "give a folder of golden vectors"));
+            return Err(Error::file(folder, "holds no .safetensors file", FOLDER));
         }
         let read = |path: &std::path::PathBuf| {
             let name = path.file_stem().unwrap_or_default().to_string_lossy();

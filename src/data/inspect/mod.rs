@@ -24,6 +24,8 @@ use layout::SplitFiles;
 /// How many examples of each split a report shows.
 const SHOWN: usize = 3;
 
+const NAME_ONE: &str = "name a folder that \"trm data\" or the release made";
+
 /// What a data set has to obey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -134,16 +136,16 @@ pub struct Report {
 /// Reads all files of the data set in `dir`, every token included.
 ///
 /// # Errors
-/// [`Error::Io`] if `dir` is no readable folder, [`Error::File`] if it holds no data set at all. Everything
+/// [`Error::Io`] if `dir` is no readable folder, [`Error::File`] if it is missing or holds no data set at all. Everything
 /// else is in the report.
 pub fn inspect(dir: &Path) -> Result<Report> {
-    fs::read_dir(dir).map_err(Error::io(dir))?;
+    fs::read_dir(dir).map_err(Error::io(dir)).map_err(|error| error.or_missing(NAME_ONE))?;
     let mut findings = Findings::default();
     let read = |split| layout::read(dir, split, &mut findings);
     let splits: Vec<SplitFiles> = [Split::Train, Split::Test].into_iter().filter_map(read).collect();
     if splits.is_empty() {
         let problem = "no train/dataset.json and no test/dataset.json that can be read";
-        return Err(Error::file(dir, problem, "name a folder that \"trm data\" or the release made"));
+        return Err(Error::file(dir, problem, NAME_ONE));
     }
     let kind = Kind::of(&splits);
     let names = names::read(dir, kind, &splits, &mut findings);

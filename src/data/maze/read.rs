@@ -15,8 +15,9 @@ const COLUMNS: &str = "source,question,answer,rating";
 /// # Errors
 /// [`Error::Io`] if the file cannot be read; [`Error::File`] with line and column name for what is wrong in it.
 pub(super) fn read(path: &Path, size: Option<(usize, usize)>) -> Result<Vec<Maze>> {
-    let file = std::fs::File::open(path).map_err(Error::io(path))?;
-    let broken = |problem: String| Error::file(path, problem, format!("give rows of {COLUMNS}"));
+    let fix = format!("give rows of {COLUMNS}");
+    let file = std::fs::File::open(path).map_err(Error::io(path)).map_err(|error| error.or_missing(&fix))?;
+    let broken = |problem: String| Error::file(path, problem, fix.as_str());
     let mut reader = csv::Reader::from_reader(file);
     let headers = reader.headers().map_err(|error| broken(error.to_string()))?;
     let column = |name: &str| {

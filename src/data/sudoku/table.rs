@@ -35,7 +35,8 @@ impl Table {
     /// # Errors
     /// [`Error::Io`] if it cannot be read, [`Error::File`] if a column is missing.
     pub fn open(path: &Path) -> Result<Table> {
-        let file = File::open(path).map_err(Error::io(path))?;
+        let fix = format!("give a CSV file with the columns {}", COLUMNS.join(","));
+        let file = File::open(path).map_err(Error::io(path)).map_err(|error| error.or_missing(&fix))?;
         let mut reader = csv::Reader::from_reader(file);
         let header = reader.headers().map_err(|error| unreadable(path, &error))?.clone();
         let mut columns = [0; 4];
