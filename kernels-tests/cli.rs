@@ -154,7 +154,7 @@ fn borrowed(args: &[String]) -> Vec<&str> {
 }
 
 fn usage_errors() -> Outcome {
-    let cases: [(&str, &[&str]); 11] = [
+    let cases: [(&str, &[&str]); 16] = [
         ("frobnicate", &["unrecognized subcommand", "trm --help"]),
         ("plan --recipe tiny-sudoku4 --batch 0", &["--batch", "not in 1..=65535", "trm plan --help"]),
         ("plan", &["--recipe: is missing", "tiny-sudoku6"]),
@@ -165,6 +165,11 @@ fn usage_errors() -> Outcome {
         ("data sudoku --out x", &["no source of puzzles", "--generate"]),
         ("data sudoku --out x --generate 9 --test 9 --size 5", &["--size: 5"]),
         ("kernels --isa navi21,nope", &["--isa: RADV knows no GPU \"nope\"", "gfx1100"]),
+        ("plan --recipe arc1 --predict inf,1", &["'inf,1' for '--predict", "two positive numbers"]),
+        ("plan --recipe arc1 --predict 1,nan", &["'1,nan' for '--predict", "two positive numbers"]),
+        ("plan --recipe arc1 --predict 1e308,1", &["'1e308,1' for '--predict", "two positive numbers"]),
+        ("plan --recipe arc1 --predict -20,500", &["'-20,500' for '--predict", "two positive numbers"]),
+        ("plan --recipe arc1 --predict 20,0", &["'20,0' for '--predict", "two positive numbers"]),
         ("kernels gemm.produce", &["KERNEL: there is no kernel gemm.produce"]),
     ];
     for (args, expected) in cases {

@@ -89,8 +89,10 @@ pub struct Args {
 fn limits(text: &str) -> std::result::Result<Roofline, String> {
     let number = |text: &str| text.trim().parse::<f64>().ok();
     let numbers = text.split_once(',').and_then(|(peak, rate)| number(peak).zip(number(rate)));
-    match numbers {
-        Some((peak, gbytes)) if peak > 0.0 && gbytes > 0.0 => Ok(Roofline { gflops: 1e3 * peak, gbytes }),
+    // Normal numbers are neither 0 nor infinite.
+    let usable = |rate: f64| rate > 0.0 && rate.is_normal();
+    match numbers.map(|(peak, gbytes)| Roofline { gflops: 1e3 * peak, gbytes }) {
+        Some(limits) if usable(limits.gflops) && usable(limits.gbytes) => Ok(limits),
         _ => Err("give two positive numbers, as in 20,500".into()),
     }
 }
