@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Device, Times};
-use crate::plan::Cost;
+use crate::plan::{Cost, Element};
 
 /// Where measurements come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,9 @@ pub struct Origin {
     pub adapter: String,
     /// Its driver; empty for the CPU engine.
     pub driver: String,
+    /// How activations were stored; f32 in files from before it was told.
+    #[serde(default)]
+    pub precision: Element,
     /// The commit of the sources, as the build or the source folder tells; empty where neither does.
     pub commit: String,
 }
@@ -22,8 +25,8 @@ pub struct Origin {
 impl Origin {
     /// Of measurements taken on `device` by this program.
     pub fn of(device: &Device) -> Origin {
-        let info = device.info();
-        Origin { adapter: info.name, driver: info.driver, commit: commit() }
+        let (info, precision) = (device.info(), device.target().precision);
+        Origin { adapter: info.name, driver: info.driver, precision, commit: commit() }
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Measurement, Origin};
 use crate::Result;
 use crate::engine::{Device, Run};
-use crate::plan::{Call, Cost, Entry, Kernel, Role, Tape};
+use crate::plan::{Call, Cost, Element, Entry, Kernel, Role, Tape};
 
 /// `roofline.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -45,7 +45,8 @@ impl Roofline {
 pub fn measure(device: &Device, repetitions: usize) -> Result<(Roofline, Vec<Measurement>)> {
     let hardware = device.info().kind != "cpu" && device.info().kind != "software";
     let mut run = load(device, if hardware { 1 << 20 } else { 1 << 15 })?;
-    let origin = Origin::of(device);
+    // Both kernels are in f32 on every device.
+    let origin = Origin { precision: Element::F32, ..Origin::of(device) };
     let mut measured = Vec::new();
     for index in 0..run.plan.dispatches.len() {
         let dispatch = &run.plan.dispatches[index];
@@ -147,9 +148,10 @@ mod tests {
 
     #[test]
     fn the_limits_are_positive_and_bound_a_cost() {
-        let (roofline, measured) = measure(&Device::cpu(), 1).unwrap();
+        let (roofline, measured) = measure(&Device::cpu().in_precision(Element::Bf16), 1).unwrap();
         assert!(roofline.gflops > 0.0 && roofline.gbytes > 0.0, "{roofline:?}");
         assert_eq!(measured.len(), 2);
+        assert!(measured.iter().all(|one| one.origin.precision == Element::F32), "{measured:?}");
         let roofline = Roofline { gflops: 100.0, gbytes: 10.0 };
         assert_eq!(roofline.seconds(Cost { flops: 100_000_000_000, bytes: 1 }), 1.0);
         assert_eq!(roofline.seconds(Cost { flops: 1, bytes: 20_000_000_000 }), 2.0);

@@ -39,7 +39,8 @@ enum Bench {
     Step(Steps),
     /// The device's limits: multiply-adds and copied bytes per second
     ///
-    /// Measured with two kernels made for it: twelve independent chains a thread, and a copy of 64 MiB.
+    /// Measured with two kernels made for it: twelve independent chains a thread, and a copy of 64 MiB. Both are in f32,
+    /// whatever --precision says.
     Roofline(Limits),
     /// Time of an evaluation step against B, L, T and n: slope and intercept of the line through it
     ///
