@@ -18,14 +18,18 @@ const SLACK: f64 = 1.05;
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
     let absent = radv::manifest().is_none();
-    vec![Trial::test("isa: kernels keep their throughput", throughput).with_ignored_flag(absent)]
+    let trial = |name, test: fn() -> Result<(), Failed>| Trial::test(name, test).with_ignored_flag(absent);
+    vec![
+        trial("isa: kernels keep their throughput", throughput),
+        trial("cli: a GPU named twice is compiled for once", named_twice),
+    ]
 }
 
 fn throughput() -> Result<(), Failed> {
     let kept: Isa = serde_json::from_str(BASELINE)?;
     let key = |one: &Compiled| (one.isa.clone(), one.kernel.clone());
     let known: BTreeMap<_, _> = kept.compiled.iter().map(|one| (key(one), one)).collect();
-    let found = compiled()?;
+    let found = compiled(&["--isa", "navi21,gfx1100"])?;
     let mut worse = Vec::new();
     for one in &found.compiled {
         if one.spills > 0 {
@@ -42,8 +46,13 @@ fn throughput() -> Result<(), Failed> {
     if worse.is_empty() { Ok(()) } else { Err(worse.join("\n").into()) }
 }
 
-fn compiled() -> Result<Isa, Failed> {
-    let arguments = ["kernels", "--isa", "navi21,gfx1100", "--json"];
+fn named_twice() -> Result<(), Failed> {
+    let [once, twice] = ["navi21", "navi21,navi21"].map(|gpus| compiled(&["rope", "--isa", gpus]));
+    if once? == twice? { Ok(()) } else { Err("compiled again".into()) }
+}
+
+fn compiled(arguments: &[&str]) -> Result<Isa, Failed> {
+    let arguments = [&["kernels", "--json"], arguments].concat();
     let output = Command::new(env!("CARGO_BIN_EXE_trm")).args(arguments).output()?;
     match output.status.success() {
         true => Ok(serde_json::from_slice(&output.stdout)?),

@@ -19,22 +19,27 @@ use super::output::Output;
 ///
 /// Without options: every kernel, its entry points and the variants that the built-in recipes launch. A variant is an
 /// entry point with the constants of its shader specialised.
+///
+/// "adapters" are the kinds of adapter whose plans launch a variant: gpu is an untuned GPU that is not AMD's, amd one that
+/// is, software the like of llvmpipe; cooperative, bf16 and f16 are GPUs with --cooperative or that --precision; 64x128,
+/// 128x64 and 128x128 are GPUs that take this tile. "-" means that no built-in recipe launches it.
 #[derive(clap::Args)]
 pub struct Args {
     /// Only these kernels: gemm, or gemm.product
     #[arg(value_name = "KERNEL")]
     kernels: Vec<String>,
 
-    /// Translate each variant, as the driver of another system gets it
+    /// Translate each variant into the language of this graphics system
     ///
-    /// Prints the size of each translation, or writes the files where --out says. Run-time checks are left out, as in
-    /// training.
+    /// Prints how many bytes each translation has; --out keeps the translations themselves. Run-time checks are left
+    /// out, as in training.
     #[arg(long, value_name = "LANGUAGE", value_enum)]
     translate: Option<To>,
 
-    /// Folder to write the translations to
+    /// Folder to write the translations of --translate to
     ///
-    /// One file per variant, KERNEL.ENTRY.N with the usual extension. It must not exist yet.
+    /// One file per variant: KERNEL.ENTRY.N.spv, .metal, .hlsl or .comp, where N is the row of the printed table, from 0
+    /// on. It must not exist or be empty.
     #[arg(long, value_name = "DIR", requires = "translate")]
     out: Option<PathBuf>,
 
@@ -110,6 +115,12 @@ impl Args {
         Ok(variants()?.into_iter().filter(wanted).collect())
     }
 
+    /// The GPUs of `--isa`, each once.
+    fn gpus(&self) -> impl Iterator<Item = &str> {
+        let first = |(at, isa): &(usize, &String)| !self.isa[..*at].iter().any(|one| one == *isa);
+        self.isa.iter().enumerate().filter(first).map(|(_, isa)| isa.as_str())
+    }
+
     fn translate_all(&self, language: Language, output: &Output) -> Result<()> {
         let folder = self.out.as_deref().map(files::OutputFolder::create).transpose()?;
         let chosen = self.chosen()?;
@@ -137,7 +148,7 @@ impl Args {
     /// One child process for each GPU, as the driver reads its environment only once; this one if it is the child.
     fn compile_all(&self) -> Result<Isa> {
         let mut all = Isa::default();
-        for isa in &self.isa {
+        for isa in self.gpus() {
             let one = match isa::is_here(isa) {
                 true => isa::compile(isa, &self.chosen()?)?,
                 false => {
@@ -155,7 +166,7 @@ impl Args {
     }
 
     fn print_assembly(&self, output: &Output) -> Result<()> {
-        for isa in &self.isa {
+        for isa in self.gpus() {
             let text = match isa::is_here(isa) {
                 true => isa::assembly(isa, &self.chosen()?)?,
                 false => self.run_again(isa, &["--assembly"])?,
@@ -202,7 +213,7 @@ fn listing(variants: &[Variant]) -> String {
         let or_none = |names: &[&str]| if names.is_empty() { "-".into() } else { names.join(" ") };
         table.row([variant.name(), or_none(&variant.targets), or_none(&variant.recipes)]);
     }
-    table.to_string()
+    format!("{table}adapters: the kinds of adapter that launch the variant, see --help\n")
 }
 
 fn compiled(isa: &Isa) -> String {
