@@ -19,7 +19,8 @@ use super::output::Output;
 /// Measure how fast a device runs the kernels and whole steps, and how close that is to its limits
 ///
 /// Times are the best of several repetitions, the things compared taking turns. With --json one object a line, which
-/// "trm bench compare" pairs with those of another run.
+/// "trm bench compare" pairs with those of another run; its commit is what TRM_COMMIT said when trm was built, else where
+/// the folder of trm's sources stands while it measures.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]
