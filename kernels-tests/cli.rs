@@ -7,25 +7,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use libtest_mimic::{Failed, Trial};
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::SafeTensors;
 use serde_json::Value;
 use tempfile::TempDir;
 
 pub type Outcome<T = ()> = Result<T, Failed>;
-type Test = (&'static str, fn() -> Outcome);
+/// What it is called, and what it does.
+pub type Test = (&'static str, fn() -> Outcome);
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let trials: [Test; 16] = [
+    let trials: [Test; 11] = [
         ("usage errors are one line", usage_errors),
         ("recipe errors name the key", recipe_errors),
         ("a batch past the memory names the largest", batch_past_memory),
-        ("missing files are named", missing_files),
-        ("existing output is refused", existing_output),
-        ("failed builds leave nothing", nothing_half_written),
-        ("broken data sets are named", broken_data_sets),
-        ("broken weights are named", broken_weights),
         ("impossible puzzles are named", impossible_puzzles),
         ("json can be read", json_documents),
         ("verify fails on a deviation", verify_deviation),
@@ -71,12 +66,12 @@ pub fn ran(output: Output) -> Ran {
     Ran { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
-fn trm(args: &[&str]) -> Outcome<Ran> {
+pub fn trm(args: &[&str]) -> Outcome<Ran> {
     Ok(ran(command(args).output()?))
 }
 
 /// Runs a command that must succeed; returns what it prints.
-fn succeed(args: &[&str]) -> Outcome<String> {
+pub fn succeed(args: &[&str]) -> Outcome<String> {
     let ran = trm(args)?;
     check(ran.code == 0, || format!("{args:?} exits with {}: {}", ran.code, ran.stderr))?;
     Ok(ran.stdout)
@@ -108,22 +103,22 @@ pub fn has_adapter() -> bool {
 }
 
 /// A folder with a small data set in `data`.
-struct Workshop(TempDir);
+pub struct Workshop(TempDir);
 
 impl Workshop {
-    fn new() -> Outcome<Workshop> {
+    pub fn new() -> Outcome<Workshop> {
         let workshop = Workshop(tempfile::tempdir()?);
         let out = workshop.path("data");
         succeed(&["data", "sudoku", "--generate", "32", "--test", "6", "--size", "4", "--out", &out])?;
         Ok(workshop)
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.0.path().join(name).to_string_lossy().into_owned()
     }
 
     /// Trains the smallest model for `epochs` of 4 steps each into the folder `run`.
-    fn train_args(&self, run: &str, epochs: usize) -> Vec<String> {
+    pub fn train_args(&self, run: &str, epochs: usize) -> Vec<String> {
         let sets = [
             "arch.hidden_size=16",
             "arch.puzzle_emb_ndim=16",
@@ -144,12 +139,12 @@ impl Workshop {
         args
     }
 
-    fn train(&self, run: &str, epochs: usize) -> Outcome<Value> {
+    pub fn train(&self, run: &str, epochs: usize) -> Outcome<Value> {
         Ok(serde_json::from_str(&succeed(&borrowed(&self.train_args(run, epochs)))?)?)
     }
 }
 
-fn borrowed(args: &[String]) -> Vec<&str> {
+pub fn borrowed(args: &[String]) -> Vec<&str> {
     args.iter().map(String::as_str).collect()
 }
 
@@ -224,161 +219,6 @@ fn batch_past_memory() -> Outcome {
         &["a batch of 60000: the CPU engine: needs", "the largest batch that fits is"],
     )?;
     check(!Path::new(&workshop.path("run")).exists(), || "a refused run left its folder".into())
-}
-
-fn missing_files() -> Outcome {
-    let cases = [
-        (
-            "bench compare no.json no.json",
-            "no.json: no such file or folder; give a file with what a \"trm bench\"",
-        ),
-        ("verify --golden no", "no: no such file or folder; give a folder of golden vectors"),
-        ("data inspect no", "no: no such file or folder; name a folder that \"trm data\""),
-        (
-            "data sudoku --out x --train-csv no.csv --test-csv no.csv",
-            "no.csv: no such file or folder; give a CSV file",
-        ),
-        (
-            "data maze --out x --train-csv no.csv --test-csv no.csv",
-            "no.csv: no such file or folder; give rows of",
-        ),
-        (
-            "plan --recipe arc1 --data no",
-            "no/train/dataset.json: no such file or folder; rebuild the data set",
-        ),
-    ];
-    for (args, expected) in cases {
-        refuse(&args.split(' ').collect::<Vec<_>>(), 1, &[expected])?;
-    }
-    let workshop = Workshop::new()?;
-    workshop.train("run", 2)?;
-    let data = workshop.path("data");
-    let import = ["import", "no.pt", "--config", "no.yaml", "--data", &data, "--out", "x"];
-    refuse(&import, 1, &["no.yaml: no such file or folder; give the all_config.yaml"])?;
-    let (run, out) = (workshop.path("run"), workshop.path("no/o.pt"));
-    refuse(
-        &["export", "--weights", &run, "--pytorch", &out],
-        1,
-        &["o.pt: its folder does not exist; make it"],
-    )
-}
-
-fn existing_output() -> Outcome {
-    let workshop = Workshop::new()?;
-    let data = workshop.path("data");
-    let refusal = ["--out: ", "exists and is not empty"];
-    refuse(&["data", "sudoku", "--generate", "9", "--test", "1", "--out", &data], 2, &refusal)?;
-    refuse(&["demo", "--device", "cpu", "--out", &data], 2, &refusal)?;
-    refuse(&borrowed(&workshop.train_args("data", 2)), 2, &refusal)
-}
-
-fn nothing_half_written() -> Outcome {
-    let folder = tempfile::tempdir()?;
-    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
-    let (good, bad, out) = (path("good.csv"), path("bad.csv"), path("out"));
-    let header = "source,question,answer,rating\n";
-    fs::write(&good, format!("{header}a,1..............1,1234341221434321,0\n"))?;
-    fs::write(&bad, format!("{header}a,1......x.......1,1234341221434321,0\n"))?;
-    refuse(
-        &["data", "sudoku", "--train-csv", &good, "--test-csv", &bad, "--out", &out],
-        1,
-        &["bad.csv", "line 2"],
-    )?;
-    refuse(
-        &["data", "sudoku", "--train-csv", &good, "--test-csv", &path("no.csv"), "--out", &out],
-        1,
-        &["no.csv"],
-    )?;
-    let left: Vec<PathBuf> = fs::read_dir(folder.path())?.flatten().map(|entry| entry.path()).collect();
-    check(left.len() == 2, || format!("left behind: {left:?}"))
-}
-
-fn broken_data_sets() -> Outcome {
-    let workshop = Workshop::new()?;
-    workshop.train("run", 2)?;
-    let (run, data) = (workshop.path("run"), workshop.path("data"));
-    let eval = ["eval", "--run", &run, "--data", &data, "--device", "cpu"];
-    let file = |name: &str| PathBuf::from(&data).join("test").join(name);
-    let broken = |name: &str, change: &dyn Fn(Vec<u8>) -> Vec<u8>, expected: &[&str]| -> Outcome {
-        let whole = fs::read(file(name))?;
-        fs::write(file(name), change(whole.clone()))?;
-        refuse(&eval, 1, expected)?;
-        Ok(fs::write(file(name), whole)?)
-    };
-    let replace = |from: &'static str, to: &'static str| {
-        move |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).replace(from, to).into_bytes()
-    };
-    let last = |value: u8| {
-        move |mut bytes: Vec<u8>| {
-            bytes.last_mut().into_iter().for_each(|byte| *byte = value);
-            bytes
-        }
-    };
-    let as_float = |bytes: Vec<u8>| {
-        let at = bytes.windows(3).position(|word| word == b"|u1").unwrap_or(0);
-        [&bytes[..at], b"<f4", &bytes[at + 3..]].concat()
-    };
-    let (inputs, labels) = ("all__inputs.npy", "all__labels.npy");
-    broken(inputs, &|bytes| bytes[..bytes.len() - 5].to_vec(), &[inputs])?;
-    broken(inputs, &as_float, &[inputs])?;
-    broken(inputs, &last(6), &[inputs, "token 6", "vocab_size 6"])?;
-    broken(labels, &last(77), &[labels, "label 77", "vocab_size 6"])?;
-    broken("dataset.json", &replace("\"seq_len\":16", "\"seq_len\":17"), &[inputs, "16 tokens", "17"])?;
-    broken(
-        "dataset.json",
-        &replace("\"vocab_size\":6", "\"vocab_size\":7"),
-        &["vocab_size is 7", "the model's is 6"],
-    )?;
-    broken("all__puzzle_identifiers.npy", &last(1), &["all__puzzle_identifiers.npy", "identifier"])?;
-    fs::remove_file(file(labels))?;
-    refuse(&eval, 1, &[labels, "no such file"])?;
-    let inspected = trm(&["data", "inspect", &data])?;
-    check(inspected.code == 1 && inspected.stdout.contains(labels), || inspected.stdout)?;
-    refuse(&["data", "inspect", &workshop.path("nowhere")], 1, &["nowhere"])
-}
-
-/// A tensor as it lies in a file.
-type Tensor = (String, Vec<usize>, Vec<u8>);
-
-fn broken_weights() -> Outcome {
-    let workshop = Workshop::new()?;
-    workshop.train("run", 2)?;
-    let path = PathBuf::from(workshop.path("run")).join("model.safetensors");
-    let whole = fs::read(&path)?;
-    let tensors: Vec<Tensor> = SafeTensors::deserialize(&whole)?
-        .iter()
-        .map(|(name, view)| (name.to_owned(), view.shape().to_vec(), view.data().to_vec()))
-        .collect();
-    let run = workshop.path("run");
-    let refused = |change: &dyn Fn(&mut Vec<Tensor>), expected: &[&str]| -> Outcome {
-        let mut changed = tensors.clone();
-        change(&mut changed);
-        fs::write(&path, serialised(&changed)?)?;
-        refuse(&["solve", "--run", &run, "--device", "cpu", "1..............4"], 1, expected)
-    };
-    let name = "lm_head.weight";
-    refused(&|tensors| tensors.retain(|tensor| tensor.0 != name), &["model.safetensors", name])?;
-    refused(&|tensors| tensors.push(("extra".into(), vec![1], vec![0; 4])), &["model.safetensors", "extra"])?;
-    let reshape = |tensors: &mut Vec<Tensor>| {
-        tensors.iter_mut().filter(|tensor| tensor.0 == name).for_each(|tensor| tensor.1.reverse())
-    };
-    refused(&reshape, &["model.safetensors", name, "[16, 6]", "[6, 16]"])?;
-    fs::write(&path, &whole[..whole.len() / 2])?;
-    refuse(&["solve", "--weights", &run, "--device", "cpu", "1..............4"], 1, &["model.safetensors"])?;
-    fs::remove_file(&path)?;
-    refuse(
-        &["solve", "--weights", &run, "--device", "cpu", "1..............4"],
-        1,
-        &["model.safetensors: no such file"],
-    )
-}
-
-fn serialised(tensors: &[Tensor]) -> Outcome<Vec<u8>> {
-    let mut views = Vec::new();
-    for (name, shape, bytes) in tensors {
-        views.push((name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes)?));
-    }
-    Ok(safetensors::serialize(views, None)?)
 }
 
 fn impossible_puzzles() -> Outcome {

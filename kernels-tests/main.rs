@@ -12,6 +12,7 @@ mod check;
 mod checkpoint;
 mod checkpoint_torch;
 mod cli;
+mod cli_files;
 mod cli_tune;
 mod column_sums;
 mod data;
@@ -95,6 +96,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     isa::tests,
     check::tests,
     cli::tests,
+    cli_files::tests,
     cli_tune::tests,
     linear::tests,
     mutants::tests,
