@@ -48,7 +48,7 @@ fn missing_files() -> Outcome {
         ),
         (
             "plan --recipe arc1 --data no",
-            "no/train/dataset.json: no such file or folder; rebuild the data set",
+            "no/train/dataset.json: no such file or folder; name the folder of a data set",
         ),
     ];
     for (args, expected) in cases {

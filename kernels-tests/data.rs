@@ -233,7 +233,7 @@ fn broken_data_sets_are_named() {
         ),
         (
             Box::new(|dir| fs::remove_file(dir.join("train/dataset.json")).unwrap()),
-            &["train/dataset.json: no such file or folder; rebuild"],
+            &["train/dataset.json: no such file or folder; name the folder of a data set"],
         ),
         (Box::new(edit("\"pad_id\":5,", "")), &["dataset.json", "pad_id"]),
         (Box::new(edit("\"pad_id\":5", "\"pad_id\":200")), &["pad_id 200", "vocab_size 200"]),

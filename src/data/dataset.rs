@@ -14,6 +14,9 @@ use crate::{Error, Result, files};
 
 pub(super) const METADATA_FILE: &str = "dataset.json";
 
+/// What to do where there is no data set.
+const NAME_ONE: &str = "name the folder of a data set, or build one with \"trm data\"";
+
 /// Examples of a set that [`Dataset::identity`] looks at: tokens may be gigabytes.
 const IDENTIFYING_EXAMPLES: usize = 1024;
 
@@ -71,7 +74,7 @@ impl Metadata {
     fn read(path: &Path) -> Result<Metadata> {
         let broken = |problem: String| Error::file(path, problem, REBUILD);
         let metadata: Metadata =
-            serde_json::from_slice(&files::read(path).map_err(|error| error.or_missing(REBUILD))?)
+            serde_json::from_slice(&files::read(path).map_err(|error| error.or_missing(NAME_ONE))?)
                 .map_err(|error| broken(error.to_string()))?;
         let Metadata { pad_id, blank_identifier_id, vocab_size, num_puzzle_identifiers, .. } = metadata;
         if metadata.seq_len == 0 || metadata.sets.is_empty() {
