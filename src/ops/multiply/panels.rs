@@ -70,11 +70,15 @@ fn pack_words(
         let count = (last - first).min(LANES);
         let panel = &mut panel[vector..];
         if depth != 1 {
+            // A copy of a count that only the run knows would be a call.
+            let mask: [u32; LANES] = std::array::from_fn(|line| if line < count { u32::MAX } else { 0 });
             for (step, to) in panel.iter_mut().step_by(stride).enumerate() {
                 let start = (from + step) * depth + first;
                 prefetch(words, start + AHEAD * depth);
-                match words[start..start + count].first_chunk::<LANES>() {
-                    Some(sixteen) => to.0 = *sixteen,
+                match words.get(start..).and_then(|words| words.first_chunk::<LANES>()) {
+                    Some(sixteen) => {
+                        to.0 = std::array::from_fn(|line| sixteen[line] & mask[line]);
+                    }
                     None => {
                         to.0[..count].copy_from_slice(&words[start..start + count]);
                         to.0[count..].fill(0);
@@ -129,15 +133,17 @@ fn pack_along(
     panel: &mut [Line],
     stride: usize,
 ) {
-    let mut rows = [[0u32; RUN]; LANES];
+    let (mut rows, mut values) = ([[0u32; RUN]; LANES], [0.0f32; 2 * RUN]);
     let per_word = if pairs { 2 } else { 1 };
     for start in (0..depth).step_by(per_word * RUN) {
         let count = (depth - start).min(per_word * RUN);
         for (line, row) in rows.iter_mut().enumerate().take(lines) {
             if pairs {
-                let mut values = [0.0f32; 2 * RUN];
+                let values = &mut values[..count.next_multiple_of(2)];
+                // An odd depth ends in half a word.
+                values[count - 1..].fill(0.0);
                 source.read(first + line, from + start, &mut values[..count]);
-                join_neighbours(&values, row);
+                join_neighbours(values, row);
             } else {
                 source.read(first + line, from + start, bytemuck::cast_slice_mut(&mut row[..count]));
             }
@@ -174,7 +180,7 @@ fn pack_pairs_across(
     }
 }
 
-fn join_neighbours(values: &[f32; 2 * RUN], words: &mut [u32; RUN]) {
+fn join_neighbours(values: &[f32], words: &mut [u32; RUN]) {
     vectorised(|| {
         for (word, pair) in words.iter_mut().zip(values.chunks_exact(2)) {
             *word = u32::from(bf16_bits(pair[0])) | u32::from(bf16_bits(pair[1])) << 16;
