@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Engine;
 use super::cpu::CpuEngine;
 use super::gpu::{Gpu, GpuEngine};
-use crate::plan::{Cooperative, Element, GemmVariant, Plan, Target, Variants};
+use crate::plan::{AttentionVariant, Cooperative, Element, GemmVariant, Plan, Target, Variants};
 use crate::{Error, Result};
 
 /// Something that runs plans, how it stores activations, and whether it keeps all of them.
@@ -91,7 +91,7 @@ impl Device {
     /// The kernel variants that suit it: plans for this device are laid out for them.
     pub fn target(&self) -> Target {
         let target = match &self.processor {
-            Processor::Cpu => Target::default(),
+            Processor::Cpu => Target { attention: AttentionVariant::Joined, ..Target::default() },
             Processor::Gpu(gpu) => gpu.target(),
         };
         Target { precision: self.precision, recompute: self.recompute, ..target }

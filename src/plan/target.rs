@@ -211,6 +211,9 @@ pub enum AttentionVariant {
     Tiled,
     /// Four queries or keys for each thread, the others handed round by subgroup broadcasts: for software adapters.
     Rows,
+    /// The whole reverse pass in the dispatch `reverse_queries`, as its twin makes it: for the CPU engine only.
+    #[serde(skip)]
+    Joined,
 }
 
 /// Which variants of its kernels a plan takes: what the table of defaults says of an adapter, or `trm tune` of it.

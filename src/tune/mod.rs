@@ -77,6 +77,7 @@ fn attention_name(variant: AttentionVariant) -> &'static str {
     match variant {
         AttentionVariant::Tiled => "tiled",
         AttentionVariant::Rows => "rows",
+        AttentionVariant::Joined => "joined",
     }
 }
 

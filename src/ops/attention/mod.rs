@@ -2,7 +2,8 @@
 //!
 //! Saved: qkv, o, and the log of each softmax's denominator (lse); the probabilities are recomputed.
 //! Reverse: delta = sum(do o); p = exp(s - lse); ds = p (do v^T - delta); dq = ds k / sqrt(d) in one dispatch,
-//! dk = ds^T q / sqrt(d) and dv = p^T do in another, so that nothing is added atomically.
+//! dk = ds^T q / sqrt(d) and dv = p^T do in another, so that nothing is added atomically. The CPU engine, where a head is
+//! one thread's, makes p and ds once for all three ([`AttentionVariant::Joined`]).
 
 mod twins;
 
@@ -20,8 +21,8 @@ pub static KERNEL: Kernel = Kernel {
     source: include_str!("../../../shaders/attention.wgsl"),
     entries: &[
         Entry { name: "forward", twin: twins::forward },
-        Entry { name: "reverse_queries", twin: twins::reverse_queries },
-        Entry { name: "reverse_keys", twin: twins::reverse_keys },
+        Entry { name: "reverse_queries", twin: twins::reverse },
+        Entry { name: "reverse_keys", twin: twins::reversed },
     ],
 };
 
@@ -31,8 +32,8 @@ pub static ROWS: Kernel = Kernel {
     source: include_str!("../../../shaders/attention_rows.wgsl"),
     entries: &[
         Entry { name: "forward", twin: twins::forward },
-        Entry { name: "reverse_queries", twin: twins::reverse_queries },
-        Entry { name: "reverse_keys", twin: twins::reverse_keys },
+        Entry { name: "reverse_queries", twin: twins::reverse },
+        Entry { name: "reverse_keys", twin: twins::reversed },
     ],
 };
 
@@ -81,18 +82,14 @@ impl Attention {
     ) -> Result<()> {
         let Shape { batch, length, width } = self.shape;
         let head_dim = width / self.heads;
-        let variant = match tape.element(self.qkv) {
-            Element::F32 if ROW_HEAD_DIMS.contains(&head_dim) && head_dim.is_multiple_of(4) => {
-                tape.target().attention
-            }
-            _ => AttentionVariant::Tiled,
-        };
-        let mut call = match variant {
-            AttentionVariant::Tiled => Tiles::of(head_dim).call(tape, entry, self.shape, self.heads),
-            AttentionVariant::Rows => tape
+        let by_fours = ROW_HEAD_DIMS.contains(&head_dim) && head_dim.is_multiple_of(4);
+        let in_rows = by_fours && tape.element(self.qkv) == Element::F32;
+        let mut call = match tape.target().attention {
+            AttentionVariant::Rows if in_rows => tape
                 .call(&ROWS, entry)
                 .groups([length.div_ceil(32), self.heads, batch])
                 .trips(rows_trips(length, head_dim)),
+            _ => Tiles::of(head_dim).call(tape, entry, self.shape, self.heads),
         };
         for &(name, tensor) in tensors {
             call = call.bind(name, tensor);
@@ -175,8 +172,12 @@ impl Reverse for Attention {
         let delta = tape.tensor(Role::Gradient, rows);
         let (qkv, o, lse) = (self.qkv, self.o, self.lse);
         let common = [("qkv", qkv), ("o_grad", o_grad), ("lse_saved", lse), ("qkv_grad", qkv_grad)];
-        self.push(tape, "reverse_queries", 3, &[&common[..], &[("o_saved", o), ("delta", delta)]].concat())?;
-        self.push(tape, "reverse_keys", 4, &[&common[..], &[("delta_saved", delta)]].concat())?;
+        let joined = tape.target().attention == AttentionVariant::Joined;
+        let with_o = [&common[..], &[("o_saved", o), ("delta", delta)]].concat();
+        self.push(tape, "reverse_queries", if joined { 5 } else { 3 }, &with_o)?;
+        if !joined {
+            self.push(tape, "reverse_keys", 4, &[&common[..], &[("delta_saved", delta)]].concat())?;
+        }
         tape.contribute(self.qkv, qkv_grad);
         Ok(())
     }

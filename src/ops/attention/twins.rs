@@ -1,5 +1,6 @@
-//! The CPU twins. Scores are made strip by strip, each over every position: a column for each query (forward and dq) or
-//! for each key (dk and dv), so that softmax takes whole vectors and the next product reads the scores where they lie.
+//! The CPU twins. A task is one head of a sample. Its scores are made strip by strip, each over every position: a column
+//! for each query (forward) or for each key (reverse), so that softmax takes whole vectors and the next product reads the
+//! scores where they lie.
 
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
@@ -8,18 +9,13 @@ use super::super::math::exp;
 use super::super::multiply::{COLUMNS, LANES, Lanes, Matrix, Rows, Strip, halves};
 use crate::plan::{Call, Stored, StoredMut};
 
-/// Strips of one head in a task at the most: its packed rows are then read from the second cache.
-const STRIPS: usize = 2;
-
 /// Sizes that the twins share.
 #[derive(Clone, Copy)]
 struct Sizes {
-    batch: usize,
     length: usize,
     heads: usize,
     head_dim: usize,
     scale: f32,
-    halves: bool,
 }
 
 /// q, k or v in qkv (B, L, 3, heads, d).
@@ -32,16 +28,11 @@ enum Part {
 
 impl Sizes {
     fn of(call: &Call<'_>) -> Sizes {
-        let (length, heads, head_dim) =
-            (call.count("length"), call.count("heads"), call.constant("HEAD_DIM"));
-        let qkv = call.stored("qkv");
         Sizes {
-            batch: qkv.len() / (3 * length * heads * head_dim),
-            length,
-            heads,
-            head_dim,
+            length: call.count("length"),
+            heads: call.count("heads"),
+            head_dim: call.constant("HEAD_DIM"),
             scale: call.float("scale"),
-            halves: halves(qkv),
         }
     }
 
@@ -49,101 +40,102 @@ impl Sizes {
         self.heads * self.head_dim
     }
 
-    /// One head of a sample of q, k or v: a line for each position.
-    fn part<'a>(&self, qkv: Stored<'a>, sample: usize, part: Part, head: usize) -> Matrix<'a> {
-        let start =
-            sample * 3 * self.width() * self.length + part as usize * self.width() + head * self.head_dim;
-        Matrix { words: qkv, start, line: 3 * self.width(), depth: 1 }
+    /// The rows of each head of a sample's (L, `parts`, heads, d), in the order of (heads, `parts`, L).
+    fn rows<'a>(&self, sample: StoredMut<'a>, parts: usize) -> Vec<Vec<StoredMut<'a>>> {
+        let mut rows: Vec<Vec<StoredMut<'a>>> =
+            (0..self.heads * parts).map(|_| Vec::with_capacity(self.length)).collect();
+        for (index, row) in sample.chunks(self.head_dim).into_iter().enumerate() {
+            let (part, head) = (index / self.heads % parts, index % self.heads);
+            rows[head * parts + part].push(row);
+        }
+        rows
+    }
+}
+
+/// One head of a sample.
+#[derive(Clone, Copy)]
+struct Head<'a> {
+    sizes: Sizes,
+    qkv: Stored<'a>,
+    sample: usize,
+    head: usize,
+}
+
+impl<'a> Head<'a> {
+    /// Its q, k or v: a line for each position.
+    fn part(&self, part: Part) -> Matrix<'a> {
+        let width = self.sizes.width();
+        let row = 3 * self.sample * self.sizes.length + part as usize;
+        Matrix {
+            words: self.qkv,
+            start: row * width + self.head * self.sizes.head_dim,
+            line: 3 * width,
+            depth: 1,
+        }
     }
 
-    /// One head of a sample of o or its gradient: a line for each position.
-    fn head<'a>(&self, o: Stored<'a>, sample: usize, head: usize) -> Matrix<'a> {
-        let start = sample * self.width() * self.length + head * self.head_dim;
-        Matrix { words: o, start, line: self.width(), depth: 1 }
+    /// Its features of o or its gradient: a line for each position.
+    fn own(&self, o: Stored<'a>) -> Matrix<'a> {
+        let width = self.sizes.width();
+        let start = self.sample * self.sizes.length * width + self.head * self.sizes.head_dim;
+        Matrix { words: o, start, line: width, depth: 1 }
     }
 
     /// A row for each position: scores come of them.
     fn positions(&self, lines: Matrix<'_>) -> Rows {
-        Rows::pack(&lines, self.length, self.head_dim, self.halves)
+        Rows::pack(&lines, self.sizes.length, self.sizes.head_dim, halves(self.qkv))
     }
 
     /// A row for each feature: they sum over scores.
     fn features(&self, lines: Matrix<'_>) -> Rows {
-        let turned = Matrix { line: lines.depth, depth: lines.line, ..lines };
-        Rows::pack(&turned, self.head_dim, self.length, self.halves)
-    }
-
-    /// Positions of a task: as many strips as share packed rows, but enough tasks for all threads.
-    fn block(&self) -> usize {
-        let strips = self.batch * self.length.div_ceil(COLUMNS);
-        COLUMNS * strips.div_ceil(2 * rayon::current_num_threads()).clamp(1, STRIPS)
-    }
-
-    /// The strips of a block that begins at `first`: (first position, columns).
-    fn strips(&self, first: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let last = (first + self.block()).min(self.length);
-        (first..last).step_by(COLUMNS).map(move |at| (at, COLUMNS.min(last - at)))
-    }
-}
-
-/// Strips that a task works on.
-#[derive(Default)]
-struct Work {
-    queries: Strip,
-    grads: Strip,
-    outputs: Strip,
-    scores: Strip,
-    grad_scores: Strip,
-    sums: Strip,
-}
-
-/// What each block has for each head and position, moved to (heads, L).
-fn gather(sizes: Sizes, blocks: &[Vec<f32>], all: &mut [f32]) {
-    for (block, values) in blocks.iter().enumerate() {
-        let first = block * sizes.block();
-        let per_head = values.len() / sizes.heads;
-        for (head, values) in values.chunks_exact(per_head).enumerate() {
-            all[head * sizes.length + first..][..per_head].copy_from_slice(values);
-        }
+        Rows::pack(&lines.turned(), self.sizes.head_dim, self.sizes.length, halves(self.qkv))
     }
 }
 
 pub(super) fn forward(call: &mut Call<'_>) {
     let sizes = Sizes::of(call);
-    let Sizes { length, heads, head_dim, scale, .. } = sizes;
-    let (qkv, width) = (call.stored("qkv"), sizes.width());
-    let (o, lse) = (call.output_stored("o"), call.output("lse"));
-    let samples = o.chunks(width * length).into_par_iter().zip(lse.par_chunks_exact_mut(heads * length));
+    let Sizes { length, heads, .. } = sizes;
+    let (qkv, o, lse) = (call.stored("qkv"), call.output_stored("o"), call.output("lse"));
+    let samples =
+        o.chunks(length * sizes.width()).into_par_iter().zip(lse.par_chunks_exact_mut(heads * length));
+    // Without tasks for all threads, heads are divided.
+    let most = length.div_ceil(rayon::current_num_threads().div_ceil(samples.len() * heads));
+    let block = most.next_multiple_of(COLUMNS);
     samples.enumerate().for_each(|(sample, (o, lse))| {
-        let pack = |head| {
-            let [k, v] = [Part::K, Part::V].map(|part| sizes.part(qkv, sample, part, head));
-            (sizes.positions(k), sizes.features(v))
-        };
-        let packed: Vec<(Rows, Rows)> = (0..heads).into_par_iter().map(pack).collect();
-        let block = |work: &mut Work, (block, mut o): (usize, StoredMut<'_>)| {
-            let Work { queries, scores, sums, .. } = work;
-            let first = block * sizes.block();
-            let mut block_lse = Vec::with_capacity(heads * o.len() / width);
-            for (head, (k, v)) in packed.iter().enumerate() {
-                for (at, columns) in sizes.strips(first) {
-                    queries.load(&sizes.part(qkv, sample, Part::Q, head), at, columns, head_dim);
-                    scores.multiply(k, queries);
-                    let softmax = |vector| Arch::new().dispatch(Softmax { scores, vector, scale });
-                    let ends: Vec<Ends> = (0..queries.vectors()).map(softmax).collect();
-                    sums.multiply(v, scores);
-                    for (vector, ends) in ends.iter().enumerate() {
-                        Arch::new().dispatch(Scale { sums, vector, factors: ends.factors });
-                    }
-                    sums.store(&mut o, (at - first) * width + head * head_dim, width);
-                    block_lse.extend(ends.iter().flat_map(|ends| ends.lse).take(columns));
-                }
-            }
-            block_lse
-        };
-        let blocks = o.chunks(sizes.block() * width).into_par_iter().enumerate();
-        let blocks: Vec<Vec<f32>> = blocks.with_max_len(1).map_init(Work::default, block).collect();
-        gather(sizes, &blocks, lse);
+        let mut rows = sizes.rows(o, 1);
+        let each = rows.par_iter_mut().zip(lse.par_chunks_exact_mut(length)).enumerate();
+        each.for_each(|(head, (o, lse))| {
+            let head = Head { sizes, qkv, sample, head };
+            let (k, v) = (head.positions(head.part(Part::K)), head.features(head.part(Part::V)));
+            let blocks = o.par_chunks_mut(block).zip(lse.par_chunks_mut(block)).enumerate();
+            blocks.for_each_init(Default::default, |work, (index, out)| {
+                softmax_of_queries(work, &head, [&k, &v], index * block, out);
+            });
+        });
     });
+}
+
+/// o and lse of the queries from `first` on, strip by strip.
+fn softmax_of_queries(
+    [queries, scores, sums]: &mut [Strip; 3],
+    head: &Head<'_>,
+    [k, v]: [&Rows; 2],
+    first: usize,
+    (o, lse): (&mut [StoredMut<'_>], &mut [f32]),
+) {
+    let Sizes { head_dim, scale, .. } = head.sizes;
+    for (strip, (o, lse)) in o.chunks_mut(COLUMNS).zip(lse.chunks_mut(COLUMNS)).enumerate() {
+        queries.load(&head.part(Part::Q), first + strip * COLUMNS, lse.len(), head_dim);
+        scores.multiply(k, queries);
+        let softmax = |vector| Arch::new().dispatch(Softmax { scores, vector, scale });
+        let ends: Vec<Ends> = (0..queries.vectors()).map(softmax).collect();
+        sums.multiply(v, scores);
+        for (vector, (ends, lse)) in ends.iter().zip(lse.chunks_mut(LANES)).enumerate() {
+            Arch::new().dispatch(Scale { sums, vector, factors: ends.factors });
+            lse.copy_from_slice(&ends.lse[..lse.len()]);
+        }
+        sums.store(o);
+    }
 }
 
 /// What a softmax over columns leaves to be done.
@@ -207,144 +199,127 @@ impl NullaryFnOnce for Scale<'_> {
     }
 }
 
-pub(super) fn reverse_queries(call: &mut Call<'_>) {
+/// The twin of `reverse_queries`. It makes the whole of qkv's gradient: p and ds serve dq, dk and dv.
+pub(super) fn reverse(call: &mut Call<'_>) {
     let sizes = Sizes::of(call);
-    let Sizes { length, heads, head_dim, scale, .. } = sizes;
+    let Sizes { length, heads, .. } = sizes;
     let (qkv, o_grad, o) = (call.stored("qkv"), Stored::F32(call.input("o_grad")), call.stored("o_saved"));
     let (lse, delta, grads) = (call.input("lse_saved"), call.output("delta"), call.output("qkv_grad"));
-    let (row, per_head) = (3 * sizes.width(), heads * length);
-    let samples = grads.par_chunks_exact_mut(row * length).zip(delta.par_chunks_exact_mut(per_head));
-    samples.zip(lse.par_chunks_exact(per_head)).enumerate().for_each(|(sample, ((grad, delta), lse))| {
-        let pack = |head| {
-            let [k, v] = [Part::K, Part::V].map(|part| sizes.part(qkv, sample, part, head));
-            (sizes.positions(k), sizes.positions(v), sizes.features(k))
-        };
-        let packed: Vec<(Rows, Rows, Rows)> = (0..heads).into_par_iter().map(pack).collect();
-        let block = |work: &mut Work, (block, grad): (usize, &mut [f32])| {
-            let Work { queries, grads, outputs, scores, grad_scores, sums } = work;
-            let (first, mut grad) = (block * sizes.block(), StoredMut::F32(grad));
-            let mut block_delta = Vec::with_capacity(heads * grad.len() / row);
-            for (head, (k, v, of_k)) in packed.iter().enumerate() {
-                for (at, columns) in sizes.strips(first) {
-                    queries.load(&sizes.part(qkv, sample, Part::Q, head), at, columns, head_dim);
-                    grads.load(&sizes.head(o_grad, sample, head), at, columns, head_dim);
-                    outputs.load(&sizes.head(o, sample, head), at, columns, head_dim);
-                    scores.multiply(k, queries);
-                    grad_scores.multiply(v, grads);
-                    for (vector, lse) in lse[head * length + at..][..columns].chunks(LANES).enumerate() {
-                        let delta = Arch::new().dispatch(Dot { left: grads, right: outputs, vector });
-                        let lse = lanes(lse);
-                        let of = QueryGrads { scores, grad_scores, vector, lse, delta, scale };
-                        Arch::new().dispatch(of);
-                        block_delta.extend(delta.iter().take(columns - vector * LANES));
-                    }
-                    sums.multiply(of_k, grad_scores);
-                    sums.store(&mut grad, (at - first) * row + head * head_dim, row);
-                }
-            }
-            block_delta
-        };
-        let blocks = grad.par_chunks_mut(sizes.block() * row).enumerate();
-        let blocks: Vec<Vec<f32>> = blocks.with_max_len(1).map_init(Work::default, block).collect();
-        gather(sizes, &blocks, delta);
+    let samples = grads.par_chunks_exact_mut(3 * length * sizes.width());
+    let samples = samples.zip(delta.par_chunks_exact_mut(heads * length));
+    samples.enumerate().for_each(|(sample, (grads, delta))| {
+        let mut rows = sizes.rows(StoredMut::F32(grads), 3);
+        let (parts, _) = rows.as_chunks_mut::<3>();
+        let each = parts.par_iter_mut().zip(delta.par_chunks_exact_mut(length)).enumerate();
+        each.for_each_init(Work::default, |work, (head, ([q_grads, k_grads, v_grads], delta))| {
+            let lse = &lse[(sample * heads + head) * length..][..length];
+            let head = Head { sizes, qkv, sample, head };
+            let (o, o_grad) = (head.own(o), head.own(o_grad));
+            Arch::new().dispatch(Deltas { o, o_grad, head_dim: sizes.head_dim, delta });
+            work.keys_and_values(&head, o_grad, [lse, delta], [k_grads, v_grads]);
+            work.store_query_grads(q_grads);
+        });
     });
 }
 
-/// At most one value for each lane, then zeros.
-fn lanes(values: &[f32]) -> Lanes {
-    std::array::from_fn(|lane| values.get(lane).copied().unwrap_or_default())
+/// The twin of `reverse_keys`, in plans that have it: [`reverse`] has made dk and dv.
+pub(super) fn reversed(_: &mut Call<'_>) {}
+
+/// delta: the sums of o times its gradient over the features of each position.
+struct Deltas<'a> {
+    o: Matrix<'a>,
+    o_grad: Matrix<'a>,
+    head_dim: usize,
+    delta: &'a mut [f32],
 }
 
-/// The sums of products of two strips, column by column of one vector.
-struct Dot<'a> {
-    left: &'a Strip,
-    right: &'a Strip,
-    vector: usize,
-}
-
-impl NullaryFnOnce for Dot<'_> {
-    type Output = Lanes;
-
-    #[inline(always)]
-    fn call(self) -> Lanes {
-        let mut sums = [0.0; LANES];
-        for (left, right) in self.left.steps(self.vector).zip(self.right.steps(self.vector)) {
-            for ((sum, left), right) in sums.iter_mut().zip(left).zip(right) {
-                *sum += left * right;
-            }
-        }
-        sums
-    }
-}
-
-/// ds = p (dp - delta) scale in the place of dp, where columns are queries.
-struct QueryGrads<'a> {
-    scores: &'a Strip,
-    grad_scores: &'a mut Strip,
-    vector: usize,
-    lse: Lanes,
-    delta: Lanes,
-    scale: f32,
-}
-
-impl NullaryFnOnce for QueryGrads<'_> {
+impl NullaryFnOnce for Deltas<'_> {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
-        let QueryGrads { scores, grad_scores, vector, lse, delta, scale } = self;
-        for (score, grad) in scores.steps(vector).zip(grad_scores.steps_mut(vector)) {
-            for lane in 0..LANES {
-                let p = exp(score[lane] * scale - lse[lane]);
-                grad[lane] = p * (grad[lane] - delta[lane]) * scale;
+        let Deltas { o, o_grad, head_dim, delta } = self;
+        let mut buffers = [vec![0.0; head_dim], vec![0.0; head_dim]];
+        for (position, delta) in delta.iter_mut().enumerate() {
+            let [read, read_grad] = &mut buffers;
+            let o = o.words.view(o.start + position * o.line, head_dim, read);
+            let o_grad = o_grad.words.view(o_grad.start + position * o_grad.line, head_dim, read_grad);
+            let ((o, o_last), (o_grad, last)) = (o.as_chunks::<LANES>(), o_grad.as_chunks::<LANES>());
+            let mut sums = [0.0; LANES];
+            for (o, o_grad) in o.iter().zip(o_grad) {
+                sums = std::array::from_fn(|lane| sums[lane] + o[lane] * o_grad[lane]);
+            }
+            let rest: f32 = o_last.iter().zip(last).map(|(o, o_grad)| o * o_grad).sum();
+            *delta = sums.iter().sum::<f32>() + rest;
+        }
+    }
+}
+
+/// What a task of the reverse pass works on.
+#[derive(Default)]
+struct Work {
+    keys: Strip,
+    values: Strip,
+    scores: Strip,
+    grad_scores: Strip,
+    sums: Strip,
+    /// A few features of a strip's keys.
+    features: Strip,
+    /// dq, as many features in each, of the keys so far.
+    query_grads: Vec<Strip>,
+}
+
+impl Work {
+    /// dk and dv strip by strip, and their part of dq.
+    fn keys_and_values(
+        &mut self,
+        head: &Head<'_>,
+        o_grad: Matrix<'_>,
+        [lse, delta]: [&[f32]; 2],
+        [k_grads, v_grads]: [&mut [StoredMut<'_>]; 2],
+    ) {
+        let Sizes { head_dim, scale, .. } = head.sizes;
+        let [q, k, v] = [Part::Q, Part::K, Part::V].map(|part| head.part(part));
+        let [(q, of_q), (o_grad, of_o_grad)] =
+            [q, o_grad].map(|lines| (head.positions(lines), head.features(lines)));
+        let Work { keys, values, scores, grad_scores, sums, .. } = self;
+        self.query_grads.resize_with(head_dim.div_ceil(COLUMNS), Strip::default);
+        self.query_grads.iter_mut().for_each(Strip::clear);
+        let strips = k_grads.chunks_mut(COLUMNS).zip(v_grads.chunks_mut(COLUMNS)).enumerate();
+        for (strip, (k_grads, v_grads)) in strips {
+            let (first, columns) = (strip * COLUMNS, k_grads.len());
+            keys.load(&k, first, columns, head_dim);
+            values.load(&v, first, columns, head_dim);
+            scores.multiply(&q, keys);
+            grad_scores.multiply(&o_grad, values);
+            for vector in 0..keys.vectors() {
+                Arch::new().dispatch(ScoreGrads { scores, grad_scores, vector, lse, delta, scale });
+            }
+            sums.multiply(&of_q, grad_scores);
+            sums.store(k_grads);
+            sums.multiply(&of_o_grad, scores);
+            sums.store(v_grads);
+            let rows = grad_scores.as_rows(halves(head.qkv));
+            let k = k.turned().from(k.start + first * k.line);
+            for (index, query_grads) in self.query_grads.iter_mut().enumerate() {
+                let feature = index * COLUMNS;
+                self.features.load(&k, feature, COLUMNS.min(head_dim - feature), columns);
+                query_grads.add_product(&rows, &mut self.features);
+            }
+        }
+    }
+
+    fn store_query_grads(&mut self, grads: &mut [StoredMut<'_>]) {
+        for (index, sums) in self.query_grads.iter_mut().enumerate() {
+            for (grads, sums) in grads.iter_mut().zip(sums.rows()) {
+                grads.write(index * COLUMNS, sums);
             }
         }
     }
 }
 
-pub(super) fn reverse_keys(call: &mut Call<'_>) {
-    let sizes = Sizes::of(call);
-    let Sizes { length, heads, head_dim, scale, .. } = sizes;
-    let (qkv, o_grad) = (call.stored("qkv"), Stored::F32(call.input("o_grad")));
-    let (lse, delta) = (call.input("lse_saved"), call.input("delta_saved"));
-    let (row, width) = (3 * sizes.width(), sizes.width());
-    let samples = call.output("qkv_grad").par_chunks_exact_mut(row * length).enumerate();
-    samples.for_each(|(sample, grad)| {
-        let pack = |head| {
-            let (q, o_grad) = (sizes.part(qkv, sample, Part::Q, head), sizes.head(o_grad, sample, head));
-            [q, o_grad].map(|lines| (sizes.positions(lines), sizes.features(lines)))
-        };
-        let packed: Vec<[(Rows, Rows); 2]> = (0..heads).into_par_iter().map(pack).collect();
-        let block = |work: &mut Work, (block, grad): (usize, &mut [f32])| {
-            let Work { queries: keys, grads: values, scores, grad_scores, sums, .. } = work;
-            let (first, mut grad) = (block * sizes.block(), StoredMut::F32(grad));
-            for (head, [(q, of_q), (o_grad, of_o_grad)]) in packed.iter().enumerate() {
-                let [lse, delta] = [lse, delta].map(|all| &all[(sample * heads + head) * length..][..length]);
-                for (at, columns) in sizes.strips(first) {
-                    keys.load(&sizes.part(qkv, sample, Part::K, head), at, columns, head_dim);
-                    values.load(&sizes.part(qkv, sample, Part::V, head), at, columns, head_dim);
-                    scores.multiply(q, keys);
-                    grad_scores.multiply(o_grad, values);
-                    for vector in 0..keys.vectors() {
-                        Arch::new().dispatch(KeyGrads { scores, grad_scores, vector, lse, delta, scale });
-                    }
-                    for (part, rows, scores) in
-                        [(Part::K, of_q, &mut *grad_scores), (Part::V, of_o_grad, &mut *scores)]
-                    {
-                        sums.multiply(rows, scores);
-                        let start = (at - first) * row + part as usize * width + head * head_dim;
-                        sums.store(&mut grad, start, row);
-                    }
-                }
-            }
-        };
-        let blocks = grad.par_chunks_mut(sizes.block() * row).enumerate();
-        blocks.with_max_len(1).for_each_init(Work::default, block);
-    });
-}
-
-/// p in the place of scores and ds = p (dp - delta) scale in that of dp, where columns are keys.
-struct KeyGrads<'a> {
+/// p in the place of scores and ds = p (dp - delta) scale in that of dp, of one vector of keys.
+struct ScoreGrads<'a> {
     scores: &'a mut Strip,
     grad_scores: &'a mut Strip,
     vector: usize,
@@ -353,12 +328,12 @@ struct KeyGrads<'a> {
     scale: f32,
 }
 
-impl NullaryFnOnce for KeyGrads<'_> {
+impl NullaryFnOnce for ScoreGrads<'_> {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
-        let KeyGrads { scores, grad_scores, vector, lse, delta, scale } = self;
+        let ScoreGrads { scores, grad_scores, vector, lse, delta, scale } = self;
         let steps = scores.steps_mut(vector).zip(grad_scores.steps_mut(vector));
         for ((score, grad), (&lse, &delta)) in steps.zip(lse.iter().zip(delta)) {
             for lane in 0..LANES {

@@ -48,6 +48,11 @@ impl<'a> Matrix<'a> {
         Matrix { words, start: 0, line: 1, depth: lines }
     }
 
+    /// Depth across lines.
+    pub(in crate::ops) fn turned(self) -> Matrix<'a> {
+        Matrix { line: self.depth, depth: self.line, ..self }
+    }
+
     /// The same matrix from another element on.
     pub(in crate::ops) fn from(self, start: usize) -> Matrix<'a> {
         Matrix { start, ..self }

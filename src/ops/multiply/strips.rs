@@ -4,11 +4,12 @@
 //! again, whose depth are those rows. Its columns lie side by side in vectors: what a softmax does to each column takes
 //! whole vectors.
 
+use pulp::{Arch, NullaryFnOnce};
+
 use super::panels::{LANES, Line, multiply_tile, pack, transpose};
-use super::source::Source;
-use super::{Rows, steps};
-use crate::ops::math::vectorised;
-use crate::plan::{StoredMut, bf16_bits};
+use super::source::{Matrix, Source};
+use super::{Rows, multiplies_bf16, steps};
+use crate::plan::{Stored, StoredMut, bf16_bits};
 
 /// Most columns of a strip.
 pub(in crate::ops) const COLUMNS: usize = 2 * LANES;
@@ -42,18 +43,20 @@ impl Strip {
 
     /// Becomes the product of `rows` with `strip`, which is as deep as they are.
     pub(in crate::ops) fn multiply(&mut self, rows: &Rows, strip: &mut Strip) {
-        self.clear();
-        self.add_product(rows, strip);
+        self.take_product(rows, strip, false);
     }
 
     /// Leaves nothing: the next product begins anew.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::ops) fn clear(&mut self) {
         self.lines.clear();
     }
 
     /// Adds the product of `rows` with `strip`, unless it is empty and becomes that product.
-    pub(super) fn add_product(&mut self, rows: &Rows, strip: &mut Strip) {
-        let add = !self.lines.is_empty();
+    pub(in crate::ops) fn add_product(&mut self, rows: &Rows, strip: &mut Strip) {
+        self.take_product(rows, strip, !self.lines.is_empty());
+    }
+
+    fn take_product(&mut self, rows: &Rows, strip: &mut Strip, add: bool) {
         self.columns = strip.columns;
         let vectors = self.vectors();
         let (stride, per_panel) = (vectors * LANES, rows.per_panel);
@@ -73,19 +76,7 @@ impl Strip {
         }
         let vectors = self.vectors();
         self.rounded.resize(steps(self.lines.len() / vectors, true) * vectors, Line([0; LANES]));
-        let steps = self.lines.chunks(2 * vectors).zip(self.rounded.chunks_exact_mut(vectors));
-        for (two, joined) in steps {
-            let (low, high) = two.split_at(vectors);
-            let high = high.iter().chain(std::iter::repeat(&Line([0; LANES])));
-            for ((low, high), joined) in low.iter().zip(high).zip(joined) {
-                vectorised(|| {
-                    for ((low, high), word) in low.0.iter().zip(&high.0).zip(&mut joined.0) {
-                        let bits = |word: &u32| u32::from(bf16_bits(f32::from_bits(*word)));
-                        *word = bits(low) | bits(high) << 16;
-                    }
-                });
-            }
-        }
+        Arch::new().dispatch(JoinSteps { lines: &self.lines, vectors, joined: &mut self.rounded });
         &self.rounded
     }
 
@@ -103,7 +94,7 @@ impl Strip {
     }
 
     /// Every step: the columns' elements, one after the other.
-    pub(super) fn rows(&mut self) -> impl Iterator<Item = &mut [f32]> {
+    pub(in crate::ops) fn rows(&mut self) -> impl Iterator<Item = &mut [f32]> {
         let (columns, stride) = (self.columns, self.vectors() * LANES);
         let words: &mut [f32] = bytemuck::cast_slice_mut(&mut self.lines);
         words.chunks_exact_mut(stride).map(move |row| &mut row[..columns])
@@ -130,9 +121,49 @@ impl Strip {
         }
     }
 
-    /// Writes each column as a line of `out`: from `start` on, `line` elements from one to the next.
-    pub(in crate::ops) fn store(&mut self, out: &mut StoredMut<'_>, start: usize, line: usize) {
-        self.each_column(|column, elements| out.write(start + column * line, elements));
+    /// Writes each column into its line of `out`.
+    pub(in crate::ops) fn store(&mut self, out: &mut [StoredMut<'_>]) {
+        self.each_column(|column, elements| out[column].write(0, elements));
+    }
+
+    /// The steps as rows of a product that is as deep as there are columns.
+    pub(in crate::ops) fn as_rows(&mut self, halves: bool) -> Rows {
+        let (line, steps) = (self.vectors() * LANES, self.lines.len() / self.vectors());
+        let mut words = Stored::F32(bytemuck::cast_slice(&self.lines));
+        if halves && multiplies_bf16() {
+            self.rounded.resize(self.lines.len().div_ceil(2), Line([0; LANES]));
+            let mut rounded = StoredMut::Bf16(bytemuck::cast_slice_mut(&mut self.rounded));
+            rounded.write(0, bytemuck::cast_slice(&self.lines));
+            words = Stored::Bf16(bytemuck::cast_slice(&self.rounded));
+        }
+        let matrix = Matrix { words, start: 0, line, depth: 1 };
+        Rows::pack(&matrix, steps, self.columns, halves)
+    }
+}
+
+/// Pairs of steps as pairs of bfloat16; the last one may lack its second.
+struct JoinSteps<'a> {
+    lines: &'a [Line],
+    vectors: usize,
+    joined: &'a mut [Line],
+}
+
+impl NullaryFnOnce for JoinSteps<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let JoinSteps { lines, vectors, joined } = self;
+        let half = |word: u32| u32::from(bf16_bits(f32::from_bits(word)));
+        for (two, joined) in lines.chunks(2 * vectors).zip(joined.chunks_exact_mut(vectors)) {
+            for (vector, joined) in joined.iter_mut().enumerate() {
+                let low = &two[vector];
+                let high = two.get(vectors + vector).unwrap_or(&Line([0; LANES]));
+                for (word, (low, high)) in joined.0.iter_mut().zip(low.0.iter().zip(&high.0)) {
+                    *word = half(*low) | half(*high) << 16;
+                }
+            }
+        }
     }
 }
 
@@ -140,14 +171,44 @@ impl Strip {
 mod tests {
     use half::bf16;
 
-    use super::super::{Matrix, multiplies_bf16};
     use super::*;
-    use crate::plan::Stored;
     use crate::rng::Rng;
 
     fn normal(count: usize, seed: u64) -> Vec<f32> {
         let mut rng = Rng::new(seed, 0);
         (0..count).map(|_| rng.normal() as f32).collect()
+    }
+
+    /// The strip's steps times another's, once and once more on top, against f64.
+    #[test]
+    fn steps_are_rows_too() {
+        for (steps, columns, features) in [(1, 1, 1), (27, 32, 16), (97, 17, 32), (14, 3, 20)] {
+            for halves in [false, true] {
+                let (a, b) = (normal(steps * columns, 1), normal(columns * features, 2));
+                let [mut left, mut right, mut sums] = [(); 3].map(|_| Strip::default());
+                left.load(&Matrix::across(Stored::F32(&a), columns), 0, columns, steps);
+                right.load(&Matrix::across(Stored::F32(&b), features), 0, features, columns);
+                for _ in 0..2 {
+                    let rows = left.as_rows(halves);
+                    sums.add_product(&rows, &mut right);
+                }
+                let rounds = halves && multiplies_bf16();
+                let read =
+                    |value: f32| f64::from(if rounds { bf16::from_f32(value).to_f32() } else { value });
+                for (step, found) in sums.rows().enumerate() {
+                    for (feature, found) in found.iter().enumerate() {
+                        let terms = (0..columns)
+                            .map(|at| read(a[step * columns + at]) * read(b[at * features + feature]));
+                        let exact = 2.0 * terms.sum::<f64>();
+                        assert!(
+                            (f64::from(*found) - exact).abs() <= 1e-5 * (columns as f64).sqrt(),
+                            "{found} {exact}, {steps} x {columns}"
+                        );
+                    }
+                }
+                assert_eq!(sums.rows().count(), steps);
+            }
+        }
     }
 
     /// A times B, then C times that, against f64: whatever is multiplied as halves is rounded there too.
@@ -167,7 +228,7 @@ mod tests {
                 scores.multiply(&a_rows, &mut strip);
                 sums.multiply(&c_rows, &mut scores);
                 let mut stored = vec![0.0; columns * rows];
-                sums.store(&mut StoredMut::F32(&mut stored), 0, rows);
+                sums.store(&mut StoredMut::F32(&mut stored).chunks(rows));
 
                 let rounds = halves && multiplies_bf16();
                 let read =
