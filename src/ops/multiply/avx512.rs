@@ -83,11 +83,11 @@ tile!(tile_bf16, "avx512f,avx512bf16", |sum: __m512, a: __m512i, b: __m512i| {
     _mm512_dpbf16_ps(sum, pairs(a), pairs(b))
 });
 
-/// Asks for the cache line of a word that will be read soon, if there is one.
+/// Asks for the cache line of an element that will be read soon, if there is one.
 #[inline(always)]
-pub(super) fn prefetch(words: &[u32], at: usize) {
+pub(super) fn prefetch<T>(elements: &[T], at: usize) {
     // SAFETY: a hint, which reads nothing and never faults.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(words.as_ptr().wrapping_add(at).cast()) }
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(elements.as_ptr().wrapping_add(at).cast()) }
 }
 
 /// A tile of `rows` rows of C, [`ROWS`] or [`ROWS_LESS`], from a panel of each operand; a panel of B has one or two

@@ -11,6 +11,7 @@
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod columns;
+mod pairs;
 mod panels;
 mod portable;
 mod products;

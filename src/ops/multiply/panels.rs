@@ -1,11 +1,10 @@
 //! Operands rearranged for the innermost loop: panels of lines, a step in depth after the other.
 
-use super::super::math::vectorised;
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
+use super::pairs;
 use super::portable;
 use super::source::{Source, Words};
-use crate::plan::bf16_bits;
 
 /// Words of a vector, and lines of a panel of one vector.
 pub(in crate::ops) const LANES: usize = 16;
@@ -45,7 +44,7 @@ pub(super) fn pack(
             pack_along(source, (first, lines), (from, depth), pairs, &mut panel[vector..], stride);
         }
     } else if pairs {
-        pack_pairs_across(source, (first, lines), (from, depth), panel, stride);
+        pairs::pack_across(source, (first, lines), (from, depth), panel, stride);
     } else {
         for (step, line) in panel.chunks_exact_mut(stride).enumerate() {
             let words: &mut [f32] = bytemuck::cast_slice_mut(line);
@@ -111,13 +110,13 @@ fn pack_words(
 }
 
 /// Steps across which memory is asked for ahead of its turn: strides are too long for a processor to foresee.
-const AHEAD: usize = 24;
+pub(super) const AHEAD: usize = 24;
 /// The same along a line, in words.
 const AHEAD_ALONG: usize = 64;
 
-/// Asks for the cache line of a word that will be read soon.
+/// Asks for the cache line of an element that will be read soon.
 #[inline(always)]
-fn prefetch(words: &[u32], at: usize) {
+pub(super) fn prefetch<T>(words: &[T], at: usize) {
     #[cfg(target_arch = "x86_64")]
     avx512::prefetch(words, at);
     #[cfg(not(target_arch = "x86_64"))]
@@ -143,7 +142,7 @@ fn pack_along(
                 // An odd depth ends in half a word.
                 values[count - 1..].fill(0.0);
                 source.read(first + line, from + start, &mut values[..count]);
-                join_neighbours(values, row);
+                pairs::join_neighbours(values, row);
             } else {
                 source.read(first + line, from + start, bytemuck::cast_slice_mut(&mut row[..count]));
             }
@@ -154,38 +153,6 @@ fn pack_along(
             transpose(&sixteen, &mut panel[(start / per_word + at) * stride..], stride);
         }
     }
-}
-
-fn pack_pairs_across(
-    source: &impl Source,
-    (first, lines): (usize, usize),
-    (from, depth): (usize, usize),
-    panel: &mut [Line],
-    stride: usize,
-) {
-    let mut values = [[0.0f32; 2 * LANES]; 2];
-    for (step, line) in panel.chunks_exact_mut(stride).enumerate() {
-        source.read(from + 2 * step, first, &mut values[0][..lines]);
-        if 2 * step + 1 < depth {
-            source.read(from + 2 * step + 1, first, &mut values[1][..lines]);
-        } else {
-            values[1].fill(0.0);
-        }
-        let words: &mut [u32] = bytemuck::cast_slice_mut(line);
-        vectorised(|| {
-            for (word, (low, high)) in words.iter_mut().zip(values[0].iter().zip(&values[1])) {
-                *word = u32::from(bf16_bits(*low)) | u32::from(bf16_bits(*high)) << 16;
-            }
-        });
-    }
-}
-
-fn join_neighbours(values: &[f32], words: &mut [u32; RUN]) {
-    vectorised(|| {
-        for (word, pair) in words.iter_mut().zip(values.chunks_exact(2)) {
-            *word = u32::from(bf16_bits(pair[0])) | u32::from(bf16_bits(pair[1])) << 16;
-        }
-    });
 }
 
 /// A tile of `rows` rows of C, [`ROWS`] or [`ROWS_LESS`], from a panel of each operand, onto C where `add`.

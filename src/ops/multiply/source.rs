@@ -12,6 +12,11 @@ pub(in crate::ops) trait Source: Sync {
         None
     }
 
+    /// The matrix that it is, if neighbouring lines lie side by side in memory.
+    fn across(&self) -> Option<Matrix<'_>> {
+        None
+    }
+
     /// Reads what lies side by side: of line `fixed` from depth `from` on, or at depth `fixed` from line `from` on.
     fn read(&self, fixed: usize, from: usize, out: &mut [f32]);
 }
@@ -78,6 +83,10 @@ impl Source for Matrix<'_> {
             }
             _ => None,
         }
+    }
+
+    fn across(&self) -> Option<Matrix<'_>> {
+        (self.line == 1).then_some(*self)
     }
 
     fn read(&self, fixed: usize, from: usize, out: &mut [f32]) {

@@ -4,12 +4,13 @@
 //! again, whose depth are those rows. Its columns lie side by side in vectors: what a softmax does to each column takes
 //! whole vectors.
 
-use pulp::{Arch, NullaryFnOnce};
+use pulp::Arch;
 
+use super::pairs::JoinSteps;
 use super::panels::{LANES, Line, multiply_tile, pack, transpose};
 use super::source::{Matrix, Source};
 use super::{Rows, multiplies_bf16, steps};
-use crate::plan::{Stored, StoredMut, bf16_bits};
+use crate::plan::{Stored, StoredMut};
 
 /// Most columns of a strip.
 pub(in crate::ops) const COLUMNS: usize = 2 * LANES;
@@ -138,32 +139,6 @@ impl Strip {
         }
         let matrix = Matrix { words, start: 0, line, depth: 1 };
         Rows::pack(&matrix, steps, self.columns, halves)
-    }
-}
-
-/// Pairs of steps as pairs of bfloat16; the last one may lack its second.
-struct JoinSteps<'a> {
-    lines: &'a [Line],
-    vectors: usize,
-    joined: &'a mut [Line],
-}
-
-impl NullaryFnOnce for JoinSteps<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(self) {
-        let JoinSteps { lines, vectors, joined } = self;
-        let half = |word: u32| u32::from(bf16_bits(f32::from_bits(word)));
-        for (two, joined) in lines.chunks(2 * vectors).zip(joined.chunks_exact_mut(vectors)) {
-            for (vector, joined) in joined.iter_mut().enumerate() {
-                let low = &two[vector];
-                let high = two.get(vectors + vector).unwrap_or(&Line([0; LANES]));
-                for (word, (low, high)) in joined.0.iter_mut().zip(low.0.iter().zip(&high.0)) {
-                    *word = half(*low) | half(*high) << 16;
-                }
-            }
-        }
     }
 }
 
