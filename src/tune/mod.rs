@@ -42,19 +42,21 @@ pub fn tune(
     repetitions: usize,
     mut say: impl FnMut(&str),
 ) -> Result<Tuned> {
-    let default = device.target();
-    let mut tuner = Tuner { device, default, repetitions, outcomes: Vec::new(), skipped: Vec::new() };
-    let mut variants = tuner.default.variants();
-    tuner.choose_products(subject, &mut variants, &mut say)?;
-    tuner.choose_attention(subject, &mut variants, &mut say)?;
-    tuner.choose_fusion(subject, &mut variants, &mut say)?;
+    let (default, outcomes, skipped) = (device.target(), Vec::new(), Vec::new());
+    let mut tuner = Tuner { device, subject, default, repetitions, say: &mut say, outcomes, skipped };
+    let mut variants = default.variants();
+    tuner.choose_products(&mut variants)?;
+    tuner.choose_attention(&mut variants)?;
+    tuner.choose_fusion(&mut variants)?;
     Ok(Tuned { variants, outcomes: tuner.outcomes, skipped: tuner.skipped })
 }
 
 struct Tuner<'a> {
     device: &'a Device,
+    subject: &'a Subject,
     default: Target,
     repetitions: usize,
+    say: &'a mut dyn FnMut(&str),
     outcomes: Vec<Outcome>,
     skipped: Vec<String>,
 }
@@ -131,12 +133,8 @@ impl Tuner<'_> {
     }
 
     /// A tile for each purpose; then tiles or broadcasts for all of them, by the time that they take in a step.
-    fn choose_products(
-        &mut self,
-        subject: &Subject,
-        variants: &mut Variants,
-        say: &mut impl FnMut(&str),
-    ) -> Result<()> {
+    fn choose_products(&mut self, variants: &mut Variants) -> Result<()> {
+        let subject = self.subject;
         let recursion = Recursion::of(&subject.config.arch);
         let updates = recursion.updates.len();
         let purposes = [
@@ -149,8 +147,8 @@ impl Tuner<'_> {
         let (mut tiled, mut broadcast) = (0.0, 0.0);
         for (purpose, times) in purposes {
             let trial = Trial::products(subject, purpose);
-            say(trial.name);
-            let ways = self.ways_of_products(&trial, subject, purpose)?;
+            (self.say)(trial.name);
+            let ways = self.ways_of_products(&trial, purpose)?;
             // The first of the tiled ways is that with the default's tile.
             let standard = match self.default.gemm {
                 GemmVariant::Broadcast => BROADCAST,
@@ -182,12 +180,7 @@ impl Tuner<'_> {
     }
 
     /// Tiles, the default's first, each that products of these shapes take other kernels for; and broadcasts.
-    fn ways_of_products(
-        &mut self,
-        trial: &Trial<'_>,
-        subject: &Subject,
-        purpose: Purpose,
-    ) -> Result<Vec<(String, Variants)>> {
+    fn ways_of_products(&mut self, trial: &Trial<'_>, purpose: Purpose) -> Result<Vec<(String, Variants)>> {
         let own = self.default.variants();
         let standard = own.tiles.of(purpose);
         let mut ways: Vec<(String, Variants)> = Vec::new();
@@ -195,7 +188,7 @@ impl Tuner<'_> {
         for tile in [standard].into_iter().chain(Tile::ALL.into_iter().filter(|&tile| tile != standard)) {
             let tiles = own.tiles.with(purpose, tile);
             let way = Variants { gemm: GemmVariant::Tiled, tiles, ..own };
-            let taken = Trial::tiles_of_products(subject, purpose, self.default.with(way))?;
+            let taken = Trial::tiles_of_products(self.subject, purpose, self.default.with(way))?;
             // Where all products are too small for a tile, it is another name for the small one.
             if let Some((_, same)) = known.iter().find(|(known, _)| *known == taken) {
                 let why = format!("at these shapes the same as tiled {same}, {}", names(&taken));
@@ -213,12 +206,8 @@ impl Tuner<'_> {
     }
 
     /// Tiled, or by rows, which broadcasts.
-    fn choose_attention(
-        &mut self,
-        subject: &Subject,
-        variants: &mut Variants,
-        say: &mut impl FnMut(&str),
-    ) -> Result<()> {
+    fn choose_attention(&mut self, variants: &mut Variants) -> Result<()> {
+        let subject = self.subject;
         let trial = Trial::attention(subject);
         let name = |attention| attention_name(attention).to_owned();
         if subject.config.arch.mlp_t {
@@ -226,7 +215,7 @@ impl Tuner<'_> {
         } else if let Some(why) = self.no_broadcasts() {
             self.skipped.push(format!("{}, {}: {why}", trial.name, name(AttentionVariant::Rows)));
         } else {
-            say(trial.name);
+            (self.say)(trial.name);
             let (own, standard) = (*variants, name(self.default.attention));
             let ways = [AttentionVariant::Tiled, AttentionVariant::Rows];
             let ways = ways.map(|attention| (name(attention), Variants { attention, ..own }));
@@ -236,12 +225,7 @@ impl Tuner<'_> {
     }
 
     /// Fused kernels of every tile, and one op at a time.
-    fn choose_fusion(
-        &mut self,
-        subject: &Subject,
-        variants: &mut Variants,
-        say: &mut impl FnMut(&str),
-    ) -> Result<()> {
+    fn choose_fusion(&mut self, variants: &mut Variants) -> Result<()> {
         let own = *variants;
         let fused =
             Tile::ALL.map(|fused| Variants { fused: true, tiles: Tiles { fused, ..own.tiles }, ..own });
@@ -255,9 +239,9 @@ impl Tuner<'_> {
             tiles: Tiles { fused: self.default.tiles.fused, ..own.tiles },
             ..own
         }));
-        let trial = Trial::passes(subject);
+        let trial = Trial::passes(self.subject);
         if named.len() > 1 {
-            say(trial.name);
+            (self.say)(trial.name);
             *variants = self.choose(&trial, &standard, named, own)?;
         } else {
             self.skipped.push(format!("{}: fused kernels are tiled, these products are not", trial.name));

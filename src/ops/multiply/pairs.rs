@@ -52,7 +52,8 @@ pub(super) fn pack_across(
             Stored::F16(_) => {}
         }
     }
-    let mut values = vec![0.0; 2 * lines];
+    let mut values = [0.0; 4 * LANES];
+    let values = &mut values[..2 * lines];
     for (step, line) in panel.chunks_exact_mut(stride).enumerate() {
         let (low, high) = values.split_at_mut(lines);
         source.read(from + 2 * step, first, low);
@@ -61,7 +62,7 @@ pub(super) fn pack_across(
             false => high.fill(0.0),
         }
         let place = Place { start: 0, row: lines, lines, depth: 2 };
-        place.join(&values, line, stride);
+        place.join(values, line, stride);
     }
 }
 
