@@ -204,6 +204,8 @@ pub fn shapes(lab: &mut Lab) -> Result<()> {
         (1, 16, 1, 2),
         (2, 17, 2, 10),
         (1, 48, 2, 14),
+        // More heads than a processor has threads: one after the other in the same memory.
+        (1, 35, 40, 4),
     ] {
         if lab.halves() && head_dim % 4 != 0 {
             continue;
