@@ -44,6 +44,7 @@ mod plan_memory;
 mod plans;
 mod project;
 mod project_in;
+mod project_in_broadcast;
 mod project_out;
 mod puzzle_table;
 mod recompute;
@@ -77,6 +78,7 @@ const KERNELS: &[KernelTests] = &[
     metrics::TESTS,
     narrow::TESTS,
     project_in::TESTS,
+    project_in_broadcast::TESTS,
     project_out::TESTS,
     puzzle_table::TESTS,
     rms_norm::TESTS,

@@ -90,7 +90,7 @@ pub const TESTS: KernelTests = KernelTests {
 };
 
 /// A product over `k` terms of a few roundings each, then exp and two products.
-fn bound(k: usize) -> f64 {
+pub fn bound(k: usize) -> f64 {
     roundings(2 * k + 40)
 }
 
@@ -153,7 +153,7 @@ fn lay_swiglu(
 }
 
 /// Of gates and ups that lie `half` words apart.
-fn activated(gate_up: &[f64], half: usize, of: impl Fn(f64, f64) -> f64) -> Vec<f64> {
+pub fn activated(gate_up: &[f64], half: usize, of: impl Fn(f64, f64) -> f64) -> Vec<f64> {
     let pairs = gate_up.chunks_exact(2 * half).flat_map(|both| both[..half].iter().zip(&both[half..]));
     pairs.map(|(gate, up)| of(*gate, *up)).collect()
 }
@@ -215,7 +215,7 @@ fn lay_qkv(lab: &mut Lab, rotary: bool) -> Result<()> {
 }
 
 /// Turns q and k of (B L, 3, heads, d) by position * theta^(-2i/d).
-fn rotate(shape: Shape, heads: usize, qkv: &mut [f64]) {
+pub fn rotate(shape: Shape, heads: usize, qkv: &mut [f64]) {
     let d = shape.width / heads;
     for (row, line) in qkv.chunks_exact_mut(3 * shape.width).enumerate() {
         for head in line[..2 * shape.width].chunks_exact_mut(d) {

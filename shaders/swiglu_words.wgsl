@@ -11,12 +11,8 @@ struct Params { count: u32, inner: u32 }
 @group(0) @binding(4) var<storage, read_write> gate_up_grad: array<vec2<u64>>;
 
 #import index
+#import sigmoid
 #import words
-
-// 1 / (1 + e^-v) as in lib/sigmoid.wgsl, four at a time.
-fn sigmoids(v: vec4<f32>) -> vec4<f32> {
-    return 1.0 / (1.0 + exp(min(-v, vec4<f32>(80.0))));
-}
 
 @compute @workgroup_size(64)
 fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {

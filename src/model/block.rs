@@ -9,7 +9,7 @@ use crate::Result;
 use crate::ops::gemm::Addend;
 use crate::ops::linear::Weight;
 use crate::ops::terms::Term;
-use crate::ops::{attention, linear, rms_norm, rope, swiglu};
+use crate::ops::{attention, linear, project_in_broadcast, rms_norm, rope, swiglu};
 use crate::plan::{Axis, LinearForm, Shape, Tape, Tensor};
 
 /// What blocks need besides their input.
@@ -53,24 +53,30 @@ impl Blocks<'_> {
     /// rms_norm(h + o(attention(qkv(h)))).
     fn attention(&self, tape: &mut Tape, name: &str, h: Tensor) -> Result<Tensor> {
         let (width, heads) = (self.shape.width, self.config.arch.num_heads);
-        tape.scope(format!("{name}.qkv_proj"));
-        let form = |out| LinearForm { axis: Axis::Width, input: self.shape, out };
-        let qkv = linear::linear(
-            tape,
-            form(3 * width),
-            h,
-            (self.weight)(&format!("{name}.qkv_proj.weight"))?,
-            None,
-        )?;
+        let qkv = self.qkv(tape, name, h)?;
         tape.scope(name);
-        if let Some(table) = self.rope_table {
-            rope::rope(tape, self.shape, heads, table, qkv)?;
-        }
         let o = attention::attention(tape, self.shape, heads, qkv)?;
         tape.scope(format!("{name}.o_proj"));
         let weight = (self.weight)(&format!("{name}.o_proj.weight"))?;
-        let sum = linear::linear(tape, form(width), o, weight, Some(Addend::Whole(h)))?;
+        let form = LinearForm { axis: Axis::Width, input: self.shape, out: width };
+        let sum = linear::linear(tape, form, o, weight, Some(Addend::Whole(h)))?;
         self.norm(tape, Axis::Width, sum, None)
+    }
+
+    /// q, k and v (B, L, 3, heads, d) of h, rotated where positions are.
+    fn qkv(&self, tape: &mut Tape, name: &str, h: Tensor) -> Result<Tensor> {
+        let heads = self.config.arch.num_heads;
+        tape.scope(format!("{name}.qkv_proj"));
+        let weight = (self.weight)(&format!("{name}.qkv_proj.weight"))?;
+        let form = LinearForm { axis: Axis::Width, input: self.shape, out: 3 * self.shape.width };
+        let Some(table) = self.rope_table else { return linear::linear(tape, form, h, weight, None) };
+        if let Some(qkv) = project_in_broadcast::qkv(tape, form, heads, table, h, weight.stored)? {
+            return Ok(qkv);
+        }
+        let qkv = linear::linear(tape, form, h, weight, None)?;
+        tape.scope(name);
+        rope::rope(tape, self.shape, heads, table, qkv)?;
+        Ok(qkv)
     }
 
     /// rms_norm(h + down(silu(gate(h)) * up(h))), all over `axis`.
@@ -78,16 +84,22 @@ impl Blocks<'_> {
         let (inner, start) = (self.inner(axis), tape.len());
         tape.scope(format!("{name}.gate_up_proj"));
         let form = LinearForm { axis, input: self.shape, out: 2 * inner };
-        let gate_up =
-            linear::linear(tape, form, h, (self.weight)(&format!("{name}.gate_up_proj.weight"))?, None)?;
         let inner_shape = LinearForm { out: inner, ..form }.output();
-        let a = swiglu::swiglu(tape, inner_shape, axis, gate_up)?;
+        let weight = (self.weight)(&format!("{name}.gate_up_proj.weight"))?;
+        let (a, inner_activations) = match project_in_broadcast::swiglu(tape, form, h, weight.stored)? {
+            Some(a) => (a, Vec::new()),
+            None => {
+                let gate_up = linear::linear(tape, form, h, weight, None)?;
+                let a = swiglu::swiglu(tape, inner_shape, axis, gate_up)?;
+                (a, vec![gate_up, a])
+            }
+        };
         tape.scope(format!("{name}.down_proj"));
         let form = LinearForm { axis, input: inner_shape, out: self.features(axis) };
         let weight = (self.weight)(&format!("{name}.down_proj.weight"))?;
         let sum = linear::linear(tape, form, a, weight, Some(Addend::Whole(h)))?;
         if tape.target().recompute {
-            tape.recompute(start, &[gate_up, a]);
+            tape.recompute(start, &inner_activations);
         }
         self.norm(tape, axis, sum, out)
     }

@@ -48,6 +48,19 @@ pub(super) fn store_trips(tile: Tile) -> usize {
     1 + tile.rows() * (2 + 2 * tile.fours())
 }
 
+/// Strides of C from row to row, from column to column and from batch to batch, and of the addend's rows and batches.
+pub(super) fn with_result<'t>(
+    call: DispatchBuilder<'t>,
+    (c_row, c_col, c_batch): (usize, usize, usize),
+    (addend_row, addend_batch): (usize, usize),
+) -> DispatchBuilder<'t> {
+    call.count("c_row", c_row)
+        .count("c_col", c_col)
+        .count("c_batch", c_batch)
+        .count("addend_row", addend_row)
+        .count("addend_batch", addend_batch)
+}
+
 /// Strides of an operand, in words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Operand {
@@ -149,21 +162,24 @@ impl Gemm {
             Some(Addend::Whole(_)) => (self.n, self.m * self.n),
             _ => (0, 0),
         };
-        let mut call = own.with_operands(call).bind("a", a).bind("b", b).bind(output, c);
-        call = call.count("c_row", c_row).count("c_col", c_col).count("c_batch", self.m * self.n);
-        call = call.count("addend_row", addend_row).count("addend_batch", addend_batch);
+        let call = own.with_operands(call).bind("a", a).bind("b", b).bind(output, c);
+        let mut call = with_result(call, (c_row, c_col, self.m * self.n), (addend_row, addend_batch));
         if let Some(Addend::Whole(tensor) | Addend::Bias(tensor)) = addend {
             call = call.bind("addend", tensor);
         } else if output == "c_words" {
             // Bound by every entry that stores words, read by those that add.
             call = call.bind("addend", a);
         }
-        let reductions = self.reductions.0 * self.reductions.1;
-        call.flops(2 * self.m * self.n * self.k * reductions * self.batch).push()
+        call.flops(self.flops()).push()
+    }
+
+    /// Multiplications and additions.
+    pub(super) fn flops(&self) -> usize {
+        2 * self.m * self.n * self.k * self.reductions.0 * self.reductions.1 * self.batch
     }
 
     /// Sizes, and the strides of A and B.
-    fn with_operands<'t>(&self, call: DispatchBuilder<'t>) -> DispatchBuilder<'t> {
+    pub(super) fn with_operands<'t>(&self, call: DispatchBuilder<'t>) -> DispatchBuilder<'t> {
         call.count("m", self.m)
             .count("n", self.n)
             .count("k", self.k)
@@ -237,8 +253,22 @@ impl Gemm {
             ("product", false) => ("product_words", "c_words"),
             (_, false) => ("product_add_words", "c_words"),
         };
-        let (a_along_k, b_along_k) = (self.a.col == 1, self.b.col != 1);
         let rows = self.broadcast_rows();
+        // Each of up to 64 rows stores its words in a loop of eight. Vectors take fewer: an addend is added, and the
+        // result stored, in eight loops of eight.
+        let call = self.by_broadcasts(tape.call(&BROADCAST, entry), rows, 64 * (8 + 1));
+        (call, output)
+    }
+
+    /// Specialises `shaders/lib/broadcast.wgsl` for workgroups of so many rows, and deals out C; then each thread stores in
+    /// `store_trips` loop iterations.
+    pub(super) fn by_broadcasts<'t>(
+        &self,
+        call: DispatchBuilder<'t>,
+        rows: usize,
+        store_trips: usize,
+    ) -> DispatchBuilder<'t> {
+        let (a_along_k, b_along_k) = (self.a.col == 1, self.b.col != 1);
         let in_eights = |line: usize, operand: &Operand| {
             let strides = [line, operand.batch, operand.outer, operand.inner];
             strides.iter().all(|stride| stride.is_multiple_of(8))
@@ -250,27 +280,28 @@ impl Gemm {
         let b_aligned = in_eights(if b_along_k { self.b.col } else { self.b.row }, &self.b);
         let columns = self.n.div_ceil(8);
         let lanes = columns.div_ceil(columns.div_ceil(64)).next_multiple_of(8);
-        let call = tape
-            .call(&BROADCAST, entry)
-            .constant("LANES", lanes)
+        let steps = 2 + self.k.div_ceil(8);
+        call.constant("LANES", lanes)
             .constant("ROWS", rows)
             .constant("A_ALONG_K", usize::from(a_along_k))
             .constant("A_ALIGNED", usize::from(a_aligned))
             .constant("B_ALONG_K", usize::from(b_along_k))
             .constant("B_ALIGNED", usize::from(b_aligned))
             .groups([columns.div_ceil(lanes), self.m.div_ceil(rows), self.batch])
-            // Steps of eight; then each of up to 64 rows stores its words in a loop of eight. Vectors take fewer: an addend
-            // is added, and the result stored, in eight loops of eight.
-            .trips(1 + self.reductions.0 * self.reductions.1 * (2 + self.k.div_ceil(8)) + 64 * (8 + 1));
-        (call, output)
+            .trips(1 + self.reductions.0 * self.reductions.1 * steps + store_trips)
     }
 
     /// Rows of a workgroup of the broadcast kernel: those with the least work for all rows. What does not depend on
     /// them, most of it loads of B, takes as long as 15 rows. More than 56 do not fit into the fastest cache beside
     /// what is loaded, but where A runs along m, 32 are loaded at once.
-    fn broadcast_rows(&self) -> usize {
+    pub(super) fn broadcast_rows(&self) -> usize {
         let most = if self.a.col == 1 { 56 } else { 64 };
-        let work = |rows: &usize| self.m.div_ceil(*rows) * (rows + 15);
-        [8, 16, 32, 49, most].into_iter().min_by_key(work).unwrap_or(most)
+        self.rows_of_least_work(&[8, 16, 32, 49, most])
+    }
+
+    /// Which of these numbers of rows of a workgroup leaves the least work.
+    pub(super) fn rows_of_least_work(&self, choices: &[usize]) -> usize {
+        let work = |rows: &&usize| self.m.div_ceil(**rows) * (**rows + 15);
+        choices.iter().min_by_key(work).copied().unwrap_or(1)
     }
 }

@@ -27,7 +27,7 @@ impl LinearForm {
         }
     }
 
-    fn forward(&self) -> Gemm {
+    pub(super) fn forward(&self) -> Gemm {
         let weight = Operand::rows_of(self.inputs());
         Gemm { purpose: Purpose::Forward, ..self.product(self.out, self.inputs(), weight) }
     }

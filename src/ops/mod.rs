@@ -15,6 +15,7 @@ pub mod metrics;
 mod multiply;
 pub mod narrow;
 pub mod project_in;
+pub mod project_in_broadcast;
 pub mod project_out;
 pub mod puzzle_table;
 pub mod rms_norm;
@@ -41,6 +42,7 @@ pub const KERNELS: &[&Kernel] = &[
     &metrics::KERNEL,
     &narrow::KERNEL,
     &project_in::KERNEL,
+    &project_in_broadcast::KERNEL,
     &project_out::KERNEL,
     &puzzle_table::KERNEL,
     &rms_norm::KERNEL,

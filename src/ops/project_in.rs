@@ -5,10 +5,10 @@ use rayon::prelude::*;
 
 use super::gemm::{store_trips, tile_trips, with_tile};
 use super::math::{sigmoid, vectorised};
-use super::multiply::{Columns, Left, Matrix, Rows, block_rows, halves};
+use super::multiply::{Columns, Left, Matrix, Rows, Source, block_rows, halves};
 use super::terms::{CpuTerms, SampleTerms, Terms};
 use crate::Result;
-use crate::plan::{Axis, Call, Entry, Kernel, LinearForm, Shape, Stored, Tape, Tensor};
+use crate::plan::{Axis, Call, Entry, Kernel, LinearForm, Shape, Stored, StoredMut, Tape, Tensor};
 
 /// `shaders/project_in.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -85,21 +85,31 @@ fn push(
 }
 
 fn swiglu_twin(call: &mut Call<'_>) {
+    let (out, h, inner) = (call.output_stored("out"), CpuTerms::of(call), call.count("pairs"));
+    let lines = call.count("positions") * inner;
     match call.constant("OVER_L") == 1 {
-        true => swiglu_over_l(call),
-        false => swiglu_over_d(call),
+        true => {
+            let sample = |sample| SampleTerms { terms: &h, sample };
+            let out = out.first(lines / h.length * h.width);
+            swiglu_over_l(call, "weight", (inner, h.length, h.width), sample, out);
+        }
+        false => swiglu_over_d(call, "weight", (inner, h.width), &h, out.first(lines)),
     }
 }
 
-fn swiglu_over_d(call: &mut Call<'_>) {
-    let h = CpuTerms::of(call);
-    let (inner, positions) = (call.count("pairs"), call.count("positions"));
-    let out = call.output_stored("out").first(positions * inner);
-    let columns = Columns::of_weight(call, "weight", 2 * inner, h.width);
-    let most = block_rows(1, positions, 2 * inner);
+/// silu(g) * u of the lines of `h`, which are positions, with (g, u) = W h; W (2 `inner`, `k`).
+pub(super) fn swiglu_over_d(
+    call: &Call<'_>,
+    weight: &'static str,
+    (inner, k): (usize, usize),
+    h: &impl Source,
+    out: StoredMut<'_>,
+) {
+    let columns = Columns::of_weight(call, weight, 2 * inner, k);
+    let most = block_rows(1, out.len() / inner, 2 * inner);
     out.chunks(most * inner).into_par_iter().enumerate().for_each(|(block, mut a)| {
         let rows = a.len() / inner;
-        columns.block(Left::Read(&h), block * most, rows, |gate_up, stride| {
+        columns.block(Left::Read(h), block * most, rows, |gate_up, stride| {
             for (row, gate_up) in gate_up.chunks_exact_mut(stride).enumerate() {
                 let (gate, up) = gate_up[..2 * inner].split_at_mut(inner);
                 glu(gate, up);
@@ -109,27 +119,30 @@ fn swiglu_over_d(call: &mut Call<'_>) {
     });
 }
 
-/// Rows of a block are the gates of its pairs, then what they open.
-fn swiglu_over_l(call: &mut Call<'_>) {
-    let h = CpuTerms::of(call);
-    let (inner, weight) = (call.count("pairs"), call.stored("weight"));
-    let samples = call.count("positions") / h.length;
-    let out = call.output_stored("out").first(samples * inner * h.width);
-    let most = block_rows(samples, 2 * inner, h.width) / 2;
-    let rows = call.kept("weight", &[most, h.length], || {
-        let blocks = by_block(weight, inner, h.length, most);
-        let lines = Matrix::lines_of(Stored::F32(&blocks), h.length);
-        Rows::pack_for_blocks(&lines, 2 * inner, h.length, halves(weight))
+/// The same over L: W (2 `inner`, L), `sample` gives the features of one as lines. Rows of a block are the gates of its
+/// pairs, then what they open.
+pub(super) fn swiglu_over_l<S: Source>(
+    call: &Call<'_>,
+    name: &'static str,
+    (inner, length, width): (usize, usize, usize),
+    sample: impl Fn(usize) -> S + Sync,
+    out: StoredMut<'_>,
+) {
+    let weight = call.stored(name);
+    let most = block_rows(out.len() / (inner * width), 2 * inner, width) / 2;
+    let rows = call.kept(name, &[most, length], || {
+        let blocks = by_block(weight, inner, length, most);
+        let lines = Matrix::lines_of(Stored::F32(&blocks), length);
+        Rows::pack_for_blocks(&lines, 2 * inner, length, halves(weight))
     });
-    out.chunks(inner * h.width).into_par_iter().enumerate().for_each(|(sample, a)| {
-        let outs = a.chunks(most * h.width).into_par_iter();
-        let columns = SampleTerms { terms: &h, sample };
-        rows.blocks(&columns, h.width, 2 * most, outs, |(_, mut a), gate_up, stride| {
+    out.chunks(inner * width).into_par_iter().enumerate().for_each(|(at, a)| {
+        let outs = a.chunks(most * width).into_par_iter();
+        rows.blocks(&sample(at), width, 2 * most, outs, |(_, mut a), gate_up, stride| {
             let (gates, ups) = gate_up.split_at_mut(gate_up.len() / 2);
             let lines = gates.chunks_exact_mut(stride).zip(ups.chunks_exact(stride)).enumerate();
             for (row, (gate, up)) in lines {
-                glu(&mut gate[..h.width], &up[..h.width]);
-                a.write(row * h.width, &gate[..h.width]);
+                glu(&mut gate[..width], &up[..width]);
+                a.write(row * width, &gate[..width]);
             }
         });
     });
@@ -155,20 +168,46 @@ fn qkv_twin(call: &mut Call<'_>) {
     let h = CpuTerms::of(call);
     let (pairs, half, rotated) = (call.count("pairs"), call.count("half"), call.count("rotated"));
     let table = if rotated > 0 { call.input("table") } else { &[] };
+    let turns = Turns { table, length: h.length, half, rotated };
     let out = call.output_stored("out");
-    let columns = Columns::of_weight(call, "weight", 2 * pairs, h.width);
-    let most = block_rows(1, out.len() / (2 * pairs), 2 * pairs);
-    out.chunks(most * 2 * pairs).into_par_iter().enumerate().for_each(|(block, mut out)| {
-        let (first, rows) = (block * most, out.len() / (2 * pairs));
-        columns.block(Left::Read(&h), first, rows, |qkv, stride| {
+    qkv_over_d(call, "weight", (2 * pairs, h.width), &h, &turns, out);
+}
+
+/// Which of q, k and v turn, and by what.
+pub(super) struct Turns<'a> {
+    /// cos and sin (`length`, `half`, 2).
+    pub(super) table: &'a [f32],
+    /// L.
+    pub(super) length: usize,
+    /// Half the size of a head.
+    pub(super) half: usize,
+    /// Pairs of a position that turn.
+    pub(super) rotated: usize,
+}
+
+/// W h of the lines of `h`, which are positions, turned; W (`lines`, `k`).
+pub(super) fn qkv_over_d(
+    call: &Call<'_>,
+    weight: &'static str,
+    (lines, k): (usize, usize),
+    h: &impl Source,
+    turns: &Turns<'_>,
+    out: StoredMut<'_>,
+) {
+    let columns = Columns::of_weight(call, weight, lines, k);
+    let most = block_rows(1, out.len() / lines, lines);
+    out.chunks(most * lines).into_par_iter().enumerate().for_each(|(block, mut out)| {
+        let (first, rows) = (block * most, out.len() / lines);
+        columns.block(Left::Read(h), first, rows, |qkv, stride| {
             for (row, line) in qkv.chunks_exact_mut(stride).enumerate() {
+                let Turns { table, length, half, rotated } = *turns;
                 if rotated > 0 {
-                    let turns = &table[(first + row) % h.length * half * 2..][..half * 2];
+                    let turns = &table[(first + row) % length * half * 2..][..half * 2];
                     for head in line[..2 * rotated].chunks_exact_mut(2 * half) {
                         super::rope::turn(head, turns, 1.0);
                     }
                 }
-                out.write(row * 2 * pairs, &line[..2 * pairs]);
+                out.write(row * lines, &line[..lines]);
             }
         });
     });

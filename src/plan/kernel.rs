@@ -99,6 +99,7 @@ const MATRIX: &str = "coop_mat16x16<";
 /// Text that shaders share; a shader imports a piece with a line `#import <name>`.
 const LIBRARY: &[(&str, &str)] = &[
     ("atan2", include_str!("../../shaders/lib/atan2.wgsl")),
+    ("broadcast", include_str!("../../shaders/lib/broadcast.wgsl")),
     ("clock", include_str!("../../shaders/lib/clock.wgsl")),
     ("element", include_str!("../../shaders/lib/element.wgsl")),
     ("index", include_str!("../../shaders/lib/index.wgsl")),

@@ -273,6 +273,11 @@ impl Target {
         self.fused && (self.gemm == GemmVariant::Tiled || self.precision != Element::F32)
     }
 
+    /// Whether passes without gradients take SwiGLU and the rotation of q and k into products that broadcast.
+    pub fn pairs_by_broadcasts(&self) -> bool {
+        self.fused && self.gemm == GemmVariant::Broadcast && self.precision == Element::F32
+    }
+
     /// Whether four f32 are read and written as two 64-bit words, as suits the devices that take broadcasts.
     pub fn wide_words(&self) -> bool {
         self.gemm == GemmVariant::Broadcast

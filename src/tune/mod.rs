@@ -84,7 +84,11 @@ fn attention_name(variant: AttentionVariant) -> &'static str {
 }
 
 fn fusion_name(target: Target) -> String {
-    if target.fuses() { format!("fused {}", target.tiles.fused) } else { "one op at a time".into() }
+    match (target.fuses(), target.pairs_by_broadcasts()) {
+        (true, _) => format!("fused {}", target.tiles.fused),
+        (false, true) => "fused by broadcasts".into(),
+        (false, false) => "one op at a time".into(),
+    }
 }
 
 impl Tuner<'_> {
@@ -224,7 +228,7 @@ impl Tuner<'_> {
         Ok(())
     }
 
-    /// Fused kernels of every tile, and one op at a time.
+    /// Fused kernels, of every tile where they are tiled, and one op at a time.
     fn choose_fusion(&mut self, variants: &mut Variants) -> Result<()> {
         let own = *variants;
         let fused =
@@ -232,7 +236,7 @@ impl Tuner<'_> {
         let ways = fused.into_iter().chain([Variants { fused: false, ..own }]);
         let mut named: Vec<(String, Variants)> =
             ways.map(|way| (fusion_name(self.default.with(way)), way)).collect();
-        // Where nothing fuses, all ways are the same one.
+        // What broadcasts has no tiles.
         named.dedup_by(|a, b| a.0 == b.0);
         let standard = fusion_name(self.default.with(Variants {
             fused: self.default.fused,
@@ -240,12 +244,8 @@ impl Tuner<'_> {
             ..own
         }));
         let trial = Trial::passes(self.subject);
-        if named.len() > 1 {
-            (self.say)(trial.name);
-            *variants = self.choose(&trial, &standard, named, own)?;
-        } else {
-            self.skipped.push(format!("{}: fused kernels are tiled, these products are not", trial.name));
-        }
+        (self.say)(trial.name);
+        *variants = self.choose(&trial, &standard, named, own)?;
         Ok(())
     }
 }
