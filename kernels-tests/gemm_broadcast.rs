@@ -22,6 +22,7 @@ pub const TESTS: KernelTests = KernelTests {
         ("batches_and_reductions", |lab| with(lab, Broadcast, batches_and_reductions)),
         ("addends", |lab| with(lab, Broadcast, addends)),
         ("long_sums", |lab| with(lab, Broadcast, long_sums)),
+        ("lines_across_vectors", |lab| with(lab, Broadcast, lines_across_vectors)),
     ],
     mutants: &[
         Mutant { name: "joins_one_word_late", from: "vec4<f32>(t.yzw, u)", to: "vec4<f32>(t.yzw, r.x)" },
@@ -85,8 +86,8 @@ pub const TESTS: KernelTests = KernelTests {
         },
         Mutant {
             name: "repeats_the_last_column",
-            from: "min(column + j, params.n - 1u)",
-            to: "min(column + j, params.n - 2u)",
+            from: "min(column, params.n - 1u)",
+            to: "min(column, params.n - 2u)",
         },
         Mutant {
             name: "stores_all_but_the_eighth_column",
@@ -138,6 +139,17 @@ fn turned(lab: &mut Lab) -> Result<()> {
             let (a, b) = (Operand::rows_of(k).each(m * k), Operand::rows_of(k).transposed().each(k * n));
             lay(lab, Gemm { batch, a, b, ..plain((m, n, k)) }, Added::Nothing)?;
         }
+    }
+    Ok(())
+}
+
+/// A along m, its lines starting anywhere in a vector, in more rows than a workgroup has, summed over reductions.
+fn lines_across_vectors(lab: &mut Lab) -> Result<()> {
+    for (m, n, k) in [(65, 16, 3), (97, 9, 5), (131, 24, 11)] {
+        lab.case(format!("{m} x {n} x {k}"));
+        let a = Operand::rows_of(m).transposed().each(4 * m * k + 1).summed(2 * m * k, m * k);
+        let b = Operand::rows_of(n).each(4 * n * k).summed(2 * n * k, n * k);
+        lay(lab, Gemm { batch: 2, reductions: (2, 2), a, b, ..plain((m, n, k)) }, Added::Whole)?;
     }
     Ok(())
 }

@@ -40,6 +40,7 @@ mod metrics;
 mod models;
 mod mutants;
 mod narrow;
+mod pad_rows;
 mod plan_memory;
 mod plans;
 mod project;
@@ -77,6 +78,7 @@ const KERNELS: &[KernelTests] = &[
     loss::TESTS,
     metrics::TESTS,
     narrow::TESTS,
+    pad_rows::TESTS,
     project_in::TESTS,
     project_in_broadcast::TESTS,
     project_out::TESTS,

@@ -1,5 +1,6 @@
 //! Product and SwiGLU or rotation in one dispatch, by broadcasts, against f64.
 
+use trm::ops::linear::Weight;
 use trm::ops::project_in_broadcast::{KERNEL, qkv, swiglu};
 use trm::ops::rope;
 use trm::plan::{Axis, GemmVariant::Broadcast, LinearForm, Shape, Tensor};
@@ -86,6 +87,7 @@ fn over(lab: &mut Lab, axis: Axis, shapes: &[(usize, usize, usize, usize)]) -> R
         let half = if axis == Axis::Width { inner } else { inner * width };
         let expected = activated(&gate_up, half, |g, u| g / (1.0 + (-g).exp()) * u);
         let (h, weight) = (lab.floats("h", &h), lab.floats("weight", &weight));
+        let weight = Weight::store(&mut lab.tape, weight, k)?;
         let form = LinearForm { axis, input, out: 2 * inner };
         let a = laid(swiglu(&mut lab.tape, form, h, weight)?)?;
         lab.expect("a", a, expected, bound(k));
@@ -113,6 +115,7 @@ fn rotated(lab: &mut Lab) -> Result<()> {
         rotate(input, heads, &mut expected);
         let table = lab.floats("table", &rope::table(length, 2 * half, 100.0));
         let (h, weight) = (lab.floats("h", &h), lab.floats("weight", &weight));
+        let weight = Weight::store(&mut lab.tape, weight, width)?;
         let form = LinearForm { axis: Axis::Width, input, out: 3 * width };
         let out = laid(qkv(&mut lab.tape, form, heads, table, h, weight)?)?;
         lab.expect("qkv", out, expected, bound(width));
@@ -124,17 +127,18 @@ fn rotated(lab: &mut Lab) -> Result<()> {
 fn other_shapes(lab: &mut Lab) -> Result<()> {
     lab.case("none");
     let given = lab.output("given", 4096);
+    let weight = Weight::from(given);
     let tape = &mut lab.tape;
     let left_alone = |out: Option<Tensor>| match out {
         Some(_) => Err(Error::kernel("project_in_broadcast", "was laid down")),
         None => Ok(()),
     };
     let input = Shape { batch: 1, length: 4, width: 12 };
-    left_alone(swiglu(tape, LinearForm { axis: Axis::Length, input, out: 16 }, given, given)?)?;
-    left_alone(swiglu(tape, LinearForm { axis: Axis::Width, input, out: 12 }, given, given)?)?;
-    left_alone(qkv(tape, LinearForm { axis: Axis::Width, input, out: 36 }, 1, given, given, given)?)?;
+    left_alone(swiglu(tape, LinearForm { axis: Axis::Length, input, out: 16 }, given, weight)?)?;
+    left_alone(swiglu(tape, LinearForm { axis: Axis::Width, input, out: 12 }, given, weight)?)?;
+    left_alone(qkv(tape, LinearForm { axis: Axis::Width, input, out: 36 }, 1, given, given, weight)?)?;
     let narrow = Shape { width: 1, ..input };
-    left_alone(swiglu(tape, LinearForm { axis: Axis::Width, input: narrow, out: 16 }, given, given)?)?;
+    left_alone(swiglu(tape, LinearForm { axis: Axis::Width, input: narrow, out: 16 }, given, weight)?)?;
     tape.record(true);
-    left_alone(swiglu(tape, LinearForm { axis: Axis::Width, input, out: 16 }, given, given)?)
+    left_alone(swiglu(tape, LinearForm { axis: Axis::Width, input, out: 16 }, given, weight)?)
 }

@@ -1,4 +1,5 @@
 // C[b] = sum over r of A[b, r] B[b, r]  (+ addend[b]): gemm.wgsl by broadcasts, see lib/broadcast.wgsl.
+// Shapes and strides as in gemm.wgsl. A workgroup owns ROWS rows of C[b] and 8 LANES columns.
 // C is stored eight at a time by product and product_add, which need rows of multiples of eight, word by word by the
 // others, which bind any addend but add one only where they say so.
 // f32 throughout; the sum over k runs in one fixed order.

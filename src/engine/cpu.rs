@@ -167,7 +167,6 @@ impl Engine for CpuEngine {
 mod tests {
     use super::*;
     use crate::ops::linear::{Weight, linear};
-    use crate::ops::narrow::narrow;
     use crate::plan::{Axis, LinearForm, Shape, Tape, Target};
 
     /// y = W x, W being a buffer of weights or a copy of it in halves that is made anew in every step.
@@ -175,9 +174,9 @@ mod tests {
         let mut tape = Tape::new(Target { precision, ..Target::default() });
         let master = tape.buffer("weights", Role::Weights, 6 * 4);
         let x = tape.buffer("x", Role::Batch, 5 * 4);
-        let stored = narrow(&mut tape, master).unwrap();
+        let weight = Weight::store(&mut tape, master, 4).unwrap();
         let form = LinearForm { axis: Axis::Width, input: Shape { batch: 1, length: 5, width: 4 }, out: 6 };
-        let y = linear(&mut tape, form, x, Weight { master, stored }, None).unwrap();
+        let y = linear(&mut tape, form, x, weight, None).unwrap();
         tape.name("y", y);
         CpuEngine::new(Arc::new(tape.finish().unwrap()))
     }

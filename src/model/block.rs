@@ -70,7 +70,7 @@ impl Blocks<'_> {
         let weight = (self.weight)(&format!("{name}.qkv_proj.weight"))?;
         let form = LinearForm { axis: Axis::Width, input: self.shape, out: 3 * self.shape.width };
         let Some(table) = self.rope_table else { return linear::linear(tape, form, h, weight, None) };
-        if let Some(qkv) = project_in_broadcast::qkv(tape, form, heads, table, h, weight.stored)? {
+        if let Some(qkv) = project_in_broadcast::qkv(tape, form, heads, table, h, weight)? {
             return Ok(qkv);
         }
         let qkv = linear::linear(tape, form, h, weight, None)?;
@@ -86,7 +86,7 @@ impl Blocks<'_> {
         let form = LinearForm { axis, input: self.shape, out: 2 * inner };
         let inner_shape = LinearForm { out: inner, ..form }.output();
         let weight = (self.weight)(&format!("{name}.gate_up_proj.weight"))?;
-        let (a, inner_activations) = match project_in_broadcast::swiglu(tape, form, h, weight.stored)? {
+        let (a, inner_activations) = match project_in_broadcast::swiglu(tape, form, h, weight)? {
             Some(a) => (a, Vec::new()),
             None => {
                 let gate_up = linear::linear(tape, form, h, weight, None)?;

@@ -17,7 +17,7 @@ use crate::ops::loss::Loss;
 use crate::ops::puzzle_table::PuzzleTable;
 use crate::ops::sign_sgd::SignSgd;
 use crate::ops::terms::Term;
-use crate::ops::{metrics, narrow, rope, sum};
+use crate::ops::{metrics, rope, sum};
 use crate::plan::{Axis, Element, LinearForm, Plan, Role, Shape, Tape, Target, Tensor};
 use crate::{Error, Result};
 
@@ -116,8 +116,8 @@ struct Step<'a> {
     shape: Shape,
     trained: Tensor,
     weights: BTreeMap<String, Tensor>,
-    /// Copies of the blocks' weights in the target's precision.
-    stored: BTreeMap<String, Tensor>,
+    /// The blocks' weights with their copies in the target's precision and layout.
+    stored: BTreeMap<String, Weight>,
     initial_states: Vec<Tensor>,
     states: Vec<Tensor>,
     incoming: Samples,
@@ -195,7 +195,8 @@ impl<'a> Step<'a> {
         tape.scope("weights");
         for param in self.params.table.iter().filter(|param| param.in_block()) {
             let weight = self.weight(&param.name)?;
-            self.stored.insert(param.name.clone(), narrow::narrow(tape, weight)?);
+            let k = param.shape.last().copied().unwrap_or(1);
+            self.stored.insert(param.name.clone(), Weight::store(tape, weight, k)?);
         }
         Ok(())
     }
@@ -233,9 +234,9 @@ impl<'a> Step<'a> {
     /// if the tape records at all. In [`Pass::Step`] the last write of each state goes to the carry.
     fn recurse(&self, tape: &mut Tape, states: &[Tensor], x: Tensor, pass: Pass) -> Result<Vec<Tensor>> {
         let recording = tape.recording();
-        let weight = |name: &str| {
-            let master = self.weight(name)?;
-            Ok(Weight { master, stored: self.stored.get(name).copied().unwrap_or(master) })
+        let weight = |name: &str| match self.stored.get(name) {
+            Some(&stored) => Ok(stored),
+            None => self.weight(name).map(Weight::from),
         };
         let blocks =
             Blocks { config: self.config, shape: self.shape, rope_table: self.rope_table, weight: &weight };

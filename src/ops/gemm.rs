@@ -293,10 +293,15 @@ impl Gemm {
 
     /// Rows of a workgroup of the broadcast kernel: those with the least work for all rows. What does not depend on
     /// them, most of it loads of B, takes as long as 15 rows. More than 56 do not fit into the fastest cache beside
-    /// what is loaded, but where A runs along m, 32 are loaded at once.
+    /// what is loaded, but where A runs along m, 32 are loaded at once; if its lines start at whole vectors, so should
+    /// the workgroups.
     pub(super) fn broadcast_rows(&self) -> usize {
-        let most = if self.a.col == 1 { 56 } else { 64 };
-        self.rows_of_least_work(&[8, 16, 32, 49, most])
+        let choices = match (self.a.col == 1, self.a.col.is_multiple_of(8)) {
+            (true, _) => [8, 16, 32, 49, 56],
+            (false, true) => [8, 16, 32, 56, 64],
+            (false, false) => [8, 16, 32, 49, 64],
+        };
+        self.rows_of_least_work(&choices)
     }
 
     /// Which of these numbers of rows of a workgroup leaves the least work.

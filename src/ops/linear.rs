@@ -6,6 +6,8 @@
 
 use super::column_sums;
 use super::gemm::{Addend, Gemm, Operand};
+use super::narrow::narrow;
+use super::pad_rows::pad_rows;
 use super::sum::gradient;
 use crate::Result;
 use crate::plan::{Axis, Element, LinearForm, Purpose, Reverse, Role, Shape, Tape, Tensor, WeightUse};
@@ -27,13 +29,14 @@ impl LinearForm {
         }
     }
 
-    pub(super) fn forward(&self) -> Gemm {
-        let weight = Operand::rows_of(self.inputs());
+    /// y of x and a weight with this padding.
+    pub(super) fn forward(&self, padding: usize) -> Gemm {
+        let weight = Operand::rows_of(self.inputs() + padding);
         Gemm { purpose: Purpose::Forward, ..self.product(self.out, self.inputs(), weight) }
     }
 
-    fn reverse(&self) -> Gemm {
-        let weight = Operand::rows_of(self.inputs()).transposed();
+    fn reverse(&self, padding: usize) -> Gemm {
+        let weight = Operand::rows_of(self.inputs() + padding).transposed();
         Gemm { purpose: Purpose::Reverse, ..self.product(self.inputs(), self.out, weight) }
     }
 
@@ -100,7 +103,7 @@ impl LinearForm {
 
 impl LinearForm {
     /// Lays the one product for `purpose` down, without a reverse rule: y from x and W, dx from dy and W, or dW from
-    /// x and dy.
+    /// x and dy. A weight is copied as a step does.
     pub fn product_for(
         &self,
         tape: &mut Tape,
@@ -108,9 +111,14 @@ impl LinearForm {
         [left, right]: [Tensor; 2],
         out: Tensor,
     ) -> Result<()> {
+        let weight = match purpose {
+            Purpose::WeightGradient => Weight::from(right),
+            Purpose::Forward | Purpose::Reverse => Weight::store(tape, right, self.inputs())?,
+        };
+        let (padding, stored) = (weight.padding, weight.stored);
         match purpose {
-            Purpose::Forward => self.forward().push_oriented(tape, self.axis, left, right, None, out),
-            Purpose::Reverse => self.reverse().push_oriented(tape, self.axis, left, right, None, out),
+            Purpose::Forward => self.forward(padding).push_oriented(tape, self.axis, left, stored, None, out),
+            Purpose::Reverse => self.reverse(padding).push_oriented(tape, self.axis, left, stored, None, out),
             Purpose::WeightGradient => self.weight_gradient(1, 0, 0).push(tape, right, left, None, out),
         }
     }
@@ -123,11 +131,29 @@ pub struct Weight {
     pub master: Tensor,
     /// The same in the target's precision.
     pub stored: Tensor,
+    /// Zeros behind each row of `stored`.
+    pub padding: usize,
+}
+
+impl Weight {
+    /// Lays down the copy of `master` (N, `k`) that products read: in the target's precision, its rows as long as the
+    /// target's products like them; `master` itself where it is that.
+    ///
+    /// # Errors
+    /// As [`narrow`].
+    pub fn store(tape: &mut Tape, master: Tensor, k: usize) -> Result<Weight> {
+        let padding = k.next_multiple_of(tape.target().row_unit()) - k;
+        let stored = match padding {
+            0 => narrow(tape, master)?,
+            _ => pad_rows(tape, master, k, k + padding)?,
+        };
+        Ok(Weight { master, stored, padding })
+    }
 }
 
 impl From<Tensor> for Weight {
     fn from(master: Tensor) -> Weight {
-        Weight { master, stored: master }
+        Weight { master, stored: master, padding: 0 }
     }
 }
 
@@ -143,7 +169,7 @@ pub fn linear(
     let weight = weight.into();
     let element = if addend.is_some() { Element::F32 } else { tape.element(weight.stored) };
     let y = tape.tensor_of(Role::Activation, form.output().words(), element);
-    form.forward().push_oriented(tape, form.axis, x, weight.stored, addend, y)?;
+    form.forward(weight.padding).push_oriented(tape, form.axis, x, weight.stored, addend, y)?;
     tape.rule(y, Linear { form, x, weight, addend, y });
     Ok(y)
 }
@@ -190,7 +216,8 @@ impl Reverse for Linear {
         if tape.needs_grad(self.x) {
             let dx = tape.tensor(Role::Gradient, self.form.input.words());
             let known = tape.take_contribution(self.x).map(Addend::Whole);
-            self.form.reverse().push_oriented(tape, self.form.axis, dy, self.weight.stored, known, dx)?;
+            let product = self.form.reverse(self.weight.padding);
+            product.push_oriented(tape, self.form.axis, dy, self.weight.stored, known, dx)?;
             tape.contribute(self.x, dx);
         }
         Ok(())

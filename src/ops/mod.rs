@@ -14,6 +14,7 @@ mod math;
 pub mod metrics;
 mod multiply;
 pub mod narrow;
+pub mod pad_rows;
 pub mod project_in;
 pub mod project_in_broadcast;
 pub mod project_out;
@@ -41,6 +42,7 @@ pub const KERNELS: &[&Kernel] = &[
     &loss::KERNEL,
     &metrics::KERNEL,
     &narrow::KERNEL,
+    &pad_rows::KERNEL,
     &project_in::KERNEL,
     &project_in_broadcast::KERNEL,
     &project_out::KERNEL,

@@ -91,16 +91,19 @@ fn swiglu_twin(call: &mut Call<'_>) {
         true => {
             let sample = |sample| SampleTerms { terms: &h, sample };
             let out = out.first(lines / h.length * h.width);
-            swiglu_over_l(call, "weight", (inner, h.length, h.width), sample, out);
+            swiglu_over_l(call, ("weight", h.length), (inner, h.length, h.width), sample, out);
         }
-        false => swiglu_over_d(call, "weight", (inner, h.width), &h, out.first(lines)),
+        false => swiglu_over_d(call, ("weight", h.width), (inner, h.width), &h, out.first(lines)),
     }
 }
+
+/// What W is bound as, and the elements from one of its rows to the next.
+pub(super) type WeightRows = (&'static str, usize);
 
 /// silu(g) * u of the lines of `h`, which are positions, with (g, u) = W h; W (2 `inner`, `k`).
 pub(super) fn swiglu_over_d(
     call: &Call<'_>,
-    weight: &'static str,
+    weight: WeightRows,
     (inner, k): (usize, usize),
     h: &impl Source,
     out: StoredMut<'_>,
@@ -123,15 +126,15 @@ pub(super) fn swiglu_over_d(
 /// pairs, then what they open.
 pub(super) fn swiglu_over_l<S: Source>(
     call: &Call<'_>,
-    name: &'static str,
+    (name, row): WeightRows,
     (inner, length, width): (usize, usize, usize),
     sample: impl Fn(usize) -> S + Sync,
     out: StoredMut<'_>,
 ) {
     let weight = call.stored(name);
     let most = block_rows(out.len() / (inner * width), 2 * inner, width) / 2;
-    let rows = call.kept(name, &[most, length], || {
-        let blocks = by_block(weight, inner, length, most);
+    let rows = call.kept(name, &[most, length, row], || {
+        let blocks = by_block((weight, row), inner, length, most);
         let lines = Matrix::lines_of(Stored::F32(&blocks), length);
         Rows::pack_for_blocks(&lines, 2 * inner, length, halves(weight))
     });
@@ -149,12 +152,14 @@ pub(super) fn swiglu_over_l<S: Source>(
 }
 
 /// The rows of W in blocks of at most `most` pairs: gates, then what they open.
-fn by_block(weight: Stored<'_>, inner: usize, depth: usize, most: usize) -> Vec<f32> {
+fn by_block((weight, row): (Stored<'_>, usize), inner: usize, depth: usize, most: usize) -> Vec<f32> {
     let mut rows = vec![0.0; 2 * inner * depth];
     for (block, rows) in rows.chunks_mut(2 * most * depth).enumerate() {
         let (gates, ups) = rows.split_at_mut(rows.len() / 2);
-        weight.read(block * most * depth, gates);
-        weight.read((inner + block * most) * depth, ups);
+        for (lines, first) in [(gates, block * most), (ups, inner + block * most)] {
+            let lines = lines.chunks_exact_mut(depth).enumerate();
+            lines.for_each(|(line, out)| weight.read((first + line) * row, out));
+        }
     }
     rows
 }
@@ -170,7 +175,7 @@ fn qkv_twin(call: &mut Call<'_>) {
     let table = if rotated > 0 { call.input("table") } else { &[] };
     let turns = Turns { table, length: h.length, half, rotated };
     let out = call.output_stored("out");
-    qkv_over_d(call, "weight", (2 * pairs, h.width), &h, &turns, out);
+    qkv_over_d(call, ("weight", h.width), (2 * pairs, h.width), &h, &turns, out);
 }
 
 /// Which of q, k and v turn, and by what.
@@ -188,7 +193,7 @@ pub(super) struct Turns<'a> {
 /// W h of the lines of `h`, which are positions, turned; W (`lines`, `k`).
 pub(super) fn qkv_over_d(
     call: &Call<'_>,
-    weight: &'static str,
+    weight: WeightRows,
     (lines, k): (usize, usize),
     h: &impl Source,
     turns: &Turns<'_>,

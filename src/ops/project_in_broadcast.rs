@@ -1,8 +1,9 @@
 //! The first half of a sublayer in one dispatch, for passes without gradients on devices that take broadcasts: the product
-//! and SwiGLU, or the rotation of q and k, which there cost a tenth of the product's time as passes of their own. Sums of
-//! inputs and norms cost less than the product would pay to make them while it reads (assets/rejected.md).
+//! and SwiGLU, or the rotation of q and k. Sums of inputs and norms stay passes of their own, which cost less than products
+//! would pay to make them while they read (assets/rejected.md).
 
 use super::gemm::{Gemm, with_result};
+use super::linear::Weight;
 use super::multiply::Matrix;
 use super::project_in::{Turns, qkv_over_d, swiglu_over_d, swiglu_over_l};
 use crate::Result;
@@ -25,7 +26,7 @@ const STORE_TRIPS: usize = 1 + 8 * (1 + 8 + 1);
 /// Whether a sublayer that is laid down now takes the kernel: where nothing is recorded, on a device that broadcasts, for
 /// lines of out that threads store by vectors, and partners `half` rows of W apart that run along k.
 fn suits(tape: &Tape, form: LinearForm, half: usize) -> bool {
-    let columns = form.forward().n;
+    let columns = form.forward(0).n;
     let along_k = form.axis == Axis::Length || form.inputs() > 1;
     let by_vectors = columns.is_multiple_of(8) && half.is_multiple_of(4);
     !tape.recording() && tape.target().pairs_by_broadcasts() && by_vectors && along_k
@@ -33,8 +34,8 @@ fn suits(tape: &Tape, form: LinearForm, half: usize) -> bool {
 
 /// Lays down a = silu(g) * u, (g, u) = W h, W (2 `inner`, K): a (B, L, inner) over D, (B, inner, D) over L. None where
 /// the kernel does not suit.
-pub fn swiglu(tape: &mut Tape, form: LinearForm, h: Tensor, weight: Tensor) -> Result<Option<Tensor>> {
-    let (product, inner) = (form.forward(), form.out / 2);
+pub fn swiglu(tape: &mut Tape, form: LinearForm, h: Tensor, weight: Weight) -> Result<Option<Tensor>> {
+    let (product, inner) = (form.forward(weight.padding), form.out / 2);
     if !suits(tape, form, inner) {
         return Ok(None);
     }
@@ -43,12 +44,12 @@ pub fn swiglu(tape: &mut Tape, form: LinearForm, h: Tensor, weight: Tensor) -> R
         Axis::Width => {
             let call = tape.call(&KERNEL, "swiglu_of_columns");
             let call = product.by_broadcasts(call, product.broadcast_rows(), STORE_TRIPS);
-            push(call.bind("a", h).bind("b", weight).bind("out", out), product, inner, (inner, 0))?;
+            push(call.bind("a", h).bind("b", weight.stored).bind("out", out), product, inner, (inner, 0))?;
         }
         Axis::Length => {
             let call = tape.call(&KERNEL, "swiglu_of_rows");
             let rows = product.rows_of_least_work(&[16, 32, 48, 64]);
-            let call = product.by_broadcasts(call, rows, STORE_TRIPS).bind("a", weight).bind("b", h);
+            let call = product.by_broadcasts(call, rows, STORE_TRIPS).bind("a", weight.stored).bind("b", h);
             push(call.bind("out_eights", out), product, inner, (product.n, inner * product.n))?;
         }
     }
@@ -62,17 +63,17 @@ pub fn qkv(
     heads: usize,
     table: Tensor,
     h: Tensor,
-    weight: Tensor,
+    weight: Weight,
 ) -> Result<Option<Tensor>> {
     let Shape { length, width, .. } = form.input;
-    let (product, half) = (form.forward(), width / heads / 2);
+    let (product, half) = (form.forward(weight.padding), width / heads / 2);
     if !suits(tape, form, half) {
         return Ok(None);
     }
     let out = tape.activation(form.output().words());
     let call = tape.call(&KERNEL, "rope").constant("LENGTH", length).constant("ROTATED", width);
     let call = product.by_broadcasts(call, product.broadcast_rows(), STORE_TRIPS);
-    let call = call.bind("a", h).bind("b", weight).bind("table", table).bind("out", out);
+    let call = call.bind("a", h).bind("b", weight.stored).bind("table", table).bind("out", out);
     push(call, product, half, (form.out, 0))?;
     Ok(Some(out))
 }
@@ -85,13 +86,19 @@ fn push(call: DispatchBuilder<'_>, product: Gemm, half: usize, out: (usize, usiz
 fn swiglu_of_columns_twin(call: &mut Call<'_>) {
     let (inner, k, out) = (call.constant("HALF"), call.count("k"), call.output_stored("out"));
     let h = Matrix::lines_of(call.stored("a"), k);
-    swiglu_over_d(call, "b", (inner, k), &h, out);
+    swiglu_over_d(call, ("b", call.count("b_col")), (inner, k), &h, out);
 }
 
 fn swiglu_of_rows_twin(call: &mut Call<'_>) {
     let (inner, length, width) = (call.constant("HALF"), call.count("k"), call.count("n"));
     let (out, h) = (call.output_stored("out_eights"), Matrix::across(call.stored("b"), width));
-    swiglu_over_l(call, "a", (inner, length, width), |sample| h.from(sample * length * width), out);
+    swiglu_over_l(
+        call,
+        ("a", call.count("a_row")),
+        (inner, length, width),
+        |sample| h.from(sample * length * width),
+        out,
+    );
 }
 
 fn rope_twin(call: &mut Call<'_>) {
@@ -99,5 +106,5 @@ fn rope_twin(call: &mut Call<'_>) {
     let turns = Turns { table: call.input("table"), length, half, rotated };
     let (lines, k, out) = (call.count("n"), call.count("k"), call.output_stored("out"));
     let h = Matrix::lines_of(call.stored("a"), k);
-    qkv_over_d(call, "b", (lines, k), &h, &turns, out);
+    qkv_over_d(call, ("b", call.count("b_col")), (lines, k), &h, &turns, out);
 }

@@ -66,7 +66,7 @@ fn residual_twin(call: &mut Call<'_>) {
 fn residual_over_d(call: &Call<'_>, h: &CpuTerms<'_>, values: &mut [f32], squares: &mut [f32]) {
     let (k, parts, width) = (call.count("k"), call.count("out_parts"), h.width);
     let x = call.stored("x");
-    let columns = Columns::of_weight(call, "weight", width, k);
+    let columns = Columns::of_weight(call, ("weight", k), width, k);
     let a = Matrix::lines_of(x, k);
     let most = block_rows(1, values.len() / width, width);
     let values = values.par_chunks_mut(most * width);

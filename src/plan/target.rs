@@ -278,6 +278,11 @@ impl Target {
         self.fused && self.gemm == GemmVariant::Broadcast && self.precision == Element::F32
     }
 
+    /// Elements of which rows of weights are multiples: what broadcasts reads eight neighbours at a time.
+    pub fn row_unit(&self) -> usize {
+        if self.gemm == GemmVariant::Broadcast && self.precision == Element::F32 { 8 } else { 1 }
+    }
+
     /// Whether four f32 are read and written as two 64-bit words, as suits the devices that take broadcasts.
     pub fn wide_words(&self) -> bool {
         self.gemm == GemmVariant::Broadcast

@@ -160,11 +160,11 @@ impl Workbench {
             let name = |what: &str| format!("{index}: {what}");
             let (operands, out) = match purpose {
                 Purpose::Forward => (
-                    [self.given(name("x"), x, stored), self.given(name("weight"), weight, stored)],
+                    [self.given(name("x"), x, stored), self.given(name("weight"), weight, whole)],
                     self.found(name("y"), y, stored),
                 ),
                 Purpose::Reverse => (
-                    [self.given(name("dy"), y, whole), self.given(name("weight"), weight, stored)],
+                    [self.given(name("dy"), y, whole), self.given(name("weight"), weight, whole)],
                     self.found(name("dx"), x, whole),
                 ),
                 Purpose::WeightGradient => (

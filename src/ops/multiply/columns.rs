@@ -60,15 +60,16 @@ impl Columns {
         Columns { pairs, columns, depth, lines }
     }
 
-    /// Packs the lines of `weight`, a matrix (`columns`, `depth`) that is bound as `name`, once until it changes.
+    /// Packs the lines of a weight (`columns`, `depth`) that is bound as `name`, `row` elements apart, once until it
+    /// changes.
     pub(in crate::ops) fn of_weight(
         call: &Call<'_>,
-        name: &str,
+        (name, row): (&str, usize),
         columns: usize,
         depth: usize,
     ) -> Arc<Columns> {
         let weight = call.stored(name);
-        Columns::kept(call, name, &Matrix::lines_of(weight, depth), (columns, depth), halves(weight))
+        Columns::kept(call, name, &Matrix::lines_of(weight, row), (columns, depth), halves(weight))
     }
 
     /// [`Columns::pack`] of an operand that is bound as `name`, once until it changes if it is of weights.
