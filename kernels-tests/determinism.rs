@@ -68,7 +68,8 @@ fn training_repeats(device: &Device) -> std::result::Result<(), Failed> {
     Ok(())
 }
 
-/// As with what `trm tune` chose: other variants than the table's repeat bit by bit, too, and agree with the CPU engine.
+/// As with what `trm tune` chose: other variants than the table's repeat bit by bit, too, and agree with the CPU
+/// engine.
 fn choice_repeats_and_agrees() -> std::result::Result<(), Failed> {
     let (device, _) = select("gpu")?;
     let tile = Tile::ALL[1];

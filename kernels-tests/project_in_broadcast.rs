@@ -74,7 +74,8 @@ fn laid(out: Option<Tensor>) -> Result<Tensor> {
     out.ok_or_else(|| Error::kernel("project_in_broadcast", "was not laid down"))
 }
 
-/// Shapes (B, L, D) with as many pairs as a few threads or workgroups have; each number of pairs is a shader of its own.
+/// Shapes (B, L, D) with as many pairs as a few threads or workgroups have; each number of pairs is a shader of its
+/// own.
 fn over(lab: &mut Lab, axis: Axis, shapes: &[(usize, usize, usize, usize)]) -> Result<()> {
     for &(batch, length, width, inner) in shapes {
         lab.case(format!("B {batch} L {length} D {width}, I {inner}"));

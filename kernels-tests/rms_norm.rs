@@ -89,7 +89,8 @@ pub fn lay(lab: &mut Lab, shape: Shape, axis: Axis, x: &[f32]) -> Result<()> {
     let (input, upstream) = (lab.floats("x", x), lab.floats("dy", &dy));
     let (y, dx) = lab.with_reverse(input, upstream, |tape| rms_norm(tape, shape, axis, EPS, input, None))?;
     // A sum of `length` squares or products, of a row in four parts or more, and a few roundings more. Where a
-    // group is short, the two terms of dx nearly cancel (one value's norm is its sign): the error stays as large as they.
+    // group is short, the two terms of dx nearly cancel (one value's norm is its sign): the error stays as large as
+    // they.
     let (bound, grown) = (roundings(chain + 8), terms / squares(&dx_expected));
     lab.expect("y", y, y_expected, bound);
     // The reverse pass sees y as it was stored, in both of its terms.

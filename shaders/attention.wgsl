@@ -4,7 +4,8 @@
 // A workgroup owns rows of one sample and head, queries or, in reverse_keys, keys, and walks over the others, the
 // columns. LANES neighbouring threads share 4 rows: each owns 4 x 4 scores, its columns LANES apart, and of the rows'
 // results every LANES-th vector of 4 features. P goes from thread to thread in shared memory and is never stored.
-// Halves need d to be a multiple of 4. Scores and sums in f32; the softmax is online: a running maximum, everything rescaled when it grows.
+// Halves need d to be a multiple of 4. Scores and sums in f32; the softmax is online: a running maximum, everything
+// rescaled when it grows.
 // Shared memory is read without bank conflicts: the threads of a row read one place of `left`, and of `right` places
 // an odd number of vectors apart or side by side.
 

@@ -1,5 +1,6 @@
 // The first half of a sublayer in one dispatch, without gradients: sum of the inputs, pending norms, product, and what
-// follows it: a = silu(g) * u with (g, u) = W h (`swiglu`), or qkv = W h with q and k rotated (`rope`) or not (`plain`).
+// follows it: a = silu(g) * u with (g, u) = W h (`swiglu`), or qkv = W h with q and k rotated (`rope`) or not
+// (`plain`).
 // h is a sum of terms (B, L, D), see lib/terms.wgsl. W (2 pairs, K) holds the rows of a pair `half` rows apart:
 // gate and up, or the partners (i, i + d/2) of a head. Over D (OVER_L = 0): out (B L, N); over L: out (B, N, D).
 // A workgroup owns a tile of C, whose lines are ordered so that a thread holds both partners: of four lines two firsts,

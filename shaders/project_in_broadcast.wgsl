@@ -1,7 +1,8 @@
-// The first half of a sublayer in one dispatch, without gradients, by broadcasts (lib/broadcast.wgsl): the product W h and
-// what follows it, a = silu(g) * u with (g, u) = W h, or qkv = W h with q and k rotated.
+// The first half of a sublayer in one dispatch, without gradients, by broadcasts (lib/broadcast.wgsl): the product W h
+// and what follows it, a = silu(g) * u with (g, u) = W h, or qkv = W h with q and k rotated.
 // Rows of W that are HALF apart, a multiple of four, are gate and up, or the partners (i, i + d/2) of a head.
-// Over D (swiglu_of_columns, rope): A = h (B L, D), B = W; of eight columns of a thread four are firsts, then their seconds.
+// Over D (swiglu_of_columns, rope): A = h (B L, D), B = W; of eight columns of a thread four are firsts, then their
+// seconds.
 // Over L (swiglu_of_rows): A = W, B = h (B, L, D); of 16 rows of a workgroup eight are firsts, then their seconds.
 // table (LENGTH, HALF, 2) holds cos and sin; the first ROTATED pairs turn, a multiple of four.
 // A workgroup owns ROWS rows and 8 LANES columns of W h. f32 throughout; the sum over k runs in one fixed order.

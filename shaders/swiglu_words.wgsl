@@ -1,5 +1,6 @@
-// a = silu(gate) * up; reverse: dgate = da up sigma(g) (1 + g (1 - sigma(g))), dup = da silu(g): swiglu.wgsl in f32, for
-// drivers that load word by word, with a check for each. A thread owns four neighbours of a, as pairs of 64-bit words.
+// a = silu(gate) * up; reverse: dgate = da up sigma(g) (1 + g (1 - sigma(g))), dup = da silu(g): swiglu.wgsl in f32,
+// for drivers that load word by word, with a check for each. A thread owns four neighbours of a, as pairs of 64-bit
+// words.
 // gate_up (outer, 2, inner), a, da (outer, inner), inner a multiple of four. `count` and `inner` are in fours.
 
 struct Params { count: u32, inner: u32 }

@@ -1,14 +1,14 @@
-// Sums of A[b, r] B[b, r] over r for a workgroup's rows and columns, without shared memory or barriers, for adapters whose
-// shared memory is no faster than a buffer. Shapes and strides as in strides.wgsl.
-// The shader that imports it says which line of A a row of the workgroup is (a_line: where A runs along k) and which line of
-// B a column is (b_line: where B does), both clamped; the others are as they lie.
-// One operand axis is contiguous: of A, k (A_ALONG_K = 1) or m; of B, n (B_ALONG_K = 0) or k. Eight neighbours are loaded
-// at once; where their start is no multiple of eight (A_ALIGNED, B_ALIGNED = 0) from the two vectors that hold them. Reads
-// may pass the end of a row, never of a buffer.
-// A workgroup owns ROWS (at most 64) rows and 8 LANES columns; a thread owns 8 of the columns. Eight neighbouring threads
-// hold the rows of A between them and hand each value round by subgroupBroadcast; needs subgroups of 8 or more.
-// Eight f32 are read and written as four 64-bit words: such drivers go over the threads in a loop, with a check for each
-// word, so that four words of 64 bits take little longer than one of 32.
+// Sums of A[b, r] B[b, r] over r for a workgroup's rows and columns, without shared memory or barriers, for adapters
+// whose shared memory is no faster than a buffer. Shapes and strides as in strides.wgsl.
+// The shader that imports it says which line of A a row of the workgroup is (a_line: where A runs along k) and which
+// line of B a column is (b_line: where B does), both clamped; the others are as they lie.
+// One operand axis is contiguous: of A, k (A_ALONG_K = 1) or m; of B, n (B_ALONG_K = 0) or k. Eight neighbours are
+// loaded at once; where their start is no multiple of eight (A_ALIGNED, B_ALIGNED = 0) from the two vectors that hold
+// them. Reads may pass the end of a row, never of a buffer.
+// A workgroup owns ROWS (at most 64) rows and 8 LANES columns; a thread owns 8 of the columns. Eight neighbouring
+// threads hold the rows of A between them and hand each value round by subgroupBroadcast; needs subgroups of 8 or more.
+// Eight f32 are read and written as four 64-bit words: such drivers go over the threads in a loop, with a check for
+// each word, so that four words of 64 bits take little longer than one of 32.
 
 const LANES: u32 = 64u;
 const ROWS: u32 = 56u;

@@ -19,8 +19,8 @@ use super::output::Output;
 /// Measure how fast a device runs the kernels and whole steps, and how close that is to its limits
 ///
 /// Times are the best of several repetitions, the things compared taking turns. With --json one object a line, which
-/// "trm bench compare" pairs with those of another run; its commit is what TRM_COMMIT said when trm was built, else where
-/// the folder of trm's sources stands while it measures.
+/// "trm bench compare" pairs with those of another run; its commit is what TRM_COMMIT said when trm was built, else
+/// where the folder of trm's sources stands while it measures.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -40,12 +40,13 @@ enum Bench {
     Step(Steps),
     /// The device's limits: multiply-adds and copied bytes per second
     ///
-    /// Measured with two kernels made for it: twelve independent chains a thread, and a copy of 64 MiB. Both are in f32,
-    /// whatever --precision says.
+    /// Measured with two kernels made for it: twelve independent chains a thread, and a copy of 64 MiB. Both are in
+    /// f32, whatever --precision says.
     Roofline(Limits),
     /// Time of an evaluation step against B, L, T and n: slope and intercept of the line through it
     ///
-    /// B at the powers of two up to --batch; L, T and n at a quarter, a half, three quarters and all of their own value.
+    /// B at the powers of two up to --batch; L, T and n at a quarter, a half, three quarters and all of their own
+    /// value.
     /// With --json, each measurement has the line that its quantity lies on.
     Scaling(Scales),
     /// Pair two runs by what they measured, and print how many times faster the second is
@@ -169,7 +170,8 @@ impl Common {
         self.repetitions.into()
     }
 
-    /// The device, with its products as asked for. A drawing that could not be kept is refused before anything is measured.
+    /// The device, with its products as asked for. A drawing that could not be kept is refused before anything is
+    /// measured.
     fn open(&self, precision: Element) -> Result<Device> {
         let folder =
             self.svg.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());

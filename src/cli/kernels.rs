@@ -20,9 +20,9 @@ use super::output::Output;
 /// Without options: every kernel, its entry points and the variants that the built-in recipes launch. A variant is an
 /// entry point with the constants of its shader specialised.
 ///
-/// "adapters" are the kinds of adapter whose plans launch a variant: gpu is an untuned GPU that is not AMD's, amd one that
-/// is, software the like of llvmpipe; cooperative, bf16 and f16 are GPUs with --cooperative or that --precision; 64x128,
-/// 128x64 and 128x128 are GPUs that take this tile. "-" means that no built-in recipe launches it.
+/// "adapters" are the kinds of adapter whose plans launch a variant: gpu is an untuned GPU that is not AMD's, amd one
+/// that is, software the like of llvmpipe; cooperative, bf16 and f16 are GPUs with --cooperative or that --precision;
+/// 64x128, 128x64 and 128x128 are GPUs that take this tile. "-" means that no built-in recipe launches it.
 #[derive(clap::Args)]
 pub struct Args {
     /// Only these kernels: gemm, or gemm.product
@@ -38,8 +38,8 @@ pub struct Args {
 
     /// Folder to write the translations of --translate to
     ///
-    /// One file per variant: KERNEL.ENTRY.N.spv, .metal, .hlsl or .comp, where N is the row of the printed table, from 0
-    /// on. It must not exist or be empty.
+    /// One file per variant: KERNEL.ENTRY.N.spv, .metal, .hlsl or .comp, where N is the row of the printed table, from
+    /// 0 on. It must not exist or be empty.
     #[arg(long, value_name = "DIR", requires = "translate")]
     out: Option<PathBuf>,
 

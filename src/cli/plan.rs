@@ -23,11 +23,11 @@ const SUDOKU_VOCAB_SIZE: usize = 11;
 
 /// Show what one supervision step launches, computes and holds, without a device
 ///
-/// Counts dispatches by kernel and by block, floating-point operations, bytes moved and memory by role. "least possible"
-/// is what no placement can do with less than: all that lives as long as the run (weights, moments, moving average,
-/// gradients, puzzle embeddings, carry, batch), and the most of everything else that is alive at once, each tensor from
-/// the dispatch that first writes it to the last that uses it. The sizes of the data are those of 9x9 Sudoku unless
-/// they or a data set are given.
+/// Counts dispatches by kernel and by block, floating-point operations, bytes moved and memory by role. "least
+/// possible" is what no placement can do with less than: all that lives as long as the run (weights, moments, moving
+/// average, gradients, puzzle embeddings, carry, batch), and the most of everything else that is alive at once, each
+/// tensor from the dispatch that first writes it to the last that uses it. The sizes of the data are those of 9x9
+/// Sudoku unless they or a data set are given.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]

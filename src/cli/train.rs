@@ -36,7 +36,8 @@ pub struct Args {
 
     /// Continue the run in --out from its last checkpoint
     ///
-    /// Takes the recipe of the run; --set may still change it. The data set must be that of the run, in whatever folder.
+    /// Takes the recipe of the run; --set may still change it. The data set must be that of the run, in whatever
+    /// folder.
     #[arg(long, conflicts_with = "recipe")]
     resume: bool,
 

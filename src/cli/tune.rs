@@ -15,10 +15,10 @@ const RECIPE: &str = "sudoku-mlp";
 
 /// Find out which variants of the kernels a GPU runs fastest, and take them from now on
 ///
-/// Measures tiles, broadcasts, attention and fusion at the shapes of a recipe. A candidate whose results differ from those
-/// of the plain kernels by more than an NMSE of 1e-10 (in bf16 1e-3, in f16 1e-5) is dropped. The choice is kept per
-/// adapter, driver and precision in the platform's cache folder, and every command with --device takes it, whatever its
-/// recipe and batch: tune at the shapes that count most.
+/// Measures tiles, broadcasts, attention and fusion at the shapes of a recipe. A candidate whose results differ from
+/// those of the plain kernels by more than an NMSE of 1e-10 (in bf16 1e-3, in f16 1e-5) is dropped. The choice is kept
+/// per adapter, driver and precision in the platform's cache folder, and every command with --device takes it, whatever
+/// its recipe and batch: tune at the shapes that count most.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]

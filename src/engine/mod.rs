@@ -60,8 +60,8 @@ impl Run {
         Ok(Run { engine: device.load(plan.clone())?, plan })
     }
 
-    /// [`Run::new`] for the plan that `plan_of` makes of `batch` samples; where it exceeds a limit, that of the device or
-    /// one of any plan, the error names the largest batch that fits.
+    /// [`Run::new`] for the plan that `plan_of` makes of `batch` samples; where it exceeds a limit, that of the device
+    /// or one of any plan, the error names the largest batch that fits.
     ///
     /// # Errors
     /// As [`Run::new`], and what `plan_of` refuses.

@@ -23,7 +23,8 @@ pub struct ArcEvaluation {
 /// Evaluates on the test split of the ARC data set in `dir`; `progress` as in [`Evaluator::roll`].
 ///
 /// # Errors
-/// [`crate::Error::File`] for a data set that is not ARC's or does not fit the model, [`crate::Error::Numeric`] for NaN answers.
+/// [`crate::Error::File`] for a data set that is not ARC's or does not fit the model, [`crate::Error::Numeric`] for NaN
+/// answers.
 pub fn evaluate(
     evaluator: &mut Evaluator,
     pace: Pace,

@@ -35,8 +35,8 @@ const SCALES: [f32; 4] = [1.0, 1.1, 1.2, 1.3];
 
 /// How far past its bound a quantity may be in halves: this many times what it is off by, in the worst of [`SCALES`],
 /// when a model computed in f32 reads the weights of its blocks rounded to halves. Untrained recursions, those of the
-/// mixer and of six latents above all, amplify even that beyond any fixed bound. Halves then also round a product's other
-/// operand, what is stored, and gradients.
+/// mixer and of six latents above all, amplify even that beyond any fixed bound. Halves then also round a product's
+/// other operand, what is stored, and gradients.
 const ROUNDINGS: f64 = 8.0;
 
 /// Largest NMSE that is ever excused: a gradient that is 45 degrees off. The worst seen is 0.31 (bf16, `trm_hier6`).

@@ -64,8 +64,8 @@ pub struct Variant {
     /// Values of the shader's constants, as the dispatch gives them.
     #[serde(serialize_with = "as_map")]
     pub constants: Specialisation,
-    /// Kinds of adapter whose plans launch it: [`GPU`], `software`, [`COOPERATIVE`], [`AMD`], GPUs in `bf16` or `f16`, or
-    /// those that take a larger tile, by its name.
+    /// Kinds of adapter whose plans launch it: [`GPU`], `software`, [`COOPERATIVE`], [`AMD`], GPUs in `bf16` or `f16`,
+    /// or those that take a larger tile, by its name.
     pub targets: Vec<&'static str>,
     /// Built-in recipes that launch it.
     pub recipes: Vec<&'static str>,

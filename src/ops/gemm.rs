@@ -260,7 +260,8 @@ impl Gemm {
         (call, output)
     }
 
-    /// Specialises `shaders/lib/broadcast.wgsl` for workgroups of so many rows, and deals out C; then each thread stores in
+    /// Specialises `shaders/lib/broadcast.wgsl` for workgroups of so many rows, and deals out C; then each thread
+    /// stores in
     /// `store_trips` loop iterations.
     pub(super) fn by_broadcasts<'t>(
         &self,

@@ -157,8 +157,9 @@ impl From<Tensor> for Weight {
     }
 }
 
-/// Lays down y = W x (+ addend) and its reverse rule. y is stored as the copy of W is, a sum as f32. A [`Addend::Whole`] is a residual and gets y's gradient;
-/// the gradient of a [`Addend::Bias`] is a weight use like that of W.
+/// Lays down y = W x (+ addend) and its reverse rule. y is stored as the copy of W is, a sum as f32. A
+/// [`Addend::Whole`] is a residual and gets y's gradient; the gradient of a [`Addend::Bias`] is a weight use like that
+/// of W.
 pub fn linear(
     tape: &mut Tape,
     form: LinearForm,

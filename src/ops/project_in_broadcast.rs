@@ -1,6 +1,6 @@
-//! The first half of a sublayer in one dispatch, for passes without gradients on devices that take broadcasts: the product
-//! and SwiGLU, or the rotation of q and k. Sums of inputs and norms stay passes of their own, which cost less than products
-//! would pay to make them while they read (assets/rejected.md).
+//! The first half of a sublayer in one dispatch, for passes without gradients on devices that take broadcasts: the
+//! product and SwiGLU, or the rotation of q and k. Sums of inputs and norms stay passes of their own, which cost less
+//! than products would pay to make them while they read (assets/rejected.md).
 
 use super::gemm::{Gemm, with_result};
 use super::linear::Weight;
@@ -23,8 +23,8 @@ pub static KERNEL: Kernel = Kernel {
 /// Loop iterations in which a thread stores up to 64 rows: eight of eight at the most, in a loop of eight.
 const STORE_TRIPS: usize = 1 + 8 * (1 + 8 + 1);
 
-/// Whether a sublayer that is laid down now takes the kernel: where nothing is recorded, on a device that broadcasts, for
-/// lines of out that threads store by vectors, and partners `half` rows of W apart that run along k.
+/// Whether a sublayer that is laid down now takes the kernel: where nothing is recorded, on a device that broadcasts,
+/// for lines of out that threads store by vectors, and partners `half` rows of W apart that run along k.
 fn suits(tape: &Tape, form: LinearForm, half: usize) -> bool {
     let columns = form.forward(0).n;
     let along_k = form.axis == Axis::Length || form.inputs() > 1;

@@ -130,7 +130,8 @@ fn kept_groups(tile: Tile, shape: Shape, over: Axis, pending: Option<Axis>) -> u
     groups.next_multiple_of(64)
 }
 
-/// The terms of a dispatch on the CPU engine, as an operand whose lines are positions (B L) or, of one sample, features.
+/// The terms of a dispatch on the CPU engine, as an operand whose lines are positions (B L) or, of one sample,
+/// features.
 pub(super) struct CpuTerms<'a> {
     /// L.
     pub(super) length: usize,

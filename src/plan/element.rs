@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Stored, StoredMut};
 
-/// The type of a tensor's elements. Halves lie two a word, the first in the lower half. Sums are f32 throughout; products
-/// are too, but on the CPU engine, which may round both operands of one with a bfloat16 to that.
+/// The type of a tensor's elements. Halves lie two a word, the first in the lower half. Sums are f32 throughout;
+/// products are too, but on the CPU engine, which may round both operands of one with a bfloat16 to that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Element {

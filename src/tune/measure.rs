@@ -43,7 +43,8 @@ pub struct Outcome {
     pub trial: &'static str,
     /// The candidate.
     pub variant: String,
-    /// The best time, of all but the default as `ratio` times that of the default; None where the candidate was dropped.
+    /// The best time, of all but the default as `ratio` times that of the default; None where the candidate was
+    /// dropped.
     pub seconds: Option<f64>,
     /// The best time over that of the default, the two taking turns.
     pub ratio: Option<f64>,
@@ -83,8 +84,8 @@ impl Running {
     }
 }
 
-/// Measures `candidates`, the first of which is the default: it stays on the device, each of the others takes turns with
-/// it and goes. None of the outcomes is chosen yet.
+/// Measures `candidates`, the first of which is the default: it stays on the device, each of the others takes turns
+/// with it and goes. None of the outcomes is chosen yet.
 ///
 /// # Errors
 /// Where the plain kernels themselves cannot run: [`Error::Limit`], device failures.

@@ -1,8 +1,8 @@
 //! Tuning: which variants of the kernels an adapter runs fastest at the shapes of a recipe.
 //!
-//! A [`Trial`] is a small plan at those shapes; [`measure()`] runs it with each candidate, drops those that disagree with
-//! the plain kernels and times the others. [`tune`] asks one question after the other: a tile for the products of each
-//! purpose, tiles or broadcasts, attention, fusion. [`cache`] keeps the answers.
+//! A [`Trial`] is a small plan at those shapes; [`measure()`] runs it with each candidate, drops those that disagree
+//! with the plain kernels and times the others. [`tune`] asks one question after the other: a tile for the products of
+//! each purpose, tiles or broadcasts, attention, fusion. [`cache`] keeps the answers.
 
 pub mod cache;
 mod measure;

@@ -5,7 +5,8 @@
 //! training. Tasks are augmented, encoded and written one after the other, so memory does not grow with
 //! `num_aug` but for the names of the identifiers.
 //! Source: the release's ARC builder, whose option names these are. Two differences: groups keep the order of
-//! the files (training shuffles them anyway), and a missing solution is left out or ignored instead of being trained on as black.
+//! the files (training shuffles them anyway), and a missing solution is left out or ignored instead of being trained on
+//! as black.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

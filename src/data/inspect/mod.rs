@@ -136,8 +136,8 @@ pub struct Report {
 /// Reads all files of the data set in `dir`, every token included.
 ///
 /// # Errors
-/// [`Error::Io`] if `dir` is no readable folder, [`Error::File`] if it is missing or holds no data set at all. Everything
-/// else is in the report.
+/// [`Error::Io`] if `dir` is no readable folder, [`Error::File`] if it is missing or holds no data set at all.
+/// Everything else is in the report.
 pub fn inspect(dir: &Path) -> Result<Report> {
     fs::read_dir(dir).map_err(Error::io(dir)).map_err(|error| error.or_missing(NAME_ONE))?;
     let mut findings = Findings::default();

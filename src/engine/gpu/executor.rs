@@ -171,7 +171,8 @@ impl Engine for GpuEngine {
     }
 }
 
-/// Bindings are of whole vectors of so many words, the most that a kernel reads at once: buffers end on an aligned word.
+/// Bindings are of whole vectors of so many words, the most that a kernel reads at once: buffers end on an aligned
+/// word.
 const VECTOR_WORDS: usize = 8;
 
 /// Refuses a plan that the adapter cannot run, naming the limit.

@@ -2,8 +2,8 @@
 //!
 //! Saved: qkv, o, and the log of each softmax's denominator (lse); the probabilities are recomputed.
 //! Reverse: delta = sum(do o); p = exp(s - lse); ds = p (do v^T - delta); dq = ds k / sqrt(d) in one dispatch,
-//! dk = ds^T q / sqrt(d) and dv = p^T do in another, so that nothing is added atomically. The CPU engine, where a head is
-//! one thread's, makes p and ds once for all three ([`AttentionVariant::Joined`]).
+//! dk = ds^T q / sqrt(d) and dv = p^T do in another, so that nothing is added atomically. The CPU engine, where a head
+//! is one thread's, makes p and ds once for all three ([`AttentionVariant::Joined`]).
 
 mod twins;
 
@@ -43,8 +43,8 @@ const MAX_HEAD_DIM: usize = 2048;
 /// The d of the row variant, which keeps all features of four positions in registers and reads them by fours.
 const ROW_HEAD_DIMS: RangeInclusive<usize> = 4..=64;
 
-/// Lays down attention over `qkv` (B, L, 3, heads, d) into o (B, L, D), `shape` being o's, and its reverse rule. Kernels read
-/// two features at a time: d is even.
+/// Lays down attention over `qkv` (B, L, 3, heads, d) into o (B, L, D), `shape` being o's, and its reverse rule.
+/// Kernels read two features at a time: d is even.
 pub fn attention(tape: &mut Tape, shape: Shape, heads: usize, qkv: Tensor) -> Result<Tensor> {
     let head_dim = shape.width / heads;
     if head_dim > MAX_HEAD_DIM {
@@ -103,8 +103,8 @@ impl Attention {
     }
 }
 
-/// Loop iterations of a thread of the row variant, of `reverse_queries`, which makes the most: even where a driver keeps
-/// every loop over features.
+/// Loop iterations of a thread of the row variant, of `reverse_queries`, which makes the most: even where a driver
+/// keeps every loop over features.
 fn rows_trips(length: usize, head_dim: usize) -> usize {
     let quads = head_dim / 4 + 1;
     length.div_ceil(8) * (2 * quads + 1) + 3 * quads + 6

@@ -1,6 +1,6 @@
-//! The CPU twins. A task is one head of a sample. Its scores are made strip by strip, each over every position: a column
-//! for each query (forward) or for each key (reverse), so that softmax takes whole vectors and the next product reads the
-//! scores where they lie.
+//! The CPU twins. A task is one head of a sample. Its scores are made strip by strip, each over every position: a
+//! column for each query (forward) or for each key (reverse), so that softmax takes whole vectors and the next product
+//! reads the scores where they lie.
 
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;

@@ -1,8 +1,8 @@
 //! Matrix products on the CPU: what the twins of the product kernels and of attention are made of.
 //!
-//! Operands are packed into panels, which the innermost loops read from end to end. An operand that serves many times is
-//! packed as a whole ([`Columns`], [`Rows`]), the other one part by part, just before it is multiplied. A block of the
-//! product is handed over while it is in cache: whoever asked for it adds, activates, narrows and stores there.
+//! Operands are packed into panels, which the innermost loops read from end to end. An operand that serves many times
+//! is packed as a whole ([`Columns`], [`Rows`]), the other one part by part, just before it is multiplied. A block of
+//! the product is handed over while it is in cache: whoever asked for it adds, activates, narrows and stores there.
 //! Operands are read through [`Source`], so that sums, pending norms and conversions cost no pass of their own.
 //!
 //! Every element is summed in the order of depth, however many rows there are: the results of a sample do not depend on

@@ -50,7 +50,8 @@ impl Rows {
         Rows { pairs, rows, per_panel, depth, lines }
     }
 
-    /// The lines of `weight`, a matrix (`rows`, `depth`) that is bound as `name`, packed for blocks once until it changes.
+    /// The lines of `weight`, a matrix (`rows`, `depth`) that is bound as `name`, packed for blocks once until it
+    /// changes.
     pub(in crate::ops) fn of_weight(call: &Call<'_>, name: &str, rows: usize, depth: usize) -> Arc<Rows> {
         let weight = call.stored(name);
         Rows::kept(call, name, &Matrix::lines_of(weight, depth), (rows, depth), halves(weight))
@@ -80,8 +81,8 @@ impl Rows {
     }
 
     /// The product of rows packed for blocks with `b` (depth, `columns`), by blocks of `most` rows (of
-    /// [`super::block_rows`]): `finish` has the block's number with its part of `outs`, its sums, and the words from row
-    /// to row.
+    /// [`super::block_rows`]): `finish` has the block's number with its part of `outs`, its sums, and the words from
+    /// row to row.
     pub(in crate::ops) fn blocks<T: Send>(
         &self,
         b: &impl Source,

@@ -1,4 +1,5 @@
-//! Where a product's operands come from: strided matrices of any element type, or sums that are made while they are read.
+//! Where a product's operands come from: strided matrices of any element type, or sums that are made while they are
+//! read.
 
 use crate::plan::Stored;
 
@@ -7,7 +8,8 @@ pub(in crate::ops) trait Source: Sync {
     /// Whether neighbours in depth lie side by side; else neighbouring lines do.
     fn along_depth(&self) -> bool;
 
-    /// Where its words lie, if they are just what a panel holds: f32, or pairs of bfloat16 that are neighbours in depth.
+    /// Where its words lie, if they are just what a panel holds: f32, or pairs of bfloat16 that are neighbours in
+    /// depth.
     fn words(&self, _pairs: bool) -> Option<Words<'_>> {
         None
     }
