@@ -176,7 +176,11 @@ mod tests {
                         let (languages, reason) = match variant.kernel.name {
                             "gemm_coop" => (vec![Language::Hlsl, Language::Glsl], "no cooperative matrices"),
                             // No 64-bit integers.
-                            "gemm_broadcast" | "attention_rows" | "rms_norm_words" | "rope_words"
+                            "gemm_broadcast"
+                            | "project_in_broadcast"
+                            | "attention_rows"
+                            | "rms_norm_words"
+                            | "rope_words"
                             | "swiglu_words" => (vec![Language::Glsl], "unsupported width"),
                             _ => (vec![], ""),
                         };
