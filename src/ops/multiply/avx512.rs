@@ -13,6 +13,10 @@ use std::arch::x86_64::{
 
 use super::panels::{LANES, Line, ROWS, ROWS_LESS};
 
+/// Steps ahead at which a tile asks for its panels, which lie in the second cache: not every processor foresees the
+/// next lines from there.
+const AHEAD: usize = 32;
+
 /// Whether this processor has vectors of 512 bits.
 pub(super) fn multiplies() -> bool {
     #[cfg(test)]
@@ -53,12 +57,15 @@ macro_rules! tile {
                     }
                 }
             }
-            for (a, b) in a.iter().zip(b.chunks_exact(V)) {
+            for (step, (words, lines)) in a.iter().zip(b.chunks_exact(V)).enumerate() {
+                prefetch(a, step + AHEAD);
+                (0..V).for_each(|vector| prefetch(b, (step + AHEAD) * V + vector));
                 // SAFETY: a line has 16 words.
-                let columns: [__m512i; V] =
-                    std::array::from_fn(|vector| unsafe { _mm512_loadu_si512(b[vector].0.as_ptr().cast()) });
+                let columns: [__m512i; V] = std::array::from_fn(|vector| unsafe {
+                    _mm512_loadu_si512(lines[vector].0.as_ptr().cast())
+                });
                 for row in 0..R {
-                    let words = _mm512_set1_epi32(a.0[row] as i32);
+                    let words = _mm512_set1_epi32(words.0[row] as i32);
                     for vector in 0..V {
                         sums[row][vector] = $step(sums[row][vector], words, columns[vector]);
                     }
