@@ -3,16 +3,22 @@
 use libtest_mimic::Trial;
 use trm::Result;
 use trm::ops::gemm::Addend;
-use trm::ops::linear::{bias_gradient, linear, weight_gradient};
+use trm::ops::linear::{Weight, bias_gradient, linear, weight_gradient};
 use trm::ops::sum::gradient;
-use trm::plan::{Axis, LinearForm, Shape};
+use trm::plan::{Axis, GemmVariant::Broadcast, LinearForm, Shape};
 
 use crate::check::roundings;
+use crate::gemm::with;
 use crate::harness::{Lab, Needs, Test, lab_trials};
 
 /// Tests of this file; its kernel is `gemm`.
 pub fn tests() -> Vec<Trial> {
-    const TESTS: &[(&str, Test)] = &[("over_width", over_width), ("over_length", over_length)];
+    const TESTS: &[(&str, Test)] = &[
+        ("over_width", over_width),
+        ("over_length", over_length),
+        ("over_width_by_broadcasts", |lab| with(lab, Broadcast, over_width)),
+        ("over_length_by_broadcasts", |lab| with(lab, Broadcast, over_length)),
+    ];
     lab_trials("linear", Needs::Adapter, TESTS)
 }
 
@@ -57,7 +63,7 @@ fn over(lab: &mut Lab, axis: Axis) -> Result<()> {
     for (batch, length, width, out) in
         [(1, 1, 2, 1), (1, 3, 1, 2), (2, 5, 7, 3), (3, 67, 33, 65), (2, 64, 64, 128)]
     {
-        for addend in ["none", "whole", "bias"] {
+        for addend in ["none", "none, stored", "whole", "bias"] {
             // A bias belongs to the columns of y, so only a layer over D can have one.
             if addend != "bias" || axis == Axis::Width {
                 lab.case(format!("B {batch} L {length} D {width} to {out}, addend {addend}"));
@@ -88,7 +94,10 @@ fn lay(lab: &mut Lab, form: LinearForm, kind: &str) -> Result<()> {
     if let Some(Addend::Whole(tensor) | Addend::Bias(tensor)) = addend {
         lab.tape.require_grad(tensor);
     }
-    let (y, dx) = lab.with_reverse(x, dy_in, |tape| linear(tape, form, x, w, addend))?;
+    // As a step stores it, or as it is.
+    let weight =
+        if kind == "none, stored" { Weight::store(&mut lab.tape, w, n_in)? } else { Weight::from(w) };
+    let (y, dx) = lab.with_reverse(x, dy_in, |tape| linear(tape, form, x, weight, addend))?;
     let dw = lab.output("dw", form.out * n_in);
     weight_gradient(&mut lab.tape, w, dw)?;
     // Products and sums of each length, with the addend; a lone result may be far smaller than its terms.

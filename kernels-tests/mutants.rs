@@ -120,8 +120,8 @@ fn every_shader_is_registered_and_explained() {
             "{}: not its own file",
             kernel.name
         );
-        let opening = kernel.source.lines().take_while(|line| line.starts_with("// "));
-        let opening = opening.collect::<Vec<&str>>().join("\n").to_lowercase();
+        let opening = kernel.source.lines().map_while(|line| line.strip_prefix("// "));
+        let opening = opening.collect::<Vec<&str>>().join(" ").to_lowercase();
         for (what, signs) in [
             ("its formula", ["=", "->"].as_slice()),
             ("its shapes", &["(b, ", "(rows, ", "(outer, ", "(m, ", "length", "shape"]),

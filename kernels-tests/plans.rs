@@ -30,7 +30,7 @@ type DeviceTest = fn(&Device) -> std::result::Result<(), Failed>;
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn()); 12] = [
+    let tests: [(&str, fn()); 13] = [
         ("small_models_load", small_models_load),
         ("recipes_load", recipes_load),
         ("bindings_are_aligned_and_apart", bindings_are_aligned_and_apart),
@@ -38,6 +38,7 @@ pub fn tests() -> Vec<Trial> {
         ("residuals_have_no_reverse_dispatch", residuals_have_no_reverse_dispatch),
         ("halves_without_a_variant_are_refused", halves_without_a_variant_are_refused),
         ("layers_without_gradients_are_fused", layers_without_gradients_are_fused),
+        ("fused_kernels_read_rows_without_padding", fused_kernels_read_rows_without_padding),
         ("wrong_names_are_refused", wrong_names_are_refused),
         ("tensors_settle_where_they_fit", tensors_settle_where_they_fit),
         ("unwritten_tensors_are_refused", unwritten_tensors_are_refused),
@@ -241,7 +242,6 @@ fn refusal(lay: impl FnOnce(&mut Tape) -> Result<()>) -> String {
     error.to_string()
 }
 
-/// A call of `sum` with everything right but what `change` does to it.
 /// A kernel whose shader has no constant for the elements of a binding is refused halves there, by name.
 fn halves_without_a_variant_are_refused() {
     let mut tape = Tape::new(Target { precision: Element::Bf16, ..Target::default() });
@@ -252,8 +252,9 @@ fn halves_without_a_variant_are_refused() {
     assert!(error.to_string().contains("bf16"), "{error}");
 }
 
-/// Without gradients a mixer layer takes four dispatches and an attention layer five; nothing else is laid down
-/// between the embedding and the heads but the norms that the two final states still lack.
+/// Without gradients a mixer layer takes four dispatches and an attention layer five, or, where products broadcast and
+/// norms are passes of their own, six and seven. Outside of layers only the norms are left that the two final states
+/// of fused passes still lack.
 fn layers_without_gradients_are_fused() {
     let [tiled, broadcast, _] = TARGETS;
     for (recipe, target, each) in [
@@ -276,8 +277,19 @@ fn layers_without_gradients_are_fused() {
     }
 }
 
+/// The fused kernels know nothing of zeros behind the rows of weights.
+fn fused_kernels_read_rows_without_padding() {
+    for gemm in [GemmVariant::Tiled, GemmVariant::Broadcast] {
+        for precision in [Element::F32, Element::Bf16, Element::F16] {
+            let target = Target { gemm, precision, fused: true, ..Target::default() };
+            assert!(!target.fuses() || target.row_unit() == 1, "{target:?}");
+        }
+    }
+}
+
 fn wrong_names_are_refused() {
     type Builder<'t> = trm::plan::DispatchBuilder<'t>;
+    /// A call of `sum` with everything right but what `change` does to it.
     fn laid(tape: &mut Tape, skip: &str, change: fn(Builder<'_>) -> Builder<'_>) -> Result<()> {
         let (a, total) = (tape.buffer("a", Role::Activation, 8), tape.buffer("total", Role::Activation, 8));
         let mut call = tape.call(&sum::KERNEL, "sum");

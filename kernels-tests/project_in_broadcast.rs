@@ -3,7 +3,8 @@
 use trm::ops::linear::Weight;
 use trm::ops::project_in_broadcast::{KERNEL, qkv, swiglu};
 use trm::ops::rope;
-use trm::plan::{Axis, GemmVariant::Broadcast, LinearForm, Shape, Tensor};
+use trm::plan::GemmVariant::{self, Broadcast};
+use trm::plan::{Axis, Element, LinearForm, Shape, Tape, Target, Tensor};
 use trm::{Error, Result};
 
 use crate::gemm::with;
@@ -58,6 +59,11 @@ pub const TESTS: KernelTests = KernelTests {
             from: "group.z * params.c_batch + pair",
             to: "0u * params.c_batch + pair",
         },
+        Mutant {
+            name: "turns_each_workgroup_as_the_first",
+            from: "let pair = column / 2u;",
+            to: "let pair = (column - group.x * LANES * 8u) / 2u;",
+        },
         Mutant { name: "turns_backwards", from: "u * cosine - v * sine", to: "u * cosine + v * sine" },
         Mutant { name: "turns_all_alike", from: "row % LENGTH * HALF", to: "row % LENGTH * 0u" },
         Mutant { name: "turns_values", from: "if pair < ROTATED", to: "if pair < ROTATED + 4u" },
@@ -105,7 +111,9 @@ fn swiglu_over_length(lab: &mut Lab) -> Result<()> {
 }
 
 fn rotated(lab: &mut Lab) -> Result<()> {
-    for (batch, length, heads, half) in [(1, 1, 1, 4), (1, 67, 3, 16), (3, 9, 2, 36)] {
+    for (batch, length, heads, half) in
+        [(1, 1, 1, 4), (1, 67, 3, 16), (3, 9, 2, 36), (1, 9, 4, 24), (2, 57, 8, 32)]
+    {
         lab.case(format!("B {batch} L {length} heads {heads} d {}", 2 * half));
         let width = 2 * heads * half;
         let input = Shape { batch, length, width };
@@ -138,8 +146,23 @@ fn other_shapes(lab: &mut Lab) -> Result<()> {
     left_alone(swiglu(tape, LinearForm { axis: Axis::Length, input, out: 16 }, given, weight)?)?;
     left_alone(swiglu(tape, LinearForm { axis: Axis::Width, input, out: 12 }, given, weight)?)?;
     left_alone(qkv(tape, LinearForm { axis: Axis::Width, input, out: 36 }, 1, given, given, weight)?)?;
+    let wide = Shape { width: 16, ..input };
+    left_alone(swiglu(tape, LinearForm { axis: Axis::Length, input: wide, out: 12 }, given, weight)?)?;
+    left_alone(qkv(tape, LinearForm { axis: Axis::Width, input: wide, out: 48 }, 4, given, given, weight)?)?;
+    let odd_heads = Shape { width: 72, ..input };
+    let form = LinearForm { axis: Axis::Width, input: odd_heads, out: 216 };
+    left_alone(qkv(tape, form, 8, given, given, weight)?)?;
     let narrow = Shape { width: 1, ..input };
     left_alone(swiglu(tape, LinearForm { axis: Axis::Width, input: narrow, out: 16 }, given, weight)?)?;
+    let suiting = LinearForm { axis: Axis::Width, input, out: 16 };
+    let target = tape.target();
+    for other in [
+        Target { gemm: GemmVariant::Tiled, ..target },
+        Target { precision: Element::Bf16, ..target },
+        Target { fused: false, ..target },
+    ] {
+        left_alone(swiglu(&mut Tape::new(other), suiting, given, weight)?)?;
+    }
     tape.record(true);
-    left_alone(swiglu(tape, LinearForm { axis: Axis::Width, input, out: 16 }, given, weight)?)
+    left_alone(swiglu(tape, suiting, given, weight)?)
 }

@@ -101,9 +101,11 @@ fn named_by_tiles() -> Verdict {
     let subject = subject(small_mixer())?;
     let few = Tiles { small_below: 128, ..Tiles::all(Tile::LARGE) };
     for (tiles, expected) in [(few, vec![Tile::SMALL]), (Tiles::all(Tile::LARGE), vec![Tile::LARGE])] {
-        let target = Target { tiles, shared_bytes: 32_768, ..Target::default() };
-        let taken = Work::tiles_of_products(&subject, Purpose::Reverse, target)?;
-        check(taken == expected, || format!("{tiles:?}: {taken:?}"))?;
+        for precision in [Element::F32, Element::Bf16] {
+            let target = Target { tiles, precision, shared_bytes: 32_768, ..Target::default() };
+            let taken = Work::tiles_of_products(&subject, Purpose::Reverse, target)?;
+            check(taken == expected, || format!("{tiles:?}, {precision}: {taken:?}"))?;
+        }
     }
     let (device, _) = select("gpu")?;
     device.adopt(Variants { tiles: few, ..Variants::default() });

@@ -1,7 +1,6 @@
 // Rotates q and k in place, (u, v) -> (u cos - v sin, v cos + u sin): rope.wgsl in f32, for drivers that load word by
-// word, with a check for each. qkv (rows, 3 heads d), table (length, d/2, 2), d/2 a multiple of four. A thread
-// owns four neighbouring pairs, and reads them and their cos, sin as pairs of 64-bit words. `pairs` and `half` are in
-// fours.
+// word, with a check for each. qkv (rows, 3 heads d), table (length, d/2, 2), d/2 a multiple of four. A thread owns
+// four neighbouring pairs, and reads them and their cos, sin as pairs of 64-bit words. `pairs`, `half` are in fours.
 
 struct Params { pairs: u32, length: u32, heads: u32, half: u32, sign: f32 }
 

@@ -1,5 +1,6 @@
 // Sums of A[b, r] B[b, r] over r for a workgroup's rows and columns, without shared memory or barriers, for adapters
-// whose shared memory is no faster than a buffer. Shapes and strides as in strides.wgsl.
+// whose shared memory is no faster than a buffer. Shapes and strides as in strides.wgsl, which must be imported, too,
+// as must words.wgsl.
 // The shader that imports it says which line of A a row of the workgroup is (a_line: where A runs along k) and which
 // line of B a column is (b_line: where B does), both clamped; the others are as they lie.
 // One operand axis is contiguous: of A, k (A_ALONG_K = 1) or m; of B, n (B_ALONG_K = 0) or k. Eight neighbours are

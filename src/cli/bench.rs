@@ -46,8 +46,7 @@ enum Bench {
     /// Time of an evaluation step against B, L, T and n: slope and intercept of the line through it
     ///
     /// B at the powers of two up to --batch; L, T and n at a quarter, a half, three quarters and all of their own
-    /// value.
-    /// With --json, each measurement has the line that its quantity lies on.
+    /// value. With --json, each measurement has the line that its quantity lies on.
     Scaling(Scales),
     /// Pair two runs by what they measured, and print how many times faster the second is
     ///

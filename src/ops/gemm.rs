@@ -261,8 +261,7 @@ impl Gemm {
     }
 
     /// Specialises `shaders/lib/broadcast.wgsl` for workgroups of so many rows, and deals out C; then each thread
-    /// stores in
-    /// `store_trips` loop iterations.
+    /// stores in `store_trips` loop iterations.
     pub(super) fn by_broadcasts<'t>(
         &self,
         call: DispatchBuilder<'t>,
@@ -280,7 +279,8 @@ impl Gemm {
         };
         let b_aligned = in_eights(if b_along_k { self.b.col } else { self.b.row }, &self.b);
         let columns = self.n.div_ceil(8);
-        let lanes = columns.div_ceil(columns.div_ceil(64)).next_multiple_of(8);
+        // At least one eight, though there be nothing to deal out.
+        let lanes = columns.div_ceil(columns.div_ceil(64).max(1)).next_multiple_of(8).max(8);
         let steps = 2 + self.k.div_ceil(8);
         call.constant("LANES", lanes)
             .constant("ROWS", rows)
@@ -302,12 +302,7 @@ impl Gemm {
             (false, true) => [8, 16, 32, 56, 64],
             (false, false) => [8, 16, 32, 49, 64],
         };
-        self.rows_of_least_work(&choices)
-    }
-
-    /// Which of these numbers of rows of a workgroup leaves the least work.
-    pub(super) fn rows_of_least_work(&self, choices: &[usize]) -> usize {
-        let work = |rows: &&usize| self.m.div_ceil(**rows) * (**rows + 15);
-        choices.iter().min_by_key(work).copied().unwrap_or(1)
+        let work = |rows: &usize| self.m.div_ceil(*rows) * (*rows + 15);
+        choices.into_iter().min_by_key(work).unwrap_or(1)
     }
 }

@@ -10,7 +10,9 @@ use super::narrow::narrow;
 use super::pad_rows::pad_rows;
 use super::sum::gradient;
 use crate::Result;
-use crate::plan::{Axis, Element, LinearForm, Purpose, Reverse, Role, Shape, Tape, Tensor, WeightUse};
+use crate::plan::{
+    Axis, Element, LinearForm, Purpose, Reverse, Role, Shape, Tape, Target, Tensor, WeightUse,
+};
 
 impl LinearForm {
     /// Shape of y.
@@ -103,7 +105,7 @@ impl LinearForm {
 
 impl LinearForm {
     /// Lays the one product for `purpose` down, without a reverse rule: y from x and W, dx from dy and W, or dW from
-    /// x and dy. A weight is copied as a step does.
+    /// x and dy. W is as a step stores it, with [`padding_of`] its rows behind each.
     pub fn product_for(
         &self,
         tape: &mut Tape,
@@ -111,17 +113,18 @@ impl LinearForm {
         [left, right]: [Tensor; 2],
         out: Tensor,
     ) -> Result<()> {
-        let weight = match purpose {
-            Purpose::WeightGradient => Weight::from(right),
-            Purpose::Forward | Purpose::Reverse => Weight::store(tape, right, self.inputs())?,
-        };
-        let (padding, stored) = (weight.padding, weight.stored);
+        let padding = padding_of(tape.target(), self.inputs());
         match purpose {
-            Purpose::Forward => self.forward(padding).push_oriented(tape, self.axis, left, stored, None, out),
-            Purpose::Reverse => self.reverse(padding).push_oriented(tape, self.axis, left, stored, None, out),
+            Purpose::Forward => self.forward(padding).push_oriented(tape, self.axis, left, right, None, out),
+            Purpose::Reverse => self.reverse(padding).push_oriented(tape, self.axis, left, right, None, out),
             Purpose::WeightGradient => self.weight_gradient(1, 0, 0).push(tape, right, left, None, out),
         }
     }
+}
+
+/// Zeros behind each row of `k` elements of a weight that products on `target` read.
+pub fn padding_of(target: Target, k: usize) -> usize {
+    k.next_multiple_of(target.row_unit()) - k
 }
 
 /// A weight, and the copy of it that products read.
@@ -142,7 +145,7 @@ impl Weight {
     /// # Errors
     /// As [`narrow`].
     pub fn store(tape: &mut Tape, master: Tensor, k: usize) -> Result<Weight> {
-        let padding = k.next_multiple_of(tape.target().row_unit()) - k;
+        let padding = padding_of(tape.target(), k);
         let stored = match padding {
             0 => narrow(tape, master)?,
             _ => pad_rows(tape, master, k, k + padding)?,

@@ -12,7 +12,7 @@ pub static KERNEL: Kernel = Kernel {
 
 /// Lays down a copy of `x`, rows of `from` f32, whose rows are `to` long and end in zeros.
 pub fn pad_rows(tape: &mut Tape, x: Tensor, from: usize, to: usize) -> Result<Tensor> {
-    let count = tape.elements(x) / from * to;
+    let count = tape.elements(x) / from.max(1) * to;
     let y = tape.tensor(Role::Weights, count);
     let call = tape.call(&KERNEL, "pad").bind("x", x).bind("y", y).count("count", count);
     call.count("from_columns", from).count("to_columns", to).threads(count).push()?;

@@ -20,15 +20,20 @@ pub static KERNEL: Kernel = Kernel {
     ],
 };
 
+/// Rows of a workgroup over L, of which sixteen hold eight pairs; every recipe has many times as many. With 48 the
+/// products of `sudoku-mlp` take as long on llvmpipe.
+const ROWS_OF_PAIRS: usize = 64;
+
 /// Loop iterations in which a thread stores up to 64 rows: eight of eight at the most, in a loop of eight.
 const STORE_TRIPS: usize = 1 + 8 * (1 + 8 + 1);
 
 /// Whether a sublayer that is laid down now takes the kernel: where nothing is recorded, on a device that broadcasts,
-/// for lines of out that threads store by vectors, and partners `half` rows of W apart that run along k.
-fn suits(tape: &Tape, form: LinearForm, half: usize) -> bool {
-    let columns = form.forward(0).n;
-    let along_k = form.axis == Axis::Length || form.inputs() > 1;
-    let by_vectors = columns.is_multiple_of(8) && half.is_multiple_of(4);
+/// for lines of out that threads store by vectors, and partners `half` rows of W apart.
+fn suits(tape: &Tape, form: LinearForm, weight: Weight, half: usize) -> bool {
+    let product = form.forward(weight.padding);
+    // Over D the partners are columns of B, told apart where B runs along k: rows of one element look like the others.
+    let along_k = form.axis == Axis::Length || product.b.col != 1;
+    let by_vectors = product.n.is_multiple_of(8) && half.is_multiple_of(4);
     !tape.recording() && tape.target().pairs_by_broadcasts() && by_vectors && along_k
 }
 
@@ -36,7 +41,7 @@ fn suits(tape: &Tape, form: LinearForm, half: usize) -> bool {
 /// the kernel does not suit.
 pub fn swiglu(tape: &mut Tape, form: LinearForm, h: Tensor, weight: Weight) -> Result<Option<Tensor>> {
     let (product, inner) = (form.forward(weight.padding), form.out / 2);
-    if !suits(tape, form, inner) {
+    if !suits(tape, form, weight, inner) {
         return Ok(None);
     }
     let out = tape.activation(LinearForm { out: inner, ..form }.output().words());
@@ -48,8 +53,8 @@ pub fn swiglu(tape: &mut Tape, form: LinearForm, h: Tensor, weight: Weight) -> R
         }
         Axis::Length => {
             let call = tape.call(&KERNEL, "swiglu_of_rows");
-            let rows = product.rows_of_least_work(&[16, 32, 48, 64]);
-            let call = product.by_broadcasts(call, rows, STORE_TRIPS).bind("a", weight.stored).bind("b", h);
+            let call =
+                product.by_broadcasts(call, ROWS_OF_PAIRS, STORE_TRIPS).bind("a", weight.stored).bind("b", h);
             push(call.bind("out_eights", out), product, inner, (product.n, inner * product.n))?;
         }
     }
@@ -67,7 +72,7 @@ pub fn qkv(
 ) -> Result<Option<Tensor>> {
     let Shape { length, width, .. } = form.input;
     let (product, half) = (form.forward(weight.padding), width / heads / 2);
-    if !suits(tape, form, half) {
+    if width != 2 * heads * half || !suits(tape, form, weight, half) {
         return Ok(None);
     }
     let out = tape.activation(form.output().words());

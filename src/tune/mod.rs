@@ -231,13 +231,15 @@ impl Tuner<'_> {
     /// Fused kernels, of every tile where they are tiled, and one op at a time.
     fn choose_fusion(&mut self, variants: &mut Variants) -> Result<()> {
         let own = *variants;
-        let fused =
-            Tile::ALL.map(|fused| Variants { fused: true, tiles: Tiles { fused, ..own.tiles }, ..own });
-        let ways = fused.into_iter().chain([Variants { fused: false, ..own }]);
-        let mut named: Vec<(String, Variants)> =
-            ways.map(|way| (fusion_name(self.default.with(way)), way)).collect();
+        let fused = |fused| Variants { fused: true, tiles: Tiles { fused, ..own.tiles }, ..own };
         // What broadcasts has no tiles.
-        named.dedup_by(|a, b| a.0 == b.0);
+        let ways = match self.default.with(Variants { fused: true, ..own }).pairs_by_broadcasts() {
+            true => vec![fused(own.tiles.fused)],
+            false => Tile::ALL.map(fused).to_vec(),
+        };
+        let ways = ways.into_iter().chain([Variants { fused: false, ..own }]);
+        let named: Vec<(String, Variants)> =
+            ways.map(|way| (fusion_name(self.default.with(way)), way)).collect();
         let standard = fusion_name(self.default.with(Variants {
             fused: self.default.fused,
             tiles: Tiles { fused: self.default.tiles.fused, ..own.tiles },

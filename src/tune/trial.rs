@@ -6,6 +6,7 @@ use crate::engine::{Device, Run};
 use crate::model::recursion::Recursion;
 use crate::model::{ModelConfig, Params};
 use crate::ops::attention::attention;
+use crate::ops::linear::padding_of;
 use crate::ops::sum::gradient;
 use crate::plan::{Axis, Element, LinearForm, Purpose, Role, Shape, Tape, Target, Tensor, Tile};
 use crate::rng::Rng;
@@ -124,8 +125,35 @@ fn forms(config: &ModelConfig, batch: usize) -> Vec<LinearForm> {
 /// A plan under construction.
 struct Workbench {
     tape: Tape,
-    given: Vec<(String, usize, Element)>,
+    given: Vec<Given>,
     found: Vec<(String, Element)>,
+}
+
+/// A tensor of random numbers: lines with zeros behind each.
+struct Given {
+    name: String,
+    lines: usize,
+    line: usize,
+    padding: usize,
+    element: Element,
+}
+
+impl Given {
+    fn elements(&self) -> usize {
+        self.lines * (self.line + self.padding)
+    }
+
+    /// The same numbers however many zeros there are.
+    fn words(&self, rng: &mut Rng) -> Vec<f32> {
+        let mut values = Vec::with_capacity(self.elements());
+        for _ in 0..self.lines {
+            values.extend((0..self.line).map(|_| rng.normal() as f32));
+            values.resize(values.len() + self.padding, 0.0);
+        }
+        let mut words = vec![0.0; self.element.words(values.len())];
+        self.element.narrow(&values, &mut words);
+        words
+    }
 }
 
 impl Workbench {
@@ -133,10 +161,20 @@ impl Workbench {
         Workbench { tape: Tape::new(target), given: Vec::new(), found: Vec::new() }
     }
 
-    /// A tensor of random numbers.
-    fn given(&mut self, name: String, elements: usize, element: Element) -> Tensor {
-        let tensor = self.tape.buffer_of(&name, Role::Activation, elements, element);
-        self.given.push((name, elements, element));
+    fn given(&mut self, name: String, line: usize, element: Element) -> Tensor {
+        self.give(Given { name, lines: 1, line, padding: 0, element })
+    }
+
+    /// W as a step stores it, once for all its products: its copy is no part of their time.
+    fn given_weight(&mut self, name: String, form: &LinearForm) -> Tensor {
+        let (target, line) = (self.tape.target(), form.inputs());
+        let padding = padding_of(target, line);
+        self.give(Given { name, lines: form.out, line, padding, element: target.precision })
+    }
+
+    fn give(&mut self, given: Given) -> Tensor {
+        let tensor = self.tape.buffer_of(&given.name, Role::Activation, given.elements(), given.element);
+        self.given.push(given);
         tensor
     }
 
@@ -160,11 +198,11 @@ impl Workbench {
             let name = |what: &str| format!("{index}: {what}");
             let (operands, out) = match purpose {
                 Purpose::Forward => (
-                    [self.given(name("x"), x, stored), self.given(name("weight"), weight, whole)],
+                    [self.given(name("x"), x, stored), self.given_weight(name("weight"), form)],
                     self.found(name("y"), y, stored),
                 ),
                 Purpose::Reverse => (
-                    [self.given(name("dy"), y, whole), self.given(name("weight"), weight, whole)],
+                    [self.given(name("dy"), y, whole), self.given_weight(name("weight"), form)],
                     self.found(name("dx"), x, whole),
                 ),
                 Purpose::WeightGradient => (
@@ -201,11 +239,8 @@ impl Workbench {
     fn load(self, device: &Device) -> Result<Loaded> {
         let mut run = Run::new(device, self.tape.finish()?)?;
         let mut rng = Rng::new(1, 0);
-        for (name, elements, element) in &self.given {
-            let values: Vec<f32> = (0..*elements).map(|_| rng.normal() as f32).collect();
-            let mut words = vec![0.0; element.words(*elements)];
-            element.narrow(&values, &mut words);
-            run.write_floats(name, &words)?;
+        for given in &self.given {
+            run.write_floats(&given.name, &given.words(&mut rng))?;
         }
         Ok(Loaded { run, found: self.found })
     }
