@@ -36,11 +36,12 @@ pub(super) use strips::{COLUMNS, Lanes, Strip};
 /// Most rows of a block.
 const MOST_ROWS: usize = 8 * panels::ROWS;
 
-/// Rows of a block of each of `products` C (`rows`, `columns`): whole panels, few enough that it stays in the second
-/// cache and that all threads have the same.
+/// Rows of a block of each of `products` C (`rows`, `columns`): whole panels, few enough that all threads have the same
+/// and that it stays in the second cache, or in the third where narrow vectors take longer than reading it does: larger
+/// blocks read B less often.
 pub(super) fn block_rows(products: usize, rows: usize, columns: usize) -> usize {
-    const WORDS: usize = 96 << 10;
-    let most = (WORDS / columns.max(1) / panels::ROWS).clamp(1, MOST_ROWS / panels::ROWS);
+    let words = if has_wide_vectors() { 96 << 10 } else { 384 << 10 };
+    let most = (words / columns.max(1) / panels::ROWS).clamp(1, MOST_ROWS / panels::ROWS);
     let threads = rayon::current_num_threads().div_ceil(products.max(1));
     let panels = rows.div_ceil(panels::ROWS);
     // The panels of the thread that has most of them, when blocks of so many are dealt out.
@@ -49,7 +50,7 @@ pub(super) fn block_rows(products: usize, rows: usize, columns: usize) -> usize 
         (0..threads).map(|thread| dealt(thread + 1) - dealt(thread)).max().unwrap_or_default()
     };
     let fewest = (1..=most).map(longest).min().unwrap_or_default();
-    // Large blocks read B less often, which is worth a panel in 32.
+    // Which is worth a panel in 32.
     let best = (1..=most).rev().find(|&each| longest(each) <= fewest + fewest / 32);
     panels::ROWS * best.unwrap_or(1)
 }
@@ -100,6 +101,13 @@ fn keep_panels(lines: Vec<Line>) {
 /// Whether products with this operand are of halves.
 pub(super) fn halves(operand: Stored<'_>) -> bool {
     operand.element() == Element::Bf16
+}
+
+fn has_wide_vectors() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return avx512::multiplies();
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
 }
 
 fn multiplies_bf16() -> bool {
