@@ -24,7 +24,7 @@ fn add_addend(group: vec3<u32>, column: u32) {
     for (var i = 0u; i < 8u; i++) {
         for (var j = 0u; j < 8u; j++) {
             let row = group.y * ROWS + 8u * i + j;
-            if 8u * i + j < ROWS && row < params.m && column < params.n {
+            if is_of_c(group, 8u * i + j, column) {
                 let start = group.z * params.addend_batch + row * params.addend_row + column;
                 let added = as_eight(addend[start / 8u]);
                 left[i][j] += added.low;
@@ -38,7 +38,7 @@ fn store(group: vec3<u32>, column: u32) {
     for (var i = 0u; i < 8u; i++) {
         for (var j = 0u; j < 8u; j++) {
             let row = group.y * ROWS + 8u * i + j;
-            if 8u * i + j < ROWS && row < params.m && column < params.n {
+            if is_of_c(group, 8u * i + j, column) {
                 let start = group.z * params.c_batch + row * params.c_row + column;
                 c[start / 8u] = vec4<u64>(as_words(left[i][j]), as_words(right[i][j]));
             }
@@ -54,7 +54,7 @@ fn word_of_addend(at: u32) -> f32 {
 // The columns that there are of a row, one after the other.
 fn store_row_words(group: vec3<u32>, column: u32, i: u32, added: bool) {
     let row = group.y * ROWS + i;
-    if i < ROWS && row < params.m && column < params.n {
+    if is_of_c(group, i, column) {
         let start = group.z * params.c_batch + row * params.c_row;
         let start_of_addend = group.z * params.addend_batch + row * params.addend_row + column;
         for (var j = 0u; j < min(8u, params.n - column); j++) {

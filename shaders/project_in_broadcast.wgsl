@@ -51,7 +51,7 @@ fn swiglu_of_columns(
     for (var i = 0u; i < 8u; i++) {
         for (var j = 0u; j < 8u; j++) {
             let row = group.y * ROWS + 8u * i + j;
-            if 8u * i + j < ROWS && row < params.m && column < params.n {
+            if is_of_c(group, 8u * i + j, column) {
                 let at = row * params.c_row + column / 2u;
                 out[at / 4u] = as_words(gated(left[i][j], right[i][j]));
             }
@@ -100,7 +100,7 @@ fn rope(
     for (var i = 0u; i < 8u; i++) {
         for (var j = 0u; j < 8u; j++) {
             let row = group.y * ROWS + 8u * i + j;
-            if 8u * i + j < ROWS && row < params.m && column < params.n {
+            if is_of_c(group, 8u * i + j, column) {
                 var cosine = vec4<f32>(1.0);
                 var sine = vec4<f32>(0.0);
                 if pair < ROTATED {

@@ -38,6 +38,11 @@ struct Columns {
     right_first: mat4x4<f32>, right_last: mat4x4<f32>,
 }
 
+// Whether there is such a row of the workgroup's and such a column.
+fn is_of_c(group: vec3<u32>, row: u32, column: u32) -> bool {
+    return row < ROWS && group.y * ROWS + row < params.m && column < params.n;
+}
+
 fn as_eight(words: vec4<u64>) -> Eight {
     return Eight(as_floats(words.xy), as_floats(words.zw));
 }
