@@ -149,7 +149,7 @@ pub fn borrowed(args: &[String]) -> Vec<&str> {
 }
 
 fn usage_errors() -> Outcome {
-    let cases: [(&str, &[&str]); 16] = [
+    let cases: [(&str, &[&str]); 20] = [
         ("frobnicate", &["unrecognized subcommand", "trm --help"]),
         ("plan --recipe tiny-sudoku4 --batch 0", &["--batch", "not in 1..=65535", "trm plan --help"]),
         ("plan", &["--recipe: is missing", "tiny-sudoku6"]),
@@ -157,6 +157,10 @@ fn usage_errors() -> Outcome {
         ("demo --seed -1", &["'-1' for '--seed", "whole number of at least 0", "trm demo --help"]),
         ("bench step --batch -3", &["-3 is not in 1..=65535", "trm bench step --help"]),
         ("verify --device nowhere", &["--device: ", "\"nowhere\"", "cpu = CPU engine"]),
+        ("verify --device ", &["--device: no device matches \"\"", "cpu = CPU engine"]),
+        ("bench roofline --device cpu --svg no/such.svg", &["--svg: no/such.svg", "does not exist"]),
+        ("bench roofline --device cpu --svg .", &["--svg: . is a folder; give a file"]),
+        ("kernels --isa navi21 --out x", &["'--isa", "cannot be used with '--out", "trm kernels --help"]),
         ("data sudoku --out x", &["no source of puzzles", "--generate"]),
         ("data sudoku --out x --generate 9 --test 9 --size 5", &["--size: 5"]),
         ("kernels --isa navi21,nope", &["--isa: RADV knows no GPU \"nope\"", "gfx1100"]),

@@ -19,6 +19,7 @@ pub fn tests() -> Vec<Trial> {
         Trial::test("cli: the CPU engine has nothing to tune", nothing_on_cpu),
         on_gpu("a tuned adapter is taken as such", tuned),
         on_gpu("a choice that does not suit does no harm", unsuitable),
+        on_gpu("a choice that could not be kept is not measured", unkept),
     ]
 }
 
@@ -63,6 +64,16 @@ impl User {
         let folder: &Path = &self.0.path().join("trm").join("tune");
         fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
     }
+}
+
+fn unkept() -> Outcome {
+    let user = User::new()?;
+    fs::write(user.0.path().join("trm"), "no folder")?;
+    let args = [&["tune", "--device", "gpu"], &STEP[..]].concat();
+    let ran = ran(with_cache(&mut command(&args), user.0.path()).output()?);
+    check(ran.code == 1 && ran.stdout.is_empty(), || format!("exits with {}: {}", ran.code, ran.stdout))?;
+    check(!ran.stderr.contains("measuring"), || format!("measures first: {}", ran.stderr))?;
+    check(ran.stderr.contains("--no-tune-cache, which keeps nothing"), || ran.stderr.clone())
 }
 
 fn tuned() -> Outcome {

@@ -58,6 +58,18 @@ impl OutputFolder {
     }
 }
 
+/// What would keep [`write_atomic`] from writing `path`, to be asked before the long work whose result goes there.
+pub fn obstacle(path: &Path) -> Option<String> {
+    if path.is_dir() {
+        return Some("is a folder".into());
+    }
+    let error = tempfile::Builder::new().prefix(".partial-").tempfile_in(parent(path)).err()?;
+    Some(match error.kind() {
+        ErrorKind::NotFound => "is in a folder that does not exist or takes no files".into(),
+        kind => format!("cannot be written: {kind}"),
+    })
+}
+
 /// Writes `path` by way of a temporary file in the same folder: flushed to the disk, then renamed over
 /// whatever was there, with the permissions of any new file.
 ///

@@ -36,12 +36,16 @@ pub struct Comparison {
     /// The precisions of both runs where these differ and were left out of the keys to pair them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precisions: Option<[Element; 2]>,
+    /// The devices of both runs where each is of one and these differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapters: Option<[String; 2]>,
 }
 
 /// The measurements of a file with one JSON object a line, as `trm bench --json` prints them.
 ///
 /// # Errors
-/// [`Error::Io`] for an unreadable file, [`Error::File`] for a missing one or with the line that is no measurement.
+/// [`Error::Io`] for an unreadable file, [`Error::File`] for a missing or empty one or with the line that is no
+/// measurement.
 pub fn read(path: &Path) -> Result<Vec<Measurement>> {
     let text = files::read_to_string(path).map_err(|error| error.or_missing(FIX))?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
@@ -51,7 +55,11 @@ pub fn read(path: &Path) -> Result<Vec<Measurement>> {
             Error::file(path, problem, FIX)
         })
     });
-    parsed.collect()
+    let measured: Vec<Measurement> = parsed.collect::<Result<_>>()?;
+    if measured.is_empty() {
+        return Err(Error::file(path, "holds no measurement", FIX));
+    }
+    Ok(measured)
 }
 
 /// Pairs two runs by key; where one has a key twice, its best counts. Where all of one run is in another precision than
@@ -59,6 +67,8 @@ pub fn read(path: &Path) -> Result<Vec<Measurement>> {
 pub fn compare(first: &[Measurement], second: &[Measurement]) -> Comparison {
     let precisions = precision(first).zip(precision(second)).map(|(first, second)| [first, second]);
     let precisions = precisions.filter(|[first, second]| first != second);
+    let adapters = adapter(first).zip(adapter(second)).map(|(first, second)| [first, second]);
+    let adapters = adapters.filter(|[first, second]| first != second);
     let (first, second) = (best(first, precisions.is_some()), best(second, precisions.is_some()));
     let pairs: Vec<Pair> = first
         .iter()
@@ -73,7 +83,7 @@ pub fn compare(first: &[Measurement], second: &[Measurement]) -> Comparison {
     let logs: f64 = pairs.iter().map(|pair| pair.speedup.ln()).sum();
     let mean_speedup = if pairs.is_empty() { 0.0 } else { (logs / pairs.len() as f64).exp() };
     let unpaired = [alone(&first, &second), alone(&second, &first)].concat();
-    Comparison { mean_speedup, pairs, unpaired, precisions }
+    Comparison { mean_speedup, pairs, unpaired, precisions, adapters }
 }
 
 /// The halves that a part of a key names.
@@ -87,6 +97,12 @@ fn precision(measured: &[Measurement]) -> Option<Element> {
     let mut found = of_steps.map(|one| one.key.split('/').find_map(halves).unwrap_or(Element::F32));
     let first = found.next()?;
     found.all(|other| other == first).then_some(first)
+}
+
+/// The one device of a run; None where there are several.
+fn adapter(measured: &[Measurement]) -> Option<String> {
+    let first = &measured.first()?.origin.adapter;
+    measured.iter().all(|one| one.origin.adapter == *first).then(|| first.clone())
 }
 
 fn best(measured: &[Measurement], any_precision: bool) -> BTreeMap<String, f64> {
@@ -136,6 +152,20 @@ mod tests {
     }
 
     #[test]
+    fn devices_that_differ_are_told() {
+        let on = |adapter: &str| {
+            let mut run = run(&[("a", 1.0)]);
+            run[0].origin.adapter = adapter.into();
+            run
+        };
+        assert_eq!(compare(&on("one"), &on("one")).adapters, None);
+        let named = Some(["one".to_owned(), "two".to_owned()]);
+        assert_eq!(compare(&on("one"), &on("two")).adapters, named);
+        let both = [on("one"), on("two")].concat();
+        assert_eq!(compare(&on("one"), &both).adapters, None);
+    }
+
+    #[test]
     fn a_line_comes_back_as_it_was() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let measured = run(&[("a", 0.25)]);
@@ -143,5 +173,7 @@ mod tests {
         assert_eq!(read(file.path()).unwrap(), measured);
         std::fs::write(file.path(), "{}\n").unwrap();
         assert!(read(file.path()).unwrap_err().to_string().contains("line 1"));
+        std::fs::write(file.path(), "\n").unwrap();
+        assert!(read(file.path()).unwrap_err().to_string().contains("holds no measurement"));
     }
 }

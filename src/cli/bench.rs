@@ -172,13 +172,11 @@ impl Common {
     /// The device, with its products as asked for. A drawing that could not be kept is refused before anything is
     /// measured.
     fn open(&self, precision: Element) -> Result<Device> {
-        let folder =
-            self.svg.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
-        if folder.is_some_and(|folder| !folder.is_dir()) || self.svg.as_ref().is_some_and(|svg| svg.is_dir())
-        {
+        let svg = self.svg.as_deref();
+        if let Some((path, problem)) = svg.and_then(|path| Some((path, files::obstacle(path)?))) {
             return Err(Error::usage(
                 "--svg",
-                "names no file in a folder that exists",
+                format!("{} {problem}", path.display()),
                 "give a file to write",
             ));
         }
@@ -401,5 +399,8 @@ fn comparison(compared: &Comparison) -> String {
     let precisions = compared.precisions.map(|[first, second]| {
         format!("precisions differ, {first} and {second}: paired by the rest of what was measured\n")
     });
-    format!("{table}geometric mean: {:.3}\n{}", compared.mean_speedup, precisions.unwrap_or_default())
+    let adapters = compared.adapters.as_ref();
+    let adapters = adapters.map(|[first, second]| format!("devices differ: {first} and {second}\n"));
+    let differences = [precisions, adapters].map(Option::unwrap_or_default).concat();
+    format!("{table}geometric mean: {:.3}\n{differences}", compared.mean_speedup)
 }

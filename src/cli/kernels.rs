@@ -32,7 +32,8 @@ pub struct Args {
     /// Translate each variant into the language of this graphics system
     ///
     /// Prints how many bytes each translation has; --out keeps the translations themselves. Run-time checks are left
-    /// out, as in training.
+    /// out, as in training. Variants that a language cannot say are listed below the table: HLSL and GLSL have no
+    /// cooperative matrices, GLSL no 64-bit integers.
     #[arg(long, value_name = "LANGUAGE", value_enum)]
     translate: Option<To>,
 
@@ -40,7 +41,7 @@ pub struct Args {
     ///
     /// One file per variant: KERNEL.ENTRY.N.spv, .metal, .hlsl or .comp, where N is the row of the printed table, from
     /// 0 on. It must not exist or be empty.
-    #[arg(long, value_name = "DIR", requires = "translate")]
+    #[arg(long, value_name = "DIR", requires = "translate", conflicts_with = "isa")]
     out: Option<PathBuf>,
 
     /// Compile for these AMD GPUs with Mesa's RADV, which needs no GPU: navi21, gfx1100, gfx1201
@@ -85,7 +86,7 @@ impl To {
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     args.check()?;
     match args.translate {
-        Some(to) => args.translate_all(to.language(), output)?,
+        Some(to) => return args.translate_all(to.language(), output),
         None if args.isa.is_empty() => output.data(&args.chosen()?, |chosen| listing(chosen))?,
         None if args.assembly => args.print_assembly(output)?,
         None => output.data(&args.compile_all()?, compiled)?,
@@ -121,10 +122,11 @@ impl Args {
         self.isa.iter().enumerate().filter(first).map(|(_, isa)| isa.as_str())
     }
 
-    fn translate_all(&self, language: Language, output: &Output) -> Result<()> {
+    /// Fails where not one can be written.
+    fn translate_all(&self, language: Language, output: &Output) -> Result<ExitCode> {
         let folder = self.out.as_deref().map(files::OutputFolder::create).transpose()?;
         let chosen = self.chosen()?;
-        say(format!("translating {} variants", chosen.len()));
+        say(format!("translating {} variant(s)", chosen.len()));
         let texts: Vec<_> = chosen.iter().map(|variant| translate(variant, language)).collect();
         if let Some(folder) = folder {
             for (index, (variant, bytes)) in chosen.iter().zip(&texts).enumerate() {
@@ -141,8 +143,11 @@ impl Args {
         output.data(&outcomes, |rows| {
             let mut table = Table::new(["kernel", "bytes"]);
             rows.iter().for_each(|row| table.row(row.cells()));
-            table.to_string()
-        })
+            let problems = rows.iter().filter_map(|row| row.problem.as_ref());
+            let problems: String = problems.map(|problem| format!("skipped: {problem}\n")).collect();
+            format!("{table}{problems}")
+        })?;
+        Ok(if outcomes.iter().any(|one| one.bytes.is_some()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     /// One child process for each GPU, as the driver reads its environment only once; this one if it is the child.
@@ -202,8 +207,7 @@ impl Translation {
     }
 
     fn cells(&self) -> [String; 2] {
-        let size = self.bytes.map(|bytes| bytes.to_string());
-        [self.kernel.clone(), size.or_else(|| self.problem.clone()).unwrap_or_default()]
+        [self.kernel.clone(), self.bytes.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string())]
     }
 }
 

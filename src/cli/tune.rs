@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use trm::engine::gpu::table;
+use trm::plan::Element;
 use trm::report::{Table, say};
 use trm::tune::{Cache, Choice, Key, Outcome, Tuned, bound, tune};
 use trm::{Error, Result};
@@ -51,18 +52,28 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         vocab_size: subject.config.vocab_size,
         variants: device.target().variants(),
     };
+    let cache = match args.device.no_tune_cache() {
+        true => None,
+        false => {
+            let homeless = || {
+                let fix = "set HOME, or give it";
+                Error::usage("--no-tune-cache", "is missing and there is no home folder", fix)
+            };
+            let cache = Cache::of_user().ok_or_else(homeless)?;
+            cache.prepare(&choice.key)?;
+            Some(cache)
+        }
+    };
     let by_default = if args.model.names_recipe() { "" } else { "; --recipe names another one" };
     say(format!("shapes: {}{by_default}", choice.measured()));
-    say(format!("default: {}", table::defaults(&info).why));
+    let of_f32 = if precision == Element::F32 { "" } else { ", where it is in f32, else tiles" };
+    say(format!("default{of_f32}: {}", table::defaults(&info).why));
     say(format!("candidates may differ from the plain kernels by an NMSE of {:.0e}", bound(precision)));
     let tuned = tune(&device, &subject, args.repetitions.into(), |trial| say(format!("measuring {trial}")))?;
     choice.variants = tuned.variants;
-    if !args.device.no_tune_cache() {
-        let homeless = || {
-            Error::usage("--no-tune-cache", "is missing and there is no home folder", "set HOME, or give it")
-        };
-        let path = Cache::of_user().ok_or_else(homeless)?.store(&choice)?;
-        say(format!("kept in {}", path.display()));
+    match cache {
+        Some(cache) => say(format!("kept in {}", cache.store(&choice)?.display())),
+        None => say("not kept (--no-tune-cache)"),
     }
     let broken = |error: toml::ser::Error| Error::io("standard output")(std::io::Error::other(error));
     let variants = toml::to_string(&tuned.variants).map_err(broken)?;

@@ -175,6 +175,8 @@ pub fn select(wanted: &str) -> Result<(Device, String)> {
             Some(info) => (info, "the best adapter".into()),
             None => return Err(nothing_matches(wanted, &infos)),
         },
+        // Every name contains it.
+        empty if empty.trim().is_empty() => return Err(nothing_matches(wanted, &infos)),
         name => {
             let matches = |info: &&DeviceInfo| match name.parse::<usize>() {
                 Ok(index) => info.index == Some(index),
