@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use trm::engine::gpu::table;
-use trm::plan::Element;
+use trm::plan::{Element, GemmVariant};
 use trm::report::{Table, say};
 use trm::tune::{Cache, Choice, Key, Outcome, Tuned, bound, tune};
 use trm::{Error, Result};
@@ -66,8 +66,11 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     };
     let by_default = if args.model.names_recipe() { "" } else { "; --recipe names another one" };
     say(format!("shapes: {}{by_default}", choice.measured()));
-    let of_f32 = if precision == Element::F32 { "" } else { ", where it is in f32, else tiles" };
-    say(format!("default{of_f32}: {}", table::defaults(&info).why));
+    let row = table::defaults(&info);
+    say(format!("default: {}", row.why));
+    if precision != Element::F32 && row.variants.gemm == GemmVariant::Broadcast {
+        say(format!("default in {precision}: tiles, as broadcasts are for f32 only"));
+    }
     say(format!("candidates may differ from the plain kernels by an NMSE of {:.0e}", bound(precision)));
     let tuned = tune(&device, &subject, args.repetitions.into(), |trial| say(format!("measuring {trial}")))?;
     choice.variants = tuned.variants;

@@ -168,7 +168,9 @@ impl Cache {
     /// [`Error::File`] where no choice for `key` could be written.
     pub fn prepare(&self, key: &Key) -> Result<()> {
         const FIX: &str = "name another cache folder, or give --no-tune-cache, which keeps nothing";
-        let refused = |error: std::io::Error| Error::file(&self.folder, error.kind().to_string(), FIX);
+        let refused = |error: std::io::Error| {
+            Error::file(&self.folder, format!("cannot be made: {}", error.kind()), FIX)
+        };
         std::fs::create_dir_all(&self.folder).map_err(refused)?;
         let path = self.path(key);
         files::obstacle(&path).map_or(Ok(()), |problem| Err(Error::file(path, problem, FIX)))
