@@ -37,8 +37,7 @@ pub(super) use strips::{COLUMNS, Lanes, Strip};
 const MOST_ROWS: usize = 8 * panels::ROWS;
 
 /// Rows of a block of each of `products` C (`rows`, `columns`): whole panels, few enough that all threads have the same
-/// and that it stays in the second cache, or in the third where narrow vectors take longer than reading it does: larger
-/// blocks read B less often.
+/// and that it stays in the second cache, or in the third where narrow vectors take longer than reading it does.
 pub(super) fn block_rows(products: usize, rows: usize, columns: usize) -> usize {
     let words = if has_wide_vectors() { 96 << 10 } else { 384 << 10 };
     let most = (words / columns.max(1) / panels::ROWS).clamp(1, MOST_ROWS / panels::ROWS);
@@ -50,7 +49,7 @@ pub(super) fn block_rows(products: usize, rows: usize, columns: usize) -> usize 
         (0..threads).map(|thread| dealt(thread + 1) - dealt(thread)).max().unwrap_or_default()
     };
     let fewest = (1..=most).map(longest).min().unwrap_or_default();
-    // Which is worth a panel in 32.
+    // Large blocks read B less often, which is worth a panel in 32.
     let best = (1..=most).rev().find(|&each| longest(each) <= fewest + fewest / 32);
     panels::ROWS * best.unwrap_or(1)
 }
