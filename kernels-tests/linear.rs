@@ -5,10 +5,9 @@ use trm::Result;
 use trm::ops::gemm::Addend;
 use trm::ops::linear::{Weight, bias_gradient, linear, weight_gradient};
 use trm::ops::sum::gradient;
-use trm::plan::{Axis, GemmVariant::Broadcast, LinearForm, Shape};
+use trm::plan::{Axis, LinearForm, Shape, Target};
 
 use crate::check::roundings;
-use crate::gemm::with;
 use crate::harness::{Lab, Needs, Test, lab_trials};
 
 /// Tests of this file; its kernel is `gemm`.
@@ -16,10 +15,16 @@ pub fn tests() -> Vec<Trial> {
     const TESTS: &[(&str, Test)] = &[
         ("over_width", over_width),
         ("over_length", over_length),
-        ("over_width_by_broadcasts", |lab| with(lab, Broadcast, over_width)),
-        ("over_length_by_broadcasts", |lab| with(lab, Broadcast, over_length)),
+        ("over_width_with_padded_rows", |lab| padded(lab, over_width)),
+        ("over_length_with_padded_rows", |lab| padded(lab, over_length)),
     ];
     lab_trials("linear", Needs::Adapter, TESTS)
+}
+
+/// With weights stored in rows of whole vectors.
+fn padded(lab: &mut Lab, test: Test) -> Result<()> {
+    lab.target(Target { row_unit: 8, ..Target::default() });
+    test(lab)
 }
 
 /// Elements of x (or y) that share a weight row: `lines` of `count` elements, `stride` apart.

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use trm::engine::gpu::table;
-use trm::plan::{Element, GemmVariant};
 use trm::report::{Table, say};
 use trm::tune::{Cache, Choice, Key, Outcome, Tuned, bound, tune};
 use trm::{Error, Result};
@@ -16,7 +15,7 @@ const RECIPE: &str = "sudoku-mlp";
 
 /// Find out which variants of the kernels a GPU runs fastest, and take them from now on
 ///
-/// Measures tiles, broadcasts, attention and fusion at the shapes of a recipe. A candidate whose results differ from
+/// Measures tiles and fusion at the shapes of a recipe. A candidate whose results differ from
 /// those of the plain kernels by more than an NMSE of 1e-10 (in bf16 1e-3, in f16 1e-5) is dropped. The choice is kept
 /// per adapter, driver and precision in the platform's cache folder, and every command with --device takes it, whatever
 /// its recipe and batch: tune at the shapes that count most.
@@ -68,9 +67,6 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     say(format!("shapes: {}{by_default}", choice.measured()));
     let row = table::defaults(&info);
     say(format!("default: {}", row.why));
-    if precision != Element::F32 && row.variants.gemm == GemmVariant::Broadcast {
-        say(format!("default in {precision}: tiles, as broadcasts are for f32 only"));
-    }
     say(format!("candidates may differ from the plain kernels by an NMSE of {:.0e}", bound(precision)));
     let tuned = tune(&device, &subject, args.repetitions.into(), |trial| say(format!("measuring {trial}")))?;
     choice.variants = tuned.variants;

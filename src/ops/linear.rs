@@ -124,7 +124,7 @@ impl LinearForm {
 
 /// Zeros behind each row of `k` elements of a weight that products on `target` read.
 pub fn padding_of(target: Target, k: usize) -> usize {
-    k.next_multiple_of(target.row_unit()) - k
+    k.next_multiple_of(target.row_unit) - k
 }
 
 /// A weight, and the copy of it that products read.

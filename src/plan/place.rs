@@ -79,7 +79,6 @@ fn resolve(pending: &Pending, slice: impl Fn(Tensor) -> Result<Slice>) -> Result
         interface: pending.interface.clone(),
         params: pending.params.clone(),
         grid: pending.grid,
-        trips: pending.trips,
         cost: Cost { flops: pending.flops, bytes: bytes_of(&slices) },
         label: pending.label.clone(),
         pass: pending.pass,
