@@ -353,7 +353,7 @@ impl Training {
         Ok(Training { whole, gradients, embed_gradients })
     }
 
-    /// Deferred weight gradients, then the optimisers.
+    /// What the weights' gradients came to, then the optimisers.
     fn update(&self, tape: &mut Tape, step: &Step<'_>, optimiser: &Optimiser) -> Result<()> {
         if !optimiser.freeze_weights {
             self.update_weights(tape, step, optimiser)?;

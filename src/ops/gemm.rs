@@ -6,7 +6,9 @@
 use super::gemm_coop;
 use super::multiply::multiply_all;
 use crate::Result;
-use crate::plan::{DispatchBuilder, Element, Entry, GemmVariant, Kernel, Purpose, Tape, Tensor, Tile, Tiles};
+use crate::plan::{
+    DispatchBuilder, Element, Entry, GemmVariant, Kernel, Purpose, Tape, Target, Tensor, Tile, Tiles,
+};
 
 /// `shaders/gemm.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -84,6 +86,9 @@ pub struct Gemm {
     pub purpose: Purpose,
 }
 
+/// Products that a part of a divided sum has at the least: storing and adding shorter ones costs what they save.
+const SHORTEST_PART: usize = 512;
+
 /// What is added to a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Addend {
@@ -132,6 +137,33 @@ impl Gemm {
             call = call.bind("addend", tensor);
         }
         call.flops(self.flops()).push()
+    }
+
+    /// Parts that the sum of each element is divided into so that `target` is busy: few workgroups with long sums would
+    /// leave most of a GPU idle. Parts are equal. Of a single C (batch 1, one outer reduction).
+    pub(super) fn parts(&self, target: &Target) -> usize {
+        let groups = self.groups(self.tile(target.tiles)).iter().product::<usize>();
+        let (steps, of_each) = self.steps();
+        let most = (target.split_below / groups.max(1)).min(steps * of_each / SHORTEST_PART).min(steps);
+        (1..=most).rev().find(|&parts| steps.is_multiple_of(parts)).unwrap_or(1)
+    }
+
+    /// The same sum in `parts`, each a C of its own.
+    pub(super) fn in_parts(self, parts: usize) -> Gemm {
+        if parts == 1 {
+            return self;
+        }
+        let (a, b, each) = (self.a, self.b, self.steps().0 / parts);
+        let (k, inner, a, b) = match self.reductions.1 {
+            1 => (each, 1, a.each(each * a.col), b.each(each * b.row)),
+            _ => (self.k, each, a.each(each * a.inner), b.each(each * b.inner)),
+        };
+        Gemm { k, batch: parts, reductions: (1, inner), a, b, ..self }
+    }
+
+    /// What a sum can be divided by, and how many products each step of that has.
+    fn steps(&self) -> (usize, usize) {
+        if self.reductions.1 == 1 { (self.k, 1) } else { (self.reductions.1, self.k) }
     }
 
     /// Multiplications and additions.

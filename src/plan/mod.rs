@@ -24,7 +24,7 @@ pub use kernel::{BindingInfo, Entry, Interface, Kernel, ParamInfo, Specialisatio
 pub use shape::{Axis, LinearForm, Shape};
 pub(crate) use stored::bf16_bits;
 pub use stored::{Stored, StoredMut};
-pub use tape::{Reverse, Tape, Tensor, WeightUse};
+pub use tape::{Reverse, Tape, Tensor};
 pub use target::{
     AttentionVariant, Cooperative, GemmVariant, Purpose, SHARED_BYTES, Target, Tile, Tiles, Variants,
 };

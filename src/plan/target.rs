@@ -232,6 +232,8 @@ pub struct Target {
     pub gemm: GemmVariant,
     /// Tiles of tiled products.
     pub tiles: Tiles,
+    /// Weight gradients of fewer workgroups than this are divided along their sums; 0 for none.
+    pub split_below: usize,
     /// Attention.
     pub attention: AttentionVariant,
     /// Fuse passes without gradients where the kernels allow it.
@@ -280,6 +282,7 @@ impl Default for Target {
             attention: AttentionVariant::Tiled,
             fused,
             row_unit: 1,
+            split_below: 0,
             precision: Element::F32,
             recompute: false,
             binding_bytes: u64::MAX,

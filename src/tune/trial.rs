@@ -177,14 +177,8 @@ impl Workbench {
     }
 
     fn lay_products(&mut self, subject: &Subject, purpose: Purpose) -> Result<()> {
-        let recursion = Recursion::of(&subject.config.arch);
-        // One product over the rows of all passes with gradients.
-        let uses = match purpose {
-            Purpose::WeightGradient => recursion.updates.len() - recursion.grad_from,
-            Purpose::Forward | Purpose::Reverse => 1,
-        };
         let (stored, whole) = (self.tape.target().precision, Element::F32);
-        for (index, form) in forms(&subject.config, uses * subject.batch).iter().enumerate() {
+        for (index, form) in forms(&subject.config, subject.batch).iter().enumerate() {
             let (x, y, weight) = (form.input.words(), form.output().words(), form.out * form.inputs());
             let name = |what: &str| format!("{index}: {what}");
             let (operands, out) = match purpose {

@@ -192,7 +192,8 @@ impl Gpu {
         let suited = self.tuned.get().copied().unwrap_or_else(|| table::defaults(&self.info).variants);
         let variants = Variants { tiles: suited.tiles.fitting(shared_bytes), ..suited };
         let gemm = self.chosen.get().copied().unwrap_or_default();
-        Target { gemm, binding_bytes, shared_bytes, ..Target::default() }.with(variants)
+        let split_below = table::BUSY;
+        Target { gemm, split_below, binding_bytes, shared_bytes, ..Target::default() }.with(variants)
     }
 
     /// What was asked of the driver so far.
