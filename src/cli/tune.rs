@@ -1,6 +1,7 @@
 //! `trm tune`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use trm::engine::gpu::table;
 use trm::report::{Table, say};
@@ -32,6 +33,12 @@ pub struct Args {
     /// More of them find quieter moments of a busy machine.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     repetitions: u16,
+
+    /// Time for all measurements together
+    ///
+    /// When it is over, the fastest of what was measured until then is taken.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    seconds: u32,
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
@@ -68,7 +75,9 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let row = table::defaults(&info);
     say(format!("default: {}", row.why));
     say(format!("candidates may differ from the plain kernels by an NMSE of {:.0e}", bound(precision)));
-    let tuned = tune(&device, &subject, args.repetitions.into(), |trial| say(format!("measuring {trial}")))?;
+    let time = Duration::from_secs(args.seconds.into());
+    let measuring = |trial: &str| say(format!("measuring {trial}"));
+    let tuned = tune(&device, &subject, args.repetitions.into(), time, measuring)?;
     choice.variants = tuned.variants;
     match cache {
         Some(cache) => say(format!("kept in {}", cache.store(&choice)?.display())),

@@ -12,6 +12,8 @@ pub use cache::{Cache, Cached, Choice, Key};
 pub use measure::{Candidate, Outcome, bound, measure};
 pub use trial::Trial;
 
+use std::time::{Duration, Instant};
+
 use serde::Serialize;
 
 use crate::Result;
@@ -30,8 +32,8 @@ pub struct Tuned {
     pub skipped: Vec<String>,
 }
 
-/// Measures all candidates on `device`, whose own target is the default that they are compared with. Says each trial
-/// before it starts.
+/// Measures all candidates on `device`, whose own target is the default that they are compared with, as long as there is
+/// `time`; what was measured until then is chosen from. Says each trial before it starts.
 ///
 /// # Errors
 /// [`crate::Error::Limit`] where the shapes do not fit the device, device failures.
@@ -39,10 +41,12 @@ pub fn tune(
     device: &Device,
     subject: &Subject,
     repetitions: usize,
+    time: Duration,
     mut say: impl FnMut(&str),
 ) -> Result<Tuned> {
     let (default, outcomes, skipped) = (device.target(), Vec::new(), Vec::new());
-    let mut tuner = Tuner { device, subject, default, repetitions, say: &mut say, outcomes, skipped };
+    let budget = Budget { left: time, trials: TRIALS };
+    let mut tuner = Tuner { device, subject, default, repetitions, budget, say: &mut say, outcomes, skipped };
     let mut variants = default.variants();
     tuner.choose_products(&mut variants)?;
     tuner.choose_fusion(&mut variants)?;
@@ -54,9 +58,30 @@ struct Tuner<'a> {
     subject: &'a Subject,
     default: Target,
     repetitions: usize,
+    budget: Budget,
     say: &'a mut dyn FnMut(&str),
     outcomes: Vec<Outcome>,
     skipped: Vec<String>,
+}
+
+/// The questions of [`tune`]: a tile for the products of each purpose, and fusion.
+const TRIALS: u32 = 4;
+
+/// The time that there is for trials, of which each gets an equal share of what those before it have left.
+struct Budget {
+    left: Duration,
+    trials: u32,
+}
+
+impl Budget {
+    /// Does `work`, which is told how much time it has.
+    fn share<R>(&mut self, work: impl FnOnce(Duration) -> R) -> R {
+        let start = Instant::now();
+        let done = work(self.left / self.trials.max(1));
+        self.left = self.left.saturating_sub(start.elapsed());
+        self.trials = self.trials.saturating_sub(1);
+        done
+    }
 }
 
 /// What a choice calls a tile, and what products take of it where that is another one.
@@ -87,7 +112,9 @@ impl Tuner<'_> {
             .collect();
         candidates.sort_by_key(|candidate| candidate.name != standard);
         let start = self.outcomes.len();
-        self.outcomes.extend(measure(self.device, trial, &candidates, self.repetitions)?);
+        let (device, repetitions) = (self.device, self.repetitions);
+        let outcomes = self.budget.share(|time| measure(device, trial, &candidates, repetitions, time))?;
+        self.outcomes.extend(outcomes);
         Ok(start)
     }
 
