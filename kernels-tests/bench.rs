@@ -176,5 +176,5 @@ fn trainer(data: &Path) -> Outcome<Trainer> {
     let sets = ["train.global_batch_size=4", "arch.hidden_size=32", "arch.puzzle_emb_ndim=32"];
     let recipe = Recipe::load("tiny-sudoku4", &sets.map(str::to_owned))?;
     let dataset = Arc::new(Dataset::open(data, Split::Train)?);
-    Ok(Trainer::new(&recipe, dataset, &Device::gpu(Arc::new(Gpu::noop(SHARED_BYTES, 8)?)))?)
+    Ok(Trainer::new(&recipe, dataset, &Device::gpu(Arc::new(Gpu::noop(SHARED_BYTES, 1 << 27, 1 << 28)?)))?)
 }

@@ -1,10 +1,13 @@
 //! The same bits from the same seed, and the same numbers from both engines.
 
+use std::sync::Arc;
+
 use libtest_mimic::{Failed, Trial};
 use trm::Result;
+use trm::engine::gpu::Gpu;
 use trm::engine::{Device, Run, select};
 use trm::eval::verify;
-use trm::model::step::eval_plan;
+use trm::model::step::{eval_plan, train_plan};
 use trm::model::{ArchName, ModelConfig};
 use trm::plan::{Element, Tile, Tiles, Variants};
 use trm::rng::Rng;
@@ -12,7 +15,7 @@ use trm::train::load_weights;
 
 use crate::check;
 use crate::harness::{Needs, on_each, on_gpu};
-use crate::models::{Session, small, small_mixer, weights};
+use crate::models::{Session, optimiser, small, small_mixer, weights};
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
@@ -21,9 +24,13 @@ pub fn tests() -> Vec<Trial> {
     let agree = on_gpu(name.to_owned(), Needs::Adapter, engines_agree);
     let name = "determinism::a_choice_repeats_and_agrees";
     let chosen = on_gpu(name.to_owned(), Needs::Adapter, |_| choice_repeats_and_agrees());
+    let name = "determinism::checked_kernels_give_the_same_bits";
+    let checked = on_gpu(name.to_owned(), Needs::Adapter, checks_change_nothing);
+    let canaries = on_each("determinism::nothing_is_written_past_a_buffer", Needs::Adapter, canaries_live);
     let alone = Trial::test("determinism::a_sample_is_the_same_in_any_batch", in_any_batch);
     let threads = Trial::test("determinism::any_number_of_threads_is_the_same", with_any_threads);
-    repeats.into_iter().chain([agree, chosen, alone, threads]).collect()
+    let both = repeats.into_iter().chain(canaries);
+    both.chain([agree, chosen, checked, alone, threads]).collect()
 }
 
 /// Everything that outlives a step.
@@ -63,6 +70,47 @@ fn training_repeats(device: &Device) -> std::result::Result<(), Failed> {
         let halted = first.last().map_or(0, |halted| halted.iter().sum::<i32>());
         if !(1..9).contains(&halted) {
             return Err(format!("{halted} of 9 samples halted: halting was not tested").into());
+        }
+    }
+    Ok(())
+}
+
+/// Run-time checks clamp what leaves a binding: where one does, its bits are others without them.
+fn checks_change_nothing(device: &Device) -> std::result::Result<(), Failed> {
+    let checked = Device::gpu(Arc::new(Gpu::open(&device.info())?.checked()));
+    for config in [small(trm::model::ArchName::Trm), small_mixer()] {
+        let plain = bits(&mut Session::new(device, &config, 3)?, 2)?;
+        let checked = bits(&mut Session::new(&checked, &config, 3)?, 2)?;
+        if plain != checked {
+            return Err("a kernel with run-time checks computes something else".into());
+        }
+    }
+    Ok(())
+}
+
+/// What lies behind each buffer; kernels may write to the end of the last vector that they own a part of.
+const CANARY: u32 = 0xdead_beef;
+const VECTOR: usize = 8;
+
+/// A step leaves the words behind every buffer alone.
+fn canaries_live(device: &Device) -> std::result::Result<(), Failed> {
+    for config in [small(trm::model::ArchName::Trm), small_mixer()] {
+        let mut plan = train_plan(&config, &optimiser(3), 3, device.target())?;
+        let ends: Vec<usize> =
+            plan.buffers.iter().map(|buffer| buffer.words.next_multiple_of(VECTOR)).collect();
+        plan.buffers.iter_mut().for_each(|buffer| buffer.words = buffer.words.next_multiple_of(VECTOR) + 64);
+        let mut session = Session::of(Run::new(device, plan)?, &config, 3)?;
+        let buffers = session.run.plan.buffers.clone();
+        for (buffer, &end) in buffers.iter().zip(&ends) {
+            let mut words = session.run.read(&buffer.name)?;
+            words[end..].fill(CANARY);
+            session.run.write(&buffer.name, &words)?;
+        }
+        session.step(1)?;
+        for (buffer, &end) in buffers.iter().zip(&ends) {
+            if session.run.read(&buffer.name)?[end..].iter().any(|&word| word != CANARY) {
+                return Err(format!("something was written behind {}", buffer.name).into());
+            }
         }
     }
     Ok(())

@@ -97,7 +97,12 @@ impl Session {
     /// Loads random weights; all slots have halted.
     pub fn new(device: &Device, config: &ModelConfig, batch: usize) -> Result<Session> {
         let plan = train_plan(config, &optimiser(batch), batch, device.target())?;
-        let mut session = Session { run: Run::new(device, plan)?, config: config.clone(), batch };
+        Session::of(Run::new(device, plan)?, config, batch)
+    }
+
+    /// The same on a plan that is loaded already.
+    pub fn of(run: Run, config: &ModelConfig, batch: usize) -> Result<Session> {
+        let mut session = Session { run, config: config.clone(), batch };
         load_weights(&mut session.run, config, &weights(config))?;
         session.run.write_floats("ema", &weights(config).trained)?;
         session.run.write_ints("carry.halted", &vec![1; batch])?;

@@ -30,9 +30,10 @@ type DeviceTest = fn(&Device) -> std::result::Result<(), Failed>;
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn()); 12] = [
+    let tests: [(&str, fn()); 13] = [
         ("small_models_load", small_models_load),
         ("recipes_load", recipes_load),
+        ("recipes_at_their_own_batch", recipes_at_their_own_batch),
         ("bindings_are_aligned_and_apart", bindings_are_aligned_and_apart),
         ("one_product_per_weight", one_product_per_weight),
         ("residuals_have_no_reverse_dispatch", residuals_have_no_reverse_dispatch),
@@ -93,7 +94,7 @@ const TARGETS: [Target; 3] = [
 ];
 
 fn noop() -> Device {
-    Device::gpu(Arc::new(Gpu::noop(SHARED_BYTES, 8).unwrap()))
+    Device::gpu(Arc::new(Gpu::noop(SHARED_BYTES, 1 << 27, 1 << 28).unwrap()))
 }
 
 fn training(config: &ModelConfig, batch: usize, target: Target) -> Plan {
@@ -134,6 +135,33 @@ fn recipes_load() {
     for (name, config) in recipes() {
         load(&device, name, train_plan(&config, &optimiser(8), 8, TARGETS[0]));
         load(&device, name, eval_plan(&config, 8, TARGETS[0]));
+    }
+}
+
+/// The official recipes, at their global batch and the sizes of their data, within the limits of an NVIDIA card (driver
+/// 580): which of f32, f32 computed again, f16 and f16 computed again fit.
+fn recipes_at_their_own_batch() {
+    let device = Device::gpu(Arc::new(Gpu::noop(48 << 10, (1 << 31) - 4, 1 << 32).unwrap()));
+    for (name, vocab_size, seq_len, num_puzzle_identifiers, expected) in [
+        ("sudoku-mlp", 11, 81, 1, [true, true, true, true]),
+        ("sudoku-att", 11, 81, 1, [true, true, true, true]),
+        ("maze-hard", 6, 900, 1, [true, true, true, true]),
+        ("arc1", 12, 900, 876_406, [true, true, true, true]),
+        ("arc2", 12, 900, 1_191_406, [true, true, true, true]),
+    ] {
+        let Recipe { arch, train, .. } = Recipe::load(name, &[]).unwrap();
+        let config = ModelConfig { arch, vocab_size, seq_len, num_puzzle_identifiers };
+        let ways = [Element::F32, Element::F16].map(|precision| [(precision, false), (precision, true)]);
+        let fits = ways.as_flattened().iter().map(|&(precision, recompute)| {
+            let target = Target { precision, recompute, ..device.target() };
+            let plan = train_plan(&config, &train.optimiser(), train.global_batch_size, target);
+            match plan.and_then(|plan| device.check(&plan)) {
+                Ok(()) => true,
+                Err(Error::Limit { .. }) => false,
+                Err(error) => panic!("{name}: {error}"),
+            }
+        });
+        assert_eq!(fits.collect::<Vec<bool>>(), expected, "{name}");
     }
 }
 
@@ -338,7 +366,7 @@ fn tensors_settle_where_they_fit() {
 /// Shared memory that the device has not; what it has enough of is loaded.
 fn kernels_past_the_device_are_refused() {
     let loaded = |shared_bytes| {
-        let gpu = Gpu::noop(shared_bytes, 8).unwrap();
+        let gpu = Gpu::noop(shared_bytes, 1 << 27, 1 << 28).unwrap();
         let plan = training(&small(ArchName::Trm), 1, TARGETS[2]);
         Run::new(&Device::gpu(Arc::new(gpu)), plan).map(drop)
     };

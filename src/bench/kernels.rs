@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Measurement, Mode, Origin, Roofline, Subject};
+use super::{Measurement, Mode, Origin, Roofline, Subject, keep_busy};
 use crate::engine::{Device, Run};
 use crate::plan::{Dispatch, Plan};
 use crate::{Error, Result};
@@ -102,6 +102,7 @@ fn name(dispatch: &Dispatch) -> String {
 }
 
 fn best_times(run: &mut Run, shapes: &[Shape], repetitions: usize) -> Result<Vec<Duration>> {
+    keep_busy(|| shapes.iter().try_for_each(|shape| run.repeat(shape.index, 2).map(drop)))?;
     let mut repeats = Vec::with_capacity(shapes.len());
     for shape in shapes {
         let once = run.repeat(shape.index, 2)?.work() / 2;

@@ -1,10 +1,12 @@
 //! What a device can do at the most: multiply-adds and copied bytes per second, measured with two kernels made for it.
 
+use std::time::Duration;
+
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Measurement, Origin};
+use super::{Measurement, Origin, keep_busy};
 use crate::Result;
 use crate::engine::{Device, Run};
 use crate::plan::{Call, Cost, Element, Entry, Kernel, Role, Tape};
@@ -51,8 +53,9 @@ pub fn measure(device: &Device, repetitions: usize) -> Result<(Roofline, Vec<Mea
     for index in 0..run.plan.dispatches.len() {
         let dispatch = &run.plan.dispatches[index];
         let (key, cost) = (format!("roofline/{}", dispatch.entry.name), dispatch.cost);
-        let mut best = run.repeat(index, 2)?.work() / 2;
-        for _ in 0..repetitions {
+        keep_busy(|| run.repeat(index, 4).map(drop))?;
+        let mut best = Duration::MAX;
+        for _ in 0..repetitions.max(1) {
             best = best.min(run.repeat(index, 4)?.work() / 4);
         }
         measured.push(Measurement::new(&origin, key, best, cost));

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Measurement, Mode, Origin, Subject};
+use super::{Measurement, Mode, Origin, Subject, keep_busy};
 use crate::engine::{Device, Times};
 use crate::{Error, Result};
 
@@ -107,9 +107,7 @@ pub fn measure(
         return Err(Error::usage("bench scaling", problem, "vary something else, or give a larger --batch"));
     }
     // The first turn meets memory that was never touched.
-    for (_, run, _) in &mut loaded {
-        run.timed_submit()?;
-    }
+    keep_busy(|| loaded.iter_mut().try_for_each(|(_, run, _)| run.timed_submit().map(drop)))?;
     for _ in 0..repetitions {
         for (_, run, best) in &mut loaded {
             let times = run.timed_submit()?;

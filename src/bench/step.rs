@@ -1,6 +1,6 @@
 //! The time of whole supervision steps, and where it goes.
 
-use super::{Measurement, Mode, Origin, Subject};
+use super::{Measurement, Mode, Origin, Subject, keep_busy};
 use crate::Result;
 use crate::engine::{Device, Times};
 
@@ -18,9 +18,7 @@ pub fn measure(
     let loaded = modes.iter().map(|&mode| Ok((mode, subject.load(mode, device)?, None::<Times>)));
     let mut loaded = loaded.collect::<Result<Vec<_>>>()?;
     // The first turn meets memory that was never touched and caches that are empty.
-    for (_, run, _) in &mut loaded {
-        run.timed_submit()?;
-    }
+    keep_busy(|| loaded.iter_mut().try_for_each(|(_, run, _)| run.timed_submit().map(drop)))?;
     for _ in 0..repetitions {
         for (_, run, best) in &mut loaded {
             let times = run.timed_submit()?;

@@ -81,7 +81,10 @@ impl Device {
     }
 
     /// Whether the limits of the device allow a plan; [`Error::Limit`] names the first that does not.
-    pub(super) fn check(&self, plan: &Plan) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::Limit`], or [`Error::Device`] for kernels that it cannot run.
+    pub fn check(&self, plan: &Plan) -> Result<()> {
         match &self.processor {
             Processor::Cpu => super::cpu::check_memory(plan),
             Processor::Gpu(gpu) => super::gpu::check_limits(gpu, plan),

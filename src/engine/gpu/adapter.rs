@@ -13,6 +13,7 @@ pub struct Gpu {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     info: DeviceInfo,
+    checked: bool,
     cooperative: Option<Cooperative>,
     chosen: OnceLock<GemmVariant>,
     tuned: OnceLock<Variants>,
@@ -103,12 +104,12 @@ impl Gpu {
         Gpu::request(adapter, info.clone())
     }
 
-    /// A device that computes nothing and accepts plans for so much shared memory and subgroups of so many threads:
-    /// for tests of plans and their bindings.
+    /// A device that computes nothing and accepts plans for so much shared memory, and bindings and buffers of so many
+    /// bytes: for tests of plans.
     ///
     /// # Errors
     /// [`Error::Device`] where wgpu refuses.
-    pub fn noop(shared_bytes: u32, subgroup: u32) -> Result<Gpu> {
+    pub fn noop(shared_bytes: u32, binding_bytes: u64, buffer_bytes: u64) -> Result<Gpu> {
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
         descriptor.backends = wgpu::Backends::NOOP;
         descriptor.backend_options.noop.enable = true;
@@ -116,9 +117,10 @@ impl Gpu {
         descriptor.backend_options.noop.limits = Some(wgpu::Limits {
             max_storage_buffers_per_shader_stage: 16,
             max_compute_workgroup_storage_size: shared_bytes,
+            max_storage_buffer_binding_size: binding_bytes,
+            max_buffer_size: buffer_bytes,
             ..wgpu::Limits::default()
         });
-        descriptor.backend_options.noop.subgroup_min_size = Some(subgroup);
         let instance = wgpu::Instance::new(descriptor);
         let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::NOOP));
         let missing = || Error::device("noop", "is not there", "build with wgpu's noop feature");
@@ -154,12 +156,23 @@ impl Gpu {
             device,
             queue,
             info,
+            checked: cfg!(debug_assertions),
             cooperative,
             chosen: OnceLock::new(),
             tuned: OnceLock::new(),
             failure,
             counts: Mutex::default(),
         })
+    }
+
+    /// The same device, its kernels compiled with run-time checks of every access and loop, as debug builds have them.
+    pub fn checked(self) -> Gpu {
+        Gpu { checked: true, ..self }
+    }
+
+    /// Whether kernels are compiled with run-time checks.
+    pub(super) fn checks(&self) -> bool {
+        self.checked
     }
 
     /// What it is.

@@ -303,7 +303,7 @@ fn launches(gpu: &Gpu, plan: &Plan, buffers: &[wgpu::Buffer]) -> Result<Vec<Laun
 }
 
 /// Compiles without run-time checks: every kernel is tested over awkward shapes, and bounds checks cost a fifth
-/// of the throughput. Debug builds keep them.
+/// of the throughput. Debug builds keep them, and [`Gpu::checked`].
 #[allow(unsafe_code)]
 fn pipeline(gpu: &Gpu, dispatch: &Dispatch) -> Result<wgpu::ComputePipeline> {
     let text = dispatch.kernel.text(&dispatch.constants)?;
@@ -311,7 +311,7 @@ fn pipeline(gpu: &Gpu, dispatch: &Dispatch) -> Result<wgpu::ComputePipeline> {
         label: Some(dispatch.kernel.name),
         source: wgpu::ShaderSource::Wgsl(text.into()),
     };
-    let module = if cfg!(debug_assertions) {
+    let module = if gpu.checks() {
         gpu.device.create_shader_module(descriptor)
     } else {
         // SAFETY: the text is one of the crate's own shaders, whose accesses stay inside the bound slices for
