@@ -25,6 +25,7 @@ mod determinism;
 mod embed;
 mod eval_arc;
 mod eval_roll;
+mod finite;
 mod gemm;
 mod gemm_broadcast;
 mod gemm_coop;
@@ -72,6 +73,7 @@ const KERNELS: &[KernelTests] = &[
     carry::TESTS,
     column_sums::TESTS,
     embed::TESTS,
+    finite::TESTS,
     gemm::TESTS,
     gemm_broadcast::TESTS,
     gemm_coop::TESTS,
@@ -121,6 +123,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     data_sudoku::tests,
     eval_arc::tests,
     eval_roll::tests,
+    finite::tests,
     train_puzzle_emb::tests,
     tune::tests,
 ];
