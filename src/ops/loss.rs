@@ -55,7 +55,7 @@ pub struct Loss {
     pub clock: Tensor,
     /// (B) step counters, updated.
     pub steps: Tensor,
-    /// (B) flags, updated.
+    /// (B) flags, updated; in training also set where the loss of a sample is not finite, whose states are lost.
     pub halted: Tensor,
     /// (B, 8) in the order of [`metrics::NAMES`], written.
     pub stats: Tensor,

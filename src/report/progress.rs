@@ -113,6 +113,9 @@ impl Observer for Progress {
         let (split, loss, lr) = ("train", step.metrics.loss(), Some(step.lr));
         let skipped_steps = Some(u32::from(step.skipped));
         self.log(&Entry { split, step: step.step, lr, skipped_steps, loss, metrics: &step.metrics })?;
+        if step.skipped {
+            self.say(&format!("step {}: skipped, as its loss or gradients are not finite", step.step));
+        }
         self.window.add(&step.metrics);
         self.last_step = step.step;
         if let Some(bar) = &self.bar {

@@ -207,7 +207,7 @@ impl Trainer {
     /// The oldest metrics not yet taken; None if there are none, or, unless `wait`, if they are not there yet.
     ///
     /// # Errors
-    /// [`Error::Numeric`] once 8 steps in a row were skipped, because a loss or gradient was not finite.
+    /// [`Error::Numeric`] at the 8th step in a row that was skipped, because a loss or gradient was not finite.
     pub fn metrics(&mut self, wait: bool) -> Result<Option<StepMetrics>> {
         let Some(block) = self.run.metrics(wait)? else { return Ok(None) };
         let step = self.awaited.pop_front().unwrap_or(self.step);
