@@ -353,8 +353,9 @@ impl Training {
         Ok(Training { whole, gradients, embed_gradients })
     }
 
-    /// Deferred weight gradients, then the optimisers, which change nothing where a loss or gradient is not finite.
+    /// Deferred weight gradients, then the optimisers.
     fn update(&self, tape: &mut Tape, step: &Step<'_>, optimiser: &Optimiser) -> Result<()> {
+        // The optimisers change nothing where one of these is not finite: the loss, a gradient.
         let mut judged = vec![tape.part(step.metrics, 0, metrics::NAMES.len())?];
         if !optimiser.freeze_weights {
             self.weight_gradients(tape, step)?;
