@@ -2,19 +2,20 @@
 
 use trm::Result;
 use trm::ops::attention::{KERNEL, attention};
-use trm::plan::{AttentionVariant, Shape, Target};
+use trm::plan::Shape;
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant, Needs, Test, in_bf16, in_f16};
+use crate::harness::{KernelTests, Lab, Mutant, Needs, in_bf16, in_f16};
 
 /// Tests and mutants of `attention`.
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
     needs: Needs::Adapter,
     tests: &[
-        ("shapes", |lab| with(lab, AttentionVariant::Tiled, shapes)),
-        ("steep_scores", |lab| with(lab, AttentionVariant::Tiled, steep_scores)),
-        ("low_scores", |lab| with(lab, AttentionVariant::Tiled, low_scores)),
+        ("shapes", shapes),
+        ("steep_scores", steep_scores),
+        ("low_scores", low_scores),
+        ("long_rows", long_rows),
         ("shapes_in_bf16", |lab| in_bf16(lab, shapes)),
         ("shapes_in_f16", |lab| in_f16(lab, shapes)),
     ],
@@ -92,12 +93,6 @@ pub const TESTS: KernelTests = KernelTests {
         Mutant { name: "saves_no_maximum", from: "highest[i] + log(", to: "log(" },
     ],
 };
-
-/// Lays a test of this file down for one variant.
-pub fn with(lab: &mut Lab, attention: AttentionVariant, test: Test) -> Result<()> {
-    lab.target(Target { attention, ..Target::default() });
-    test(lab)
-}
 
 /// Where q (0), k (1) and v (2) of one head lie in qkv (B, L, 3, heads, d).
 struct Head<'a> {
@@ -191,7 +186,7 @@ fn compare(lab: &mut Lab, shape: Shape, heads: usize, qkv: Vec<f32>, bound: f64)
 }
 
 /// A score is a sum over d; its error is an error of p relative to p. Then come sums over L.
-pub fn shapes(lab: &mut Lab) -> Result<()> {
+fn shapes(lab: &mut Lab) -> Result<()> {
     for (batch, length, heads, head_dim) in [
         (1, 1, 1, 2),
         (2, 65, 1, 2),
@@ -218,13 +213,13 @@ pub fn shapes(lab: &mut Lab) -> Result<()> {
 
 /// Scores of about a thousand: the softmax picks one key, and nothing overflows. A score's rounding, 1e3 ulp, is
 /// p's error.
-pub fn steep_scores(lab: &mut Lab) -> Result<()> {
+fn steep_scores(lab: &mut Lab) -> Result<()> {
     let shape = Shape { batch: 2, length: 67, width: 16 };
     lay(lab, shape, 2, 20.0, roundings(4_000))
 }
 
 /// Every score is far below zero, where that of a position that is not there would be.
-pub fn low_scores(lab: &mut Lab) -> Result<()> {
+fn low_scores(lab: &mut Lab) -> Result<()> {
     let shape = Shape { batch: 1, length: 67, width: 8 };
     lab.case("all scores near -150");
     let mut qkv = lab.normal(3 * shape.words());
@@ -236,7 +231,7 @@ pub fn low_scores(lab: &mut Lab) -> Result<()> {
 }
 
 /// Sums over many blocks of positions.
-pub fn long_rows(lab: &mut Lab) -> Result<()> {
+fn long_rows(lab: &mut Lab) -> Result<()> {
     let shape = Shape { batch: 1, length: 977, width: 64 };
     lay(lab, shape, 1, 1.0, roundings(977 + 64 + 16))
 }

@@ -283,8 +283,6 @@ fn open_gpu() -> std::result::Result<&'static Device, &'static Error> {
 pub enum Needs {
     /// To be there.
     Adapter,
-    /// Subgroups.
-    Subgroups,
     /// Cooperative matrices, which are too rare to be required.
     Cooperative,
 }
@@ -296,7 +294,6 @@ impl Needs {
         match open_gpu() {
             Ok(device) => match self {
                 Needs::Adapter => true,
-                Needs::Subgroups => has(device, "subgroups"),
                 Needs::Cooperative => has(device, "cooperative"),
             },
             Err(Error::Usage { .. }) => false,

@@ -4,11 +4,10 @@ use libtest_mimic::Trial;
 use trm::Result;
 use trm::ops::gemm::Addend;
 use trm::ops::linear::{Weight, bias_gradient, linear, weight_gradient};
-use trm::ops::sum::gradient;
-use trm::plan::{Axis, GemmVariant::Broadcast, LinearForm, Shape};
+use trm::ops::sum::{gradient, sum};
+use trm::plan::{Axis, LinearForm, Shape, Target};
 
 use crate::check::roundings;
-use crate::gemm::with;
 use crate::harness::{Lab, Needs, Test, lab_trials};
 
 /// Tests of this file; its kernel is `gemm`.
@@ -16,10 +15,35 @@ pub fn tests() -> Vec<Trial> {
     const TESTS: &[(&str, Test)] = &[
         ("over_width", over_width),
         ("over_length", over_length),
-        ("over_width_by_broadcasts", |lab| with(lab, Broadcast, over_width)),
-        ("over_length_by_broadcasts", |lab| with(lab, Broadcast, over_length)),
+        ("over_width_with_padded_rows", |lab| padded(lab, over_width)),
+        ("over_length_with_padded_rows", |lab| padded(lab, over_length)),
+        ("sums_in_parts", sums_in_parts),
     ];
     lab_trials("linear", Needs::Adapter, TESTS)
+}
+
+/// With weights stored in rows of whole vectors.
+fn padded(lab: &mut Lab, test: Test) -> Result<()> {
+    lab.target(Target { row_unit: 8, ..Target::default() });
+    test(lab)
+}
+
+/// Weight gradients whose sums are divided: over rows, and over samples.
+fn sums_in_parts(lab: &mut Lab) -> Result<()> {
+    lab.target(Target { split_below: 64, ..Target::default() });
+    for (axis, (batch, length, width, out), parts) in [
+        (Axis::Width, (2, 768, 5, 3), 3),
+        (Axis::Width, (1, 1033, 5, 3), 1),
+        (Axis::Width, (7, 1024, 66, 65), 14),
+        (Axis::Length, (6, 5, 300, 3), 3),
+        (Axis::Length, (5, 4, 520, 70), 5),
+    ] {
+        lab.case(format!("B {batch} L {length} D {width} to {out} over {axis:?}, {parts} parts"));
+        let form = LinearForm { axis, input: Shape { batch, length, width }, out };
+        assert_eq!(form.parts_of_gradient(&lab.tape.target()), parts, "{form:?}");
+        lay(lab, form, "twice")?;
+    }
+    Ok(())
 }
 
 /// Elements of x (or y) that share a weight row: `lines` of `count` elements, `stride` apart.
@@ -80,7 +104,11 @@ fn lay(lab: &mut Lab, form: LinearForm, kind: &str) -> Result<()> {
     let lines = form.output().words() / form.out;
     let (x, w) = (lab.normal(form.input.words()), lab.normal(form.out * n_in));
     let (dy, added) = (lab.normal(form.output().words()), lab.normal(form.output().words()));
-    let [mut y_expected, dx_expected, dw_expected] = reference(form, &x, &w, &dy);
+    let mut expected = reference(form, &x, &w, &dy);
+    if kind == "twice" {
+        expected.iter_mut().flatten().for_each(|value| *value *= 2.0);
+    }
+    let [mut y_expected, dx_expected, dw_expected] = expected;
     let (x, w, dy_in) = (lab.floats("x", &x), lab.floats("w", &w), lab.floats("dy", &dy));
     let addend = match kind {
         "whole" => Some(Addend::Whole(lab.floats("residual", &added))),
@@ -94,10 +122,16 @@ fn lay(lab: &mut Lab, form: LinearForm, kind: &str) -> Result<()> {
     if let Some(Addend::Whole(tensor) | Addend::Bias(tensor)) = addend {
         lab.tape.require_grad(tensor);
     }
+    lab.tape.require_grad(w);
     // As a step stores it, or as it is.
     let weight =
         if kind == "none, stored" { Weight::store(&mut lab.tape, w, n_in)? } else { Weight::from(w) };
-    let (y, dx) = lab.with_reverse(x, dy_in, |tape| linear(tape, form, x, weight, addend))?;
+    let (y, dx) = lab.with_reverse(x, dy_in, |tape| {
+        let y = linear(tape, form, x, weight, addend)?;
+        // A second use, whose gradient is added to that of the first.
+        let ys = if kind == "twice" { vec![y, linear(tape, form, x, weight, addend)?] } else { vec![y] };
+        sum(tape, &ys)
+    })?;
     let dw = lab.output("dw", form.out * n_in);
     weight_gradient(&mut lab.tape, w, dw)?;
     // Products and sums of each length, with the addend; a lone result may be far smaller than its terms.

@@ -5,7 +5,6 @@
 
 mod adam_atan2;
 mod attention;
-mod attention_rows;
 mod bench;
 mod carry;
 mod check;
@@ -27,7 +26,6 @@ mod eval_arc;
 mod eval_roll;
 mod finite;
 mod gemm;
-mod gemm_broadcast;
 mod gemm_coop;
 mod golden;
 mod gradient_graphs;
@@ -46,19 +44,15 @@ mod plan_memory;
 mod plans;
 mod project;
 mod project_in;
-mod project_in_broadcast;
 mod project_out;
 mod puzzle_table;
 mod recompute;
 mod rms_norm;
-mod rms_norm_words;
 mod rope;
-mod rope_words;
 mod sign_sgd;
 mod step_gradients;
 mod sum;
 mod swiglu;
-mod swiglu_words;
 mod train_puzzle_emb;
 mod tune;
 
@@ -69,30 +63,24 @@ use libtest_mimic::{Arguments, Trial};
 const KERNELS: &[KernelTests] = &[
     adam_atan2::TESTS,
     attention::TESTS,
-    attention_rows::TESTS,
     carry::TESTS,
     column_sums::TESTS,
     embed::TESTS,
     finite::TESTS,
     gemm::TESTS,
-    gemm_broadcast::TESTS,
     gemm_coop::TESTS,
     loss::TESTS,
     metrics::TESTS,
     narrow::TESTS,
     pad_rows::TESTS,
     project_in::TESTS,
-    project_in_broadcast::TESTS,
     project_out::TESTS,
     puzzle_table::TESTS,
     rms_norm::TESTS,
-    rms_norm_words::TESTS,
     rope::TESTS,
-    rope_words::TESTS,
     sign_sgd::TESTS,
     sum::TESTS,
     swiglu::TESTS,
-    swiglu_words::TESTS,
 ];
 
 /// The tests of every other file.

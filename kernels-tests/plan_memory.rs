@@ -1,6 +1,6 @@
 //! Memory that tensors share: no value is overwritten before its last use, and nothing is read unwritten.
 //!
-//! Programs of random sums over tensors of several sizes and roles, some stacked, some kept for the host, run
+//! Programs of random sums over tensors of several sizes and roles, some kept for the host, run
 //! on the CPU engine and must agree with the same sums over plain vectors, whatever the plan put where.
 
 use libtest_mimic::{Failed, Trial};
@@ -9,7 +9,7 @@ use trm::engine::{Device, Run};
 use trm::model::ModelConfig;
 use trm::model::step::train_plan;
 use trm::ops::sum::{gradient, sum};
-use trm::plan::{Element, Role, Tape, Target, Tensor, align};
+use trm::plan::{Element, Role, Tape, Target, Tensor};
 use trm::recipe::Recipe;
 use trm::rng::Rng;
 
@@ -35,18 +35,11 @@ pub fn tests() -> Vec<Trial> {
 /// Operations of a program.
 const LENGTH: usize = 80;
 
-/// No tensor.
-const NONE: usize = usize::MAX;
-
-/// A tensor and the values that it must hold, None where padding may hold anything.
+/// A tensor and the values that it must hold.
 #[derive(Clone)]
 struct Known {
     tensor: Tensor,
-    values: Vec<Option<f64>>,
-    role: Role,
-    /// Which two it is the sum of.
-    terms: [usize; 2],
-    stacked: bool,
+    values: Vec<f64>,
 }
 
 /// A random program under construction.
@@ -55,7 +48,7 @@ struct Program {
     rng: Rng,
     known: Vec<Known>,
     inputs: Vec<Vec<f32>>,
-    kept: Vec<(String, Vec<Option<f64>>)>,
+    kept: Vec<(String, Vec<f64>)>,
     tensors: usize,
 }
 
@@ -72,21 +65,12 @@ impl Program {
         for words in [64, 70, 100] {
             let values: Vec<f32> = (0..words).map(|_| program.rng.uniform()).collect();
             let tensor = program.tape.buffer(&format!("input {words}"), Role::Batch, words);
-            let known = values.iter().map(|&value| Some(f64::from(value))).collect();
-            program.known.push(Known {
-                tensor,
-                values: known,
-                role: Role::Batch,
-                terms: [NONE; 2],
-                stacked: true,
-            });
+            let known = values.iter().map(|&value| f64::from(value)).collect();
+            program.known.push(Known { tensor, values: known });
             program.inputs.push(values);
         }
         for step in 0..LENGTH {
-            match program.rng.below(8) {
-                0 => program.stack()?,
-                _ => program.add()?,
-            }
+            program.add()?;
             if program.rng.below(10) == 0 || step + 1 == LENGTH {
                 program.keep(step);
             }
@@ -107,7 +91,7 @@ impl Program {
 
     fn lay(&mut self, first: usize, second: usize, role: Role) -> Result<()> {
         let (a, b) = (self.known[first].clone(), self.known[second].clone());
-        let values = a.values.iter().zip(&b.values).map(|(a, b)| Some((*a)? + (*b)?)).collect();
+        let values = a.values.iter().zip(&b.values).map(|(a, b)| a + b).collect();
         let total = match role {
             // A gradient is the sum of what was contributed to a tensor.
             Role::Gradient => {
@@ -119,39 +103,8 @@ impl Program {
             _ => sum(&mut self.tape, &[a.tensor, b.tensor])?,
         };
         self.tensors += 1;
-        self.known.push(Known { tensor: total, values, role, terms: [first, second], stacked: false });
+        self.known.push(Known { tensor: total, values });
         Ok(())
-    }
-
-    /// Moves three tensors of one size and role together and adds the whole to itself.
-    fn stack(&mut self) -> Result<()> {
-        let first = self.recent();
-        let mut members = Vec::new();
-        for candidate in 0..self.known.len() {
-            let (known, other) = (&self.known[first], &self.known[candidate]);
-            let alike = known.role == other.role && known.values.len() == other.values.len();
-            // One dispatch cannot read a member of a stack and write another.
-            let apart = members.iter().all(|member| !other.terms.contains(member));
-            if alike && apart && !other.stacked && members.len() < 3 {
-                members.push(candidate);
-            }
-        }
-        if members.len() < 3 || self.known[first].stacked {
-            return Ok(());
-        }
-        let tensors: Vec<Tensor> = members.iter().map(|&member| self.known[member].tensor).collect();
-        let (whole, stride) = self.tape.stack(&tensors)?;
-        let words = self.known[first].values.len();
-        assert_eq!(stride, align(words));
-        let mut values = vec![None; 2 * stride + words];
-        for (place, &member) in members.iter().enumerate() {
-            self.known[member].stacked = true;
-            values[place * stride..][..words].clone_from_slice(&self.known[member].values);
-        }
-        let role = self.known[first].role;
-        self.known.push(Known { tensor: whole, values, role, terms: [NONE; 2], stacked: true });
-        let stack = self.known.len() - 1;
-        self.lay(stack, stack, role)
     }
 
     fn recent(&mut self) -> usize {
@@ -188,10 +141,8 @@ impl Program {
         }
         run.submit()?;
         for (name, values) in &self.kept {
-            let pairs = run.read_floats(name)?.into_iter().zip(values).filter_map(|(f, v)| Some((f, (*v)?)));
-            let (found, expected): (Vec<f32>, Vec<f64>) = pairs.unzip();
             // One rounding for each sum that went before.
-            check::close(&found, &expected, roundings(LENGTH))
+            check::close(&run.read_floats(name)?, values, roundings(LENGTH))
                 .map_err(|failure| format!("{name}: {failure}"))?;
         }
         Ok(())
@@ -217,7 +168,7 @@ fn steps_read_nothing_unwritten() {
     }
 }
 
-/// Sums whose lifetimes are plain to see: while two wide ones are alive, one of a stack's two members is.
+/// Sums whose lifetimes are plain to see: two small ones are alive at the end, one while the wide ones are.
 fn the_least_is_what_is_alive_at_once() {
     let mut tape = Tape::new(Target::default());
     let (input, wide) = (tape.buffer("input", Role::Batch, 64), tape.buffer("wide", Role::Batch, 512));
@@ -226,13 +177,12 @@ fn the_least_is_what_is_alive_at_once() {
     let wider = add(wide, wide);
     add(wider, wide);
     let second = add(input, input);
-    let (whole, _) = tape.stack(&[first, second]).unwrap();
-    let total = sum(&mut tape, &[whole, whole]).unwrap();
+    let total = add(first, second);
     tape.name("total", total);
     let plan = tape.finish().unwrap();
     assert_eq!(plan.least_bytes, 4 * (64 + 512 + 64 + 2 * 512));
-    // The stack is placed as a whole, and nothing is free to share with.
-    assert_eq!(plan.bytes(), 4 * (64 + 512 + 128 + 2 * 512));
+    // The two wide ones have places of their own, of which the later small ones take one each.
+    assert_eq!(plan.bytes(), plan.least_bytes);
 }
 
 /// The models of the built-in recipes at the sizes of their data: name, config, batches.

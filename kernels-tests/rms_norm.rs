@@ -68,7 +68,7 @@ fn squares<'a>(values: impl IntoIterator<Item = &'a f64>) -> f64 {
 }
 
 /// The norm of x over an axis and its reverse pass, both expected of the plan.
-pub fn lay(lab: &mut Lab, shape: Shape, axis: Axis, x: &[f32]) -> Result<()> {
+fn lay(lab: &mut Lab, shape: Shape, axis: Axis, x: &[f32]) -> Result<()> {
     let dy = lab.normal(shape.words());
     let (mut y_expected, mut dx_expected) = (vec![0.0; x.len()], vec![0.0; x.len()]);
     let mut terms = 0.0;
@@ -126,7 +126,7 @@ fn over(lab: &mut Lab, axis: Axis) -> Result<()> {
 }
 
 /// Each row by itself, of odd widths and of widths in fours.
-pub fn over_width(lab: &mut Lab) -> Result<()> {
+fn over_width(lab: &mut Lab) -> Result<()> {
     over(lab, Axis::Width)
 }
 

@@ -63,7 +63,7 @@ fn reference(qkv: &[f32], length: usize, heads: usize, head_dim: usize, theta: f
 }
 
 /// Heads of as few features as there can be, of odd halves and of halves in fours.
-pub fn turns(lab: &mut Lab) -> Result<()> {
+fn turns(lab: &mut Lab) -> Result<()> {
     for (batch, length, heads, head_dim) in [
         (1, 1, 1, 2),
         (2, 3, 1, 2),

@@ -91,17 +91,17 @@ fn over(lab: &mut Lab, axis: Axis) -> Result<()> {
 }
 
 /// Gate and up of one position side by side.
-pub fn over_width(lab: &mut Lab) -> Result<()> {
+fn over_width(lab: &mut Lab) -> Result<()> {
     over(lab, Axis::Width)
 }
 
 /// All gates of a sample, then all of up.
-pub fn over_length(lab: &mut Lab) -> Result<()> {
+fn over_length(lab: &mut Lab) -> Result<()> {
     over(lab, Axis::Length)
 }
 
 /// Gates far outside: silu is 0 or the identity there, and nothing overflows. Each value counts by itself.
-pub fn saturated_gates(lab: &mut Lab) -> Result<()> {
+fn saturated_gates(lab: &mut Lab) -> Result<()> {
     let gates = [0.0, 1e-3, -1e-3, 12.0, -12.0, 60.0, -60.0, 1e4, 3e37, 30.0, 1.0, -1.0];
     lab.case("saturated");
     let gate_up: Vec<f32> = gates.iter().copied().chain([0.5; 12]).collect();

@@ -73,7 +73,6 @@ fn load(device: &Device, words: usize) -> Result<Run> {
         .float("factor", 0.5)
         .float("addend", 0.5)
         .threads(words / 4)
-        .trips(ROUNDS)
         .flops(2 * 3 * 8 * ROUNDS * words)
         .push()?;
     tape.call(&KERNEL, "copy")

@@ -1,9 +1,9 @@
 //! `trm tune`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use trm::engine::gpu::table;
-use trm::plan::{Element, GemmVariant};
 use trm::report::{Table, say};
 use trm::tune::{Cache, Choice, Key, Outcome, Tuned, bound, tune};
 use trm::{Error, Result};
@@ -16,7 +16,7 @@ const RECIPE: &str = "sudoku-mlp";
 
 /// Find out which variants of the kernels a GPU runs fastest, and take them from now on
 ///
-/// Measures tiles, broadcasts, attention and fusion at the shapes of a recipe. A candidate whose results differ from
+/// Measures tiles and fusion at the shapes of a recipe. A candidate whose results differ from
 /// those of the plain kernels by more than an NMSE of 1e-10 (in bf16 1e-3, in f16 1e-5) is dropped. The choice is kept
 /// per adapter, driver and precision in the platform's cache folder, and every command with --device takes it, whatever
 /// its recipe and batch: tune at the shapes that count most.
@@ -33,6 +33,12 @@ pub struct Args {
     /// More of them find quieter moments of a busy machine.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     repetitions: u16,
+
+    /// Time for all measurements together
+    ///
+    /// When it is over, the fastest of what was measured until then is taken.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    seconds: u32,
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
@@ -68,11 +74,10 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     say(format!("shapes: {}{by_default}", choice.measured()));
     let row = table::defaults(&info);
     say(format!("default: {}", row.why));
-    if precision != Element::F32 && row.variants.gemm == GemmVariant::Broadcast {
-        say(format!("default in {precision}: tiles, as broadcasts are for f32 only"));
-    }
     say(format!("candidates may differ from the plain kernels by an NMSE of {:.0e}", bound(precision)));
-    let tuned = tune(&device, &subject, args.repetitions.into(), |trial| say(format!("measuring {trial}")))?;
+    let time = Duration::from_secs(args.seconds.into());
+    let measuring = |trial: &str| say(format!("measuring {trial}"));
+    let tuned = tune(&device, &subject, args.repetitions.into(), time, measuring)?;
     choice.variants = tuned.variants;
     match cache {
         Some(cache) => say(format!("kept in {}", cache.store(&choice)?.display())),

@@ -151,14 +151,7 @@ fn opengl(variant: &Variant) -> Result<String> {
     let mut text = String::new();
     let written = glsl::Writer::new(&mut text, &module, &info, &options, &entry, UNCHECKED)
         .and_then(|mut writer| writer.write());
-    written.map_err(|error| {
-        refused(variant, Language::Glsl)(match error {
-            glsl::Error::UnsupportedScalar(scalar) if scalar == naga::Scalar::U64 => {
-                "it has no 64-bit integers".into()
-            }
-            other => other.to_string(),
-        })
-    })?;
+    written.map_err(|error| refused(variant, Language::Glsl)(error.to_string()))?;
     Ok(text)
 }
 
@@ -182,12 +175,6 @@ mod tests {
                         let said = error.to_string();
                         let (languages, reason) = match variant.kernel.name {
                             "gemm_coop" => (vec![Language::Hlsl, Language::Glsl], "no cooperative matrices"),
-                            "gemm_broadcast"
-                            | "project_in_broadcast"
-                            | "attention_rows"
-                            | "rms_norm_words"
-                            | "rope_words"
-                            | "swiglu_words" => (vec![Language::Glsl], "no 64-bit integers"),
                             _ => (vec![], ""),
                         };
                         assert!(languages.contains(&language) && said.contains(reason), "{name}: {said}");

@@ -34,14 +34,13 @@ pub const COOPERATIVE: &str = "cooperative";
 
 /// The kinds of adapter that plans are laid out for.
 fn targets() -> Vec<(&'static str, Target)> {
-    let software = roomy().with(table::of(0, "software", true).variants);
     // As on the AMD GPUs that `--isa` compiles for.
     let matrices = GemmVariant::Cooperative(Cooperative { size: 16, subgroup: 64 });
     let cooperative = Target { gemm: matrices, ..Target::default() };
     let halves = [Element::Bf16, Element::F16];
     let halves = halves.map(|precision| (precision.name(), Target { precision, ..Target::default() }));
-    let whole = [(GPU, Target::default()), ("software", software), (COOPERATIVE, cooperative)];
-    let amd = (AMD, roomy().with(table::of(table::AMD, "discrete", true).variants));
+    let whole = [(GPU, Target::default()), (COOPERATIVE, cooperative)];
+    let amd = (AMD, roomy().with(table::of(table::AMD, "discrete").variants));
     let large = Tile::ALL.into_iter().filter(|&tile| tile != Tile::SMALL);
     let large = large.map(|tile| (tile.name(), Target { tiles: Tiles::all(tile), ..roomy() }));
     whole.into_iter().chain(halves).chain([amd]).chain(large).collect()
@@ -64,7 +63,7 @@ pub struct Variant {
     /// Values of the shader's constants, as the dispatch gives them.
     #[serde(serialize_with = "as_map")]
     pub constants: Specialisation,
-    /// Kinds of adapter whose plans launch it: [`GPU`], `software`, [`COOPERATIVE`], [`AMD`], GPUs in `bf16` or `f16`,
+    /// Kinds of adapter whose plans launch it: [`GPU`], [`COOPERATIVE`], [`AMD`], GPUs in `bf16` or `f16`,
     /// or those that take a larger tile, by its name.
     pub targets: Vec<&'static str>,
     /// Built-in recipes that launch it.

@@ -9,7 +9,7 @@ use crate::Result;
 use crate::ops::gemm::Addend;
 use crate::ops::linear::Weight;
 use crate::ops::terms::Term;
-use crate::ops::{attention, linear, project_in_broadcast, rms_norm, rope, swiglu};
+use crate::ops::{attention, linear, rms_norm, rope, swiglu};
 use crate::plan::{Axis, LinearForm, Shape, Tape, Tensor};
 
 /// What blocks need besides their input.
@@ -70,9 +70,6 @@ impl Blocks<'_> {
         let weight = (self.weight)(&format!("{name}.qkv_proj.weight"))?;
         let form = LinearForm { axis: Axis::Width, input: self.shape, out: 3 * self.shape.width };
         let Some(table) = self.rope_table else { return linear::linear(tape, form, h, weight, None) };
-        if let Some(qkv) = project_in_broadcast::qkv(tape, form, heads, table, h, weight)? {
-            return Ok(qkv);
-        }
         let qkv = linear::linear(tape, form, h, weight, None)?;
         tape.scope(name);
         rope::rope(tape, self.shape, heads, table, qkv)?;
@@ -86,20 +83,14 @@ impl Blocks<'_> {
         let form = LinearForm { axis, input: self.shape, out: 2 * inner };
         let inner_shape = LinearForm { out: inner, ..form }.output();
         let weight = (self.weight)(&format!("{name}.gate_up_proj.weight"))?;
-        let (a, inner_activations) = match project_in_broadcast::swiglu(tape, form, h, weight)? {
-            Some(a) => (a, Vec::new()),
-            None => {
-                let gate_up = linear::linear(tape, form, h, weight, None)?;
-                let a = swiglu::swiglu(tape, inner_shape, axis, gate_up)?;
-                (a, vec![gate_up, a])
-            }
-        };
+        let gate_up = linear::linear(tape, form, h, weight, None)?;
+        let a = swiglu::swiglu(tape, inner_shape, axis, gate_up)?;
         tape.scope(format!("{name}.down_proj"));
         let form = LinearForm { axis, input: inner_shape, out: self.features(axis) };
         let weight = (self.weight)(&format!("{name}.down_proj.weight"))?;
         let sum = linear::linear(tape, form, a, weight, Some(Addend::Whole(h)))?;
         if tape.target().recompute {
-            tape.recompute(start, &inner_activations);
+            tape.recompute(start, &[gate_up, a]);
         }
         self.norm(tape, axis, sum, out)
     }

@@ -353,7 +353,7 @@ impl Training {
         Ok(Training { whole, gradients, embed_gradients })
     }
 
-    /// Deferred weight gradients, then the optimisers.
+    /// What the weights' gradients came to, then the optimisers.
     fn update(&self, tape: &mut Tape, step: &Step<'_>, optimiser: &Optimiser) -> Result<()> {
         // The optimisers change nothing where one of these is not finite: the loss, a gradient.
         let mut judged = vec![tape.part(step.metrics, 0, metrics::NAMES.len())?];

@@ -35,7 +35,6 @@ pub fn column_sums(
             .count("width", width)
             .count("chunk", CHUNK)
             .float("scale", scale)
-            .trips(CHUNK + 1)
             .flops(rows * width)
             .threads(chunks * width)
             .push()?;

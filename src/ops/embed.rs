@@ -62,7 +62,7 @@ impl Embed {
     /// Lays down x. With `gradients`, leaves the reverse rule that fills them.
     pub fn push(self, tape: &mut Tape, gradients: Option<EmbedGradients>) -> Result<Tensor> {
         let x = tape.tensor(Role::Activation, self.shape.words());
-        self.call(tape, "forward", self.shape.words(), 1)
+        self.call(tape, "forward", self.shape.words())
             .bind("inputs", self.inputs)
             .bind("identifiers", self.identifiers)
             .bind("tokens", self.tokens)
@@ -86,7 +86,6 @@ impl Embed {
         tape: &'t mut Tape,
         entry: &'static str,
         count: usize,
-        trips: usize,
     ) -> crate::plan::DispatchBuilder<'t> {
         tape.call(&KERNEL, entry)
             .count("count", count)
@@ -99,7 +98,6 @@ impl Embed {
             .count("positions", self.shape.batch * (self.shape.length - self.prefix))
             .count("learned", usize::from(self.embed_pos.is_some()))
             .float("scale", self.scale())
-            .trips(trips)
             .threads(count)
     }
 }
@@ -118,7 +116,7 @@ impl Reverse for EmbedReverse {
         let chunks = (shape.batch * (shape.length - prefix)).div_ceil(CHUNK);
         let partials = tape.tensor(Role::Gradient, chunks * table);
         self.embed
-            .call(tape, "reverse_tokens", chunks * table, CHUNK + 1)
+            .call(tape, "reverse_tokens", chunks * table)
             .bind("inputs", self.embed.inputs)
             .bind("dx", dx)
             .bind("token_partials", partials)
@@ -128,7 +126,7 @@ impl Reverse for EmbedReverse {
             column_sums(tape, dx, shape.batch, shape.length * shape.width, self.embed.scale(), out)?;
         }
         if let Some(out) = self.gradients.puzzle_rows {
-            let call = self.embed.call(tape, "reverse_puzzle", shape.batch * emb_ndim, 1);
+            let call = self.embed.call(tape, "reverse_puzzle", shape.batch * emb_ndim);
             call.bind("dx", dx).bind("puzzle_rows", out).push()?;
         }
         Ok(())

@@ -21,10 +21,6 @@ pub static KERNEL: Kernel = Kernel {
 
 /// Cooperative matrices of a block, down and across: eight sums need six operands in registers.
 const BLOCK: [usize; 2] = [4, 2];
-/// Steps of k that are staged at once.
-const DEPTH: usize = 32;
-/// Steps of k that a thread stages at once.
-const RUN: usize = 8;
 /// Workgroups with which any GPU is busy: as many large tiles are better than four times as many small ones.
 const MANY: usize = 128;
 
@@ -49,19 +45,6 @@ impl Tile {
         let [rows, columns] = self.extent(size);
         [gemm.n.div_ceil(columns), gemm.m.div_ceil(rows), gemm.batch]
     }
-
-    /// A thread's loop iterations in one turn, each loop's last check included.
-    fn trips(self, gemm: &Gemm, device: Cooperative) -> usize {
-        let (size, threads) = (device.size as usize, self.blocks() * device.subgroup as usize);
-        let staged: usize = self
-            .extent(size)
-            .iter()
-            .map(|lines| (lines * DEPTH / RUN).div_ceil(threads) * (RUN + 2) + 1)
-            .sum();
-        let step = 1 + staged + DEPTH / size + 1;
-        let written = BLOCK[0] * BLOCK[1] * ((size * size).div_ceil(device.subgroup as usize) + 1);
-        gemm.reductions.0 * gemm.reductions.1 * (2 + gemm.k.div_ceil(DEPTH) * step) + written + 2
-    }
 }
 
 /// The dispatch of a product, its tensors and counts not yet bound.
@@ -82,13 +65,12 @@ pub(super) fn call<'t>(
         .constant("A_ALONG_K", usize::from(gemm.a.col == 1))
         .constant("B_ALONG_K", usize::from(gemm.b.row == 1))
         .groups(tile.groups(gemm, size))
-        .trips(tile.trips(gemm, device))
 }
 
 /// The CPU twin: the plain product of rounded operands.
 fn multiply_rounded(call: &mut Call<'_>, add: bool) {
     let [a, b] = ["a", "b"].map(|name| rounded(call.input(name)));
-    multiply_operands(call, Some([Stored::F32(&a), Stored::F32(&b)]), "c", add);
+    multiply_operands(call, Some([Stored::F32(&a), Stored::F32(&b)]), add);
 }
 
 fn rounded(words: &[f32]) -> Vec<f32> {

@@ -1,8 +1,8 @@
-//! A linear layer over D or over L, and the deferred gradients of its weight.
+//! A linear layer over D or over L, and the gradient of its weight.
 //!
 //! Over D: y (B, L, N) = x (B, L, K) W^T (+ addend). Over L: `y[b] (N, D) = W x[b] (K, D)` (+ addend), W (N, K).
-//! Saved: x. Reverse: dx = dy W or W^T dy (+ what x's gradient already holds). dW is not computed where it
-//! arises: [`weight_gradient`] turns all uses of a weight into one product over the rows of all passes.
+//! Saved: x. Reverse: dx = dy W or W^T dy (+ what x's gradient already holds); dW = dy^T x or dy x^T, onto what earlier
+//! uses of the weight came to.
 
 use super::column_sums;
 use super::gemm::{Addend, Gemm, Operand};
@@ -10,9 +10,7 @@ use super::narrow::narrow;
 use super::pad_rows::pad_rows;
 use super::sum::gradient;
 use crate::Result;
-use crate::plan::{
-    Axis, Element, LinearForm, Purpose, Reverse, Role, Shape, Tape, Target, Tensor, WeightUse,
-};
+use crate::plan::{Axis, Element, LinearForm, Purpose, Reverse, Role, Shape, Tape, Target, Tensor};
 
 impl LinearForm {
     /// Shape of y.
@@ -69,41 +67,30 @@ impl LinearForm {
         }
     }
 
-    /// dW (N, K) = sum over `uses` stacked with these strides of dy^T x (over D) or dy x^T (over L).
-    fn weight_gradient(&self, uses: usize, x_stride: usize, dy_stride: usize) -> Gemm {
+    /// dW (N, K) = dy^T x (over D) or the sum over samples of dy x^T (over L).
+    fn weight_gradient(&self) -> Gemm {
         let (n_in, n_out) = (self.inputs(), self.out);
         let Shape { batch, width, .. } = self.input;
-        match self.axis {
+        let (k, reductions, a, b) = match self.axis {
             Axis::Width => {
-                let rows = self.input.rows();
-                let contiguous = x_stride == rows * n_in && dy_stride == rows * n_out;
-                let (uses, rows) = if contiguous { (1, uses * rows) } else { (uses, rows) };
-                Gemm {
-                    m: n_out,
-                    n: n_in,
-                    k: rows,
-                    batch: 1,
-                    reductions: (uses, 1),
-                    a: Operand::rows_of(n_out).transposed().summed(dy_stride, 0),
-                    b: Operand::rows_of(n_in).summed(x_stride, 0),
-                    purpose: Purpose::WeightGradient,
-                }
+                let (dy, x) = (Operand::rows_of(n_out).transposed(), Operand::rows_of(n_in));
+                (self.input.rows(), (1, 1), dy, x)
             }
-            Axis::Length => Gemm {
-                m: n_out,
-                n: n_in,
-                k: width,
-                batch: 1,
-                reductions: (uses, batch),
-                a: Operand::rows_of(width).summed(dy_stride, n_out * width),
-                b: Operand::rows_of(width).transposed().summed(x_stride, n_in * width),
-                purpose: Purpose::WeightGradient,
-            },
-        }
+            Axis::Length => {
+                let (dy, x) = (Operand::rows_of(width), Operand::rows_of(width).transposed());
+                (width, (1, batch), dy.summed(0, n_out * width), x.summed(0, n_in * width))
+            }
+        };
+        Gemm { m: n_out, n: n_in, k, batch: 1, reductions, a, b, purpose: Purpose::WeightGradient }
     }
 }
 
 impl LinearForm {
+    /// Parts that the sum of the weight's gradient is divided into on `target`.
+    pub fn parts_of_gradient(&self, target: &Target) -> usize {
+        self.weight_gradient().parts(target)
+    }
+
     /// Lays the one product for `purpose` down, without a reverse rule: y from x and W, dx from dy and W, or dW from
     /// x and dy. W is as a step stores it, with [`padding_of`] its rows behind each.
     pub fn product_for(
@@ -117,14 +104,20 @@ impl LinearForm {
         match purpose {
             Purpose::Forward => self.forward(padding).push_oriented(tape, self.axis, left, right, None, out),
             Purpose::Reverse => self.reverse(padding).push_oriented(tape, self.axis, left, right, None, out),
-            Purpose::WeightGradient => self.weight_gradient(1, 0, 0).push(tape, right, left, None, out),
+            Purpose::WeightGradient => {
+                let gemm = self.weight_gradient();
+                let parts = gemm.parts(&tape.target());
+                let total = tape.tensor(Role::Gradient, parts * gemm.m * gemm.n);
+                gemm.in_parts(parts).push(tape, right, left, None, total)?;
+                add_parts(tape, total, out)
+            }
         }
     }
 }
 
 /// Zeros behind each row of `k` elements of a weight that products on `target` read.
 pub fn padding_of(target: Target, k: usize) -> usize {
-    k.next_multiple_of(target.row_unit()) - k
+    k.next_multiple_of(target.row_unit) - k
 }
 
 /// A weight, and the copy of it that products read.
@@ -161,8 +154,8 @@ impl From<Tensor> for Weight {
 }
 
 /// Lays down y = W x (+ addend) and its reverse rule. y is stored as the copy of W is, a sum as f32. A
-/// [`Addend::Whole`] is a residual and gets y's gradient; the gradient of a [`Addend::Bias`] is a weight use like that
-/// of W.
+/// [`Addend::Whole`] is a residual and gets y's gradient; the gradient of a [`Addend::Bias`] is
+/// y's, too.
 pub fn linear(
     tape: &mut Tape,
     form: LinearForm,
@@ -207,11 +200,7 @@ struct Linear {
 impl Reverse for Linear {
     fn reverse(&self, tape: &mut Tape) -> Result<()> {
         let Some(dy) = gradient(tape, self.y)? else { return Ok(()) };
-        let weight_use = WeightUse { weight: self.weight.master, x: self.x, dy, form: self.form };
-        match tape.target().recompute {
-            true => add_weight_gradient(tape, weight_use)?,
-            false => tape.use_weight(weight_use),
-        }
+        self.add_weight_gradient(tape, dy)?;
         match self.addend {
             Some(Addend::Whole(residual)) => tape.contribute(residual, dy),
             Some(Addend::Bias(bias)) => tape.contribute(bias, dy),
@@ -228,34 +217,43 @@ impl Reverse for Linear {
     }
 }
 
-/// Lays down what one use contributes to the gradient of its weight, on top of what is known already: neither x nor
-/// dy need be kept for a product over all uses.
-fn add_weight_gradient(tape: &mut Tape, one: WeightUse) -> Result<()> {
-    if !tape.needs_grad(one.weight) {
-        return Ok(());
+impl Linear {
+    /// Lays down what this use contributes to the gradient of its weight, on top of what is known already: no operand is
+    /// larger than one pass's, and neither x nor dy need be kept. Where the sum is divided into parts, each part of a
+    /// use is added to that of the uses before.
+    fn add_weight_gradient(&self, tape: &mut Tape, dy: Tensor) -> Result<()> {
+        let weight = self.weight.master;
+        if !tape.needs_grad(weight) {
+            return Ok(());
+        }
+        let scope = tape.current_scope().to_owned();
+        tape.scope(format!("{scope}.weight"));
+        let gemm = self.form.weight_gradient();
+        let parts = gemm.parts(&tape.target());
+        let known = tape.take_contribution(weight).map(Addend::Whole);
+        let total = tape.tensor(Role::Gradient, parts * gemm.m * gemm.n);
+        gemm.in_parts(parts).push(tape, dy, self.x, known, total)?;
+        tape.contribute(weight, total);
+        tape.scope(scope);
+        Ok(())
     }
-    let scope = tape.current_scope().to_owned();
-    tape.scope(format!("{scope}.weight"));
-    let known = tape.take_contribution(one.weight).map(Addend::Whole);
-    let total = tape.tensor(Role::Gradient, tape.elements(one.weight));
-    one.form.weight_gradient(1, 0, 0).push(tape, one.dy, one.x, known, total)?;
-    tape.contribute(one.weight, total);
-    tape.scope(scope);
-    Ok(())
 }
 
-/// Lays down the gradient of `weight` into `out`: one product over all of its uses, unless they were added up one by
-/// one; then the last of those products goes there.
+/// Lays down the gradient of `weight` into `out`: what its uses, added up one by one, came to.
 pub fn weight_gradient(tape: &mut Tape, weight: Tensor, out: Tensor) -> Result<()> {
-    if let Some(total) = tape.take_contribution(weight) {
-        return tape.settle(total, out);
+    match tape.take_contribution(weight) {
+        Some(total) => add_parts(tape, total, out),
+        None => Ok(()),
     }
-    let uses = tape.take_weight_uses(weight);
-    let Some(first) = uses.first() else { return Ok(()) };
-    let form = first.form;
-    let (x, x_stride) = tape.stack(&uses.iter().map(|one| one.x).collect::<Vec<_>>())?;
-    let (dy, dy_stride) = tape.stack(&uses.iter().map(|one| one.dy).collect::<Vec<_>>())?;
-    form.weight_gradient(uses.len(), x_stride, dy_stride).push(tape, dy, x, None, out)
+}
+
+/// Has a sum written to `out`, its parts added in their order; a single part lands there by itself.
+fn add_parts(tape: &mut Tape, total: Tensor, out: Tensor) -> Result<()> {
+    let elements = tape.elements(out);
+    match tape.elements(total) / elements.max(1) {
+        0 | 1 => tape.settle(total, out),
+        parts => column_sums::column_sums(tape, total, parts, elements, 1.0, out),
+    }
 }
 
 /// Lays down the gradient of a bias of `width` elements into `out`: the column sums of what reached it.

@@ -85,7 +85,6 @@ impl Loss {
     }
 
     fn call<'t>(&self, tape: &'t mut Tape, entry: &'static str) -> DispatchBuilder<'t> {
-        let per_thread = self.shape.length.div_ceil(64);
         tape.call(&KERNEL, entry)
             .bind("logits", self.logits)
             .bind("q", self.q)
@@ -97,7 +96,6 @@ impl Loss {
             .count("prefix", self.prefix)
             .count("vocab", self.vocab)
             .count("max_steps", self.halt_max_steps)
-            .trips(per_thread * (4 + 2 * self.vocab) + 40)
             .flops(12 * self.shape.rows() * self.vocab)
             .groups([self.shape.batch, 1, 1])
     }

@@ -17,7 +17,6 @@ mod multiply;
 pub mod narrow;
 pub mod pad_rows;
 pub mod project_in;
-pub mod project_in_broadcast;
 pub mod project_out;
 pub mod puzzle_table;
 pub mod rms_norm;
@@ -33,28 +32,22 @@ use crate::plan::Kernel;
 pub const KERNELS: &[&Kernel] = &[
     &adam_atan2::KERNEL,
     &attention::KERNEL,
-    &attention::ROWS,
     &carry::KERNEL,
     &column_sums::KERNEL,
     &embed::KERNEL,
     &finite::KERNEL,
     &gemm::KERNEL,
-    &gemm::BROADCAST,
     &gemm_coop::KERNEL,
     &loss::KERNEL,
     &metrics::KERNEL,
     &narrow::KERNEL,
     &pad_rows::KERNEL,
     &project_in::KERNEL,
-    &project_in_broadcast::KERNEL,
     &project_out::KERNEL,
     &puzzle_table::KERNEL,
     &rms_norm::KERNEL,
-    &rms_norm::WORDS,
     &rope::KERNEL,
-    &rope::WORDS,
     &sign_sgd::KERNEL,
     &sum::KERNEL,
     &swiglu::KERNEL,
-    &swiglu::WORDS,
 ];

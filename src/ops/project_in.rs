@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use super::gemm::{store_trips, tile_trips, with_tile};
+use super::gemm::with_tile;
 use super::math::{sigmoid, vectorised};
 use super::multiply::{Columns, Left, Matrix, Rows, Source, block_rows, halves};
 use super::terms::{CpuTerms, SampleTerms, Terms};
@@ -61,12 +61,12 @@ fn push(
     weight: Tensor,
     out: Tensor,
 ) -> Result<()> {
-    let (length, width, batch) = (h.shape.length, h.shape.width, h.shape.batch);
+    let (width, batch) = (h.shape.width, h.shape.batch);
     let (target, lines) = (tape.target(), 2 * pairs.pairs);
     let tile = target.tiles.fused;
-    let (k, groups) = match h.over {
-        Axis::Width => (width, [lines.div_ceil(tile.width()), h.shape.rows().div_ceil(tile.height()), 1]),
-        Axis::Length => (length, [width.div_ceil(tile.width()), lines.div_ceil(tile.height()), batch]),
+    let groups = match h.over {
+        Axis::Width => [lines.div_ceil(tile.width()), h.shape.rows().div_ceil(tile.height()), 1],
+        Axis::Length => [width.div_ceil(tile.width()), lines.div_ceil(tile.height()), batch],
     };
     let mut call =
         h.bind(with_tile(tape.call(&KERNEL, entry), tile), target)?.bind("weight", weight).bind("out", out);
@@ -79,7 +79,6 @@ fn push(
     call.count("pairs", pairs.pairs)
         .count("half", pairs.half)
         .groups(groups)
-        .trips(h.trips(tile) + tile_trips(k) + store_trips(tile))
         .flops(4 * pairs.pairs * h.shape.words())
         .push()
 }

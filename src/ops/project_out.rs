@@ -3,13 +3,13 @@
 
 use rayon::prelude::*;
 
-use super::gemm::{tile_trips, with_tile};
+use super::gemm::with_tile;
 use super::math::vectorised;
 use super::multiply::{Columns, Left, Matrix, Rows, block_rows};
 use super::rms_norm::dot;
 use super::terms::{CpuTerms, PendingNorm, Term, Terms, groups};
 use crate::Result;
-use crate::plan::{Axis, Call, Entry, Kernel, Role, Tape, Tensor, Tile};
+use crate::plan::{Axis, Call, Entry, Kernel, Role, Tape, Tensor};
 
 /// `shaders/project_out.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -36,18 +36,9 @@ pub fn residual(tape: &mut Tape, h: Terms<'_>, k: usize, x: Tensor, weight: Tens
         .count("k", k)
         .count("out_parts", parts)
         .groups(tiles)
-        .trips(h.trips(tile) + tile_trips(k) + finish_trips(tile))
         .flops(2 * k * h.shape.words())
         .push()?;
     Ok(Term { tensor: out, norm: Some(PendingNorm { axis: h.over, parts }) })
-}
-
-/// Loop iterations in which a thread stores its elements and sums their squares.
-fn finish_trips(tile: Tile) -> usize {
-    let (rows, fours) = (tile.rows(), tile.fours());
-    let stored = 1 + rows * (2 + 4 * fours);
-    let squares = (1 + rows * (2 + fours)).max(1 + fours * (rows + 7));
-    stored + squares + 17
 }
 
 fn residual_twin(call: &mut Call<'_>) {

@@ -9,7 +9,7 @@ use super::math::vectorised;
 use super::sum::gradient;
 use super::terms::groups;
 use crate::Result;
-use crate::plan::{Axis, Call, Element, Entry, Kernel, Reverse, Role, Shape, Tape, Tensor};
+use crate::plan::{Axis, Call, Entry, Kernel, Reverse, Role, Shape, Tape, Tensor};
 
 /// `shaders/rms_norm.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -20,16 +20,6 @@ pub static KERNEL: Kernel = Kernel {
         Entry { name: "rows_reverse", twin: rows_reverse },
         Entry { name: "columns", twin: columns },
         Entry { name: "columns_reverse", twin: columns_reverse },
-    ],
-};
-
-/// `shaders/rms_norm_words.wgsl`.
-pub static WORDS: Kernel = Kernel {
-    name: "rms_norm_words",
-    source: include_str!("../../shaders/rms_norm_words.wgsl"),
-    entries: &[
-        Entry { name: "rows", twin: rows_of_fours },
-        Entry { name: "rows_reverse", twin: rows_reverse_of_fours },
     ],
 };
 
@@ -70,25 +60,16 @@ impl Norm {
     ) -> Result<()> {
         let Shape { batch, length, width } = self.shape;
         let groups = groups(self.shape, self.axis);
-        let whole = self.axis == Axis::Width && tape.element(self.y) == Element::F32;
-        let words = whole && tape.target().wide_words() && width.is_multiple_of(4);
-        let mut call = tape.call(if words { &WORDS } else { &KERNEL }, entry);
+        let mut call = tape.call(&KERNEL, entry);
         for &(name, tensor) in tensors {
             call = call.bind(name, tensor);
         }
         call = call.count("groups", groups).float("eps", self.eps).flops(4 * self.shape.words());
-        let (call, per_loop) = match self.axis {
-            Axis::Width if words => (call.count("length", width / 4).threads(groups), width / 4 + 1),
-            Axis::Width => {
-                let call = call.count("length", width).count("width", width).groups_1d(groups);
-                (call, width.div_ceil(64) + 8)
-            }
-            Axis::Length => {
-                let call = call.count("length", length).count("width", width);
-                (call.threads(batch * width.div_ceil(columns_each)), length + 1)
-            }
-        };
-        call.trips(2 * per_loop).push()
+        call = call.count("width", width);
+        match self.axis {
+            Axis::Width => call.count("length", width).groups_1d(groups).push(),
+            Axis::Length => call.count("length", length).threads(batch * width.div_ceil(columns_each)).push(),
+        }
     }
 }
 
@@ -105,15 +86,7 @@ impl Reverse for Norm {
 }
 
 fn rows(call: &mut Call<'_>) {
-    rows_of(call.count("length"), call);
-}
-
-fn rows_of_fours(call: &mut Call<'_>) {
-    rows_of(4 * call.count("length"), call);
-}
-
-fn rows_of(length: usize, call: &mut Call<'_>) {
-    let (eps, x) = (call.float("eps"), call.input("x"));
+    let (length, eps, x) = (call.count("length"), call.float("eps"), call.input("x"));
     let (y, rstd) = (call.output("y"), call.output("rstd"));
     let lines = y.par_chunks_exact_mut(length).zip(x.par_chunks_exact(length)).zip(rstd);
     lines.with_min_len(16).for_each(|((y, x), rstd)| {
@@ -125,14 +98,7 @@ fn rows_of(length: usize, call: &mut Call<'_>) {
 }
 
 fn rows_reverse(call: &mut Call<'_>) {
-    rows_reverse_of(call.count("length"), call);
-}
-
-fn rows_reverse_of_fours(call: &mut Call<'_>) {
-    rows_reverse_of(4 * call.count("length"), call);
-}
-
-fn rows_reverse_of(length: usize, call: &mut Call<'_>) {
+    let length = call.count("length");
     let (dy, y, rstd) = (call.input("dy"), call.input("y_saved"), call.input("rstd_saved"));
     let lines = call.output("dx").par_chunks_exact_mut(length).enumerate();
     lines.with_min_len(16).for_each(|(row, dx)| {

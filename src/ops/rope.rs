@@ -16,13 +16,6 @@ pub static KERNEL: Kernel = Kernel {
     entries: &[Entry { name: "rotate", twin: rotate }],
 };
 
-/// `shaders/rope_words.wgsl`.
-pub static WORDS: Kernel = Kernel {
-    name: "rope_words",
-    source: include_str!("../../shaders/rope_words.wgsl"),
-    entries: &[Entry { name: "rotate", twin: rotate_fours }],
-};
-
 /// cos and sin of every angle, (L, d/2, 2), computed in f64.
 pub fn table(length: usize, head_dim: usize, theta: f64) -> Vec<f32> {
     let half = head_dim / 2;
@@ -52,22 +45,16 @@ impl Rope {
         let half = self.shape.width / self.heads / 2;
         let pairs = self.shape.rows() * 2 * self.heads * half;
         let whole = tape.element(qkv) == Element::F32;
-        let words = whole && tape.target().wide_words() && half.is_multiple_of(4);
-        let (kernel, unit, threads) = match (words, whole) {
-            (true, _) => (&WORDS, 4, pairs / 4),
-            (false, true) => (&KERNEL, 1, pairs),
-            (false, false) => (&KERNEL, 1, pairs / 2),
-        };
-        tape.call(kernel, "rotate")
+        tape.call(&KERNEL, "rotate")
             .bind("table", self.table)
             .bind("qkv", qkv)
-            .count("pairs", pairs / unit)
+            .count("pairs", pairs)
             .count("length", self.shape.length)
             .count("heads", self.heads)
-            .count("half", half / unit)
+            .count("half", half)
             .float("sign", sign)
             .flops(6 * pairs)
-            .threads(threads)
+            .threads(if whole { pairs } else { pairs / 2 })
             .push()
     }
 }
@@ -82,15 +69,7 @@ impl Reverse for Rope {
 }
 
 fn rotate(call: &mut Call<'_>) {
-    rotate_pairs(call.count("half"), call);
-}
-
-fn rotate_fours(call: &mut Call<'_>) {
-    rotate_pairs(4 * call.count("half"), call);
-}
-
-fn rotate_pairs(half: usize, call: &mut Call<'_>) {
-    let (length, heads) = (call.count("length"), call.count("heads"));
+    let (length, heads, half) = (call.count("length"), call.count("heads"), call.count("half"));
     let (sign, table) = (call.float("sign"), call.input("table"));
     let row_words = 3 * heads * 2 * half;
     call.output("qkv").par_chunks_exact_mut(row_words).enumerate().with_min_len(16).for_each(|(row, qkv)| {

@@ -48,7 +48,6 @@ impl SignSgd {
             .count("first_identifier", self.first_identifier)
             .count("held", held)
             .float("weight_decay", self.weight_decay)
-            .trips(self.batch + 1)
             .threads(count)
             .push()
     }

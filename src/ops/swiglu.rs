@@ -17,16 +17,6 @@ pub static KERNEL: Kernel = Kernel {
     entries: &[Entry { name: "forward", twin: forward }, Entry { name: "reverse", twin: reverse }],
 };
 
-/// `shaders/swiglu_words.wgsl`.
-pub static WORDS: Kernel = Kernel {
-    name: "swiglu_words",
-    source: include_str!("../../shaders/swiglu_words.wgsl"),
-    entries: &[
-        Entry { name: "forward", twin: forward_of_fours },
-        Entry { name: "reverse", twin: reverse_of_fours },
-    ],
-};
-
 /// Lays down a = silu(gate) * up and its reverse rule; `shape` is that of a, `axis` the one that gate_up doubles.
 pub fn swiglu(tape: &mut Tape, shape: Shape, axis: Axis, gate_up: Tensor) -> Result<Tensor> {
     let a = tape.activation(shape.words());
@@ -54,15 +44,8 @@ impl SwiGlu {
         entry: &'static str,
         bind: impl FnOnce(DispatchBuilder<'_>) -> DispatchBuilder<'_>,
     ) -> Result<()> {
-        let whole = tape.element(self.gate_up) == Element::F32;
-        let words = whole && tape.target().wide_words() && self.inner.is_multiple_of(4);
-        let (kernel, unit, threads) = match words {
-            true => (&WORDS, 4, self.count / 4),
-            false => (&KERNEL, 1, self.count.div_ceil(2)),
-        };
-        let call = bind(tape.call(kernel, entry));
-        let call = call.count("count", self.count / unit).count("inner", self.inner / unit);
-        call.flops(6 * self.count).threads(threads).push()
+        let call = bind(tape.call(&KERNEL, entry)).count("count", self.count).count("inner", self.inner);
+        call.flops(6 * self.count).threads(self.count.div_ceil(2)).push()
     }
 }
 
@@ -88,14 +71,7 @@ const BLOCK: usize = 4096;
 const RUN: usize = 1024;
 
 fn forward(call: &mut Call<'_>) {
-    forward_over(call.count("inner"), call);
-}
-
-fn forward_of_fours(call: &mut Call<'_>) {
-    forward_over(4 * call.count("inner"), call);
-}
-
-fn forward_over(inner: usize, call: &mut Call<'_>) {
+    let inner = call.count("inner");
     let gate_up = call.stored("gate_up");
     let a = call.output_stored("a").first(gate_up.len() / (2 * inner) * inner);
     a.chunks(inner).into_par_iter().enumerate().for_each(|(line, a)| {
@@ -117,14 +93,7 @@ fn forward_over(inner: usize, call: &mut Call<'_>) {
 }
 
 fn reverse(call: &mut Call<'_>) {
-    reverse_over(call.count("inner"), call);
-}
-
-fn reverse_of_fours(call: &mut Call<'_>) {
-    reverse_over(4 * call.count("inner"), call);
-}
-
-fn reverse_over(inner: usize, call: &mut Call<'_>) {
+    let inner = call.count("inner");
     let da = call.input("da");
     let gate_up = call.output("gate_up_grad");
     gate_up.par_chunks_mut(2 * inner).zip(da.par_chunks(inner)).for_each(|(gate_up, da)| {

@@ -100,13 +100,6 @@ impl Terms<'_> {
             .count("squares_at", self.squares_at())
             .float("eps", self.eps))
     }
-
-    /// Loop iterations of one invocation in `keep_scales`.
-    pub(super) fn trips(&self, tile: Tile) -> usize {
-        let norm = self.terms.iter().find_map(|term| term.norm);
-        let kept = kept_groups(tile, self.shape, self.over, norm.map(|norm| norm.axis));
-        1 + (self.terms.len() * kept).div_ceil(256) * (2 + norm.map_or(0, |norm| norm.parts))
-    }
 }
 
 /// Groups of the norm over `axis`.

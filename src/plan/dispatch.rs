@@ -23,7 +23,6 @@ pub(super) struct Pending {
     pub(super) elements: Vec<(Element, Element)>,
     pub(super) params: Vec<u32>,
     pub(super) grid: [u32; 3],
-    pub(super) trips: u64,
     pub(super) flops: u64,
     pub(super) label: String,
     pub(super) pass: Pass,
@@ -48,7 +47,6 @@ pub struct DispatchBuilder<'t> {
     rewritten: Option<(Tensor, Element)>,
     params: Vec<(&'static str, u32, bool)>,
     extent: Extent,
-    trips: u64,
     flops: u64,
     /// The first number that exceeds a word, and what it is for.
     exceeded: Option<(String, usize)>,
@@ -70,7 +68,6 @@ impl<'t> DispatchBuilder<'t> {
             rewritten: None,
             params: Vec::new(),
             extent: Extent::Threads(1),
-            trips: 0,
             flops: 0,
             exceeded: None,
         }
@@ -134,13 +131,6 @@ impl<'t> DispatchBuilder<'t> {
         self
     }
 
-    /// Loop iterations of one invocation, over all its loops. Each loop counts one more for the check that ends it,
-    /// because drivers that cut invocations off count it.
-    pub fn trips(mut self, trips: usize) -> Self {
-        self.trips = trips as u64;
-        self
-    }
-
     /// Floating-point operations of the dispatch.
     pub fn flops(mut self, flops: usize) -> Self {
         self.flops = flops as u64;
@@ -189,7 +179,6 @@ impl<'t> DispatchBuilder<'t> {
             elements,
             params,
             grid: groups.map(|count| count as u32),
-            trips: self.trips,
             flops: self.flops,
             label,
             pass,

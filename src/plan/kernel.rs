@@ -52,9 +52,6 @@ pub struct Interface {
     pub cooperative: Option<u32>,
     /// Bytes of shared memory of a workgroup.
     pub shared_bytes: u32,
-    /// Whether the shader hands values round in subgroups or has 64-bit words, which go together in the kernels that
-    /// broadcast.
-    pub broadcasts: bool,
 }
 
 /// One storage buffer that an entry point uses.
@@ -90,7 +87,6 @@ static KNOWN: Mutex<BTreeMap<InterfaceKey, Arc<Interface>>> = Mutex::new(BTreeMa
 const CAPABILITIES: naga::valid::Capabilities = naga::valid::Capabilities::SUBGROUP
     .union(naga::valid::Capabilities::SHADER_FLOAT16)
     .union(naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32)
-    .union(naga::valid::Capabilities::SHADER_INT64)
     .union(naga::valid::Capabilities::COOPERATIVE_MATRIX);
 
 /// How shaders write the size of their cooperative matrices, which WGSL does not take from a constant.
@@ -99,7 +95,6 @@ const MATRIX: &str = "coop_mat16x16<";
 /// Text that shaders share; a shader imports a piece with a line `#import <name>`.
 const LIBRARY: &[(&str, &str)] = &[
     ("atan2", include_str!("../../shaders/lib/atan2.wgsl")),
-    ("broadcast", include_str!("../../shaders/lib/broadcast.wgsl")),
     ("clock", include_str!("../../shaders/lib/clock.wgsl")),
     ("element", include_str!("../../shaders/lib/element.wgsl")),
     ("finite", include_str!("../../shaders/lib/finite.wgsl")),
@@ -110,7 +105,6 @@ const LIBRARY: &[(&str, &str)] = &[
     ("strides", include_str!("../../shaders/lib/strides.wgsl")),
     ("terms", include_str!("../../shaders/lib/terms.wgsl")),
     ("tile", include_str!("../../shaders/lib/tile.wgsl")),
-    ("words", include_str!("../../shaders/lib/words.wgsl")),
 ];
 
 impl Kernel {
@@ -241,7 +235,6 @@ fn read_interface(
             _ => None,
         }),
         shared_bytes: 0,
-        broadcasts: broadcasts(module),
     };
     let used = module.global_variables.iter().filter(|(handle, _)| !usage[*handle].is_empty());
     for (_, global) in used {
@@ -264,21 +257,6 @@ fn read_interface(
     }
     interface.bindings.sort_by_key(|binding| binding.slot);
     Ok(interface)
-}
-
-fn broadcasts(module: &naga::Module) -> bool {
-    use naga::{Expression, Scalar, TypeInner};
-    let entries = module.entry_points.iter().map(|point| &point.function);
-    let mut functions = module.functions.iter().map(|(_, function)| function).chain(entries);
-    let result = |of: &Expression| {
-        matches!(of, Expression::SubgroupBallotResult | Expression::SubgroupOperationResult { .. })
-    };
-    // Untyped constants are eight bytes wide, too.
-    let wide = |inner: &TypeInner| {
-        inner.scalar().is_some_and(|scalar| scalar == Scalar::U64 || scalar == Scalar::I64)
-    };
-    functions.any(|function| function.expressions.iter().any(|(_, expression)| result(expression)))
-        || module.types.iter().any(|(_, ty)| wide(&ty.inner))
 }
 
 fn read_params(

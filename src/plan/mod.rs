@@ -24,7 +24,7 @@ pub use kernel::{BindingInfo, Entry, Interface, Kernel, ParamInfo, Specialisatio
 pub use shape::{Axis, LinearForm, Shape};
 pub(crate) use stored::bf16_bits;
 pub use stored::{Stored, StoredMut};
-pub use tape::{Reverse, Tape, Tensor, WeightUse};
+pub use tape::{Reverse, Tape, Tensor};
 pub use target::{
     AttentionVariant, Cooperative, GemmVariant, Purpose, SHARED_BYTES, Target, Tile, Tiles, Variants,
 };
@@ -168,8 +168,6 @@ pub struct Dispatch {
     pub params: Vec<u32>,
     /// Workgroups along x, y, z.
     pub grid: [u32; 3],
-    /// Loop iterations that one invocation makes at the most, over all its loops.
-    pub trips: u64,
     /// Work and traffic.
     pub cost: Cost,
     /// Which part of the model this is: `L_level.layers.0.mlp.gate_up_proj`.
@@ -182,6 +180,15 @@ impl Dispatch {
     /// `kernel.entry`.
     pub fn name(&self) -> String {
         format!("{}.{}", self.kernel.name, self.entry.name)
+    }
+
+    /// Products that one element of a matrix product sums; 0 of other kernels.
+    pub fn sum_length(&self) -> u64 {
+        let param = |name: &str| {
+            let info = self.interface.params.iter().find(|info| info.name == name);
+            info.map(|info| u64::from(self.params[info.word]))
+        };
+        param("k").map_or(0, |k| k * param("reductions").unwrap_or(1))
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) fn place(mut tape: Tape) -> Result<Plan> {
 /// The largest tensor first, of equals the one that is born first; each takes the smallest buffer that is free for
 /// all of its life, or a new one of its own size: none ever grows. Returns the buffer of each planned tensor.
 fn choose_buffers(tape: &mut Tape, lifetimes: &Lifetimes) -> Vec<Option<usize>> {
-    let mut tensors = lifetimes.planned(tape);
+    let mut tensors = lifetimes.planned().to_vec();
     tensors.sort_by_key(|&(tensor, life)| (std::cmp::Reverse(tape.words(tensor)), life.first, tensor));
     let mut chosen = vec![None; tape.infos.len()];
     let mut places: Vec<(usize, Vec<Lifetime>)> = Vec::new();
@@ -53,11 +53,9 @@ fn choose_buffers(tape: &mut Tape, lifetimes: &Lifetimes) -> Vec<Option<usize>> 
 fn slice_of(tape: &Tape, chosen: &[Option<usize>], tensor: Tensor) -> Result<Slice> {
     let info = &tape.infos[tensor.0];
     let unwritten = || Error::kernel("plan", "names a tensor that nothing writes");
-    let place = |tensor: Tensor| chosen[tensor.0].ok_or_else(unwritten);
     let (buffer, offset) = match info.home {
         Home::Buffer { buffer, offset } => (buffer, offset),
-        Home::Planned => (place(tensor)?, 0),
-        Home::Stack { stack, offset } => (place(stack)?, offset),
+        Home::Planned => (chosen[tensor.0].ok_or_else(unwritten)?, 0),
     };
     Ok(Slice { buffer, offset, words: tape.words(tensor), element: info.element })
 }
@@ -79,7 +77,6 @@ fn resolve(pending: &Pending, slice: impl Fn(Tensor) -> Result<Slice>) -> Result
         interface: pending.interface.clone(),
         params: pending.params.clone(),
         grid: pending.grid,
-        trips: pending.trips,
         cost: Cost { flops: pending.flops, bytes: bytes_of(&slices) },
         label: pending.label.clone(),
         pass: pending.pass,

@@ -2,17 +2,15 @@
 //!
 //! While [`Tape::recording`] is on, an op also leaves a [`Reverse`] rule. [`Tape::reverse`] then walks the
 //! rules backwards; they lay down the dispatches of the reverse pass on the same tape. Gradients of a tensor are
-//! kept as a list of contributions, so that the gradient of a residual is an alias and costs nothing. The
-//! gradient of a shared weight is not computed where it arises: its uses are collected ([`WeightUse`]) and become
-//! one product over the rows of all uses, whose operands [`Tape::stack`] makes contiguous. Where activations are
-//! dropped and computed again ([`Tape::recompute`]), each use is a contribution like any other instead.
+//! kept as a list of contributions, so that the gradient of a residual is an alias and costs nothing. A shared weight
+//! has one contribution, to which each of its uses adds.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::dispatch::{DispatchBuilder, Pending};
 use super::kernel::Kernel;
-use super::{Buffer, Element, LinearForm, Pass, Plan, Role, Target, align, place};
+use super::{Buffer, Element, Pass, Plan, Role, Target, align, place};
 use crate::{Error, Result};
 
 /// A virtual tensor of 32-bit words; its shape is known to the op that made it.
@@ -26,8 +24,6 @@ pub(super) enum Home {
     Planned,
     /// At a word offset of a buffer that lives as long as the run.
     Buffer { buffer: usize, offset: usize },
-    /// At a word offset of another planned tensor.
-    Stack { stack: Tensor, offset: usize },
 }
 
 #[derive(Debug)]
@@ -45,19 +41,6 @@ pub trait Reverse {
     fn reverse(&self, tape: &mut Tape) -> Result<()>;
 }
 
-/// One use of a weight in the forward pass, for the deferred gradient product.
-#[derive(Clone, Copy, Debug)]
-pub struct WeightUse {
-    /// The weight.
-    pub weight: Tensor,
-    /// What it was multiplied with.
-    pub x: Tensor,
-    /// The gradient of the product.
-    pub dy: Tensor,
-    /// Shapes of the product.
-    pub form: LinearForm,
-}
-
 /// See the module's documentation.
 #[derive(Default)]
 pub struct Tape {
@@ -68,7 +51,6 @@ pub struct Tape {
     pub(super) split: BTreeMap<String, Range<usize>>,
     rules: Vec<(String, Box<dyn Reverse>)>,
     contributions: BTreeMap<Tensor, Vec<Tensor>>,
-    weight_uses: BTreeMap<Tensor, Vec<WeightUse>>,
     scope: String,
     recording: bool,
     reversing: bool,
@@ -170,38 +152,6 @@ impl Tape {
         info.element.words(info.elements)
     }
 
-    /// Makes planned tensors of one size contiguous, in this order: returns their stack and the elements from
-    /// one to the next. A single tensor is its own stack.
-    pub fn stack(&mut self, members: &[Tensor]) -> Result<(Tensor, usize)> {
-        let Some(&first) = members.first() else { return Err(Error::kernel("tape", "an empty stack")) };
-        let stride = align(self.words(first));
-        let element = self.element(first);
-        let per_word = if element == Element::F32 { 1 } else { 2 };
-        if members.len() == 1 {
-            return Ok((first, stride * per_word));
-        }
-        if let Home::Stack { stack, offset: 0 } = self.infos[first.0].home {
-            return match members.iter().enumerate().all(|(index, member)| {
-                self.infos[member.0].home == Home::Stack { stack, offset: index * stride }
-            }) {
-                true => Ok((stack, stride * per_word)),
-                false => Err(Error::kernel("tape", "a tensor belongs to two different stacks")),
-            };
-        }
-        let words = stride * (members.len() - 1) + self.words(first);
-        let stack = self.tensor_of(self.infos[first.0].role, words * per_word, element);
-        for (index, &member) in members.iter().enumerate() {
-            if self.infos[member.0].home != Home::Planned
-                || self.words(member) != self.words(first)
-                || self.element(member) != element
-            {
-                return Err(Error::kernel("tape", "a stack of tensors that cannot be moved together"));
-            }
-            self.infos[member.0].home = Home::Stack { stack, offset: index * stride };
-        }
-        Ok((stack, stride * per_word))
-    }
-
     /// Has what a planned tensor holds written to `place`, a part of a named buffer, instead of a place of its own.
     pub fn settle(&mut self, tensor: Tensor, place: Tensor) -> Result<()> {
         let (from, to) = (&self.infos[tensor.0], &self.infos[place.0]);
@@ -295,16 +245,6 @@ impl Tape {
     /// Takes all contributions to the gradient of `tensor`, to be summed.
     pub fn take_contributions(&mut self, tensor: Tensor) -> Vec<Tensor> {
         self.contributions.remove(&tensor).unwrap_or_default()
-    }
-
-    /// Notes one use of a weight for its deferred gradient.
-    pub fn use_weight(&mut self, use_: WeightUse) {
-        self.weight_uses.entry(use_.weight).or_default().push(use_);
-    }
-
-    /// Takes all uses of `weight`.
-    pub fn take_weight_uses(&mut self, weight: Tensor) -> Vec<WeightUse> {
-        self.weight_uses.remove(&weight).unwrap_or_default()
     }
 
     /// Lays down the reverse pass of everything recorded; each dispatch is labelled like the op that it reverses.

@@ -173,16 +173,12 @@ impl Tiles {
 }
 
 /// Variants of the matrix product.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum GemmVariant {
     /// Tiles in shared memory: runs everywhere.
     #[default]
     Tiled,
-    /// Rows handed round by subgroup broadcasts: for software adapters.
-    Broadcast,
     /// Cooperative matrices with f16 operands and f32 sums: only where less precision was asked for.
-    #[serde(skip)]
     Cooperative(Cooperative),
 }
 
@@ -203,16 +199,12 @@ impl Default for Cooperative {
 }
 
 /// Variants of attention.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum AttentionVariant {
     /// Tiles of queries and keys in shared memory: runs everywhere.
     #[default]
     Tiled,
-    /// Four queries or keys for each thread, the others handed round by subgroup broadcasts: for software adapters.
-    Rows,
     /// The whole reverse pass in the dispatch `reverse_queries`, as its twin makes it: for the CPU engine only.
-    #[serde(skip)]
     Joined,
 }
 
@@ -220,10 +212,6 @@ pub enum AttentionVariant {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Variants {
-    /// The matrix product.
-    pub gemm: GemmVariant,
-    /// Attention.
-    pub attention: AttentionVariant,
     /// Fuse passes without gradients.
     pub fused: bool,
     /// Tiles of what is tiled.
@@ -233,12 +221,7 @@ pub struct Variants {
 impl Default for Variants {
     /// What runs everywhere.
     fn default() -> Variants {
-        Variants {
-            gemm: GemmVariant::Tiled,
-            attention: AttentionVariant::Tiled,
-            fused: true,
-            tiles: Tiles::all(Tile::SMALL),
-        }
+        Variants { fused: true, tiles: Tiles::all(Tile::SMALL) }
     }
 }
 
@@ -249,10 +232,15 @@ pub struct Target {
     pub gemm: GemmVariant,
     /// Tiles of tiled products.
     pub tiles: Tiles,
+    /// Weight gradients of fewer workgroups than this are divided along their sums; 0 for none.
+    pub split_below: usize,
     /// Attention.
     pub attention: AttentionVariant,
     /// Fuse passes without gradients where the kernels allow it.
     pub fused: bool,
+    /// Elements of which rows of stored weights are multiples: more than 1 for products that read whole vectors. The
+    /// fused kernels know nothing of zeros behind rows.
+    pub row_unit: usize,
     /// Storage of activations and of the copies of weights that products read.
     pub precision: Element,
     /// Drop the inner activations of recorded MLPs after use, compute them again in the reverse pass, and take weight
@@ -270,43 +258,31 @@ pub const SHARED_BYTES: u32 = 16_384;
 impl Target {
     /// Whether passes without gradients take the fused kernels, which are tiled.
     pub fn fuses(&self) -> bool {
-        self.fused && (self.gemm == GemmVariant::Tiled || self.precision != Element::F32)
-    }
-
-    /// Whether passes without gradients take SwiGLU and the rotation of q and k into products that broadcast.
-    pub fn pairs_by_broadcasts(&self) -> bool {
-        self.fused && self.gemm == GemmVariant::Broadcast && self.precision == Element::F32
-    }
-
-    /// Elements of which rows of weights are multiples: what broadcasts reads eight neighbours at a time.
-    pub fn row_unit(&self) -> usize {
-        if self.gemm == GemmVariant::Broadcast && self.precision == Element::F32 { 8 } else { 1 }
-    }
-
-    /// Whether four f32 are read and written as two 64-bit words, as suits the devices that take broadcasts.
-    pub fn wide_words(&self) -> bool {
-        self.gemm == GemmVariant::Broadcast
+        let tiled = self.gemm == GemmVariant::Tiled || self.precision != Element::F32;
+        self.fused && tiled && self.row_unit == 1
     }
 
     /// The same device with other variants.
-    pub fn with(self, Variants { gemm, attention, fused, tiles }: Variants) -> Target {
-        Target { gemm, attention, fused, tiles, ..self }
+    pub fn with(self, Variants { fused, tiles }: Variants) -> Target {
+        Target { fused, tiles, ..self }
     }
 
     /// The variants of its kernels.
     pub fn variants(&self) -> Variants {
-        Variants { gemm: self.gemm, attention: self.attention, fused: self.fused, tiles: self.tiles }
+        Variants { fused: self.fused, tiles: self.tiles }
     }
 }
 
 impl Default for Target {
     fn default() -> Target {
-        let Variants { gemm, attention, fused, tiles } = Variants::default();
+        let Variants { fused, tiles } = Variants::default();
         Target {
-            gemm,
+            gemm: GemmVariant::Tiled,
             tiles,
-            attention,
+            attention: AttentionVariant::Tiled,
             fused,
+            row_unit: 1,
+            split_below: 0,
             precision: Element::F32,
             recompute: false,
             binding_bytes: u64::MAX,

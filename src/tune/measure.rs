@@ -1,6 +1,6 @@
 //! Measuring the candidates of one trial against each other, and all of them against the plain kernels.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -85,7 +85,7 @@ impl Running {
 }
 
 /// Measures `candidates`, the first of which is the default: it stays on the device, each of the others takes turns
-/// with it and goes. None of the outcomes is chosen yet.
+/// with it and goes, as long as there is `time`. None of the outcomes is chosen yet.
 ///
 /// # Errors
 /// Where the plain kernels themselves cannot run: [`Error::Limit`], device failures.
@@ -94,7 +94,9 @@ pub fn measure(
     trial: &Trial<'_>,
     candidates: &[Candidate],
     repetitions: usize,
+    time: Duration,
 ) -> Result<Vec<Outcome>> {
+    let start = Instant::now();
     let plain = plain_results(device, trial)?;
     let mut outcomes: Vec<Outcome> = Vec::new();
     let mut default: Option<Running> = None;
@@ -108,6 +110,11 @@ pub fn measure(
             chosen: false,
             dropped: None,
         };
+        if default.is_some() && start.elapsed() > time {
+            outcome.dropped = Some("no time was left: --seconds gives more".into());
+            outcomes.push(outcome);
+            continue;
+        }
         match attempt(device, trial, candidate.target, &plain) {
             Ok((mut own, error)) => {
                 outcome.nmse = Some(error);

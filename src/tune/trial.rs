@@ -5,9 +5,7 @@ use crate::bench::{Mode, Subject};
 use crate::engine::{Device, Run};
 use crate::model::recursion::Recursion;
 use crate::model::{ModelConfig, Params};
-use crate::ops::attention::attention;
 use crate::ops::linear::padding_of;
-use crate::ops::sum::gradient;
 use crate::plan::{Axis, Element, LinearForm, Purpose, Role, Shape, Tape, Target, Tensor, Tile};
 use crate::rng::Rng;
 
@@ -20,7 +18,6 @@ pub struct Trial<'a> {
 
 enum Work<'a> {
     Products(&'a Subject, Purpose),
-    Attention(&'a Subject),
     Passes(Box<Subject>),
 }
 
@@ -66,11 +63,6 @@ impl<'a> Trial<'a> {
         Ok(Tile::ALL.into_iter().filter(taken).collect())
     }
 
-    /// Attention and its reverse rule.
-    pub fn attention(subject: &'a Subject) -> Trial<'a> {
-        Trial { name: "attention", work: Work::Attention(subject) }
-    }
-
     /// Passes without gradients: an evaluation step of one layer, one update of each state.
     pub fn passes(subject: &Subject) -> Trial<'a> {
         let mut short = subject.clone();
@@ -87,7 +79,6 @@ impl<'a> Trial<'a> {
         let mut bench = Workbench::new(target);
         match &self.work {
             Work::Products(subject, purpose) => bench.lay_products(subject, *purpose)?,
-            Work::Attention(subject) => bench.lay_attention(subject)?,
             Work::Passes(subject) => return load_passes(subject, device, target),
         }
         bench.load(device)
@@ -186,14 +177,8 @@ impl Workbench {
     }
 
     fn lay_products(&mut self, subject: &Subject, purpose: Purpose) -> Result<()> {
-        let recursion = Recursion::of(&subject.config.arch);
-        // One product over the rows of all passes with gradients.
-        let uses = match purpose {
-            Purpose::WeightGradient => recursion.updates.len() - recursion.grad_from,
-            Purpose::Forward | Purpose::Reverse => 1,
-        };
         let (stored, whole) = (self.tape.target().precision, Element::F32);
-        for (index, form) in forms(&subject.config, uses * subject.batch).iter().enumerate() {
+        for (index, form) in forms(&subject.config, subject.batch).iter().enumerate() {
             let (x, y, weight) = (form.input.words(), form.output().words(), form.out * form.inputs());
             let name = |what: &str| format!("{index}: {what}");
             let (operands, out) = match purpose {
@@ -211,27 +196,6 @@ impl Workbench {
                 ),
             };
             form.product_for(&mut self.tape, purpose, operands, out)?;
-        }
-        Ok(())
-    }
-
-    fn lay_attention(&mut self, subject: &Subject) -> Result<()> {
-        let ModelConfig { arch, .. } = &subject.config;
-        let shape = Shape { batch: subject.batch, length: subject.config.length(), width: arch.hidden_size };
-        let stored = self.tape.target().precision;
-        let qkv = self.given("qkv".into(), 3 * shape.words(), stored);
-        let upstream = self.given("do".into(), shape.words(), Element::F32);
-        let tape = &mut self.tape;
-        tape.require_grad(qkv);
-        tape.record(true);
-        let o = attention(tape, shape, arch.num_heads, qkv)?;
-        tape.contribute(o, upstream);
-        tape.reverse()?;
-        for (name, tensor) in [("o", Some(o)), ("dqkv", gradient(tape, qkv)?)] {
-            if let Some(tensor) = tensor {
-                tape.name(name, tensor);
-                self.found.push((name.into(), tape.element(tensor)));
-            }
         }
         Ok(())
     }

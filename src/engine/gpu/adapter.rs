@@ -7,9 +7,6 @@ use crate::engine::{Counts, DeviceInfo};
 use crate::plan::{Cooperative, GemmVariant, Target, Variants};
 use crate::{Error, Result};
 
-/// Loop iterations after which a software adapter silently stops a shader invocation (seen in llvmpipe).
-const SOFTWARE_TRIPS: u64 = 65_535;
-
 /// An open device.
 #[derive(Debug)]
 pub struct Gpu {
@@ -58,20 +55,8 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> DeviceInfo {
         driver: format!("{} {}", info.driver, info.driver_info).trim().into(),
         max_binding_bytes: Some(limits.max_storage_buffer_binding_size),
         max_buffer_bytes: Some(limits.max_buffer_size),
-        features: [("subgroups", broadcasts(adapter)), ("cooperative", cooperative(adapter).is_some())]
-            .into_iter()
-            .filter(|(_, there)| *there)
-            .map(|(name, _)| name.into())
-            .collect(),
+        features: cooperative(adapter).map(|_| "cooperative".into()).into_iter().collect(),
     }
-}
-
-/// What wgpu calls subgroups and the wide loads that go with them in the broadcast kernels.
-const BROADCASTS: wgpu::Features = wgpu::Features::SUBGROUP.union(wgpu::Features::SHADER_INT64);
-
-/// Subgroups of at least eight threads and 64-bit integers, which the broadcast kernels rely on.
-fn broadcasts(adapter: &wgpu::Adapter) -> bool {
-    adapter.features().contains(BROADCASTS) && adapter.get_info().subgroup_min_size >= 8
 }
 
 /// What wgpu calls cooperative matrices, and what their kernel needs beside them.
@@ -153,7 +138,7 @@ impl Gpu {
             experimental_features,
             // Kernels bind one group; the noop device would claim more of them than wgpu itself can hold.
             required_limits: wgpu::Limits { max_bind_groups: 1, ..adapter.limits() },
-            required_features: adapter.features() & (BROADCASTS | wgpu::Features::TIMESTAMP_QUERY | features),
+            required_features: adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | features),
             ..wgpu::DeviceDescriptor::default()
         };
         let refused =
@@ -187,7 +172,7 @@ impl Gpu {
         self.cooperative
     }
 
-    /// Takes another variant of the product than that of the table, for good.
+    /// Takes another variant of the product than tiles, for good.
     pub(in crate::engine) fn choose(&self, gemm: GemmVariant) {
         // Whoever chose first had the same reason.
         let _ = self.chosen.set(gemm);
@@ -205,17 +190,10 @@ impl Gpu {
         let shared_bytes = limits.max_compute_workgroup_storage_size;
         let binding_bytes = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         let suited = self.tuned.get().copied().unwrap_or_else(|| table::defaults(&self.info).variants);
-        let variants = Variants {
-            gemm: self.chosen.get().copied().unwrap_or(suited.gemm),
-            tiles: suited.tiles.fitting(shared_bytes),
-            ..suited
-        };
-        Target { binding_bytes, shared_bytes, ..Target::default() }.with(variants)
-    }
-
-    /// Most loop iterations that one invocation can make before the driver cuts it off.
-    pub fn max_trips(&self) -> u64 {
-        if self.info.kind == "software" { SOFTWARE_TRIPS } else { u64::MAX }
+        let variants = Variants { tiles: suited.tiles.fitting(shared_bytes), ..suited };
+        let gemm = self.chosen.get().copied().unwrap_or_default();
+        let split_below = table::BUSY;
+        Target { gemm, split_below, binding_bytes, shared_bytes, ..Target::default() }.with(variants)
     }
 
     /// What was asked of the driver so far.

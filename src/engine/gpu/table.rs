@@ -4,13 +4,17 @@
 //! measures what no table can know.
 
 use crate::engine::DeviceInfo;
-use crate::plan::{AttentionVariant, GemmVariant, Tile, Tiles, Variants};
+use crate::plan::{Tile, Tiles, Variants};
 
 /// AMD's PCI number.
 pub const AMD: u32 = 0x1002;
 
 /// Workgroups with which any GPU is busy.
 const MANY: usize = 128;
+
+/// Workgroups below which sums are divided: two for each multiprocessor of the largest GPUs, of which one H200 with 132
+/// ran products of 16 and 32 workgroups at 2 and 5 % of its roofline.
+pub const BUSY: usize = 256;
 
 /// What suits some adapters.
 #[derive(Debug)]
@@ -19,8 +23,6 @@ pub struct Row {
     vendor: Option<u32>,
     /// The kind of adapter, as in [`DeviceInfo::kind`]; None for any.
     kind: Option<&'static str>,
-    /// Only adapters with subgroups of at least eight threads.
-    subgroups: bool,
     /// What they take.
     pub variants: Variants,
     /// The reason, or the source.
@@ -28,46 +30,19 @@ pub struct Row {
 }
 
 impl Row {
-    fn suits(&self, vendor: u32, kind: &str, subgroups: bool) -> bool {
-        self.vendor.is_none_or(|own| own == vendor)
-            && self.kind.is_none_or(|own| own == kind)
-            && (subgroups || !self.subgroups)
+    fn suits(&self, vendor: u32, kind: &str) -> bool {
+        self.vendor.is_none_or(|own| own == vendor) && self.kind.is_none_or(|own| own == kind)
     }
 }
 
 /// What runs everywhere.
-const PLAIN: Variants = Variants {
-    gemm: GemmVariant::Tiled,
-    attention: AttentionVariant::Tiled,
-    fused: true,
-    tiles: Tiles::all(Tile::SMALL),
-};
-
-/// What suits llvmpipe where it takes tiles, in halves or without subgroups.
-const SOFTWARE: Variants = Variants { tiles: Tiles { weight_gradient: Tile::LARGE, ..PLAIN.tiles }, ..PLAIN };
+const PLAIN: Variants = Variants { fused: true, tiles: Tiles::all(Tile::SMALL) };
 
 /// The defaults, the most special first.
 const TABLE: &[Row] = &[
     Row {
-        vendor: None,
-        kind: Some("software"),
-        subgroups: true,
-        variants: Variants { gemm: GemmVariant::Broadcast, attention: AttentionVariant::Rows, ..SOFTWARE },
-        why: "llvmpipe: shared memory is no faster than a buffer and barriers suspend every subgroup; 40 to 65 \
-              GFLOP/s by broadcasts against 1.5 to 4 by tiles (assets/rejected.md)",
-    },
-    Row {
-        vendor: None,
-        kind: Some("software"),
-        subgroups: false,
-        variants: SOFTWARE,
-        why: "no subgroups to broadcast in; 128x128 takes 0.53 to 0.73 of the time \
-              of 64x64 for weight gradients (llvmpipe, sudoku-mlp and tiny-sudoku6), and either for other products",
-    },
-    Row {
         vendor: Some(AMD),
         kind: None,
-        subgroups: false,
         variants: Variants {
             tiles: Tiles {
                 forward: Tile::LARGE,
@@ -84,7 +59,6 @@ const TABLE: &[Row] = &[
     Row {
         vendor: None,
         kind: None,
-        subgroups: false,
         // For the larger tiles that `trm tune` may find.
         variants: Variants { tiles: Tiles { small_below: MANY, ..PLAIN.tiles }, ..PLAIN },
         why: "64x64 fits every adapter; larger tiles only where there is evidence for them",
@@ -93,13 +67,12 @@ const TABLE: &[Row] = &[
 
 /// The defaults of an adapter.
 pub fn defaults(info: &DeviceInfo) -> &'static Row {
-    let subgroups = info.features.iter().any(|feature| feature == "subgroups");
-    of(info.vendor, &info.kind, subgroups)
+    of(info.vendor, &info.kind)
 }
 
-/// The defaults of a vendor's adapters of one kind, with or without subgroups.
-pub fn of(vendor: u32, kind: &str, subgroups: bool) -> &'static Row {
-    let found = TABLE.iter().find(|row| row.suits(vendor, kind, subgroups));
+/// The defaults of a vendor's adapters of one kind.
+pub fn of(vendor: u32, kind: &str) -> &'static Row {
+    let found = TABLE.iter().find(|row| row.suits(vendor, kind));
     found.unwrap_or(&TABLE[TABLE.len() - 1])
 }
 
@@ -109,19 +82,15 @@ mod tests {
 
     #[test]
     fn the_last_row_suits_all() {
-        for (vendor, kind) in [(0x10de, "discrete"), (0x8086, "integrated"), (0, "other")] {
-            let tiles = Tiles { small_below: 0, ..of(vendor, kind, true).variants.tiles };
-            assert_eq!(Variants { tiles, ..of(vendor, kind, true).variants }, PLAIN);
+        for (vendor, kind) in [(0x10de, "discrete"), (0x8086, "integrated"), (0x10005, "software")] {
+            let tiles = Tiles { small_below: 0, ..of(vendor, kind).variants.tiles };
+            assert_eq!(Variants { tiles, ..of(vendor, kind).variants }, PLAIN);
         }
         assert_eq!(PLAIN, Variants::default());
     }
 
     #[test]
-    fn software_adapters_have_rows_of_their_own() {
-        assert_eq!(of(0x10005, "software", true).variants.gemm, GemmVariant::Broadcast);
-        assert_eq!(of(0x10005, "software", false).variants.gemm, GemmVariant::Tiled);
-        assert_eq!(of(AMD, "software", false).variants.attention, AttentionVariant::Tiled);
-        assert_eq!(of(AMD, "software", true).variants.attention, AttentionVariant::Rows);
-        assert_eq!(of(AMD, "discrete", true).variants.tiles.forward, Tile::LARGE);
+    fn amd_has_a_row_of_its_own() {
+        assert_eq!(of(AMD, "discrete").variants.tiles.forward, Tile::LARGE);
     }
 }

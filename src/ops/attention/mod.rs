@@ -7,12 +7,8 @@
 
 mod twins;
 
-use std::ops::RangeInclusive;
-
 use super::sum::gradient;
-use crate::plan::{
-    AttentionVariant, DispatchBuilder, Element, Entry, Kernel, Reverse, Role, Shape, Tape, Tensor,
-};
+use crate::plan::{AttentionVariant, DispatchBuilder, Entry, Kernel, Reverse, Role, Shape, Tape, Tensor};
 use crate::{Error, Result};
 
 /// `shaders/attention.wgsl`.
@@ -26,22 +22,8 @@ pub static KERNEL: Kernel = Kernel {
     ],
 };
 
-/// `shaders/attention_rows.wgsl`.
-pub static ROWS: Kernel = Kernel {
-    name: "attention_rows",
-    source: include_str!("../../../shaders/attention_rows.wgsl"),
-    entries: &[
-        Entry { name: "forward", twin: twins::forward },
-        Entry { name: "reverse_queries", twin: twins::reverse },
-        Entry { name: "reverse_keys", twin: twins::reversed },
-    ],
-};
-
-/// The largest d: what the tiled variant's shared memory holds of one position.
+/// The largest d: what the kernels' shared memory holds of one position.
 const MAX_HEAD_DIM: usize = 2048;
-
-/// The d of the row variant, which keeps all features of four positions in registers and reads them by fours.
-const ROW_HEAD_DIMS: RangeInclusive<usize> = 4..=64;
 
 /// Lays down attention over `qkv` (B, L, 3, heads, d) into o (B, L, D), `shape` being o's, and its reverse rule.
 /// Kernels read two features at a time: d is even.
@@ -82,15 +64,7 @@ impl Attention {
     ) -> Result<()> {
         let Shape { batch, length, width } = self.shape;
         let head_dim = width / self.heads;
-        let by_fours = ROW_HEAD_DIMS.contains(&head_dim) && head_dim.is_multiple_of(4);
-        let in_rows = by_fours && tape.element(self.qkv) == Element::F32;
-        let mut call = match tape.target().attention {
-            AttentionVariant::Rows if in_rows => tape
-                .call(&ROWS, entry)
-                .groups([length.div_ceil(32), self.heads, batch])
-                .trips(rows_trips(length, head_dim)),
-            _ => Tiles::of(head_dim).call(tape, entry, self.shape, self.heads),
-        };
+        let mut call = Tiles::of(head_dim).call(tape, entry, self.shape, self.heads);
         for &(name, tensor) in tensors {
             call = call.bind(name, tensor);
         }
@@ -103,19 +77,11 @@ impl Attention {
     }
 }
 
-/// Loop iterations of a thread of the row variant, of `reverse_queries`, which makes the most: even where a driver
-/// keeps every loop over features.
-fn rows_trips(length: usize, head_dim: usize) -> usize {
-    let quads = head_dim / 4 + 1;
-    length.div_ceil(8) * (2 * quads + 1) + 3 * quads + 6
-}
-
-/// Threads of a workgroup of the tiled variant.
+/// Threads of a workgroup.
 const THREADS: usize = 128;
 
-/// How the tiled variant cuts the scores of a head.
+/// How the kernels cut the scores of a head.
 struct Tiles {
-    head_dim: usize,
     /// Threads that share four rows: with more features more of them, so that their sums stay in registers.
     lanes: usize,
 }
@@ -127,7 +93,7 @@ impl Tiles {
             65..=128 => 16,
             _ => 32,
         };
-        Tiles { head_dim, lanes }
+        Tiles { lanes }
     }
 
     fn rows(&self) -> usize {
@@ -141,25 +107,8 @@ impl Tiles {
         Shape { batch, length, .. }: Shape,
         heads: usize,
     ) -> DispatchBuilder<'t> {
-        tape.call(&KERNEL, entry)
-            .constant("LANES", self.lanes)
-            .groups([length.div_ceil(self.rows()), heads, batch])
-            .trips(self.trips(length))
-    }
-
-    /// Of `reverse_keys`, which makes the most, every loop with its last check.
-    fn trips(&self, length: usize) -> usize {
-        let (vectors, columns) = (self.head_dim.div_ceil(4), 4 * self.lanes);
-        let (share, depth) = (vectors.div_ceil(self.lanes), vectors.min(64 / self.lanes));
-        let staging = |vectors: usize| vectors.div_ceil(THREADS) + 1;
-        let score_step = staging(self.rows() * depth) + staging(columns * depth) + depth + 2;
-        let scores = vectors.div_ceil(depth) * score_step + 1;
-        // Half of shared memory at the least holds values.
-        let pieces = (columns * share * self.lanes).div_ceil(256);
-        let sums = columns * (share + 2) + pieces * (staging(512) + 2) + 1;
-        let tile = 2 * scores + 2 * sums + 2 * 5 + share + self.lanes + 2;
-        let ends = 2 * (share + 1) * (4 * 6 + 1) + 2 * (self.lanes + 1) + 3 * 5;
-        (length.div_ceil(columns) + 1) * tile + ends
+        let groups = [length.div_ceil(self.rows()), heads, batch];
+        tape.call(&KERNEL, entry).constant("LANES", self.lanes).groups(groups)
     }
 }
 

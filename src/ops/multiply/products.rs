@@ -9,19 +9,14 @@ use super::{COLUMNS, Columns, Left, Matrix, Rows, Strip, block_rows, halves};
 use crate::ops::gemm::Operand;
 use crate::plan::{Call, Stored, StoredMut};
 
-/// C (m, n) of each batch, the binding `c`, from the operands as they are bound, onto the addend where `add`.
-pub(in crate::ops) fn multiply_all(call: &mut Call<'_>, c: &str, add: bool) {
-    multiply_operands(call, None, c, add);
+/// C (m, n) of each batch from the operands as they are bound, onto the addend where `add`.
+pub(in crate::ops) fn multiply_all(call: &mut Call<'_>, add: bool) {
+    multiply_operands(call, None, add);
 }
 
 /// [`multiply_all`], with these elements in `place` of A's and B's if there are any.
-pub(in crate::ops) fn multiply_operands(
-    call: &mut Call<'_>,
-    place: Option<[Stored<'_>; 2]>,
-    c: &str,
-    add: bool,
-) {
-    let (c, size) = (call.output_stored(c), call.count("m") * call.count("n"));
+pub(in crate::ops) fn multiply_operands(call: &mut Call<'_>, place: Option<[Stored<'_>; 2]>, add: bool) {
+    let (c, size) = (call.output_stored("c"), call.count("m") * call.count("n"));
     let batches = c.len() / size;
     let product = Product::of(call, place, batches, add);
     let each = c.first(batches * size).chunks(size).into_par_iter().enumerate();
@@ -75,7 +70,7 @@ impl<'c> Product<'c> {
             outer: call.count(outer),
             inner: call.count(inner),
         };
-        let product = Product {
+        Product {
             m: call.count("m"),
             n: call.count("n"),
             k: call.count("k"),
@@ -88,20 +83,6 @@ impl<'c> Product<'c> {
                 .then(|| (call.stored("addend"), call.count("addend_row"), call.count("addend_batch"))),
             halves: halves(a) || halves(b),
             bound: place.is_none().then_some(["a", "b"]),
-        };
-        if call.count("c_col") == 1 { product } else { product.turned() }
-    }
-
-    /// The product of the transposes in the other order. Where the transpose of C is asked for, that is C.
-    fn turned(self) -> Product<'c> {
-        let ((a, a_strides), (b, b_strides)) = (self.a, self.b);
-        Product {
-            m: self.n,
-            n: self.m,
-            a: (b, b_strides.transposed()),
-            b: (a, a_strides.transposed()),
-            bound: self.bound.map(|[a, b]| [b, a]),
-            ..self
         }
     }
 
