@@ -11,7 +11,11 @@ use crate::harness::{KernelTests, Lab, Mutant, Needs};
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
     needs: Needs::Adapter,
-    tests: &[("sizes_and_steps", sizes_and_steps), ("corners_of_atan2", corners_of_atan2)],
+    tests: &[
+        ("sizes_and_steps", sizes_and_steps),
+        ("corners_of_atan2", corners_of_atan2),
+        ("skipped", skipped),
+    ],
     mutants: &[
         Mutant {
             name: "drops_the_decay",
@@ -45,6 +49,7 @@ pub const TESTS: KernelTests = KernelTests {
             from: "if a == 0.0 {\n        return 0.0;",
             to: "if a < 0.0 {\n        return 0.0;",
         },
+        Mutant { name: "applies_what_is_skipped", from: "skip[0] != 0u", to: "skip[0] == 7u" },
         Mutant { name: "folds_too_late", from: "a > 2.414213562373095 * x", to: "a > 24.14213562373095 * x" },
     ],
 };
@@ -56,6 +61,7 @@ struct Setting {
     step: u32,
     lr: f32,
     weight_decay: f32,
+    skip: bool,
 }
 
 /// One weight: gradient, weight, m, v, average.
@@ -97,8 +103,13 @@ fn lay(lab: &mut Lab, setting: Setting, states: &[State], row: usize, bound: f64
         second_moment: column("second_moment", 3),
         ema: column("ema", 4),
     };
-    adam.push(&mut lab.tape, clock, tensors)?;
-    let expected: Vec<[f64; 4]> = states.iter().map(|&state| reference(setting, &adam, state)).collect();
+    let skip = lab.ints("skip", &[i32::from(setting.skip)]);
+    adam.push(&mut lab.tape, clock, skip, tensors)?;
+    let expected = |&state: &State| match setting.skip {
+        true => [state[1], state[2], state[3], state[4]].map(f64::from),
+        false => reference(setting, &adam, state),
+    };
+    let expected: Vec<[f64; 4]> = states.iter().map(expected).collect();
     let outputs = [tensors.weight, tensors.first_moment, tensors.second_moment, tensors.ema];
     for (index, (name, tensor)) in
         ["weight", "first_moment", "second_moment", "ema"].iter().zip(outputs).enumerate()
@@ -116,13 +127,22 @@ const BOUND: usize = 16;
 fn sizes_and_steps(lab: &mut Lab) -> Result<()> {
     for (count, step, scale) in [(1, 1, 1.0), (63, 2, 1e-3), (64, 7, 1.0), (65, 1000, 1e-3), (1009, 3, 1.0)] {
         lab.case(format!("{count} weights, step {step}"));
-        let setting = Setting { step, lr: 0.05, weight_decay: 0.1 };
+        let setting = Setting { step, lr: 0.05, weight_decay: 0.1, skip: false };
         let draws = lab.normal(5 * count);
         let states: Vec<State> =
             draws.chunks(5).map(|d| [d[0], scale * d[1], 0.1 * d[2], 0.01 * d[3] * d[3], d[4]]).collect();
         lay(lab, setting, &states, count, roundings(BOUND))?;
     }
     Ok(())
+}
+
+/// Nothing moves where the step is skipped, gradients that are not finite or not.
+fn skipped(lab: &mut Lab) -> Result<()> {
+    lab.case("skipped");
+    let mut states: Vec<State> =
+        lab.normal(5 * 65).chunks(5).map(|d| [d[0], d[1], d[2], d[3], d[4]]).collect();
+    (states[3][0], states[64][0]) = (f32::NAN, f32::INFINITY);
+    lay(lab, Setting { step: 2, lr: 0.05, weight_decay: 0.1, skip: true }, &states, 1, 0.0)
 }
 
 /// Directions alone, weight by weight: 0 for atan2(0, 0), both quadrants, both sides of each fold, huge ratios.
@@ -135,6 +155,6 @@ fn corners_of_atan2(lab: &mut Lab) -> Result<()> {
         }
     }
     // A late step, so that the corrections are 1 and the moments' ratio is what atan2 sees, but for the decays.
-    let setting = Setting { step: 10_000, lr: 1.0, weight_decay: 0.0 };
+    let setting = Setting { step: 10_000, lr: 1.0, weight_decay: 0.0, skip: false };
     lay(lab, setting, &states, 1, roundings(BOUND))
 }

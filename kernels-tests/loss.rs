@@ -20,6 +20,7 @@ pub const TESTS: KernelTests = KernelTests {
         ("halting", halting),
         ("exploration", exploration),
         ("equal_logits", equal_logits),
+        ("lost_samples", lost_samples),
     ],
     mutants: &[
         Mutant {
@@ -81,6 +82,7 @@ pub const TESTS: KernelTests = KernelTests {
             from: "return 0.5 * params.inverse_batch",
             to: "return params.inverse_batch",
         },
+        Mutant { name: "goes_on_with_the_lost", from: "halted[sample] = 1u;", to: "halted[sample] = 0u;" },
         Mutant { name: "leaves_dq_unwritten", from: "if l > 0u {", to: "if l > 1u {" },
     ],
 };
@@ -283,4 +285,24 @@ fn equal_logits(lab: &mut Lab) -> Result<()> {
         *logit = if (at / 4 + at) % 3 == 0 { 2.5 } else { 2.5 * f32::from(u8::from(at % 2 == 0)) };
     }
     lay(lab, "equal logits", &sizes, &inputs, terms(&sizes))
+}
+
+/// In training, a sample with a NaN in its logits or in a head that is trained starts anew; the others go on.
+fn lost_samples(lab: &mut Lab) -> Result<()> {
+    let sizes = Sizes { batch: 4, length: 70, vocab: 4, max_steps: 9, global_batch: 4, ..Sizes::default() };
+    for with_continue in [false, true] {
+        let mut inputs = draw(lab, &sizes, with_continue);
+        inputs.labels.fill(1);
+        inputs.steps.fill(0);
+        inputs.q.fill(-1.0);
+        inputs.logits[sizes.length * sizes.vocab * 2 - 1] = f32::NAN;
+        inputs.q[2 * sizes.length * 2] = f32::NAN;
+        inputs.q[3 * sizes.length * 2 + 1] = f32::NAN;
+        lab.case(format!("continue head {with_continue}"));
+        let train = tensors(lab, &sizes, &inputs);
+        let q_next = inputs.q_next.as_ref().map(|q| lab.floats("q_next", q));
+        train.loss.train(&mut lab.tape, q_next, train.dlogits, train.dq)?;
+        lab.expect_ints("halted", train.loss.halted, vec![0, 1, 1, i32::from(with_continue)]);
+    }
+    Ok(())
 }

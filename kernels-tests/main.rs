@@ -24,6 +24,7 @@ mod determinism;
 mod embed;
 mod eval_arc;
 mod eval_roll;
+mod finite;
 mod gemm;
 mod gemm_coop;
 mod golden;
@@ -65,6 +66,7 @@ const KERNELS: &[KernelTests] = &[
     carry::TESTS,
     column_sums::TESTS,
     embed::TESTS,
+    finite::TESTS,
     gemm::TESTS,
     gemm_coop::TESTS,
     loss::TESTS,
@@ -109,6 +111,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     data_sudoku::tests,
     eval_arc::tests,
     eval_roll::tests,
+    finite::tests,
     train_puzzle_emb::tests,
     tune::tests,
 ];

@@ -260,6 +260,9 @@ fn residuals_have_no_reverse_dispatch() {
         ("attention.forward", all),
         ("attention.reverse_queries", recorded),
         ("attention.reverse_keys", recorded),
+        // The metric block, the weights' gradients and those of puzzle rows.
+        ("finite.look", 3),
+        ("finite.decide", 3),
         ("adam_atan2.update", 1),
         ("sign_sgd.update", 1),
         ("loss.train", 1),

@@ -11,7 +11,7 @@ use crate::harness::{KernelTests, Lab, Mutant, Needs};
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
     needs: Needs::Adapter,
-    tests: &[("rows", rows)],
+    tests: &[("rows", rows), ("skipped", skipped)],
     mutants: &[
         Mutant { name: "takes_the_last_gradient", from: "g += rows", to: "g = rows" },
         Mutant { name: "moves_once_per_slot", from: "first && other >= slot", to: "true" },
@@ -22,6 +22,7 @@ pub const TESTS: KernelTests = KernelTests {
         },
         Mutant { name: "moves_by_the_gradient", from: "lr * sign(g)", to: "lr * g" },
         Mutant { name: "climbs", from: "- lr * sign(g)", to: "+ lr * sign(g)" },
+        Mutant { name: "applies_what_is_skipped", from: "skip[0] != 0u", to: "skip[0] == 7u" },
         Mutant { name: "takes_the_weights_lr", from: "clock.puzzle_emb_lr", to: "clock.lr" },
     ],
 };
@@ -69,10 +70,32 @@ fn rows(lab: &mut Lab) -> Result<()> {
             rows: lab.floats("rows", &gradients),
             first_identifier: 0,
             puzzle_emb: lab.floats("puzzle_emb", &table),
+            skip: lab.ints("skip", &[0]),
         };
         sgd.push(&mut lab.tape, clock)?;
         // Four operations an element; a flipped sign or a second move is 1e10 times as much.
         lab.expect("puzzle_emb", sgd.puzzle_emb, expected, roundings(4));
     }
+    Ok(())
+}
+
+/// Nothing moves where the step is skipped, whatever the gradients.
+fn skipped(lab: &mut Lab) -> Result<()> {
+    lab.case("skipped");
+    let table = lab.normal(3 * 5);
+    let clock = Clock { step: 1, lr: 0.5, puzzle_emb_lr: LR, betas: (0.9, 0.95), seed: 0 };
+    let clock = lab.ints("clock", &clock.words().map(|word| word as i32));
+    let sgd = SignSgd {
+        batch: 2,
+        emb_ndim: 5,
+        weight_decay: WEIGHT_DECAY,
+        identifiers: lab.ints("identifiers", &[0, 2]),
+        rows: lab.floats("rows", &[1.0, f32::NAN, f32::INFINITY, -1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0]),
+        first_identifier: 0,
+        puzzle_emb: lab.floats("puzzle_emb", &table),
+        skip: lab.ints("skip", &[1]),
+    };
+    sgd.push(&mut lab.tape, clock)?;
+    lab.expect("puzzle_emb", sgd.puzzle_emb, table.iter().map(|&value| f64::from(value)).collect(), 0.0);
     Ok(())
 }

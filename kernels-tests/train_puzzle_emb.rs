@@ -35,7 +35,7 @@ pub fn tests() -> Vec<Trial> {
 const SEQ_LEN: usize = 5;
 
 /// A data set of `identifiers` puzzles, two to a group, of one example each.
-fn data(identifiers: usize) -> Result<(TempDir, Arc<Dataset>), Failed> {
+pub fn data(identifiers: usize) -> Result<(TempDir, Arc<Dataset>), Failed> {
     let folder = tempfile::tempdir()?;
     let mut writer = Writer::create(folder.path(), Split::Train, "all", SEQ_LEN)?;
     for identifier in 1..identifiers {
@@ -60,7 +60,8 @@ fn data(identifiers: usize) -> Result<(TempDir, Arc<Dataset>), Failed> {
     Ok((folder, dataset))
 }
 
-fn recipe(sets: &[&str]) -> trm::Result<Recipe> {
+/// A small model with puzzle embeddings and a batch of 7, for 40 epochs.
+pub fn recipe(sets: &[&str]) -> trm::Result<Recipe> {
     let small = [
         "arch.hidden_size=16",
         "arch.num_heads=2",

@@ -2,6 +2,7 @@
 //   m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w = w (1 - lr wd) - lr / (1 - b1^t) atan2(m, sqrt(v / (1 - b2^t)))
 //   ema = rate ema + (1 - rate) w
 // All flat and of one length; the clock holds lr and the two bias corrections. A thread owns one weight. f32.
+// Where skip (1) is not 0, a gradient or loss is not finite and everything keeps its bits.
 
 struct Params { count: u32, beta1: f32, beta2: f32, weight_decay: f32, ema_rate: f32 }
 
@@ -12,6 +13,7 @@ struct Params { count: u32, beta1: f32, beta2: f32, weight_decay: f32, ema_rate:
 @group(0) @binding(4) var<storage, read_write> first_moment: array<f32>;
 @group(0) @binding(5) var<storage, read_write> second_moment: array<f32>;
 @group(0) @binding(6) var<storage, read_write> ema: array<f32>;
+@group(0) @binding(7) var<storage, read> skip: array<u32>;
 
 #import atan2
 #import clock
@@ -20,7 +22,7 @@ struct Params { count: u32, beta1: f32, beta2: f32, weight_decay: f32, ema_rate:
 @compute @workgroup_size(64)
 fn update(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let index = linear_index(group, local, 64u);
-    if index >= params.count {
+    if index >= params.count || skip[0] != 0u {
         return;
     }
     let g = gradient[index];

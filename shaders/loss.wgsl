@@ -26,6 +26,7 @@ struct Params {
 @group(0) @binding(11) var<storage, read_write> predictions: array<u32>;
 
 #import clock
+#import finite
 #import philox
 #import reduce
 #import sigmoid
@@ -86,6 +87,16 @@ fn settle(sample: u32, totals: Sample, now_halted: bool, step_count: u32, contin
     stats[at + 7u] = continue_loss;
     steps[sample] = step_count;
     halted[sample] = select(0u, 1u, now_halted);
+}
+
+// A sample whose loss is not finite has states that never will be again: its slot starts anew, or no step could be
+// applied any more. Thread 0 only, after `settle`.
+fn drop_lost(sample: u32) {
+    for (var at = sample * 8u + 5u; at < sample * 8u + 8u; at++) {
+        if unusable(bitcast<u32>(stats[at])) {
+            halted[sample] = 1u;
+        }
+    }
 }
 
 fn next_step(sample: u32) -> u32 {
@@ -149,6 +160,7 @@ fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
         let step_count = next_step(sample);
         dq[sample * params.length] = vec2<f32>(halt_gradient(sample, totals), 0.0);
         settle(sample, totals, halts(sample, step_count), step_count, 0.0);
+        drop_lost(sample);
     }
 }
 
@@ -165,6 +177,7 @@ fn train_continue(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
         let slope = 0.5 * params.inverse_batch * (sigmoid(q_continue) - worth);
         dq[sample * params.length] = vec2<f32>(halt_gradient(sample, totals), slope);
         settle(sample, totals, halts(sample, step_count), step_count, softplus(q_continue) - worth * q_continue);
+        drop_lost(sample);
     }
 }
 

@@ -1,4 +1,5 @@
-// metrics[i] = sum over samples of stats[b, i]: the one block that the host reads back. stats (B, 8).
+// metrics[i] = sum over samples of stats[b, i]: the one block that the host reads back. stats (B, 8);
+// metrics (9), whose last word `finite` writes.
 // Eight threads own one metric each and add the samples in order. f32.
 
 struct Params { batch: u32 }

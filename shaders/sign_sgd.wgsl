@@ -1,6 +1,6 @@
 // Puzzle embeddings: row = row (1 - lr wd) - lr sign(g), g the sum of the gradients of all slots that used the row.
 // puzzle_emb (held, N) holds the rows of the identifiers from first_identifier on; rows (B, N), identifiers (B). Rows
-// not used in this step stay as they are.
+// not used in this step stay as they are, and all where skip (1) is not 0: a gradient or loss is not finite.
 // A thread owns one element of a slot's row; the first slot of several with the same identifier does the work. f32.
 
 struct Params { count: u32, batch: u32, emb_ndim: u32, first_identifier: u32, held: u32, weight_decay: f32 }
@@ -10,6 +10,7 @@ struct Params { count: u32, batch: u32, emb_ndim: u32, first_identifier: u32, he
 @group(0) @binding(2) var<storage, read> identifiers: array<u32>;
 @group(0) @binding(3) var<storage, read> rows: array<f32>;
 @group(0) @binding(4) var<storage, read_write> puzzle_emb: array<f32>;
+@group(0) @binding(5) var<storage, read> skip: array<u32>;
 
 #import clock
 #import index
@@ -17,7 +18,7 @@ struct Params { count: u32, batch: u32, emb_ndim: u32, first_identifier: u32, he
 @compute @workgroup_size(64)
 fn update(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let index = linear_index(group, local, 64u);
-    if index >= params.count {
+    if index >= params.count || skip[0] != 0u {
         return;
     }
     let slot = index / params.emb_ndim;

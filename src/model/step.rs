@@ -17,7 +17,7 @@ use crate::ops::loss::Loss;
 use crate::ops::puzzle_table::PuzzleTable;
 use crate::ops::sign_sgd::SignSgd;
 use crate::ops::terms::Term;
-use crate::ops::{metrics, rope, sum};
+use crate::ops::{finite, metrics, rope, sum};
 use crate::plan::{Axis, Element, LinearForm, Plan, Role, Shape, Tape, Target, Tensor};
 use crate::{Error, Result};
 
@@ -170,7 +170,7 @@ impl<'a> Step<'a> {
             steps: tape.buffer("carry.steps", Role::Carry, batch),
             halted: tape.buffer("carry.halted", Role::Carry, batch),
             stats: tape.buffer("stats", Role::Metric, batch * metrics::NAMES.len()),
-            metrics: tape.buffer("metrics", Role::Metric, metrics::NAMES.len()),
+            metrics: tape.buffer("metrics", Role::Metric, metrics::WORDS),
             rope_table: rope_words.map(|words| tape.buffer("rope_table", Role::Weights, words)),
             puzzle_table,
             config,
@@ -355,13 +355,23 @@ impl Training {
 
     /// What the weights' gradients came to, then the optimisers.
     fn update(&self, tape: &mut Tape, step: &Step<'_>, optimiser: &Optimiser) -> Result<()> {
+        // The optimisers change nothing where one of these is not finite: the loss, a gradient.
+        let mut judged = vec![tape.part(step.metrics, 0, metrics::NAMES.len())?];
         if !optimiser.freeze_weights {
-            self.update_weights(tape, step, optimiser)?;
+            self.weight_gradients(tape, step)?;
+            judged.push(self.whole.gradient);
         }
-        self.update_puzzle_emb(tape, step, optimiser)
+        judged.extend(self.embed_gradients.puzzle_rows);
+        tape.scope("optimiser");
+        let skip = tape.tensor(Role::Gradient, 1);
+        finite::skip_unless_finite(tape, &judged, skip, step.metrics)?;
+        if !optimiser.freeze_weights {
+            self.update_weights(tape, step, skip, optimiser)?;
+        }
+        self.update_puzzle_emb(tape, step, skip, optimiser)
     }
 
-    fn update_weights(&self, tape: &mut Tape, step: &Step<'_>, optimiser: &Optimiser) -> Result<()> {
+    fn weight_gradients(&self, tape: &mut Tape, step: &Step<'_>) -> Result<()> {
         for (name, &weight) in &step.weights {
             let Some(&gradient) = self.gradients.get(name) else { continue };
             tape.scope(name.as_str());
@@ -371,18 +381,32 @@ impl Training {
                 weight_gradient(tape, weight, gradient)?;
             }
         }
-        tape.scope("optimiser");
+        Ok(())
+    }
+
+    fn update_weights(
+        &self,
+        tape: &mut Tape,
+        step: &Step<'_>,
+        skip: Tensor,
+        optimiser: &Optimiser,
+    ) -> Result<()> {
         let adam = AdamAtan2 {
             beta1: optimiser.betas.0 as f32,
             beta2: optimiser.betas.1 as f32,
             weight_decay: optimiser.weight_decay as f32,
             ema_rate: optimiser.ema_rate as f32,
         };
-        adam.push(tape, step.clock, self.whole)
+        adam.push(tape, step.clock, skip, self.whole)
     }
 
-    fn update_puzzle_emb(&self, tape: &mut Tape, step: &Step<'_>, optimiser: &Optimiser) -> Result<()> {
-        tape.scope("optimiser");
+    fn update_puzzle_emb(
+        &self,
+        tape: &mut Tape,
+        step: &Step<'_>,
+        skip: Tensor,
+        optimiser: &Optimiser,
+    ) -> Result<()> {
         let (Some(rows), Some(table)) = (self.embed_gradients.puzzle_rows, &step.puzzle_table) else {
             return Ok(());
         };
@@ -394,6 +418,7 @@ impl Training {
             rows,
             first_identifier,
             puzzle_emb,
+            skip,
         })
     }
 }

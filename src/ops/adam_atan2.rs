@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::math::{atan2_right, vectorised};
 use crate::Result;
-use crate::plan::{Call, Entry, Kernel, Tape, Tensor};
+use crate::plan::{Call, Entry, Kernel, Tape, Tensor, ints};
 
 /// `shaders/adam_atan2.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -45,8 +45,8 @@ pub struct Moments {
 }
 
 impl AdamAtan2 {
-    /// Lays the update down.
-    pub fn push(&self, tape: &mut Tape, clock: Tensor, tensors: Moments) -> Result<()> {
+    /// Lays the update down; where `skip` (1), an integer, is not 0, it changes nothing.
+    pub fn push(&self, tape: &mut Tape, clock: Tensor, skip: Tensor, tensors: Moments) -> Result<()> {
         let count = tape.elements(tensors.weight);
         tape.call(&KERNEL, "update")
             .bind("clock", clock)
@@ -55,6 +55,7 @@ impl AdamAtan2 {
             .bind("first_moment", tensors.first_moment)
             .bind("second_moment", tensors.second_moment)
             .bind("ema", tensors.ema)
+            .bind("skip", skip)
             .count("count", count)
             .float("beta1", self.beta1)
             .float("beta2", self.beta2)
@@ -67,6 +68,9 @@ impl AdamAtan2 {
 }
 
 fn update(call: &mut Call<'_>) {
+    if ints(call.input("skip"))[0] != 0 {
+        return;
+    }
     let constants = AdamAtan2 {
         beta1: call.float("beta1"),
         beta2: call.float("beta2"),

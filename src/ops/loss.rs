@@ -5,6 +5,7 @@
 
 use rayon::prelude::*;
 
+use super::finite::unusable;
 use super::math::softplus;
 use super::metrics;
 use crate::plan::{Call, DispatchBuilder, Entry, Kernel, Shape, Tape, Tensor, ints, ints_mut};
@@ -23,6 +24,9 @@ pub static KERNEL: Kernel = Kernel {
 
 /// Label of a position that does not count (spec: "Labels equal to ignore_label_id become ignored").
 const IGNORE: i32 = -100;
+
+/// Place of the first of the losses, which end a row of statistics.
+const LOSSES: usize = 5;
 
 /// What a loss reads and how samples halt.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +55,7 @@ pub struct Loss {
     pub clock: Tensor,
     /// (B) step counters, updated.
     pub steps: Tensor,
-    /// (B) flags, updated.
+    /// (B) flags, updated; in training also set where the loss of a sample is not finite, whose states are lost.
     pub halted: Tensor,
     /// (B, 8) in the order of [`metrics::NAMES`], written.
     pub stats: Tensor,
@@ -214,8 +218,11 @@ fn train(call: &mut Call<'_>, with_continue: bool) {
             continue_loss = softplus(q[1]) - worth * q[1];
         }
         let now = halting.halts(sample, q, *steps);
-        *halted = i32::from(now);
-        stats.copy_from_slice(&stats_row(&totals, q[0], now, *steps, continue_loss));
+        let row = stats_row(&totals, q[0], now, *steps, continue_loss);
+        // A sample whose loss is not finite has states that never will be again: its slot starts anew.
+        let lost = row[LOSSES..].iter().any(|&loss| unusable(loss));
+        *halted = i32::from(now || lost);
+        stats.copy_from_slice(&row);
     });
 }
 

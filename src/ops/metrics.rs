@@ -22,7 +22,13 @@ pub const NAMES: [&str; 8] = [
     "q_continue_loss",
 ];
 
-/// Lays down `metrics` (8) = the sums over samples of `stats` (B, 8).
+/// Words of a metric block: the sums of the statistics, and at [`SKIPPED`] 1 where a training step was not applied.
+pub const WORDS: usize = NAMES.len() + 1;
+
+/// Place of the flag that `finite` writes; see [`super::finite::skip_unless_finite`].
+pub const SKIPPED: usize = NAMES.len();
+
+/// Lays down the first 8 words of `metrics` = the sums over samples of `stats` (B, 8).
 pub fn total_stats(tape: &mut Tape, batch: usize, stats: Tensor, metrics: Tensor) -> Result<()> {
     let call = tape.call(&KERNEL, "total").bind("stats", stats).bind("metrics", metrics);
     call.count("batch", batch).threads(NAMES.len()).push()
@@ -30,7 +36,7 @@ pub fn total_stats(tape: &mut Tape, batch: usize, stats: Tensor, metrics: Tensor
 
 fn total(call: &mut Call<'_>) {
     let stats = call.input("stats");
-    let metrics = call.output("metrics");
+    let metrics = &mut call.output("metrics")[..NAMES.len()];
     metrics.fill(0.0);
     for row in stats.chunks_exact(NAMES.len()) {
         metrics.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);

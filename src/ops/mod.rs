@@ -6,6 +6,7 @@ pub mod attention;
 pub mod carry;
 pub mod column_sums;
 pub mod embed;
+pub mod finite;
 pub mod gemm;
 pub mod gemm_coop;
 pub mod linear;
@@ -34,6 +35,7 @@ pub const KERNELS: &[&Kernel] = &[
     &carry::KERNEL,
     &column_sums::KERNEL,
     &embed::KERNEL,
+    &finite::KERNEL,
     &gemm::KERNEL,
     &gemm_coop::KERNEL,
     &loss::KERNEL,

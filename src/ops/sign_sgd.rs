@@ -27,6 +27,8 @@ pub struct SignSgd {
     pub first_identifier: usize,
     /// (rows, emb_ndim): the table, or a part of it.
     pub puzzle_emb: Tensor,
+    /// (1) an integer: where it is not 0, the update changes nothing.
+    pub skip: Tensor,
 }
 
 impl SignSgd {
@@ -39,6 +41,7 @@ impl SignSgd {
             .bind("identifiers", self.identifiers)
             .bind("rows", self.rows)
             .bind("puzzle_emb", self.puzzle_emb)
+            .bind("skip", self.skip)
             .count("count", count)
             .count("batch", self.batch)
             .count("emb_ndim", self.emb_ndim)
@@ -51,6 +54,9 @@ impl SignSgd {
 }
 
 fn update(call: &mut Call<'_>) {
+    if ints(call.input("skip"))[0] != 0 {
+        return;
+    }
     let (emb_ndim, decay) = (call.count("emb_ndim"), call.float("weight_decay"));
     let (first, held) = (call.count("first_identifier"), call.count("held"));
     let (lr, rows) = (call.input("clock")[2], call.input("rows"));

@@ -97,6 +97,7 @@ const LIBRARY: &[(&str, &str)] = &[
     ("atan2", include_str!("../../shaders/lib/atan2.wgsl")),
     ("clock", include_str!("../../shaders/lib/clock.wgsl")),
     ("element", include_str!("../../shaders/lib/element.wgsl")),
+    ("finite", include_str!("../../shaders/lib/finite.wgsl")),
     ("index", include_str!("../../shaders/lib/index.wgsl")),
     ("philox", include_str!("../../shaders/lib/philox.wgsl")),
     ("reduce", include_str!("../../shaders/lib/reduce.wgsl")),

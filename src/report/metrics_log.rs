@@ -23,6 +23,9 @@ pub(super) struct Entry<'a> {
     /// Learning rate of a training step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
+    /// Of a training step, 1 where it was not applied, as a loss or gradient was not finite, else 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped_steps: Option<u32>,
     /// What is minimised.
     pub loss: f64,
     #[serde(flatten)]
@@ -80,7 +83,14 @@ mod tests {
         std::fs::write(&path, "{\"step\":1,\"a\":2}\n{\"step\":2}\n{\"step\":3}\n{\"st").unwrap();
         let metrics = Metrics::of(&[2.0, 2.0, 1.0, 2.0, 4.0, 0.5, 0.25, 0.0], 1.0);
         let mut log = MetricsLog::open(folder.path(), 2).unwrap();
-        let entry = Entry { split: "train", step: 3, lr: Some(0.5), loss: metrics.loss(), metrics: &metrics };
+        let entry = Entry {
+            split: "train",
+            step: 3,
+            lr: Some(0.5),
+            skipped_steps: Some(0),
+            loss: metrics.loss(),
+            metrics: &metrics,
+        };
         log.add(&entry).unwrap();
         log.flush().unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
@@ -88,6 +98,6 @@ mod tests {
         assert_eq!(lines[..2], ["{\"step\":1,\"a\":2}", "{\"step\":2}"]);
         let last: serde_json::Value = serde_json::from_str(lines[2]).unwrap();
         assert_eq!((&last["step"], &last["exact_accuracy"]), (&3.into(), &0.5.into()));
-        assert_eq!((&last["loss"], lines.len()), (&0.625.into(), 3));
+        assert_eq!((&last["loss"], &last["skipped_steps"], lines.len()), (&0.625.into(), &0.into(), 3));
     }
 }

@@ -111,7 +111,11 @@ impl Observer for Progress {
 
     fn step(&mut self, step: &StepMetrics) -> Result<()> {
         let (split, loss, lr) = ("train", step.metrics.loss(), Some(step.lr));
-        self.log(&Entry { split, step: step.step, lr, loss, metrics: &step.metrics })?;
+        let skipped_steps = Some(u32::from(step.skipped));
+        self.log(&Entry { split, step: step.step, lr, skipped_steps, loss, metrics: &step.metrics })?;
+        if step.skipped {
+            self.say(&format!("step {}: skipped, as its loss or gradients are not finite", step.step));
+        }
         self.window.add(&step.metrics);
         self.last_step = step.step;
         if let Some(bar) = &self.bar {
@@ -122,7 +126,14 @@ impl Observer for Progress {
     }
 
     fn evaluated(&mut self, step: u64, metrics: &Metrics) -> Result<()> {
-        self.log(&Entry { split: "test", step, lr: None, loss: metrics.loss(), metrics })?;
+        self.log(&Entry {
+            split: "test",
+            step,
+            lr: None,
+            skipped_steps: None,
+            loss: metrics.loss(),
+            metrics,
+        })?;
         self.say(&format!("step {step}: test {}", describe(metrics)));
         self.log.as_mut().map_or(Ok(()), MetricsLog::flush)
     }

@@ -73,7 +73,8 @@ pub struct Outcome {
 /// Trains to the end, or until the observer says stop.
 ///
 /// # Errors
-/// Bad data or settings before anything is written; device failures and full disks later.
+/// Bad data or settings before anything is written; device failures, full disks, and losses or gradients that stay
+/// infinite or NaN later.
 pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outcome> {
     let settings = &options.recipe.train;
     let dataset = Arc::new(Dataset::open(options.data, Split::Train)?);
@@ -88,7 +89,7 @@ pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outco
         create_folder(&options)?;
     }
     let eval_every = steps_of(settings.eval_interval, &dataset, settings.global_batch_size).max(1);
-    let mut evaluation = None;
+    let (mut evaluation, mut unsaved) = (None, false);
     observer.started(trainer.step_count(), trainer.total_steps(), settings.global_batch_size)?;
     while trainer.step_count() < trainer.total_steps() {
         trainer.step()?;
@@ -101,10 +102,19 @@ pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outco
         let due = step.is_multiple_of(eval_every) && trainer.total_steps() - step >= eval_every;
         let evaluating = last || (due && !stopping);
         let saving = settings.checkpoint_every > 0 && step.is_multiple_of(settings.checkpoint_every);
-        if evaluating || stopping || saving {
+        // While the last loss is not finite, the checkpoint that is there is the better one, and saving waits.
+        unsaved |= evaluating || stopping || saving;
+        if unsaved {
             drain(&mut trainer, observer)?;
-            save(&mut trainer, options.out)?;
-            observer.saved(step)?;
+            match trainer.check_loss() {
+                Ok(()) => {
+                    save(&mut trainer, options.out)?;
+                    observer.saved(step)?;
+                    unsaved = false;
+                }
+                Err(lost) if last || stopping => return Err(lost),
+                Err(_) => {}
+            }
         }
         if let (true, Some(evaluator)) = (evaluating, evaluator.as_mut()) {
             let metrics = evaluator.run(&trainer.weights(Which::Ema)?)?;

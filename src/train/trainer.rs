@@ -13,6 +13,7 @@ use crate::model::init::Weights;
 use crate::model::params::Home;
 use crate::model::step::{rope_table, train_plan};
 use crate::model::{Clock, ModelConfig, Params};
+use crate::ops::metrics::SKIPPED;
 use crate::plan::{Role, Target};
 use crate::recipe::{Recipe, TrainSettings};
 use crate::{Error, Result};
@@ -25,6 +26,9 @@ pub enum Which {
     /// Their moving average; puzzle embeddings, which have none, as they are.
     Ema,
 }
+
+/// Steps in a row that may be skipped: a single bad batch passes, weights that are lost do not.
+const MOST_SKIPPED: u32 = 8;
 
 /// A model in training on one device.
 pub struct Trainer {
@@ -40,6 +44,10 @@ pub struct Trainer {
     puzzle_emb_lr: Schedule,
     step: u64,
     awaited: VecDeque<u64>,
+    /// Steps skipped one after the other, up to the last whose metrics were taken.
+    skipped_in_a_row: u32,
+    /// That last step with its loss, where the loss is not finite.
+    lost: Option<(u64, f64)>,
 }
 
 /// The metrics of one step, by then some steps ago.
@@ -51,6 +59,8 @@ pub struct StepMetrics {
     pub lr: f64,
     /// Its metrics.
     pub metrics: Metrics,
+    /// A loss or gradient was not finite, and the device left weights, moments, averages and puzzle embeddings alone.
+    pub skipped: bool,
 }
 
 /// The model of a recipe over a data set.
@@ -129,6 +139,8 @@ impl Trainer {
             settings,
             step: 0,
             awaited: VecDeque::new(),
+            skipped_in_a_row: 0,
+            lost: None,
         })
     }
 
@@ -195,18 +207,35 @@ impl Trainer {
     /// The oldest metrics not yet taken; None if there are none, or, unless `wait`, if they are not there yet.
     ///
     /// # Errors
-    /// [`Error::Numeric`] once a loss is not finite: the weights are lost from there on.
+    /// [`Error::Numeric`] at the 8th step in a row that was skipped, because a loss or gradient was not finite.
     pub fn metrics(&mut self, wait: bool) -> Result<Option<StepMetrics>> {
         let Some(block) = self.run.metrics(wait)? else { return Ok(None) };
         let step = self.awaited.pop_front().unwrap_or(self.step);
         let metrics = Metrics::of(&block_of(&block), self.settings.global_batch_size as f64);
-        if !metrics.loss().is_finite() {
-            let fix =
-                "resume from the last checkpoint with a lower train.lr or a longer train.lr_warmup_steps";
-            let problem = format!("is {}", metrics.loss());
-            return Err(Error::Numeric { what: format!("loss at step {step}"), problem, fix: fix.into() });
+        let skipped = block.get(SKIPPED).is_some_and(|&flag| flag != 0.0);
+        self.skipped_in_a_row = if skipped { self.skipped_in_a_row + 1 } else { 0 };
+        self.lost = (!metrics.loss().is_finite()).then_some((step, metrics.loss()));
+        if self.skipped_in_a_row >= MOST_SKIPPED {
+            self.check_loss()?;
+            let problem = format!(
+                "are infinite, NaN or too large to be squared, as in the {} steps before",
+                MOST_SKIPPED - 1
+            );
+            return Err(not_finite(format!("gradients at step {step}"), problem));
         }
-        Ok(Some(StepMetrics { step, lr: self.lr.at(step), metrics }))
+        Ok(Some(StepMetrics { step, lr: self.lr.at(step), metrics, skipped }))
+    }
+
+    /// Refuses weights that are not worth keeping: those whose last loss, of the metrics taken so far, is not finite.
+    /// They are finite themselves, but a step before may have thrown them far off.
+    ///
+    /// # Errors
+    /// [`Error::Numeric`] that names the step.
+    pub fn check_loss(&self) -> Result<()> {
+        match self.lost {
+            Some((step, loss)) => Err(not_finite(format!("loss at step {step}"), format!("is {loss}"))),
+            None => Ok(()),
+        }
     }
 
     /// Copies weights to the host, after all submitted steps.
@@ -270,6 +299,12 @@ impl Trainer {
         }
         kept
     }
+}
+
+/// A loss or gradient that is not finite.
+fn not_finite(what: String, problem: String) -> Error {
+    let fix = "resume from the last checkpoint with a lower train.lr or a longer train.lr_warmup_steps";
+    Error::Numeric { what, problem, fix: fix.into() }
 }
 
 /// Refuses weights of another model, naming the first tensor that differs.
