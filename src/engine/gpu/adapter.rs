@@ -220,9 +220,9 @@ impl Gpu {
         }
     }
 
-    pub(super) fn submit(&self, commands: wgpu::CommandBuffer) {
+    pub(super) fn submit(&self, commands: wgpu::CommandBuffer) -> wgpu::SubmissionIndex {
         self.count(|counts| counts.submissions += 1);
-        self.queue.submit([commands]);
+        self.queue.submit([commands])
     }
 
     pub(super) fn buffer(&self, descriptor: &wgpu::BufferDescriptor<'_>) -> wgpu::Buffer {

@@ -41,6 +41,7 @@ impl Launch {
 /// A metric block that was copied for reading.
 struct Flight {
     buffer: wgpu::Buffer,
+    submission: wgpu::SubmissionIndex,
     mapped: Receiver<std::result::Result<(), wgpu::BufferAsyncError>>,
 }
 
@@ -86,7 +87,11 @@ impl GpuEngine {
     /// Takes the oldest flying metric block in, if it has arrived or `wait` says to wait for it.
     fn land(&mut self, wait: bool) -> Result<bool> {
         let Some(flight) = self.flying.front() else { return Ok(false) };
-        let poll = if wait { wgpu::PollType::wait_indefinitely() } else { wgpu::PollType::Poll };
+        let poll = match wait {
+            // For its own submission only: waiting for all of them would leave the device without work.
+            true => wgpu::PollType::Wait { submission_index: Some(flight.submission.clone()), timeout: None },
+            false => wgpu::PollType::Poll,
+        };
         self.gpu.device.poll(poll).map_err(|error| self.gpu.failed(error.to_string()))?;
         // After waiting, the answer may be in the hands of another thread that polls the same device: receive, not try.
         let dropped = || self.gpu.failed("a read was dropped by the driver".into());
@@ -143,9 +148,9 @@ impl Engine for GpuEngine {
         if let Some((slice, staging)) = &staging {
             copy(&mut encoder, &self.buffers, *slice, staging);
         }
-        self.gpu.submit(encoder.finish());
+        let submission = self.gpu.submit(encoder.finish());
         if let Some((_, buffer)) = staging {
-            self.flying.push_back(Flight { mapped: map(&self.gpu, &buffer), buffer });
+            self.flying.push_back(Flight { mapped: map(&self.gpu, &buffer), buffer, submission });
         }
         self.gpu.check()
     }
