@@ -10,17 +10,21 @@ use trm::Result;
 use trm::engine::Device;
 use trm::model::init::Weights;
 use trm::model::params::{Home, Param};
-use trm::model::{ModelConfig, Params};
+use trm::model::{ArchName, ModelConfig, Params};
+use trm::ops::metrics;
+use trm::plan::Element;
 use trm::rng::Rng;
 use trm::train::load_weights;
 
 use crate::check;
 use crate::gradients::{along, five_point};
+use crate::harness::{Needs, on_each};
 use crate::loss_reference::{binary_cross_entropy, cross_entropy};
-use crate::models::{Session, architectures, weights};
+use crate::models::{Session, architectures, small, small_mixer, weights};
 
-/// One test per architecture.
+/// One test per architecture, and one of what must not be hidden.
 pub fn tests() -> Vec<Trial> {
+    let seen = on_each("step_gradients::a_nan_reaches_the_loss", Needs::Adapter, nan_reaches_the_loss);
     let whole = architectures().into_iter().filter(|(_, config)| !config.arch.trains_continue());
     whole
         .map(|(name, mut config)| {
@@ -28,6 +32,7 @@ pub fn tests() -> Vec<Trial> {
             let name = format!("step_gradients::{}", name.replace(' ', "_"));
             Trial::test(name, move || check_gradients(&config))
         })
+        .chain(seen)
         .collect()
 }
 
@@ -42,6 +47,39 @@ const BOUND: f64 = 4e-6;
 
 /// Directions that are tried for each tensor.
 const DIRECTIONS: usize = 5;
+
+/// One NaN in any weight makes a loss of the same step NaN: no maximum, comparison or conversion on the way hides it.
+fn nan_reaches_the_loss(device: &Device) -> std::result::Result<(), Failed> {
+    let models = [small(ArchName::Trm), small_mixer()].map(|mut config| {
+        // Heads that halves allow.
+        (config.arch.hidden_size, config.arch.num_heads) = (16, 2);
+        config
+    });
+    for (precision, config) in
+        [Element::F32, Element::Bf16].iter().flat_map(|&one| models.clone().map(|config| (one, config)))
+    {
+        let device = device.clone().in_precision(precision);
+        let mut session = Session::new(&device, &config, BATCH)?;
+        let trained = Params::of(&config).table.into_iter().filter(|param| param.home == Home::Trained);
+        for param in std::iter::once(None).chain(trained.map(Some)) {
+            let mut weights = weights(&config);
+            if let Some(param) = &param {
+                weights.get_mut(param)[0] = f32::NAN;
+            }
+            load_weights(&mut session.run, &config, &weights)?;
+            session.run.write_ints("carry.halted", &[1; BATCH])?;
+            session.step(1)?;
+            let found = session.run.read_floats("metrics")?;
+            let losses = metrics::NAMES.iter().zip(&found).filter(|(name, _)| name.ends_with("_loss"));
+            if losses.clone().any(|(_, loss)| loss.is_nan()) != param.is_some() {
+                let which = param.map_or("no weight".into(), |param| param.name);
+                let losses: Vec<_> = losses.collect();
+                return Err(format!("{precision}, NaN in {which}: {losses:?}").into());
+            }
+        }
+    }
+    Ok(())
+}
 
 fn check_gradients(config: &ModelConfig) -> std::result::Result<(), Failed> {
     let mut step = Step { session: Session::new(&Device::cpu(), config, BATCH)?, config };

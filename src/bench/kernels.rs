@@ -8,13 +8,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Measurement, Mode, Origin, Roofline, Subject, keep_busy};
+use super::{Measurement, Mode, Origin, Roofline, Subject, best};
 use crate::engine::{Device, Run};
 use crate::plan::{Dispatch, Plan};
 use crate::{Error, Result};
-
-/// A submission of repetitions takes at least about this long.
-const SUBMISSION: Duration = Duration::from_millis(5);
 
 /// The distinct dispatches of a step, on a device.
 pub struct Kernels {
@@ -45,7 +42,8 @@ impl Kernels {
     /// # Errors
     /// Device failures.
     pub fn measure(&mut self, roofline: Roofline, repetitions: usize) -> Result<Vec<Measurement>> {
-        let times = best_times(&mut self.run, &self.shapes, repetitions)?;
+        let indices: Vec<usize> = self.shapes.iter().map(|shape| shape.index).collect();
+        let times = best::dispatches(&mut self.run, &indices, repetitions)?;
         let one = |(shape, time): (&Shape, Duration)| {
             let cost = self.run.plan.dispatches[shape.index].cost;
             Measurement {
@@ -99,21 +97,4 @@ fn name(dispatch: &Dispatch) -> String {
     let sizes = sizes.map(|param| format!(" {}={}", param.name, dispatch.params[param.word]));
     let batch = if dispatch.grid[2] > 1 { format!(" z={}", dispatch.grid[2]) } else { String::new() };
     dispatch.name() + &sizes.collect::<String>() + &batch
-}
-
-fn best_times(run: &mut Run, shapes: &[Shape], repetitions: usize) -> Result<Vec<Duration>> {
-    keep_busy(|| shapes.iter().try_for_each(|shape| run.repeat(shape.index, 2).map(drop)))?;
-    let mut repeats = Vec::with_capacity(shapes.len());
-    for shape in shapes {
-        let once = run.repeat(shape.index, 2)?.work() / 2;
-        let wanted = SUBMISSION.as_secs_f64() / once.as_secs_f64().max(1e-6);
-        repeats.push(wanted.ceil().clamp(1.0, 1000.0) as u32);
-    }
-    let mut best = vec![Duration::MAX; shapes.len()];
-    for _ in 0..repetitions {
-        for ((shape, &repeats), best) in shapes.iter().zip(&repeats).zip(&mut best) {
-            *best = (*best).min(run.repeat(shape.index, repeats)?.work() / repeats);
-        }
-    }
-    Ok(best)
 }

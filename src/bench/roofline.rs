@@ -1,12 +1,10 @@
 //! What a device can do at the most: multiply-adds and copied bytes per second, measured with two kernels made for it.
 
-use std::time::Duration;
-
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Measurement, Origin, keep_busy};
+use super::{Measurement, Origin, best};
 use crate::Result;
 use crate::engine::{Device, Run};
 use crate::plan::{Call, Cost, Element, Entry, Kernel, Role, Tape};
@@ -53,12 +51,8 @@ pub fn measure(device: &Device, repetitions: usize) -> Result<(Roofline, Vec<Mea
     for index in 0..run.plan.dispatches.len() {
         let dispatch = &run.plan.dispatches[index];
         let (key, cost) = (format!("roofline/{}", dispatch.entry.name), dispatch.cost);
-        keep_busy(|| run.repeat(index, 4).map(drop))?;
-        let mut best = Duration::MAX;
-        for _ in 0..repetitions.max(1) {
-            best = best.min(run.repeat(index, 4)?.work() / 4);
-        }
-        measured.push(Measurement::new(&origin, key, best, cost));
+        let time = best::dispatches(&mut run, &[index], repetitions)?[0];
+        measured.push(Measurement::new(&origin, key, time, cost));
     }
     let highest = |rate: fn(&Measurement) -> f64| measured.iter().map(rate).fold(0.0, f64::max);
     Ok((Roofline { gflops: highest(|one| one.gflops), gbytes: highest(|one| one.gbytes) }, measured))

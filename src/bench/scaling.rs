@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Measurement, Mode, Origin, Subject, keep_busy};
-use crate::engine::{Device, Times};
+use super::{Measurement, Mode, Origin, Subject, best};
+use crate::engine::Device;
 use crate::{Error, Result};
 
 /// What is varied.
@@ -98,26 +98,17 @@ pub fn measure(
     repetitions: usize,
 ) -> Result<(Scaling, Vec<Measurement>)> {
     let origin = Origin::of(device);
-    let mut loaded = Vec::new();
-    for (value, subject) in quantity.varied(subject) {
-        loaded.push((value, subject.load(Mode::Eval, device)?, None::<Times>));
-    }
-    if loaded.len() < 2 {
+    let (values, subjects): (Vec<usize>, Vec<Subject>) = quantity.varied(subject).into_iter().unzip();
+    if values.len() < 2 {
         let problem = format!("leaves a single value of {} to measure", quantity.name());
         return Err(Error::usage("bench scaling", problem, "vary something else, or give a larger --batch"));
     }
-    // The first turn meets memory that was never touched.
-    keep_busy(|| loaded.iter_mut().try_for_each(|(_, run, _)| run.timed_submit().map(drop)))?;
-    for _ in 0..repetitions {
-        for (_, run, best) in &mut loaded {
-            let times = run.timed_submit()?;
-            *best = Some(best.map_or(times, |best| best.best(times)));
-        }
-    }
+    let loaded = subjects.iter().map(|subject| subject.load(Mode::Eval, device));
+    let mut runs = loaded.collect::<Result<Vec<_>>>()?;
+    let best = best::steps(&mut runs, repetitions)?;
     let name = quantity.name();
-    let measured = loaded.iter().map(|(value, run, best)| {
+    let measured = values.iter().zip(&runs).zip(best).map(|((value, run), times)| {
         let key = format!("{}/{name}={value}", subject.key("scaling", Mode::Eval));
-        let times = best.unwrap_or_default();
         Measurement { count: *value as u64, ..Measurement::submission(&origin, key, times, run.plan.cost()) }
     });
     let mut measured: Vec<Measurement> = measured.collect();
