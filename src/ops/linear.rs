@@ -91,6 +91,21 @@ impl LinearForm {
         self.weight_gradient().parts(target)
     }
 
+    /// Lays dW down in its parts, one after the other, each onto that of what is `known`.
+    fn push_weight_gradient(
+        &self,
+        tape: &mut Tape,
+        x: Tensor,
+        dy: Tensor,
+        known: Option<Addend>,
+    ) -> Result<Tensor> {
+        let gemm = self.weight_gradient();
+        let parts = gemm.parts(&tape.target());
+        let total = tape.tensor(Role::Gradient, parts * gemm.m * gemm.n);
+        gemm.in_parts(parts).push(tape, dy, x, known, total)?;
+        Ok(total)
+    }
+
     /// Lays the one product for `purpose` down, without a reverse rule: y from x and W, dx from dy and W, or dW from
     /// x and dy. W is as a step stores it, with [`padding_of`] its rows behind each.
     pub fn product_for(
@@ -105,10 +120,7 @@ impl LinearForm {
             Purpose::Forward => self.forward(padding).push_oriented(tape, self.axis, left, right, None, out),
             Purpose::Reverse => self.reverse(padding).push_oriented(tape, self.axis, left, right, None, out),
             Purpose::WeightGradient => {
-                let gemm = self.weight_gradient();
-                let parts = gemm.parts(&tape.target());
-                let total = tape.tensor(Role::Gradient, parts * gemm.m * gemm.n);
-                gemm.in_parts(parts).push(tape, right, left, None, total)?;
+                let total = self.push_weight_gradient(tape, left, right, None)?;
                 add_parts(tape, total, out)
             }
         }
@@ -154,8 +166,7 @@ impl From<Tensor> for Weight {
 }
 
 /// Lays down y = W x (+ addend) and its reverse rule. y is stored as the copy of W is, a sum as f32. A
-/// [`Addend::Whole`] is a residual and gets y's gradient; the gradient of a [`Addend::Bias`] is
-/// y's, too.
+/// [`Addend::Whole`] is a residual and gets y's gradient, and so does a [`Addend::Bias`], to be summed over rows.
 pub fn linear(
     tape: &mut Tape,
     form: LinearForm,
@@ -228,11 +239,8 @@ impl Linear {
         }
         let scope = tape.current_scope().to_owned();
         tape.scope(format!("{scope}.weight"));
-        let gemm = self.form.weight_gradient();
-        let parts = gemm.parts(&tape.target());
         let known = tape.take_contribution(weight).map(Addend::Whole);
-        let total = tape.tensor(Role::Gradient, parts * gemm.m * gemm.n);
-        gemm.in_parts(parts).push(tape, dy, self.x, known, total)?;
+        let total = self.form.push_weight_gradient(tape, self.x, dy, known)?;
         tape.contribute(weight, total);
         tape.scope(scope);
         Ok(())
