@@ -2,7 +2,7 @@
 
 use trm::Result;
 use trm::ops::gemm::{Addend, Gemm, KERNEL, Operand};
-use trm::plan::{Element, GemmVariant, Purpose, Role, SHARED_BYTES, Tape, Target, Tile, Tiles};
+use trm::plan::{Element, Purpose, Role, SHARED_BYTES, Tape, Target, Tile, Tiles};
 
 use crate::check::roundings;
 use crate::harness::{KernelTests, Lab, Mutant, Needs, Test, in_bf16, in_f16, in_tiles, on_tile};
@@ -114,8 +114,7 @@ pub const IGNORES_THE_BATCH_OF_B: Mutant =
 
 /// Lays a test of this file down for the cooperative matrices of the device.
 pub fn on_matrices(lab: &mut Lab, test: Test) -> Result<()> {
-    let gemm = GemmVariant::Cooperative(lab.cooperative);
-    lab.target(Target { gemm, ..Target::default() });
+    lab.target(Target { matrices: Some(lab.cooperative), ..Target::default() });
     test(lab)
 }
 
@@ -186,7 +185,7 @@ pub fn lay(lab: &mut Lab, gemm: Gemm, added: Added) -> Result<()> {
         Added::Whole => f64::from(addend[(batch * gemm.m + i) * n + j]),
         Added::Bias => f64::from(addend[j]),
     };
-    let rounded = matches!(lab.tape.target().gemm, GemmVariant::Cooperative(_));
+    let rounded = lab.tape.target().matrices.is_some();
     let seen = |words: &[f32]| if rounded { to_f16(words) } else { words.to_vec() };
     let expected = reference(&gemm, &seen(&a), &seen(&b), value);
     let (a, b, c) = (lab.activation("a", &a), lab.activation("b", &b), lab.tape.activation(words_of_c));
@@ -306,9 +305,9 @@ pub fn addends(lab: &mut Lab) -> Result<()> {
 /// As long as the engine lets a sum be on a software adapter, which ends long loops silently: the end of a longer one
 /// would be missing. Small integers, so that every sum is exact.
 pub fn long_sums(lab: &mut Lab) -> Result<()> {
-    let k = match lab.tape.target().gemm {
-        GemmVariant::Tiled => 174_000,
-        GemmVariant::Cooperative(_) => 12_400,
+    let k = match lab.tape.target().matrices {
+        None => 174_000,
+        Some(_) => 12_400,
     };
     for (name, a) in [("A", Operand::rows_of(k)), ("A transposed", Operand::rows_of(3).transposed())] {
         lab.case(format!("3 x 2 x {k}, {name}"));

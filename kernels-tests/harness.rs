@@ -10,7 +10,7 @@ use libtest_mimic::{Failed, Trial};
 use trm::engine::{Device, Run, select};
 use trm::ops::sum::gradient;
 use trm::plan::{
-    Buffer, Cooperative, Element, Kernel, Plan, Role, SHARED_BYTES, Tape, Target, Tensor, Tile, Tiles,
+    Buffer, Element, Kernel, Matrices, Plan, Role, SHARED_BYTES, Tape, Target, Tensor, Tile, Tiles,
 };
 use trm::rng::Rng;
 use trm::{Error, Result};
@@ -57,7 +57,7 @@ pub struct Lab {
     /// Fixed numbers for inputs.
     pub rng: Rng,
     /// The cooperative matrices of the device, or those of most devices.
-    pub cooperative: Cooperative,
+    pub cooperative: Matrices,
     case: String,
     inputs: Vec<(String, Vec<u32>)>,
     expected: Vec<(String, Expected)>,
@@ -68,7 +68,7 @@ impl Lab {
         Lab {
             tape: Tape::new(target),
             rng: Rng::new(1, 0),
-            cooperative: Cooperative::default(),
+            cooperative: Matrices::default(),
             case: String::new(),
             inputs: Vec::new(),
             expected: Vec::new(),

@@ -15,8 +15,8 @@ use trm::ops::column_sums::column_sums;
 use trm::ops::gemm::{Gemm, Operand};
 use trm::ops::sum;
 use trm::plan::{
-    ALIGN_WORDS, AttentionVariant, Dispatch, Element, GemmVariant, Plan, Purpose, Role, SHARED_BYTES, Tape,
-    Target, Tile, Tiles,
+    ALIGN_WORDS, AttentionVariant, Dispatch, Element, Plan, Purpose, Role, SHARED_BYTES, Tape, Target, Tile,
+    Tiles,
 };
 use trm::recipe::Recipe;
 use trm::{Error, Result};
@@ -56,7 +56,7 @@ pub fn tests() -> Vec<Trial> {
 /// Every variant that a plan can be laid out for.
 const TARGETS: [Target; 3] = [
     Target {
-        gemm: GemmVariant::Tiled,
+        matrices: None,
         attention: AttentionVariant::Tiled,
         fused: true,
         row_unit: 1,
@@ -68,7 +68,7 @@ const TARGETS: [Target; 3] = [
         tiles: Tiles::all(Tile::SMALL),
     },
     Target {
-        gemm: GemmVariant::Tiled,
+        matrices: None,
         attention: AttentionVariant::Tiled,
         fused: false,
         row_unit: 8,
@@ -80,7 +80,7 @@ const TARGETS: [Target; 3] = [
         tiles: Tiles::all(Tile::SMALL),
     },
     Target {
-        gemm: GemmVariant::Tiled,
+        matrices: None,
         attention: AttentionVariant::Tiled,
         fused: true,
         row_unit: 1,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use libtest_mimic::{Failed, Trial};
 use trm::bench::Subject;
 use trm::engine::{Device, DeviceInfo, select};
-use trm::plan::{Element, GemmVariant, Purpose, Target, Tile, Tiles, Variants};
+use trm::plan::{Element, Purpose, Target, Tile, Tiles, Variants};
 use trm::recipe::Recipe;
 use trm::tune::{Cache, Cached, Candidate, Choice, Key, Outcome, Trial as Work, measure, tune};
 
@@ -80,12 +80,12 @@ fn out_of_time(device: &Device) -> Verdict {
     check(timed.len() == 4 && !dropped.is_empty() && honest, || format!("{tuned:?}"))
 }
 
-/// Cooperative products round to f16: an error of 1e-7, a thousand times the bound. Devices without refuse them.
+/// Matrices products round to f16: an error of 1e-7, a thousand times the bound. Devices without refuse them.
 fn wrong_is_dropped(device: &Device) -> Verdict {
     let subject = subject(small_mixer())?;
     let own = device.target();
-    let gemm = GemmVariant::Cooperative(device.cooperative().unwrap_or_default());
-    let wrong = Candidate { name: "rounded".into(), target: Target { gemm, ..own } };
+    let matrices = Some(device.cooperative().unwrap_or_default());
+    let wrong = Candidate { name: "rounded".into(), target: Target { matrices, ..own } };
     let right = Candidate { name: "own".into(), target: own };
     let outcomes = measure(device, &Work::products(&subject, Purpose::Forward), &[right, wrong], 1, LONG)?;
     let [right, wrong] = &outcomes[..] else { return Err(format!("{outcomes:?}").into()) };

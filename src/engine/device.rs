@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Engine;
 use super::cpu::CpuEngine;
 use super::gpu::{Gpu, GpuEngine};
-use crate::plan::{AttentionVariant, Cooperative, Element, GemmVariant, Plan, Target, Variants};
+use crate::plan::{AttentionVariant, Element, Matrices, Plan, Target, Variants};
 use crate::{Error, Result};
 
 /// Something that runs plans, how it stores activations, and whether it keeps all of them.
@@ -101,7 +101,7 @@ impl Device {
     }
 
     /// Its cooperative matrices, if it has any.
-    pub fn cooperative(&self) -> Option<Cooperative> {
+    pub fn cooperative(&self) -> Option<Matrices> {
         match &self.processor {
             Processor::Cpu => None,
             Processor::Gpu(gpu) => gpu.cooperative(),
@@ -109,9 +109,9 @@ impl Device {
     }
 
     /// From now on, plans for this device take their products so. The CPU engine has one way only.
-    pub fn choose(&self, gemm: GemmVariant) {
+    pub fn choose(&self, matrices: Matrices) {
         if let Processor::Gpu(gpu) = &self.processor {
-            gpu.choose(gemm);
+            gpu.choose(matrices);
         }
     }
 

@@ -4,7 +4,7 @@
 use crate::Result;
 use crate::engine::{Device, Run};
 use crate::ops::gemm::{Gemm, Operand};
-use crate::plan::{Cooperative, GemmVariant, Purpose, Role, Tape, Target};
+use crate::plan::{Matrices, Purpose, Role, Tape, Target};
 
 /// Rows and columns: more than one matrix and no multiple of any.
 const N: usize = 43;
@@ -12,12 +12,12 @@ const N: usize = 43;
 /// Gives `device` its cooperative matrices for all products from now on, if it has them and they pass the probe.
 /// Returns why not otherwise; plans then keep the products that they had.
 pub fn use_cooperative(device: &Device) -> std::result::Result<(), String> {
-    device.choose(GemmVariant::Cooperative(probe(device)?));
+    device.choose(probe(device)?);
     Ok(())
 }
 
 /// The cooperative matrices of `device`, if they multiply as they should; otherwise what is wrong.
-pub fn probe(device: &Device) -> std::result::Result<Cooperative, String> {
+pub fn probe(device: &Device) -> std::result::Result<Matrices, String> {
     let none = || format!("{} has none with f16 operands and f32 sums", device.info().name);
     let cooperative = device.cooperative().ok_or_else(none)?;
     let found = products(device, cooperative).map_err(|error| error.to_string())?;
@@ -30,8 +30,8 @@ fn operands() -> [Vec<f32>; 2] {
 }
 
 /// A B, B A, and the product of their transposes, which is that of B A.
-fn products(device: &Device, cooperative: Cooperative) -> Result<[Vec<f32>; 3]> {
-    let target = Target { gemm: GemmVariant::Cooperative(cooperative), ..device.target() };
+fn products(device: &Device, cooperative: Matrices) -> Result<[Vec<f32>; 3]> {
+    let target = Target { matrices: Some(cooperative), ..device.target() };
     let mut tape = Tape::new(target);
     let names = ["A B", "B A", "A^T B^T"];
     let [a, b] = ["A", "B"].map(|name| tape.buffer(name, Role::Activation, N * N));
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_cpu_engine_s_twin_passes_and_it_has_none() {
-        let found = products(&Device::cpu(), Cooperative::default()).unwrap();
+        let found = products(&Device::cpu(), Matrices::default()).unwrap();
         assert_eq!(judge(&found), Ok(()));
         assert!(use_cooperative(&Device::cpu()).unwrap_err().contains("has none"));
     }

@@ -14,7 +14,7 @@ use crate::model::params::Home;
 use crate::model::step::train_plan;
 use crate::model::{Clock, Params};
 use crate::ops::metrics;
-use crate::plan::{Element, GemmVariant, Target};
+use crate::plan::{Element, Target};
 use crate::{Error, Result};
 
 /// Largest NMSE of forward values, losses, metrics and gradients in f32: 1e-4 relative, about a thousand
@@ -100,19 +100,15 @@ fn excused(group: &str, floor: f64, precision: Element) -> f64 {
 
 /// What a target's kernels round to: what they store, or the operands of cooperative products.
 fn rounding(target: Target) -> Element {
-    match (target.precision, target.gemm) {
-        (Element::F32, GemmVariant::Cooperative(_)) => Element::F16,
+    match (target.precision, target.matrices) {
+        (Element::F32, Some(_)) => Element::F16,
         (precision, _) => precision,
     }
 }
 
 /// The same without that.
 fn whole(target: Target) -> Target {
-    let gemm = match target.gemm {
-        GemmVariant::Cooperative(_) => GemmVariant::Tiled,
-        other => other,
-    };
-    Target { precision: Element::F32, gemm, ..target }
+    Target { precision: Element::F32, matrices: None, ..target }
 }
 
 /// The bound of a group of quantities where activations are stored in `precision`.

@@ -10,7 +10,7 @@ use crate::model::step::{eval_plan, train_plan};
 use crate::model::{Arch, ModelConfig};
 use crate::ops::KERNELS;
 use crate::plan::{
-    Cooperative, Element, Entry, GemmVariant, Kernel, Plan, SHARED_BYTES, Specialisation, Target, Tile, Tiles,
+    Element, Entry, Kernel, Matrices, Plan, SHARED_BYTES, Specialisation, Target, Tile, Tiles,
 };
 use crate::recipe::Recipe;
 
@@ -35,8 +35,8 @@ pub const COOPERATIVE: &str = "cooperative";
 /// The kinds of adapter that plans are laid out for.
 fn targets() -> Vec<(&'static str, Target)> {
     // As on the AMD GPUs that `--isa` compiles for.
-    let matrices = GemmVariant::Cooperative(Cooperative { size: 16, subgroup: 64 });
-    let cooperative = Target { gemm: matrices, ..Target::default() };
+    let matrices = Some(Matrices { size: 16, subgroup: 64 });
+    let cooperative = Target { matrices, ..Target::default() };
     let halves = [Element::Bf16, Element::F16];
     let halves = halves.map(|precision| (precision.name(), Target { precision, ..Target::default() }));
     let whole = [(GPU, Target::default()), (COOPERATIVE, cooperative)];

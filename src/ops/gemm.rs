@@ -6,9 +6,7 @@
 use super::gemm_coop;
 use super::multiply::multiply_all;
 use crate::Result;
-use crate::plan::{
-    DispatchBuilder, Element, Entry, GemmVariant, Kernel, Purpose, Tape, Target, Tensor, Tile, Tiles,
-};
+use crate::plan::{DispatchBuilder, Element, Entry, Kernel, Purpose, Tape, Target, Tensor, Tile, Tiles};
 
 /// `shaders/gemm.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -119,8 +117,8 @@ impl Gemm {
         let entry = if addend.is_some() { "product_add" } else { "product" };
         let operands = [a, b, c].into_iter().chain(addend.map(Addend::tensor));
         let whole = operands.into_iter().all(|operand| tape.element(operand) == Element::F32);
-        let call = match tape.target().gemm {
-            GemmVariant::Cooperative(device) if whole => gemm_coop::call(tape, entry, self, device),
+        let call = match tape.target().matrices {
+            Some(device) if whole => gemm_coop::call(tape, entry, self, device),
             _ => self.tiled_call(tape, entry),
         };
         let (addend_row, addend_batch) = match addend {

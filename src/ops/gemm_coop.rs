@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::gemm::Gemm;
 use super::multiply::multiply_operands;
-use crate::plan::{Call, Cooperative, DispatchBuilder, Entry, Kernel, Stored, Tape};
+use crate::plan::{Call, DispatchBuilder, Entry, Kernel, Matrices, Stored, Tape};
 
 /// `shaders/gemm_coop.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -52,7 +52,7 @@ pub(super) fn call<'t>(
     tape: &'t mut Tape,
     entry: &'static str,
     gemm: &Gemm,
-    device: Cooperative,
+    device: Matrices,
 ) -> DispatchBuilder<'t> {
     let size = device.size as usize;
     let many = Tile::LARGE.groups(gemm, size).iter().product::<usize>() >= MANY;

@@ -25,9 +25,7 @@ pub use shape::{Axis, LinearForm, Shape};
 pub(crate) use stored::bf16_bits;
 pub use stored::{Stored, StoredMut};
 pub use tape::{Reverse, Tape, Tensor};
-pub use target::{
-    AttentionVariant, Cooperative, GemmVariant, Purpose, SHARED_BYTES, Target, Tile, Tiles, Variants,
-};
+pub use target::{AttentionVariant, Matrices, Purpose, SHARED_BYTES, Target, Tile, Tiles, Variants};
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -172,29 +172,19 @@ impl Tiles {
     }
 }
 
-/// Variants of the matrix product.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum GemmVariant {
-    /// Tiles in shared memory: runs everywhere.
-    #[default]
-    Tiled,
-    /// Cooperative matrices with f16 operands and f32 sums: only where less precision was asked for.
-    Cooperative(Cooperative),
-}
-
 /// The cooperative matrices of an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Cooperative {
+pub struct Matrices {
     /// Their rows and columns: 8 or 16.
     pub size: u32,
     /// Threads of the subgroups that hold them. Where the driver takes others, products are right but slower.
     pub subgroup: u32,
 }
 
-impl Default for Cooperative {
+impl Default for Matrices {
     /// What most GPUs have.
-    fn default() -> Cooperative {
-        Cooperative { size: 16, subgroup: 32 }
+    fn default() -> Matrices {
+        Matrices { size: 16, subgroup: 32 }
     }
 }
 
@@ -228,8 +218,8 @@ impl Default for Variants {
 /// What a plan is laid out for. The default's kernels run everywhere; the CPU engine's twins are the same for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
-    /// The matrix product.
-    pub gemm: GemmVariant,
+    /// Matrix units for operands in f16, where the adapter's passed their probe.
+    pub matrices: Option<Matrices>,
     /// Tiles of tiled products.
     pub tiles: Tiles,
     /// Weight gradients of fewer workgroups than this are divided along their sums; 0 for none.
@@ -258,8 +248,16 @@ pub const SHARED_BYTES: u32 = 16_384;
 impl Target {
     /// Whether passes without gradients take the fused kernels, which are tiled.
     pub fn fuses(&self) -> bool {
-        let tiled = self.gemm == GemmVariant::Tiled || self.precision != Element::F32;
+        let tiled = self.matrices.is_none() || self.precision != Element::F32;
         self.fused && tiled && self.row_unit == 1
+    }
+
+    /// What gradients of activations are: halves where matrix units want them as operands.
+    pub fn gradient(&self) -> Element {
+        match (self.precision, self.matrices) {
+            (Element::F16, Some(_)) => Element::F16,
+            _ => Element::F32,
+        }
     }
 
     /// The same device with other variants.
@@ -277,7 +275,7 @@ impl Default for Target {
     fn default() -> Target {
         let Variants { fused, tiles } = Variants::default();
         Target {
-            gemm: GemmVariant::Tiled,
+            matrices: None,
             tiles,
             attention: AttentionVariant::Tiled,
             fused,

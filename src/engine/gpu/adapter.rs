@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use super::table;
 use crate::engine::{Counts, DeviceInfo};
-use crate::plan::{Cooperative, GemmVariant, Target, Variants};
+use crate::plan::{Matrices, Target, Variants};
 use crate::{Error, Result};
 
 /// An open device.
@@ -14,8 +14,8 @@ pub struct Gpu {
     pub(super) queue: wgpu::Queue,
     info: DeviceInfo,
     checked: bool,
-    cooperative: Option<Cooperative>,
-    chosen: OnceLock<GemmVariant>,
+    cooperative: Option<Matrices>,
+    chosen: OnceLock<Matrices>,
     tuned: OnceLock<Variants>,
     failure: Arc<Mutex<Option<String>>>,
     counts: Mutex<Counts>,
@@ -66,7 +66,7 @@ const COOPERATIVE: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MAT
     .union(wgpu::Features::SUBGROUP);
 
 /// The largest cooperative matrices with f16 operands and f32 sums, if there are any.
-fn cooperative(adapter: &wgpu::Adapter) -> Option<Cooperative> {
+fn cooperative(adapter: &wgpu::Adapter) -> Option<Matrices> {
     use wgpu::CooperativeScalarType::{F16, F32};
     if !adapter.features().contains(COOPERATIVE) {
         return None;
@@ -82,7 +82,7 @@ fn cooperative(adapter: &wgpu::Adapter) -> Option<Cooperative> {
     let all = adapter.cooperative_matrix_properties();
     let square = all.iter().filter(|one| one.m_size == one.n_size && one.n_size == one.k_size);
     let mixed = square.filter(|one| (one.ab_type, one.cr_type) == (F16, F32));
-    mixed.map(|one| one.m_size).max().map(|size| Cooperative { size, subgroup })
+    mixed.map(|one| one.m_size).max().map(|size| Matrices { size, subgroup })
 }
 
 /// wgpu's word that experimental features may be used.
@@ -181,14 +181,14 @@ impl Gpu {
     }
 
     /// Its cooperative matrices. Whether they multiply as they should is for the caller to find out.
-    pub fn cooperative(&self) -> Option<Cooperative> {
+    pub fn cooperative(&self) -> Option<Matrices> {
         self.cooperative
     }
 
     /// Takes another variant of the product than tiles, for good.
-    pub(in crate::engine) fn choose(&self, gemm: GemmVariant) {
+    pub(in crate::engine) fn choose(&self, matrices: Matrices) {
         // Whoever chose first had the same reason.
-        let _ = self.chosen.set(gemm);
+        let _ = self.chosen.set(matrices);
     }
 
     /// Takes other variants than those of the table, for good.
@@ -204,9 +204,9 @@ impl Gpu {
         let binding_bytes = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         let suited = self.tuned.get().copied().unwrap_or_else(|| table::defaults(&self.info).variants);
         let variants = Variants { tiles: suited.tiles.fitting(shared_bytes), ..suited };
-        let gemm = self.chosen.get().copied().unwrap_or_default();
+        let matrices = self.chosen.get().copied();
         let split_below = table::BUSY;
-        Target { gemm, split_below, binding_bytes, shared_bytes, ..Target::default() }.with(variants)
+        Target { matrices, split_below, binding_bytes, shared_bytes, ..Target::default() }.with(variants)
     }
 
     /// What was asked of the driver so far.
