@@ -2,7 +2,8 @@
 
 use trm::Result;
 use trm::ops::attention::{KERNEL, attention};
-use trm::plan::Shape;
+use trm::ops::rope::table;
+use trm::plan::{Element, Shape, Target};
 
 use crate::check::roundings;
 use crate::harness::{KernelTests, Lab, Mutant, Needs, in_bf16, in_f16};
@@ -18,6 +19,12 @@ pub const TESTS: KernelTests = KernelTests {
         ("long_rows", long_rows),
         ("shapes_in_bf16", |lab| in_bf16(lab, shapes)),
         ("shapes_in_f16", |lab| in_f16(lab, shapes)),
+        ("turned", turned),
+        ("gradients_in_f16", |lab| {
+            lab.target(gradients_in_f16(lab));
+            shapes(lab)?;
+            turned(lab)
+        }),
     ],
     mutants: &[
         Mutant {
@@ -90,6 +97,27 @@ pub const TESTS: KernelTests = KernelTests {
             from: "store_qkv_grads(thread, V, &dv)",
             to: "store_qkv_grads(thread, K, &dv)",
         },
+        Mutant {
+            name: "turns_on_instead_of_back",
+            from: "select(-partner, partner, feature < half)",
+            to: "select(partner, -partner, feature < half)",
+        },
+        Mutant {
+            name: "turns_all_rows_of_a_thread_alike",
+            from: "turned_back(own, row_of(thread, i)",
+            to: "turned_back(own, row_of(thread, 0u)",
+        },
+        Mutant {
+            name: "turns_by_a_row_of_another_thread",
+            from: "(thread.y - first) * SHARE * LANES",
+            to: "0u * first",
+        },
+        Mutant { name: "leaves_k_turned", from: "turn_back(thread, &dk)", to: "turn_back(thread, &dv)" },
+        Mutant {
+            name: "stores_two_of_four_halves_of_a_gradient_twice",
+            from: "narrowed_pair(value.zw, QKV_GRAD_ELEMENT)",
+            to: "narrowed_pair(value.xy, QKV_GRAD_ELEMENT)",
+        },
         Mutant { name: "saves_no_maximum", from: "highest[i] + log(", to: "log(" },
     ],
 };
@@ -159,17 +187,51 @@ impl Head<'_> {
     }
 }
 
+/// q and k (B, L, 3, heads, d) of a gradient turned back by the angles of a table (L, d/2, 2).
+fn turn_back(grad: &mut [f64], shape: Shape, heads: usize, table: &[f32]) {
+    let half = shape.width / heads / 2;
+    for (row, grad) in grad.chunks_mut(3 * shape.width).enumerate() {
+        for head in grad[..2 * shape.width].chunks_mut(2 * half) {
+            for i in 0..half {
+                let at = 2 * (row % shape.length * half + i);
+                let [cos, sin] = [at, at + 1].map(|at| f64::from(table[at]));
+                let (u, v) = (head[i], head[i + half]);
+                (head[i], head[i + half]) = (u * cos + v * sin, v * cos - u * sin);
+            }
+        }
+    }
+}
+
+/// Where activations and their gradients are stored in f16.
+fn gradients_in_f16(lab: &Lab) -> Target {
+    Target { precision: Element::F16, matrices: Some(lab.cooperative), ..Target::default() }
+}
+
 fn lay(lab: &mut Lab, shape: Shape, heads: usize, steepness: f32, bound: f64) -> Result<()> {
+    let qkv = steep(lab, shape, heads, steepness);
+    compare(lab, shape, heads, (qkv, None), bound)
+}
+
+/// Normal numbers, q and k times `steepness`, not v: the scores grow with the square.
+fn steep(lab: &mut Lab, shape: Shape, heads: usize, steepness: f32) -> Vec<f32> {
     let Shape { batch, length, width } = shape;
     lab.case(format!("B {batch} L {length}, {heads} heads of {}, times {steepness}", width / heads));
     let mut qkv = lab.normal(3 * shape.words());
-    // q and k, not v: the scores grow with the square.
     qkv.chunks_mut(3 * width).for_each(|row| row[..2 * width].iter_mut().for_each(|x| *x *= steepness));
-    compare(lab, shape, heads, qkv, bound)
+    qkv
 }
 
-fn compare(lab: &mut Lab, shape: Shape, heads: usize, qkv: Vec<f32>, bound: f64) -> Result<()> {
+/// Attention over qkv, which came turned by a table of angles where there is one.
+fn compare(
+    lab: &mut Lab,
+    shape: Shape,
+    heads: usize,
+    (qkv, turns): (Vec<f32>, Option<Vec<f32>>),
+    bound: f64,
+) -> Result<()> {
+    let whole = lab.tape.target().gradient() == Element::F32;
     let (qkv, o_grad) = (lab.stored(&qkv), lab.normal(shape.words()));
+    let o_grad = if whole { o_grad } else { lab.stored(&o_grad) };
     let (mut o_expected, mut expected) = (vec![0.0; shape.words()], vec![0.0; qkv.len()]);
     for sample in 0..shape.batch {
         for head in 0..heads {
@@ -177,8 +239,13 @@ fn compare(lab: &mut Lab, shape: Shape, heads: usize, qkv: Vec<f32>, bound: f64)
             head.differentiate(&o_grad, &mut o_expected, &mut expected);
         }
     }
-    let (x, dy) = (lab.activation("qkv", &qkv), lab.floats("o_grad", &o_grad));
-    let (o, dx) = lab.with_reverse(x, dy, |tape| attention(tape, shape, heads, x))?;
+    let turned = turns.map(|turns| {
+        turn_back(&mut expected, shape, heads, &turns);
+        lab.floats("turns", &turns)
+    });
+    let x = lab.activation("qkv", &qkv);
+    let dy = if whole { lab.floats("o_grad", &o_grad) } else { lab.activation("o_grad", &o_grad) };
+    let (o, dx) = lab.with_reverse(x, dy, |tape| attention(tape, shape, heads, x, turned))?;
     lab.expect("o", o, o_expected, bound);
     // delta sums o as it was stored.
     lab.expect("qkv's gradient", dx, expected, bound + 4.0 * lab.storing());
@@ -211,6 +278,23 @@ fn shapes(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
+/// Angles that differ in every row and feature, for halves of heads of any size; heads of which a thread holds several
+/// vectors, and of which few fit shared memory at once.
+fn turned(lab: &mut Lab) -> Result<()> {
+    for (batch, length, heads, head_dim) in
+        [(1, 2, 1, 2), (2, 33, 3, 6), (2, 35, 2, 8), (2, 70, 2, 36), (1, 37, 2, 134), (1, 19, 1, 1028)]
+    {
+        if lab.halves() && head_dim % 4 != 0 {
+            continue;
+        }
+        let shape = Shape { batch, length, width: heads * head_dim };
+        let qkv = steep(lab, shape, heads, 1.0);
+        let turns = table(length, head_dim, 100.0);
+        compare(lab, shape, heads, (qkv, Some(turns)), roundings(length + head_dim + 16))?;
+    }
+    Ok(())
+}
+
 /// Scores of about a thousand: the softmax picks one key, and nothing overflows. A score's rounding, 1e3 ulp, is
 /// p's error.
 fn steep_scores(lab: &mut Lab) -> Result<()> {
@@ -227,7 +311,7 @@ fn low_scores(lab: &mut Lab) -> Result<()> {
         let (q, rest) = row.split_at_mut(shape.width);
         q.iter_mut().zip(rest).for_each(|(q, k)| (*q, *k) = (7.3 + *q * 0.1, *k * 0.1 - 7.3));
     }
-    compare(lab, shape, 1, qkv, roundings(2_000))
+    compare(lab, shape, 1, (qkv, None), roundings(2_000))
 }
 
 /// Sums over many blocks of positions.

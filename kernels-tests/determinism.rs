@@ -9,7 +9,7 @@ use trm::engine::{Device, Run, select};
 use trm::eval::verify;
 use trm::model::step::{eval_plan, train_plan};
 use trm::model::{ArchName, ModelConfig};
-use trm::plan::{Element, Tile, Tiles, Variants};
+use trm::plan::{Element, Tile, Tiles};
 use trm::rng::Rng;
 use trm::train::load_weights;
 
@@ -123,7 +123,7 @@ fn canaries_live(device: &Device) -> std::result::Result<(), Failed> {
 fn choice_repeats_and_agrees() -> std::result::Result<(), Failed> {
     let (device, _) = select("gpu")?;
     let tile = Tile::ALL[1];
-    device.adopt(Variants { tiles: Tiles::all(tile), ..Variants::default() });
+    device.adopt(Tiles::all(tile));
     assert_eq!(device.target().tiles.forward, tile);
     training_repeats(&device)?;
     engines_agree(&device)

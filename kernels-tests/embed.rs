@@ -158,6 +158,7 @@ fn lay(lab: &mut Lab, sizes: Sizes) -> Result<()> {
         tokens: lab.output("tokens' gradient", vocab * width),
         embed_pos: learned.then(|| lab.output("positions' gradient", values.embed_pos.len())),
         puzzle_rows: (emb_ndim > 0).then(|| lab.output("puzzle_rows", batch * emb_ndim)),
+        scale: 1.0,
     };
     let dx = lab.floats("dx", &values.dx);
     lab.tape.record(true);

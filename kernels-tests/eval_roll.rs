@@ -12,7 +12,8 @@ use trm::eval::{Evaluator, Pace, vote};
 use trm::model::ModelConfig;
 use trm::model::init::Weights;
 use trm::ops::gemm::{Gemm, Operand};
-use trm::plan::{Purpose, Role, Tape};
+use trm::ops::product::{Epilogue, Product};
+use trm::plan::{Axis, Purpose, Role, Tape};
 use trm::recipe::Recipe;
 use trm::rng::Rng;
 use trm::train::model_config;
@@ -139,12 +140,13 @@ fn products(device: &Device) -> Outcome {
                 n,
                 k,
                 batch: 1,
-                reductions: (1, 1),
+                reductions: 1,
                 a: Operand::rows_of(k),
                 b: weight,
                 purpose: Purpose::Forward,
             };
-            gemm.push(&mut tape, a_tensor, b_tensor, None, c)?;
+            let product = Product { gemm, over: Axis::Width, epilogue: Epilogue::Store };
+            product.push(&mut tape, a_tensor, b_tensor, c)?;
             let mut run = Run::new(device, tape.finish()?)?;
             run.write_floats("a", &a[..m * k])?;
             run.write_floats("b", &b)?;

@@ -3,22 +3,22 @@
 use trm::Result;
 use trm::ops::attention::attention;
 use trm::ops::embed::{Embed, EmbedGradients};
-use trm::ops::gemm::Addend;
-use trm::ops::linear::linear;
-use trm::ops::rms_norm::rms_norm;
-use trm::ops::rope::{rope, table};
-use trm::ops::sum::sum;
-use trm::ops::swiglu::swiglu;
+use trm::ops::linear::{After, linear};
+use trm::ops::mlp::Mlp;
+use trm::ops::rms_norm::RmsNorm;
+use trm::ops::rope::table;
+use trm::ops::sum::{hand_on, sum};
 use trm::plan::{Axis, LinearForm, Shape, Tensor};
 
 use crate::gradients::{Build, Graph};
 
 /// By name.
 pub const GRAPHS: &[(&str, Build)] = &[
-    ("swiglu_over_width", |graph| swiglu_over(graph, Axis::Width)),
-    ("swiglu_over_length", |graph| swiglu_over(graph, Axis::Length)),
+    ("mlp_over_width", |graph| mlp_over(graph, Axis::Width)),
+    ("mlp_over_length", |graph| mlp_over(graph, Axis::Length)),
     ("rms_norm_over_width", |graph| rms_norm_over(graph, Axis::Width)),
     ("rms_norm_over_length", |graph| rms_norm_over(graph, Axis::Length)),
+    ("norm_with_sum", norm_with_sum),
     ("attention_with_rope", attention_with_rope),
     ("shared_inputs", shared_inputs),
     ("biases_and_residuals", biases_and_residuals),
@@ -40,34 +40,51 @@ const ALIGNED: Shape = Shape { batch: 2, length: 8, width: 8 };
 fn layer(graph: &mut Graph, name: &str, axis: Axis, input: Shape, out: usize, x: Tensor) -> Result<Tensor> {
     let n_in = if axis == Axis::Width { input.width } else { input.length };
     let weight = graph.weight(name, (out, n_in));
-    linear(&mut graph.tape, LinearForm { axis, input, out }, x, weight, None)
+    linear(&mut graph.tape, LinearForm { axis, input, out }, x, weight, After::Nothing)
 }
 
-fn swiglu_over(graph: &mut Graph, axis: Axis) -> Result<Tensor> {
+/// An MLP with its residual between two layers.
+fn mlp_over(graph: &mut Graph, axis: Axis) -> Result<Tensor> {
     let x = graph.input("x", ODD.words());
-    let gate_up = layer(graph, "gate_up", axis, ODD, 2 * 11, x)?;
-    let inner = LinearForm { axis, input: ODD, out: 11 }.output();
-    let a = swiglu(&mut graph.tape, inner, axis, gate_up)?;
-    layer(graph, "down", axis, inner, 9, a)
+    let h = layer(graph, "before", Axis::Width, ODD, ODD.width, x)?;
+    let k = if axis == Axis::Width { ODD.width } else { ODD.length };
+    let gate_up = graph.weight("gate_up", (2 * 11, k)).into();
+    let down = graph.weight("down", (k, 11)).into();
+    let form = LinearForm { axis, input: ODD, out: 2 * 11 };
+    let y = Mlp { name: "mlp".into(), form, gate_up, down }.push(&mut graph.tape, h)?;
+    layer(graph, "after", Axis::Width, ODD, 9, y)
 }
 
 fn rms_norm_over(graph: &mut Graph, axis: Axis) -> Result<Tensor> {
     let x = graph.input("x", ODD.words());
     let h = layer(graph, "before", Axis::Width, ODD, 11, x)?;
     let shape = Shape { width: 11, ..ODD };
-    let y = rms_norm(&mut graph.tape, shape, axis, 1e-5, h, None)?;
+    let y = RmsNorm { shape, axis, eps: 1e-5 }.push(&mut graph.tape, h, None)?;
     layer(graph, "after", Axis::Width, shape, 6, y)
+}
+
+/// What is normalised goes on by itself, and in a sum with two others.
+fn norm_with_sum(graph: &mut Graph) -> Result<Tensor> {
+    let (x, e) = (graph.input("x", ODD.words()), graph.input("e", ODD.words()));
+    let h = layer(graph, "before", Axis::Width, ODD, ODD.width, x)?;
+    let norm = RmsNorm { shape: ODD, axis: Axis::Width, eps: 1e-5 };
+    let (y, total) = norm.push_with_sum(&mut graph.tape, h, None, &[x, e])?;
+    hand_on(&mut graph.tape, &[y, x, e], total);
+    let a = layer(graph, "first", Axis::Width, ODD, 5, total)?;
+    let b = layer(graph, "second", Axis::Width, ODD, 5, y)?;
+    sum(&mut graph.tape, &[a, b])
 }
 
 fn attention_with_rope(graph: &mut Graph) -> Result<Tensor> {
     let (heads, head_dim) = (3, 4);
     let shape = Shape { batch: 2, length: 5, width: heads * head_dim };
     let x = graph.input("x", shape.words());
-    let qkv = layer(graph, "qkv", Axis::Width, shape, 3 * shape.width, x)?;
     let angles = table(shape.length, head_dim, 100.0).iter().map(|value| value.to_bits()).collect();
     let angles = graph.data("angles", angles);
-    rope(&mut graph.tape, shape, heads, angles, qkv)?;
-    let o = attention(&mut graph.tape, shape, heads, qkv)?;
+    let weight = graph.weight("qkv", (3 * shape.width, shape.width));
+    let form = LinearForm { axis: Axis::Width, input: shape, out: 3 * shape.width };
+    let qkv = linear(&mut graph.tape, form, x, weight, After::Turn { table: angles, heads })?;
+    let o = attention(&mut graph.tape, shape, heads, qkv, Some(angles))?;
     layer(graph, "o", Axis::Width, shape, 7, o)
 }
 
@@ -89,13 +106,13 @@ fn biases_and_residuals(graph: &mut Graph) -> Result<Tensor> {
     let bias = graph.bias("bias", ODD.width);
     let form = |axis, out| LinearForm { axis, input: ODD, out };
     let first = graph.weight("first", (ODD.width, ODD.width));
-    let a = linear(&mut graph.tape, form(Axis::Width, ODD.width), x, first, Some(Addend::Bias(bias)))?;
+    let a = linear(&mut graph.tape, form(Axis::Width, ODD.width), x, first, After::Bias(bias))?;
     let second = graph.weight("second", (ODD.width, ODD.width));
-    let b = linear(&mut graph.tape, form(Axis::Width, ODD.width), a, second, Some(Addend::Whole(x)))?;
+    let b = linear(&mut graph.tape, form(Axis::Width, ODD.width), a, second, After::Residual(x))?;
     let third = graph.weight("third", (ODD.length, ODD.length));
-    let c = linear(&mut graph.tape, form(Axis::Length, ODD.length), b, third, Some(Addend::Whole(a)))?;
+    let c = linear(&mut graph.tape, form(Axis::Length, ODD.length), b, third, After::Residual(a))?;
     let fourth = graph.weight("fourth", (ODD.width, ODD.width));
-    linear(&mut graph.tape, form(Axis::Width, ODD.width), c, fourth, Some(Addend::Bias(bias)))
+    linear(&mut graph.tape, form(Axis::Width, ODD.width), c, fourth, After::Bias(bias))
 }
 
 /// Tokens and puzzle rows that repeat, a puzzle embedding that does not fill its positions.
@@ -122,6 +139,7 @@ fn embedding(graph: &mut Graph, learned: bool) -> Result<Tensor> {
         tokens: tokens_out,
         embed_pos: positions.map(|(_, out)| out),
         puzzle_rows: Some(rows_out),
+        scale: 1.0,
     };
     let x = embed.push(&mut graph.tape, Some(gradients))?;
     let h = layer(graph, "after", Axis::Width, shape, 5, x)?;
@@ -137,8 +155,8 @@ fn passes(graph: &mut Graph, axis: Axis, shape: Shape) -> Result<Tensor> {
     let mut h = z;
     for _ in 0..3 {
         let inputs = sum(&mut graph.tape, &[h, x])?;
-        let product = linear(&mut graph.tape, form, inputs, weight, Some(Addend::Whole(inputs)))?;
-        h = rms_norm(&mut graph.tape, shape, axis, 1e-5, product, None)?;
+        let product = linear(&mut graph.tape, form, inputs, weight, After::Residual(inputs))?;
+        h = RmsNorm { shape, axis, eps: 1e-5 }.push(&mut graph.tape, product, None)?;
     }
     layer(graph, "head", Axis::Width, shape, 3, h)
 }

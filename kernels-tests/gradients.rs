@@ -150,11 +150,11 @@ fn gradient_of(tape: &mut Tape, leaf: &Leaf) -> Result<Tensor> {
         }
         Source::Weight => {
             let out = out(tape);
-            weight_gradient(tape, leaf.tensor, out).map(|()| out)
+            weight_gradient(tape, leaf.tensor, 1.0, out).map(|()| out)
         }
         Source::Bias => {
             let out = out(tape);
-            bias_gradient(tape, leaf.tensor, words, out).map(|()| out)
+            bias_gradient(tape, leaf.tensor, words, 1.0, out).map(|()| out)
         }
         Source::Written(out) | Source::Rows(out, _) => Ok(out),
     }

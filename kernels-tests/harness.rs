@@ -85,11 +85,6 @@ impl Lab {
         self.tape.target().precision != Element::F32
     }
 
-    /// Whether activations are stored in bfloat16, to which some processors round both operands of a product.
-    pub fn in_bf16(&self) -> bool {
-        self.tape.target().precision == Element::Bf16
-    }
-
     /// Largest NMSE that comes of storing as the target does.
     pub fn storing(&self) -> f64 {
         storing(self.tape.target().precision)
@@ -161,6 +156,11 @@ impl Lab {
     pub fn expect_rows(&mut self, name: &str, tensor: Tensor, values: Vec<f64>, row: usize, bound: f64) {
         let bound = bound + storing(self.tape.element(tensor));
         self.expected(name, tensor, Expected::Close { values, row, bound });
+    }
+
+    /// At the end, `tensor` must hold just these values.
+    pub fn expect_exactly(&mut self, name: &str, tensor: Tensor, values: Vec<f64>) {
+        self.expected(name, tensor, Expected::Close { row: values.len(), values, bound: 0.0 });
     }
 
     /// At the end, `tensor` must hold these integers.

@@ -47,7 +47,7 @@ fn throughput() -> Result<(), Failed> {
 }
 
 fn named_twice() -> Result<(), Failed> {
-    let [once, twice] = ["navi21", "navi21,navi21"].map(|gpus| compiled(&["rope", "--isa", gpus]));
+    let [once, twice] = ["navi21", "navi21,navi21"].map(|gpus| compiled(&["sum", "--isa", gpus]));
     if once? == twice? { Ok(()) } else { Err("compiled again".into()) }
 }
 

@@ -133,6 +133,7 @@ fn tensors(lab: &mut Lab, sizes: &Sizes, inputs: &Inputs) -> Tensors {
         compare_continue: sizes.compare_continue,
         halt_exploration_prob: sizes.explore,
         global_batch: sizes.global_batch,
+        scale: 1.0,
         logits: lab.floats("logits", &inputs.logits),
         q: lab.floats("q", &inputs.q),
         labels: lab.ints("labels", &inputs.labels),

@@ -25,8 +25,6 @@ mod embed;
 mod eval_arc;
 mod eval_roll;
 mod finite;
-mod gemm;
-mod gemm_coop;
 mod golden;
 mod gradient_graphs;
 mod gradients;
@@ -38,21 +36,16 @@ mod loss_reference;
 mod metrics;
 mod models;
 mod mutants;
-mod narrow;
-mod pad_rows;
 mod plan_memory;
 mod plans;
-mod project;
-mod project_in;
-mod project_out;
+mod product;
 mod puzzle_table;
 mod recompute;
 mod rms_norm;
-mod rope;
 mod sign_sgd;
 mod step_gradients;
+mod store_weight;
 mod sum;
-mod swiglu;
 mod train_puzzle_emb;
 mod tune;
 
@@ -67,26 +60,19 @@ const KERNELS: &[KernelTests] = &[
     column_sums::TESTS,
     embed::TESTS,
     finite::TESTS,
-    gemm::TESTS,
-    gemm_coop::TESTS,
     loss::TESTS,
     metrics::TESTS,
-    narrow::TESTS,
-    pad_rows::TESTS,
-    project_in::TESTS,
-    project_out::TESTS,
+    product::TESTS,
     puzzle_table::TESTS,
     rms_norm::TESTS,
-    rope::TESTS,
     sign_sgd::TESTS,
+    store_weight::TESTS,
     sum::TESTS,
-    swiglu::TESTS,
 ];
 
 /// The tests of every other file.
 const ROOMS: &[fn() -> Vec<Trial>] = &[
     bench::tests,
-    gemm_coop::tests,
     isa::tests,
     check::tests,
     cli::tests,

@@ -1,7 +1,7 @@
 //! RMS norm and its reverse pass against f64, over D (`rows`) and over L (`columns`).
 
 use trm::Result;
-use trm::ops::rms_norm::{KERNEL, rms_norm};
+use trm::ops::rms_norm::{KERNEL, RmsNorm};
 use trm::plan::{Axis, Shape};
 
 use crate::check::roundings;
@@ -16,6 +16,8 @@ pub const TESTS: KernelTests = KernelTests {
         ("over_length", over_length),
         ("over_width_in_bf16", |lab| in_bf16(lab, over_width)),
         ("over_length_in_f16", |lab| in_f16(lab, over_length)),
+        ("with_sums", with_sums),
+        ("with_sums_in_f16", |lab| in_f16(lab, with_sums)),
         ("many_rows", many_rows),
         ("long_columns", long_columns),
     ],
@@ -33,10 +35,12 @@ pub const TESTS: KernelTests = KernelTests {
         },
         Mutant {
             name: "rows_keep_the_mean",
-            from: "(dy[base + i] - y_at(base + i) * mean)",
-            to: "(dy[base + i] + y_at(base + i) * mean)",
+            from: "two_of_y(at, both) * mean",
+            to: "two_of_y(at, both) * -mean",
         },
-        Mutant { name: "columns_keep_the_mean", from: "(dy[at] - y_at(at) * mean)", to: "dy[at]" },
+        Mutant { name: "columns_keep_the_mean", from: "two_of_y(at, mine.both) * means", to: "0.0 * means" },
+        Mutant { name: "forgets_the_second", from: "params.addends > 1u", to: "params.addends > 2u" },
+        Mutant { name: "subtracts_the_second", from: "one + second_at(at)", to: "one - second_at(at)" },
         Mutant {
             name: "rows_skip_the_last",
             from: "live && i < params.length; i += 64u) {\n        squares",
@@ -87,7 +91,8 @@ fn lay(lab: &mut Lab, shape: Shape, axis: Axis, x: &[f32]) -> Result<()> {
         }
     }
     let (input, upstream) = (lab.floats("x", x), lab.floats("dy", &dy));
-    let (y, dx) = lab.with_reverse(input, upstream, |tape| rms_norm(tape, shape, axis, EPS, input, None))?;
+    let (y, dx) =
+        lab.with_reverse(input, upstream, |tape| RmsNorm { shape, axis, eps: EPS }.push(tape, input, None))?;
     // A sum of `length` squares or products, of a row in four parts or more, and a few roundings more. Where a
     // group is short, the two terms of dx nearly cancel (one value's norm is its sign): the error stays as large as
     // they.
@@ -132,6 +137,37 @@ fn over_width(lab: &mut Lab) -> Result<()> {
 
 fn over_length(lab: &mut Lab) -> Result<()> {
     over(lab, Axis::Length)
+}
+
+/// The norm, and its sum with one or two others.
+fn with_sums(lab: &mut Lab) -> Result<()> {
+    for (batch, length, width) in [(1, 1, 2), (3, 5, 66), (2, 7, 129)] {
+        for count in [1, 2] {
+            let shape = Shape { batch, length, width };
+            if lab.halves() && width % 2 == 1 {
+                continue;
+            }
+            lab.case(format!("B {batch} L {length} D {width}, {count} others"));
+            let x = lab.normal(shape.words());
+            let others: Vec<Vec<f32>> = (0..count).map(|_| lab.normal(shape.words())).collect();
+            let others: Vec<Vec<f32>> = others.iter().map(|other| lab.stored(other)).collect();
+            let rows =
+                x.chunks_exact(width).map(|row| row.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>());
+            let y: Vec<f64> = rows.flat_map(|row| reference(&row, &row).0).collect();
+            let sums =
+                (0..y.len()).map(|at| y[at] + others.iter().map(|one| f64::from(one[at])).sum::<f64>());
+            let sums = sums.collect();
+            let x = lab.floats("x", &x);
+            let others = others.iter().enumerate();
+            let others: Vec<_> =
+                others.map(|(at, other)| lab.activation(&format!("other {at}"), other)).collect();
+            let norm = RmsNorm { shape, axis: Axis::Width, eps: EPS };
+            let (normed, total) = norm.push_with_sum(&mut lab.tape, x, None, &others)?;
+            lab.expect("y", normed, y, roundings(width + 8));
+            lab.expect("total", total, sums, roundings(width + 10));
+        }
+    }
+    Ok(())
 }
 
 /// One workgroup per row, more of them than one grid dimension takes.

@@ -1,6 +1,8 @@
 // o = softmax(q k^T / sqrt(d)) v for each sample and head, not causal; lse = log of the softmax's denominator.
 // reverse: with p = exp(s - lse), delta = sum(do o): dv = p^T do, ds = p (do v^T - delta), dq = ds k, dk = ds^T q.
-// qkv, dqkv (B, L, 3, heads, d); o, do (B, L, heads, d); lse, delta (B, heads, L). d is even.
+// qkv, dqkv (B, L, 3, heads, d); o, do (B, L, heads, d); lse, delta (B, heads, L); turns (L, d/2, 2): cos, sin. d is
+// even. Where TURNED is 1, q and k came turned by these angles, pairs (i, i + d/2) of a head, and dq and dk are turned
+// back before they are stored.
 // A workgroup owns rows of one sample and head, queries or, in reverse_keys, keys, and walks over the others, the
 // columns. LANES neighbouring threads share 4 rows: each owns 4 x 4 scores, its columns LANES apart, and of the rows'
 // results every LANES-th vector of 4 features. P goes from thread to thread in shared memory and is never stored.
@@ -14,21 +16,25 @@ struct Params { length: u32, heads: u32, scale: f32 }
 // d, and the threads of a row: more of them for longer rows, so that each keeps its sums in registers.
 const HEAD_DIM: u32 = 64u;
 const LANES: u32 = 8u;
+const TURNED: u32 = 0u;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> o_grad: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> o_grad: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> o_saved: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read> lse_saved: array<f32>;
 @group(0) @binding(5) var<storage, read> delta_saved: array<f32>;
 @group(0) @binding(6) var<storage, read_write> o: array<vec4<u32>>;
 @group(0) @binding(7) var<storage, read_write> lse: array<f32>;
 @group(0) @binding(8) var<storage, read_write> delta: array<f32>;
-@group(0) @binding(9) var<storage, read_write> qkv_grad: array<vec4<f32>>;
+@group(0) @binding(9) var<storage, read_write> qkv_grad: array<vec4<u32>>;
+@group(0) @binding(10) var<storage, read> turns: array<vec2<f32>>;
 
 const QKV_ELEMENT: u32 = 0u;
+const O_GRAD_ELEMENT: u32 = 0u;
 const O_SAVED_ELEMENT: u32 = 0u;
 const O_ELEMENT: u32 = 0u;
+const QKV_GRAD_ELEMENT: u32 = 0u;
 #import element
 
 const Q: u32 = 0u;
@@ -93,28 +99,24 @@ fn joined(first: vec4<f32>, next: vec4<f32>, word: u32, vector: u32) -> vec4<f32
     return select(four, vec4<f32>(four.xy, 0.0, 0.0), 4u * vector + 4u > HEAD_DIM);
 }
 
-// Elements 4 at to 4 at + 3.
+// Of the vector that holds them, elements 4 at to 4 at + 3.
+fn four(words: vec4<u32>, at: u32, element: u32) -> vec4<f32> {
+    if element == F32 {
+        return bitcast<vec4<f32>>(words);
+    }
+    return widened_four(words, at, element);
+}
+
 fn four_of_qkv(at: u32) -> vec4<f32> {
-    if QKV_ELEMENT == F32 {
-        return bitcast<vec4<f32>>(qkv[at]);
-    }
-    return widened_four(qkv[at / 2u], at, QKV_ELEMENT);
+    return four(qkv[word_of_element(at, QKV_ELEMENT)], at, QKV_ELEMENT);
 }
 
-fn four_of_o(at: u32) -> vec4<f32> {
-    if O_SAVED_ELEMENT == F32 {
-        return bitcast<vec4<f32>>(o_saved[at]);
-    }
-    return widened_four(o_saved[at / 2u], at, O_SAVED_ELEMENT);
+fn four_of_o_grad(at: u32) -> vec4<f32> {
+    return four(o_grad[word_of_element(at, O_GRAD_ELEMENT)], at, O_GRAD_ELEMENT);
 }
 
-fn store_four(at: u32, value: vec4<f32>) {
-    if O_ELEMENT == F32 {
-        o[at] = bitcast<vec4<u32>>(value);
-        return;
-    }
-    o[at / 2u][at % 2u * 2u] = narrowed_pair(value.xy, O_ELEMENT);
-    o[at / 2u][at % 2u * 2u + 1u] = narrowed_pair(value.zw, O_ELEMENT);
+fn four_of_o_saved(at: u32) -> vec4<f32> {
+    return four(o_saved[word_of_element(at, O_SAVED_ELEMENT)], at, O_SAVED_ELEMENT);
 }
 
 fn of_qkv(thread: Thread, which: u32, at: u32, vector: u32) -> vec4<f32> {
@@ -134,9 +136,10 @@ fn of_o_grad(thread: Thread, at: u32, vector: u32) -> vec4<f32> {
     }
     let word = word_of_o(thread, at, vector);
     if HEAD_DIM % 4u == 0u {
-        return o_grad[word / 4u];
+        return four_of_o_grad(word / 4u);
     }
-    return joined(o_grad[word / 4u], o_grad[min(word / 4u + 1u, arrayLength(&o_grad) - 1u)], word, vector);
+    let next = min(word / 4u + 1u, arrayLength(&o_grad) - 1u);
+    return joined(four_of_o_grad(word / 4u), four_of_o_grad(next), word, vector);
 }
 
 fn of_o_saved(thread: Thread, at: u32, vector: u32) -> vec4<f32> {
@@ -145,9 +148,10 @@ fn of_o_saved(thread: Thread, at: u32, vector: u32) -> vec4<f32> {
     }
     let word = word_of_o(thread, at, vector);
     if HEAD_DIM % 4u == 0u {
-        return four_of_o(word / 4u);
+        return four_of_o_saved(word / 4u);
     }
-    return joined(four_of_o(word / 4u), four_of_o(min(word / 4u + 1u, arrayLength(&o_saved) - 1u)), word, vector);
+    let next = min(word / 4u + 1u, arrayLength(&o_saved) - 1u);
+    return joined(four_of_o_saved(word / 4u), four_of_o_saved(next), word, vector);
 }
 
 fn of_any(thread: Thread, which: u32, at: u32, vector: u32) -> vec4<f32> {
@@ -162,8 +166,13 @@ fn store_o(thread: Thread, at: u32, vector: u32, value: vec4<f32>) {
         return;
     }
     let word = word_of_o(thread, at, vector);
+    if O_ELEMENT != F32 {
+        o[word / 8u][word / 4u % 2u * 2u] = narrowed_pair(value.xy, O_ELEMENT);
+        o[word / 8u][word / 4u % 2u * 2u + 1u] = narrowed_pair(value.zw, O_ELEMENT);
+        return;
+    }
     if HEAD_DIM % 4u == 0u {
-        store_four(word / 4u, value);
+        o[word / 4u] = bitcast<vec4<u32>>(value);
         return;
     }
     for (var i = 0u; i < min(4u, HEAD_DIM - 4u * vector); i++) {
@@ -176,12 +185,17 @@ fn store_qkv_grad(thread: Thread, which: u32, at: u32, vector: u32, value: vec4<
         return;
     }
     let word = word_of_qkv(thread, which, at, vector);
+    if QKV_GRAD_ELEMENT != F32 {
+        qkv_grad[word / 8u][word / 4u % 2u * 2u] = narrowed_pair(value.xy, QKV_GRAD_ELEMENT);
+        qkv_grad[word / 8u][word / 4u % 2u * 2u + 1u] = narrowed_pair(value.zw, QKV_GRAD_ELEMENT);
+        return;
+    }
     if HEAD_DIM % 4u == 0u {
-        qkv_grad[word / 4u] = value;
+        qkv_grad[word / 4u] = bitcast<vec4<u32>>(value);
         return;
     }
     for (var i = 0u; i < min(4u, HEAD_DIM - 4u * vector); i++) {
-        qkv_grad[(word + i) / 4u][(word + i) % 4u] = value[i];
+        qkv_grad[(word + i) / 4u][(word + i) % 4u] = bitcast<u32>(value[i]);
     }
 }
 
@@ -189,6 +203,45 @@ fn store_qkv_grads(thread: Thread, which: u32, sums: ptr<function, Sums>) {
     for (var m = 0u; m < SHARE; m++) {
         for (var i = 0u; i < 4u; i++) {
             store_qkv_grad(thread, which, row_of(thread, i), thread.x + LANES * m, (*sums)[4u * m + i]);
+        }
+    }
+}
+
+// Features of a row whose partners lie from `start` of `right` on, turned back by the angles of position `at`.
+fn turned_back(own: vec4<f32>, at: u32, vector: u32, start: u32) -> vec4<f32> {
+    let half = HEAD_DIM / 2u;
+    var back = own;
+    for (var i = 0u; i < 4u; i++) {
+        let feature = 4u * vector + i;
+        if feature < HEAD_DIM {
+            let turn = turns[min(at, params.length - 1u) * half + feature % half];
+            let other = (feature + half) % HEAD_DIM;
+            let partner = right[start + other / 4u][other % 4u];
+            back[i] = own[i] * turn.x + select(-partner, partner, feature < half) * turn.y;
+        }
+    }
+    return back;
+}
+
+// Turns the gradients of q or k back. Threads show each other as many of their rows as fit `right`, in turns.
+fn turn_back(thread: Thread, sums: ptr<function, Sums>) {
+    const FITTING: u32 = 512u / (SHARE * LANES);
+    if TURNED == 0u {
+        return;
+    }
+    for (var i = 0u; i < 4u; i++) {
+        for (var first = 0u; first < THREADS / LANES; first += FITTING) {
+            let shown = thread.y >= first && thread.y < first + FITTING;
+            let start = (thread.y - first) * SHARE * LANES;
+            workgroupBarrier();
+            for (var m = 0u; shown && m < SHARE; m++) {
+                right[start + thread.x + LANES * m] = (*sums)[4u * m + i];
+            }
+            workgroupBarrier();
+            for (var m = 0u; shown && m < SHARE; m++) {
+                let own = (*sums)[4u * m + i];
+                (*sums)[4u * m + i] = turned_back(own, row_of(thread, i), thread.x + LANES * m, start);
+            }
         }
     }
 }
@@ -419,6 +472,7 @@ fn reverse_queries(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoc
         share_weights(thread, &ds);
         reverse_sums(thread, K, first, &dq);
     }
+    turn_back(thread, &dq);
     store_qkv_grads(thread, Q, &dq);
 }
 
@@ -453,6 +507,7 @@ fn reverse_keys(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocati
         share_weights(thread, &ds);
         reverse_sums(thread, Q, first, &dk);
     }
+    turn_back(thread, &dk);
     store_qkv_grads(thread, K, &dk);
     store_qkv_grads(thread, V, &dv);
 }

@@ -71,7 +71,7 @@ impl DeviceArgs {
         let cache = if self.no_tune_cache { None } else { Cache::of_user() };
         match cache.map(|cache| cache.load(&Key::of(&device.info(), precision))) {
             Some(Cached::Tuned(choice)) => {
-                device.adopt(choice.variants);
+                device.adopt(choice.tiles);
                 Some(*choice)
             }
             Some(Cached::Unusable(problem)) => {

@@ -16,7 +16,7 @@ const RECIPE: &str = "sudoku-mlp";
 
 /// Find out which variants of the kernels a GPU runs fastest, and take them from now on
 ///
-/// Measures tiles and fusion at the shapes of a recipe. A candidate whose results differ from
+/// Measures tiles at the shapes of a recipe. A candidate whose results differ from
 /// those of the plain kernels by more than an NMSE of 1e-10 (in bf16 1e-3, in f16 1e-5) is dropped. The choice is kept
 /// per adapter, driver and precision in the platform's cache folder, and every command with --device takes it, whatever
 /// its recipe and batch: tune at the shapes that count most.
@@ -56,7 +56,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         batch: subject.batch,
         seq_len: subject.config.seq_len,
         vocab_size: subject.config.vocab_size,
-        variants: device.target().variants(),
+        tiles: device.target().tiles,
     };
     let cache = match args.device.no_tune_cache() {
         true => None,
@@ -78,19 +78,19 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let time = Duration::from_secs(args.seconds.into());
     let measuring = |trial: &str| say(format!("measuring {trial}"));
     let tuned = tune(&device, &subject, args.repetitions.into(), time, measuring)?;
-    choice.variants = tuned.variants;
+    choice.tiles = tuned.tiles;
     match cache {
         Some(cache) => say(format!("kept in {}", cache.store(&choice)?.display())),
         None => say("not kept (--no-tune-cache)"),
     }
     let broken = |error: toml::ser::Error| Error::io("standard output")(std::io::Error::other(error));
-    let variants = toml::to_string(&tuned.variants).map_err(broken)?;
-    output.data(&tuned, |tuned| text(tuned, &variants))?;
+    let tiles = toml::to_string(&tuned.tiles).map_err(broken)?;
+    output.data(&tuned, |tuned| text(tuned, &tiles))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// What was measured and what was not, and the choice as the file says it.
-fn text(tuned: &Tuned, variants: &str) -> String {
+fn text(tuned: &Tuned, tiles: &str) -> String {
     let mut table = Table::new(["trial", "variant", "ms", "of the default", "NMSE", "chosen"]);
     for one in &tuned.outcomes {
         let number = |value: Option<f64>, text: fn(f64) -> String| value.map_or_else(|| "-".to_owned(), text);
@@ -108,5 +108,5 @@ fn text(tuned: &Tuned, variants: &str) -> String {
     };
     let dropped: String = tuned.outcomes.iter().filter_map(dropped).collect();
     let skipped: String = tuned.skipped.iter().map(|one| format!("skipped: {one}\n")).collect();
-    format!("{table}{dropped}{skipped}\nthe choice:\n{variants}")
+    format!("{table}{dropped}{skipped}\nthe choice:\n{tiles}")
 }

@@ -41,15 +41,14 @@ impl CpuEngine {
     fn run(&mut self, index: usize) {
         let (buffers, roles) = (&mut self.buffers, &self.plan.buffers);
         let dispatch = &self.plan.dispatches[index];
-        let bindings =
-            || dispatch.interface.bindings.iter().zip(dispatch.slices.iter().zip(&dispatch.written));
+        let bindings = || dispatch.interface.bindings.iter().zip(&dispatch.slices);
         let written = || bindings().filter(|(binding, _)| binding.writable);
         let mut taken: Vec<Vec<f32>> =
-            written().map(|(_, (slice, _))| std::mem::take(&mut buffers[slice.buffer])).collect();
+            written().map(|(_, slice)| std::mem::take(&mut buffers[slice.buffer])).collect();
         let mut narrowed: Vec<Vec<f32>> = taken.iter().map(|_| Vec::new()).collect();
         let widened: Vec<OnceCell<Vec<f32>>> = bindings().map(|_| OnceCell::new()).collect();
         let read = bindings().zip(&widened).filter(|((binding, _), _)| !binding.writable);
-        let inputs = read.map(|((binding, (slice, _)), widened)| Input {
+        let inputs = read.map(|((binding, slice), widened)| Input {
             name: &binding.name,
             words: &buffers[slice.buffer][slice.offset..slice.offset + slice.words],
             element: slice.element,
@@ -57,7 +56,7 @@ impl CpuEngine {
             widened,
         });
         let memory = taken.iter_mut().zip(&mut narrowed);
-        let outputs = written().zip(memory).map(|((binding, (slice, _)), (words, widened))| Output {
+        let outputs = written().zip(memory).map(|((binding, slice), (words, widened))| Output {
             name: &binding.name,
             words: &mut words[slice.offset..slice.offset + slice.words],
             element: slice.element,
@@ -73,9 +72,9 @@ impl CpuEngine {
             kept: &self.kept,
         };
         (dispatch.entry.twin)(&mut call);
-        for ((_, (slice, element)), (words, narrowed)) in written().zip(taken.iter_mut().zip(&narrowed)) {
+        for ((_, slice), (words, narrowed)) in written().zip(taken.iter_mut().zip(&narrowed)) {
             if !narrowed.is_empty() {
-                narrow(*element, narrowed, &mut words[slice.offset..slice.offset + slice.words]);
+                narrow(slice.element, narrowed, &mut words[slice.offset..slice.offset + slice.words]);
             }
             buffers[slice.buffer] = std::mem::take(words);
             forget(&mut self.kept, slice.buffer);
@@ -166,7 +165,8 @@ impl Engine for CpuEngine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::linear::{Weight, linear};
+    use crate::ops::linear::{After, linear};
+    use crate::ops::store_weight::Weight;
     use crate::plan::{Axis, LinearForm, Shape, Tape, Target};
 
     /// y = W x, W being a buffer of weights or a copy of it in halves that is made anew in every step.
@@ -176,7 +176,7 @@ mod tests {
         let x = tape.buffer("x", Role::Batch, 5 * 4);
         let weight = Weight::store(&mut tape, master, 4).unwrap();
         let form = LinearForm { axis: Axis::Width, input: Shape { batch: 1, length: 5, width: 4 }, out: 6 };
-        let y = linear(&mut tape, form, x, weight, None).unwrap();
+        let y = linear(&mut tape, form, x, weight, After::Nothing).unwrap();
         tape.name("y", y);
         CpuEngine::new(Arc::new(tape.finish().unwrap()))
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Engine;
 use super::cpu::CpuEngine;
 use super::gpu::{Gpu, GpuEngine};
-use crate::plan::{AttentionVariant, Element, Matrices, Plan, Target, Variants};
+use crate::plan::{AttentionVariant, Element, Matrices, Plan, Target, Tiles};
 use crate::{Error, Result};
 
 /// Something that runs plans, how it stores activations, and whether it keeps all of them.
@@ -115,11 +115,11 @@ impl Device {
         }
     }
 
-    /// From now on, plans for this device take these variants instead of those of the table. The CPU engine has
+    /// From now on, plans for this device take these tiles instead of those of the table. The CPU engine has
     /// nothing to choose.
-    pub fn adopt(&self, variants: Variants) {
+    pub fn adopt(&self, tiles: Tiles) {
         if let Processor::Gpu(gpu) = &self.processor {
-            gpu.adopt(variants);
+            gpu.adopt(tiles);
         }
     }
 

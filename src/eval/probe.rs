@@ -4,7 +4,8 @@
 use crate::Result;
 use crate::engine::{Device, Run};
 use crate::ops::gemm::{Gemm, Operand};
-use crate::plan::{Matrices, Purpose, Role, Tape, Target};
+use crate::ops::product::{Epilogue, Product};
+use crate::plan::{Axis, Matrices, Purpose, Role, Tape, Target};
 
 /// Rows and columns: more than one matrix and no multiple of any.
 const N: usize = 43;
@@ -40,8 +41,9 @@ fn products(device: &Device, cooperative: Matrices) -> Result<[Vec<f32>; 3]> {
         [(names[0], a, b, plain), (names[1], b, a, plain), (names[2], a, b, plain.transposed())]
     {
         let c = tape.buffer(name, Role::Activation, N * N);
-        Gemm { m: N, n: N, k: N, batch: 1, reductions: (1, 1), a: form, b: form, purpose: Purpose::Forward }
-            .push(&mut tape, left, right, None, c)?;
+        let gemm =
+            Gemm { m: N, n: N, k: N, batch: 1, reductions: 1, a: form, b: form, purpose: Purpose::Forward };
+        Product { gemm, over: Axis::Width, epilogue: Epilogue::Store }.push(&mut tape, left, right, c)?;
     }
     let mut run = Run::new(device, tape.finish()?)?;
     for (name, words) in ["A", "B"].into_iter().zip(operands()) {

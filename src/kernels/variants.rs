@@ -40,7 +40,7 @@ fn targets() -> Vec<(&'static str, Target)> {
     let halves = [Element::Bf16, Element::F16];
     let halves = halves.map(|precision| (precision.name(), Target { precision, ..Target::default() }));
     let whole = [(GPU, Target::default()), (COOPERATIVE, cooperative)];
-    let amd = (AMD, roomy().with(table::of(table::AMD, "discrete").variants));
+    let amd = (AMD, Target { tiles: table::of(table::AMD, "discrete").tiles, ..roomy() });
     let large = Tile::ALL.into_iter().filter(|&tile| tile != Tile::SMALL);
     let large = large.map(|tile| (tile.name(), Target { tiles: Tiles::all(tile), ..roomy() }));
     whole.into_iter().chain(halves).chain([amd]).chain(large).collect()

@@ -5,7 +5,6 @@
 pub mod block;
 pub mod clock;
 pub mod config;
-mod fused_block;
 pub mod init;
 pub mod params;
 pub mod recursion;

@@ -4,6 +4,7 @@
 //! The release calls the answer y `H`, the latent z `L`; tensors are named after it.
 
 use super::config::{Arch, ArchName};
+use crate::plan::Tensor;
 
 /// One of the summed inputs of an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,16 @@ pub enum Input {
     X,
     /// A state, by its index in [`Recursion::states`].
     State(usize),
+}
+
+impl Input {
+    /// Its tensor, of the states and the question.
+    pub(super) fn tensor(self, states: &[Tensor], x: Tensor) -> Tensor {
+        match self {
+            Input::X => x,
+            Input::State(state) => states[state],
+        }
+    }
 }
 
 /// `states[write] <- nets[net](sum of inputs)`.
@@ -23,6 +34,17 @@ pub struct Update {
     pub inputs: Vec<Input>,
     /// The state that is overwritten.
     pub write: usize,
+}
+
+impl Update {
+    /// What it sums besides the state `written`, if that is once among its inputs and the others are one or two: so much
+    /// the dispatch that writes the state can add.
+    pub(super) fn besides(&self, written: usize) -> Option<Vec<Input>> {
+        let others: Vec<Input> =
+            self.inputs.iter().copied().filter(|input| *input != Input::State(written)).collect();
+        let once = self.inputs.len() == others.len() + 1;
+        (once && (1..=2).contains(&others.len())).then_some(others)
+    }
 }
 
 /// A stack of blocks.

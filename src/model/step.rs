@@ -7,16 +7,15 @@ use super::block::Blocks;
 use super::clock::Clock;
 use super::config::{ModelConfig, PosEncodings};
 use super::params::{Home, Params};
-use super::recursion::{Input, Recursion};
+use super::recursion::Recursion;
 use crate::ops::adam_atan2::{AdamAtan2, Moments};
 use crate::ops::carry::{Samples, reset_state_where, take_samples_where};
 use crate::ops::embed::{Embed, EmbedGradients};
-use crate::ops::gemm::Addend;
-use crate::ops::linear::{Weight, bias_gradient, linear, weight_gradient};
+use crate::ops::linear::{After, bias_gradient, linear, weight_gradient};
 use crate::ops::loss::Loss;
 use crate::ops::puzzle_table::PuzzleTable;
 use crate::ops::sign_sgd::SignSgd;
-use crate::ops::terms::Term;
+use crate::ops::store_weight::Weight;
 use crate::ops::{finite, metrics, rope, sum};
 use crate::plan::{Axis, Element, LinearForm, Plan, Role, Shape, Tape, Target, Tensor};
 use crate::{Error, Result};
@@ -49,7 +48,8 @@ pub struct Optimiser {
 pub fn train_plan(config: &ModelConfig, optimiser: &Optimiser, batch: usize, target: Target) -> Result<Plan> {
     let mut tape = Tape::new(target);
     let mut step = Step::on(&mut tape, config, batch)?;
-    let training = Training::on(&mut tape, &step, optimiser.freeze_weights)?;
+    let scale = gradient_scale(&target, optimiser.global_batch * config.seq_len);
+    let training = Training::on(&mut tape, &step, optimiser.freeze_weights, scale)?;
     step.store_weights(&mut tape)?;
     step.reset_carry(&mut tape)?;
 
@@ -69,7 +69,7 @@ pub fn train_plan(config: &ModelConfig, optimiser: &Optimiser, batch: usize, tar
     tape.scope("loss");
     let (words, q_words) = (tape.elements(logits), tape.elements(q));
     let (dlogits, dq) = (tape.tensor(Role::Gradient, words), tape.tensor(Role::Gradient, q_words));
-    step.loss(logits, q, optimiser.global_batch).train(&mut tape, q_next, dlogits, dq)?;
+    step.loss(logits, q, optimiser.global_batch, scale).train(&mut tape, q_next, dlogits, dq)?;
     metrics::total_stats(&mut tape, batch, step.stats, step.metrics)?;
 
     tape.contribute(logits, dlogits);
@@ -94,7 +94,7 @@ pub fn eval_plan(config: &ModelConfig, batch: usize, target: Target) -> Result<P
     let states = step.recurse(&mut tape, &step.states, x, Pass::Step)?;
     let (logits, q) = step.heads(&mut tape, states[step.recursion.answer])?;
     tape.scope("loss");
-    step.loss(logits, q, batch).evaluate(&mut tape, predictions)?;
+    step.loss(logits, q, batch, 1.0).evaluate(&mut tape, predictions)?;
     metrics::total_stats(&mut tape, batch, step.stats, step.metrics)?;
     step.finish(tape, x, logits, q)
 }
@@ -240,58 +240,64 @@ impl<'a> Step<'a> {
         };
         let blocks =
             Blocks { config: self.config, shape: self.shape, rope_table: self.rope_table, weight: &weight };
-        let mut states: Vec<Term> = states.iter().copied().map(Term::settled).collect();
-        for (index, update) in self.recursion.updates.iter().enumerate() {
-            tape.record(recording && index >= self.recursion.grad_from);
+        let updates = &self.recursion.updates;
+        let records = |index: usize| recording && index >= self.recursion.grad_from;
+        let mut states = states.to_vec();
+        // The sum of an update's inputs, where the norm before has made it.
+        let mut ready = None;
+        for (index, update) in updates.iter().enumerate() {
+            tape.record(records(index));
             let net = &self.recursion.nets[update.net];
-            let fuses = blocks.fuses(tape, update.inputs.len());
-            let mut inputs = Vec::new();
-            for input in &update.inputs {
-                inputs.push(match *input {
-                    Input::X => Term::settled(x),
-                    Input::State(state) if fuses => states[state],
-                    Input::State(state) => {
-                        states[state] = Term::settled(blocks.settled(tape, states[state], None)?);
-                        states[state]
-                    }
-                });
-            }
-            let last_write =
-                self.recursion.updates[index + 1..].iter().all(|later| later.write != update.write);
+            tape.scope(format!("{} inputs", net.name));
+            let h = match ready.take() {
+                Some(sum) => sum,
+                None => {
+                    let inputs = update.inputs.iter().map(|input| input.tensor(&states, x));
+                    sum::sum(tape, &inputs.collect::<Vec<Tensor>>())?
+                }
+            };
+            let normed = blocks.net(tape, net.name, net.layers, h)?;
+            let last_write = updates[index + 1..].iter().all(|later| later.write != update.write);
             let out = match pass == Pass::Step && last_write {
                 true => Some(tape.part(self.states[update.write], 0, self.shape.words())?),
                 false => None,
             };
-            states[update.write] = match fuses {
-                true => blocks.fused_net(tape, net.name, net.layers, &inputs)?,
-                false => {
-                    let inputs: Vec<Tensor> = inputs.iter().map(|input| input.tensor).collect();
-                    tape.scope(format!("{} inputs", net.name));
-                    let h = sum::sum(tape, &inputs)?;
-                    Term::settled(blocks.net(tape, net.name, net.layers, h, out)?)
+            let norm = blocks.norm(Axis::Width);
+            let next = updates.get(index + 1).and_then(|next| next.besides(update.write));
+            states[update.write] = match next {
+                Some(others) => {
+                    let others: Vec<Tensor> = others.iter().map(|input| input.tensor(&states, x)).collect();
+                    let (state, total) = norm.push_with_sum(tape, normed, out, &others)?;
+                    tape.record(records(index + 1));
+                    sum::hand_on(tape, &[&[state], &others[..]].concat(), total);
+                    ready = Some(total);
+                    state
                 }
+                None => norm.push(tape, normed, out)?,
             };
-            if last_write {
-                states[update.write] = Term::settled(blocks.settled(tape, states[update.write], out)?);
-            }
         }
         tape.record(recording);
-        Ok(states.into_iter().map(|state| state.tensor).collect())
+        Ok(states)
     }
 
     /// logits (B, L, V) and q (B, L, 2) of the answer; only the S puzzle positions and position 0 count.
     fn heads(&self, tape: &mut Tape, answer: Tensor) -> Result<(Tensor, Tensor)> {
         let form = |out| LinearForm { axis: Axis::Width, input: self.shape, out };
         tape.scope("lm_head");
-        let logits =
-            linear(tape, form(self.config.vocab_size), answer, self.weight("lm_head.weight")?, None)?;
+        let logits = linear(
+            tape,
+            form(self.config.vocab_size),
+            answer,
+            self.weight("lm_head.weight")?,
+            After::Nothing,
+        )?;
         tape.scope("q_head");
-        let bias = Addend::Bias(self.weight("q_head.bias")?);
-        let q = linear(tape, form(2), answer, self.weight("q_head.weight")?, Some(bias))?;
+        let bias = After::Bias(self.weight("q_head.bias")?);
+        let q = linear(tape, form(2), answer, self.weight("q_head.weight")?, bias)?;
         Ok((logits, q))
     }
 
-    fn loss(&self, logits: Tensor, q: Tensor, global_batch: usize) -> Loss {
+    fn loss(&self, logits: Tensor, q: Tensor, global_batch: usize, scale: f32) -> Loss {
         Loss {
             shape: self.shape,
             prefix: self.config.arch.prefix(),
@@ -300,6 +306,7 @@ impl<'a> Step<'a> {
             compare_continue: self.config.arch.compares_continue(),
             halt_exploration_prob: self.config.arch.halt_exploration_prob as f32,
             global_batch,
+            scale,
             logits,
             q,
             labels: self.running.labels,
@@ -326,7 +333,7 @@ struct Training {
 }
 
 impl Training {
-    fn on(tape: &mut Tape, step: &Step<'_>, freeze_weights: bool) -> Result<Training> {
+    fn on(tape: &mut Tape, step: &Step<'_>, freeze_weights: bool, scale: f32) -> Result<Training> {
         let words = step.params.buffer_words(Home::Trained);
         let gradient = tape.buffer("gradients", Role::Gradient, words);
         let whole = Moments {
@@ -346,6 +353,7 @@ impl Training {
             tokens: gradients["embed_tokens.embedding_weight"],
             embed_pos: gradients.get("embed_pos.embedding_weight").copied(),
             puzzle_rows: (emb_ndim > 0).then(|| tape.buffer("puzzle_rows", Role::Gradient, rows)),
+            scale: 1.0 / scale,
         };
         if !freeze_weights {
             step.weights.values().for_each(|&weight| tape.require_grad(weight));
@@ -372,13 +380,14 @@ impl Training {
     }
 
     fn weight_gradients(&self, tape: &mut Tape, step: &Step<'_>) -> Result<()> {
+        let scale = self.embed_gradients.scale;
         for (name, &weight) in &step.weights {
             let Some(&gradient) = self.gradients.get(name) else { continue };
             tape.scope(name.as_str());
             if name == "q_head.bias" {
-                bias_gradient(tape, weight, 2, gradient)?;
+                bias_gradient(tape, weight, 2, scale, gradient)?;
             } else {
-                weight_gradient(tape, weight, gradient)?;
+                weight_gradient(tape, weight, scale, gradient)?;
             }
         }
         Ok(())
@@ -420,6 +429,15 @@ impl Training {
             puzzle_emb,
             skip,
         })
+    }
+}
+
+/// What the reverse pass multiplies gradients by: where they are stored in f16, the power of two that makes those of the
+/// logits, which are divided by `tokens`, about as large as one alone, so that none underflows at any batch.
+fn gradient_scale(target: &Target, tokens: usize) -> f32 {
+    match target.gradient() {
+        Element::F16 => tokens.next_power_of_two() as f32,
+        Element::F32 | Element::Bf16 => 1.0,
     }
 }
 

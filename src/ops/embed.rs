@@ -6,9 +6,9 @@
 use rayon::prelude::*;
 
 use super::column_sums::{CHUNK, column_sums};
-use super::sum::gradient;
+use super::sum::gradient_in;
 use crate::Result;
-use crate::plan::{Call, Entry, Kernel, Reverse, Role, Shape, Tape, Tensor, ints};
+use crate::plan::{Call, Element, Entry, Kernel, Reverse, Role, Shape, Tape, Tensor, ints};
 
 /// `shaders/embed.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -56,13 +56,15 @@ pub struct EmbedGradients {
     pub embed_pos: Option<Tensor>,
     /// (B, emb_ndim): one row per slot, before equal identifiers are summed.
     pub puzzle_rows: Option<Tensor>,
+    /// What they are multiplied by on their way there.
+    pub scale: f32,
 }
 
 impl Embed {
     /// Lays down x. With `gradients`, leaves the reverse rule that fills them.
     pub fn push(self, tape: &mut Tape, gradients: Option<EmbedGradients>) -> Result<Tensor> {
         let x = tape.tensor(Role::Activation, self.shape.words());
-        self.call(tape, "forward", self.shape.words())
+        self.call(tape, "forward", self.shape.words(), 1.0)
             .bind("inputs", self.inputs)
             .bind("identifiers", self.identifiers)
             .bind("tokens", self.tokens)
@@ -86,6 +88,7 @@ impl Embed {
         tape: &'t mut Tape,
         entry: &'static str,
         count: usize,
+        factor: f32,
     ) -> crate::plan::DispatchBuilder<'t> {
         tape.call(&KERNEL, entry)
             .count("count", count)
@@ -97,7 +100,7 @@ impl Embed {
             .count("chunk", CHUNK)
             .count("positions", self.shape.batch * (self.shape.length - self.prefix))
             .count("learned", usize::from(self.embed_pos.is_some()))
-            .float("scale", self.scale())
+            .float("scale", factor * self.scale())
             .threads(count)
     }
 }
@@ -110,23 +113,30 @@ struct EmbedReverse {
 
 impl Reverse for EmbedReverse {
     fn reverse(&self, tape: &mut Tape) -> Result<()> {
-        let Some(dx) = gradient(tape, self.x)? else { return Ok(()) };
+        let Some(dx) = gradient_in(tape, self.x, Element::F32)? else { return Ok(()) };
         let Embed { shape, prefix, vocab, emb_ndim, .. } = self.embed;
         let table = vocab * shape.width;
         let chunks = (shape.batch * (shape.length - prefix)).div_ceil(CHUNK);
         let partials = tape.tensor(Role::Gradient, chunks * table);
         self.embed
-            .call(tape, "reverse_tokens", chunks * table)
+            .call(tape, "reverse_tokens", chunks * table, self.gradients.scale)
             .bind("inputs", self.embed.inputs)
             .bind("dx", dx)
             .bind("token_partials", partials)
             .push()?;
         column_sums(tape, partials, chunks, table, 1.0, self.gradients.tokens)?;
         if let Some(out) = self.gradients.embed_pos {
-            column_sums(tape, dx, shape.batch, shape.length * shape.width, self.embed.scale(), out)?;
+            column_sums(
+                tape,
+                dx,
+                shape.batch,
+                shape.length * shape.width,
+                self.gradients.scale * self.embed.scale(),
+                out,
+            )?;
         }
         if let Some(out) = self.gradients.puzzle_rows {
-            let call = self.embed.call(tape, "reverse_puzzle", shape.batch * emb_ndim);
+            let call = self.embed.call(tape, "reverse_puzzle", shape.batch * emb_ndim, self.gradients.scale);
             call.bind("dx", dx).bind("puzzle_rows", out).push()?;
         }
         Ok(())

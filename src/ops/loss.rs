@@ -45,6 +45,8 @@ pub struct Loss {
     pub halt_exploration_prob: f32,
     /// Samples that gradients are divided by: the global batch.
     pub global_batch: usize,
+    /// What gradients are multiplied by.
+    pub scale: f32,
     /// (B, L, V).
     pub logits: Tensor,
     /// (B, L, 2): q_halt, q_continue at position 0.
@@ -71,7 +73,7 @@ impl Loss {
         call = call
             .count("compare_continue", usize::from(self.compare_continue))
             .float("explore", self.halt_exploration_prob)
-            .float("inverse_batch", 1.0 / self.global_batch as f32);
+            .float("inverse_batch", self.scale / self.global_batch as f32);
         if let Some(q_next) = q_next {
             call = call.bind("q_next", q_next);
         }

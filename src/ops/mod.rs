@@ -8,23 +8,19 @@ pub mod column_sums;
 pub mod embed;
 pub mod finite;
 pub mod gemm;
-pub mod gemm_coop;
 pub mod linear;
 pub mod loss;
 mod math;
 pub mod metrics;
+pub mod mlp;
 mod multiply;
-pub mod narrow;
-pub mod pad_rows;
-pub mod project_in;
-pub mod project_out;
+pub mod product;
 pub mod puzzle_table;
 pub mod rms_norm;
 pub mod rope;
 pub mod sign_sgd;
+pub mod store_weight;
 pub mod sum;
-pub mod swiglu;
-pub mod terms;
 
 use crate::plan::Kernel;
 
@@ -36,18 +32,12 @@ pub const KERNELS: &[&Kernel] = &[
     &column_sums::KERNEL,
     &embed::KERNEL,
     &finite::KERNEL,
-    &gemm::KERNEL,
-    &gemm_coop::KERNEL,
     &loss::KERNEL,
     &metrics::KERNEL,
-    &narrow::KERNEL,
-    &pad_rows::KERNEL,
-    &project_in::KERNEL,
-    &project_out::KERNEL,
+    &product::KERNEL,
     &puzzle_table::KERNEL,
     &rms_norm::KERNEL,
-    &rope::KERNEL,
     &sign_sgd::KERNEL,
+    &store_weight::KERNEL,
     &sum::KERNEL,
-    &swiglu::KERNEL,
 ];

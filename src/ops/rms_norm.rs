@@ -7,9 +7,8 @@ use rayon::prelude::*;
 
 use super::math::vectorised;
 use super::sum::gradient;
-use super::terms::groups;
-use crate::Result;
 use crate::plan::{Axis, Call, Entry, Kernel, Reverse, Role, Shape, Tape, Tensor};
+use crate::{Error, Result};
 
 /// `shaders/rms_norm.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -17,75 +16,132 @@ pub static KERNEL: Kernel = Kernel {
     source: include_str!("../../shaders/rms_norm.wgsl"),
     entries: &[
         Entry { name: "rows", twin: rows },
+        Entry { name: "rows_add", twin: rows_add },
         Entry { name: "rows_reverse", twin: rows_reverse },
         Entry { name: "columns", twin: columns },
         Entry { name: "columns_reverse", twin: columns_reverse },
     ],
 };
 
-/// Lays down y = rms_norm(x) over `axis` and its reverse rule, writing into `y` where the caller owns the place.
-pub fn rms_norm(
-    tape: &mut Tape,
-    shape: Shape,
-    axis: Axis,
-    eps: f32,
-    x: Tensor,
-    y: Option<Tensor>,
-) -> Result<Tensor> {
-    let y = y.unwrap_or_else(|| tape.activation(shape.words()));
-    let norm = Norm { shape, axis, eps, x, y, rstd: tape.tensor(Role::Activation, groups(shape, axis)) };
-    let entry = if axis == Axis::Width { "rows" } else { "columns" };
-    norm.push(tape, entry, 2, &[("x", x), ("y", y), ("rstd", norm.rstd)])?;
-    tape.rule(y, norm);
-    Ok(y)
+/// RMS norm over an axis of (B, L, D).
+#[derive(Clone, Copy, Debug)]
+pub struct RmsNorm {
+    /// (B, L, D).
+    pub shape: Shape,
+    /// What is normalised: each position over D, or each feature over L.
+    pub axis: Axis,
+    /// Added to the mean square.
+    pub eps: f32,
 }
 
-struct Norm {
-    shape: Shape,
-    axis: Axis,
-    eps: f32,
+impl RmsNorm {
+    /// Lays down y = rms_norm(x), x in f32, and its reverse rule, writing into `y` where the caller owns the place.
+    pub fn push(self, tape: &mut Tape, x: Tensor, y: Option<Tensor>) -> Result<Tensor> {
+        let entry = if self.axis == Axis::Width { "rows" } else { "columns" };
+        self.normalise(tape, entry, x, y, &[], 0)
+    }
+
+    /// [`RmsNorm::push`] over D, and in the same dispatch the sum of y and one or two `others`, which no gradient
+    /// flows through: that is for [`super::sum::Sum`] to say. Returns y and the sum.
+    pub fn push_with_sum(
+        self,
+        tape: &mut Tape,
+        x: Tensor,
+        y: Option<Tensor>,
+        others: &[Tensor],
+    ) -> Result<(Tensor, Tensor)> {
+        let ([first, .., second] | [first @ second]) = *others else {
+            return Err(Error::kernel("rms_norm", "nothing is added to what is normalised"));
+        };
+        let total = tape.activation(self.shape.words());
+        let more = [("first", first), ("second", second), ("total", total)];
+        Ok((self.normalise(tape, "rows_add", x, y, &more, others.len())?, total))
+    }
+
+    fn normalise(
+        self,
+        tape: &mut Tape,
+        entry: &'static str,
+        x: Tensor,
+        y: Option<Tensor>,
+        more: &[(&'static str, Tensor)],
+        addends: usize,
+    ) -> Result<Tensor> {
+        let y = y.unwrap_or_else(|| tape.activation(self.shape.words()));
+        let rstd = tape.tensor(Role::Activation, self.groups());
+        self.lay(tape, entry, addends, &[&[("x", x), ("y", y), ("rstd", rstd)], more].concat())?;
+        tape.rule(y, Recorded { norm: self, x, y, rstd });
+        Ok(y)
+    }
+
+    /// What is normalised by itself: positions, or features of a sample.
+    fn groups(&self) -> usize {
+        match self.axis {
+            Axis::Width => self.shape.rows(),
+            Axis::Length => self.shape.batch * self.shape.width,
+        }
+    }
+
+    fn lay(
+        &self,
+        tape: &mut Tape,
+        entry: &'static str,
+        addends: usize,
+        tensors: &[(&'static str, Tensor)],
+    ) -> Result<()> {
+        let Shape { batch, length, width } = self.shape;
+        let mut call = tape.call(&KERNEL, entry);
+        for &(name, tensor) in tensors {
+            call = call.bind(name, tensor);
+        }
+        call = call.count("groups", self.groups()).count("width", width).count("addends", addends);
+        call = call.float("eps", self.eps).flops(4 * self.shape.words());
+        match self.axis {
+            Axis::Width => call.count("length", width).groups_1d(self.groups()).push(),
+            Axis::Length => call.count("length", length).threads(batch * width.div_ceil(2)).push(),
+        }
+    }
+}
+
+struct Recorded {
+    norm: RmsNorm,
     x: Tensor,
     y: Tensor,
     rstd: Tensor,
 }
 
-impl Norm {
-    /// Over L, a thread has `columns_each` columns of a sample.
-    fn push(
-        &self,
-        tape: &mut Tape,
-        entry: &'static str,
-        columns_each: usize,
-        tensors: &[(&'static str, Tensor)],
-    ) -> Result<()> {
-        let Shape { batch, length, width } = self.shape;
-        let groups = groups(self.shape, self.axis);
-        let mut call = tape.call(&KERNEL, entry);
-        for &(name, tensor) in tensors {
-            call = call.bind(name, tensor);
-        }
-        call = call.count("groups", groups).float("eps", self.eps).flops(4 * self.shape.words());
-        call = call.count("width", width);
-        match self.axis {
-            Axis::Width => call.count("length", width).groups_1d(groups).push(),
-            Axis::Length => call.count("length", length).threads(batch * width.div_ceil(columns_each)).push(),
-        }
-    }
-}
-
-impl Reverse for Norm {
+impl Reverse for Recorded {
     fn reverse(&self, tape: &mut Tape) -> Result<()> {
         let Some(dy) = gradient(tape, self.y)? else { return Ok(()) };
-        let dx = tape.tensor(Role::Gradient, self.shape.words());
-        let entry = if self.axis == Axis::Width { "rows_reverse" } else { "columns_reverse" };
+        let dx = tape.gradient(self.norm.shape.words());
+        let entry = if self.norm.axis == Axis::Width { "rows_reverse" } else { "columns_reverse" };
         let tensors = [("dy", dy), ("y_saved", self.y), ("rstd_saved", self.rstd), ("dx", dx)];
-        self.push(tape, entry, 1, &tensors)?;
+        self.norm.lay(tape, entry, 0, &tensors)?;
         tape.contribute(self.x, dx);
         Ok(())
     }
 }
 
+/// y and what else starts from it.
+fn rows_add(call: &mut Call<'_>) {
+    let (length, addends, total) = (call.count("length"), call.count("addends"), call.output("total"));
+    let others = [call.input("first"), call.input("second")];
+    let y = normalise_rows(call);
+    let lines = total.par_chunks_exact_mut(length).enumerate();
+    lines.with_min_len(16).for_each(|(row, total)| {
+        total.copy_from_slice(&y[row * length..][..length]);
+        for other in &others[..addends] {
+            total.iter_mut().zip(&other[row * length..]).for_each(|(sum, other)| *sum += other);
+        }
+    });
+}
+
 fn rows(call: &mut Call<'_>) {
+    normalise_rows(call);
+}
+
+/// Writes y and rstd; returns y, in f32.
+fn normalise_rows<'c>(call: &mut Call<'c>) -> &'c [f32] {
     let (length, eps, x) = (call.count("length"), call.float("eps"), call.input("x"));
     let (y, rstd) = (call.output("y"), call.output("rstd"));
     let lines = y.par_chunks_exact_mut(length).zip(x.par_chunks_exact(length)).zip(rstd);
@@ -95,6 +151,7 @@ fn rows(call: &mut Call<'_>) {
             y.iter_mut().zip(x).for_each(|(y, x)| *y = x * *rstd);
         });
     });
+    y
 }
 
 fn rows_reverse(call: &mut Call<'_>) {

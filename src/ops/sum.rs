@@ -18,27 +18,46 @@ const MOST: usize = 4;
 /// The sum of `terms`, all of one size; a single term is returned as it is. The reverse rule hands the gradient
 /// on to every term that wants one, without work.
 pub fn sum(tape: &mut Tape, terms: &[Tensor]) -> Result<Tensor> {
+    if let [term] = *terms {
+        return Ok(term);
+    }
     let element = tape.target().precision;
     let total = add(tape, terms, Role::Activation, element)?;
-    if terms.len() > 1 && terms.iter().any(|&term| tape.needs_grad(term)) {
-        tape.rule(total, Sum { terms: terms.to_vec(), total });
-    }
+    hand_on(tape, terms, total);
     Ok(total)
 }
 
-/// The gradient of `tensor`: the sum of all contributions to it, or None where nothing flowed back.
+/// Leaves the reverse rule of `total`, the sum of `terms`.
+pub fn hand_on(tape: &mut Tape, terms: &[Tensor], total: Tensor) {
+    if terms.iter().any(|&term| tape.needs_grad(term)) {
+        tape.rule(total, Sum { terms: terms.to_vec(), total });
+    }
+}
+
+/// The gradient of `tensor` as the target stores those: the sum of all contributions to it, or the only one as it is;
+/// None where nothing flowed back.
 pub fn gradient(tape: &mut Tape, tensor: Tensor) -> Result<Option<Tensor>> {
     let contributions = tape.take_contributions(tensor);
-    match contributions.is_empty() {
-        true => Ok(None),
-        false => add(tape, &contributions, Role::Gradient, Element::F32).map(Some),
+    match *contributions {
+        [] => Ok(None),
+        [only] => Ok(Some(only)),
+        _ => add(tape, &contributions, Role::Gradient, tape.target().gradient()).map(Some),
+    }
+}
+
+/// The same in elements of this type.
+pub fn gradient_in(tape: &mut Tape, tensor: Tensor, element: Element) -> Result<Option<Tensor>> {
+    let contributions = tape.take_contributions(tensor);
+    match *contributions {
+        [] => Ok(None),
+        [only] if tape.element(only) == element => Ok(Some(only)),
+        _ => add(tape, &contributions, Role::Gradient, element).map(Some),
     }
 }
 
 fn add(tape: &mut Tape, terms: &[Tensor], role: Role, element: Element) -> Result<Tensor> {
-    let mut total = terms[0];
-    let mut rest = &terms[1..];
-    while !rest.is_empty() {
+    let (mut total, mut rest) = (terms[0], &terms[1..]);
+    loop {
         let (now, later) = rest.split_at(rest.len().min(MOST - 1));
         let term = |index: usize| now.get(index).copied().unwrap_or(total);
         let count = tape.elements(total);
@@ -56,9 +75,11 @@ fn add(tape: &mut Tape, terms: &[Tensor], role: Role, element: Element) -> Resul
             .flops(count * now.len())
             .threads(count.div_ceil(4))
             .push()?;
+        if later.is_empty() {
+            return Ok(next);
+        }
         (total, rest) = (next, later);
     }
-    Ok(total)
 }
 
 struct Sum {

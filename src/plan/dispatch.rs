@@ -11,7 +11,7 @@ use crate::{Error, Result};
 const MAX_GROUPS: usize = 65_535;
 
 /// A dispatch on the tape, its tensors not yet placed.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Pending {
     pub(super) kernel: &'static Kernel,
     pub(super) entry: &'static Entry,
@@ -19,21 +19,11 @@ pub(super) struct Pending {
     pub(super) interface: Arc<Interface>,
     /// One per binding of the interface, in its order.
     pub(super) tensors: Vec<Tensor>,
-    /// What each of them holds now, and after it was written.
-    pub(super) elements: Vec<(Element, Element)>,
     pub(super) params: Vec<u32>,
     pub(super) grid: [u32; 3],
     pub(super) flops: u64,
     pub(super) label: String,
     pub(super) pass: Pass,
-}
-
-impl Pending {
-    /// Whether it writes one of these tensors.
-    pub(super) fn writes(&self, tensors: &[Tensor]) -> bool {
-        let bindings = self.interface.bindings.iter().zip(&self.tensors);
-        bindings.into_iter().any(|(binding, tensor)| binding.writable && tensors.contains(tensor))
-    }
 }
 
 /// Collects what a dispatch needs; [`DispatchBuilder::push`] checks it and puts it on the tape.
@@ -44,7 +34,6 @@ pub struct DispatchBuilder<'t> {
     entry: &'static str,
     constants: Specialisation,
     bindings: Vec<(&'static str, Tensor)>,
-    rewritten: Option<(Tensor, Element)>,
     params: Vec<(&'static str, u32, bool)>,
     extent: Extent,
     flops: u64,
@@ -65,7 +54,6 @@ impl<'t> DispatchBuilder<'t> {
             entry,
             constants: Vec::new(),
             bindings: Vec::new(),
-            rewritten: None,
             params: Vec::new(),
             extent: Extent::Threads(1),
             flops: 0,
@@ -77,12 +65,6 @@ impl<'t> DispatchBuilder<'t> {
     pub fn bind(mut self, name: &'static str, tensor: Tensor) -> Self {
         self.bindings.push((name, tensor));
         self
-    }
-
-    /// Binds a tensor that the dispatch overwrites with elements of another type of the same size.
-    pub fn bind_rewritten(mut self, name: &'static str, tensor: Tensor, element: Element) -> Self {
-        self.rewritten = Some((tensor, element));
-        self.bind(name, tensor)
     }
 
     /// Sets an integer parameter.
@@ -160,15 +142,6 @@ impl<'t> DispatchBuilder<'t> {
         if let Some(&most) = groups.iter().find(|&&count| count > MAX_GROUPS) {
             return Err(self.too_large("the grid", most, MAX_GROUPS as u64, "workgroups"));
         }
-        let after = |tensor: Tensor, now| match self.rewritten {
-            Some((rewritten, element)) if rewritten == tensor => element,
-            _ => now,
-        };
-        let pair = |&tensor: &Tensor| (self.tape.element(tensor), after(tensor, self.tape.element(tensor)));
-        let elements = tensors.iter().map(pair).collect();
-        if let Some((tensor, element)) = self.rewritten {
-            self.tape.set_element(tensor, element);
-        }
         let (label, pass) = (self.tape.current_scope().to_owned(), self.tape.pass());
         self.tape.pending.push(Pending {
             kernel: self.kernel,
@@ -176,7 +149,6 @@ impl<'t> DispatchBuilder<'t> {
             constants: self.constants,
             interface,
             tensors,
-            elements,
             params,
             grid: groups.map(|count| count as u32),
             flops: self.flops,

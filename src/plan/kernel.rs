@@ -100,11 +100,9 @@ const LIBRARY: &[(&str, &str)] = &[
     ("finite", include_str!("../../shaders/lib/finite.wgsl")),
     ("index", include_str!("../../shaders/lib/index.wgsl")),
     ("philox", include_str!("../../shaders/lib/philox.wgsl")),
+    ("product", include_str!("../../shaders/lib/product.wgsl")),
     ("reduce", include_str!("../../shaders/lib/reduce.wgsl")),
     ("sigmoid", include_str!("../../shaders/lib/sigmoid.wgsl")),
-    ("strides", include_str!("../../shaders/lib/strides.wgsl")),
-    ("terms", include_str!("../../shaders/lib/terms.wgsl")),
-    ("tile", include_str!("../../shaders/lib/tile.wgsl")),
 ];
 
 impl Kernel {

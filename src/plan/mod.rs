@@ -10,7 +10,6 @@ mod element;
 mod kernel;
 mod lifetime;
 mod place;
-mod recompute;
 mod shape;
 mod stored;
 mod tape;
@@ -25,7 +24,7 @@ pub use shape::{Axis, LinearForm, Shape};
 pub(crate) use stored::bf16_bits;
 pub use stored::{Stored, StoredMut};
 pub use tape::{Reverse, Tape, Tensor};
-pub use target::{AttentionVariant, Matrices, Purpose, SHARED_BYTES, Target, Tile, Tiles, Variants};
+pub use target::{AttentionVariant, Matrices, Purpose, SHARED_BYTES, Target, Tile, Tiles};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -160,8 +159,6 @@ pub struct Dispatch {
     pub interface: std::sync::Arc<Interface>,
     /// One slice per binding of the interface, in its order.
     pub slices: Vec<Slice>,
-    /// What is written to each binding; differs from the slice's own where a tensor is overwritten as another type.
-    pub written: Vec<Element>,
     /// The parameter struct's words.
     pub params: Vec<u32>,
     /// Workgroups along x, y, z.

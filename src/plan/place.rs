@@ -67,9 +67,7 @@ fn bytes_of(slices: &[Slice]) -> u64 {
 }
 
 fn resolve(pending: &Pending, slice: impl Fn(Tensor) -> Result<Slice>) -> Result<Dispatch> {
-    let placed = pending.tensors.iter().zip(&pending.elements);
-    let slices = placed.map(|(&tensor, &(element, _))| Ok(Slice { element, ..slice(tensor)? }));
-    let slices = slices.collect::<Result<Vec<Slice>>>()?;
+    let slices = pending.tensors.iter().map(|&tensor| slice(tensor)).collect::<Result<Vec<Slice>>>()?;
     let dispatch = Dispatch {
         kernel: pending.kernel,
         entry: pending.entry,
@@ -80,7 +78,6 @@ fn resolve(pending: &Pending, slice: impl Fn(Tensor) -> Result<Slice>) -> Result
         cost: Cost { flops: pending.flops, bytes: bytes_of(&slices) },
         label: pending.label.clone(),
         pass: pending.pass,
-        written: pending.elements.iter().map(|&(_, after)| after).collect(),
         slices,
     };
     for (index, binding) in dispatch.interface.bindings.iter().enumerate() {

@@ -132,6 +132,11 @@ impl Tape {
         self.tensor_of(Role::Activation, elements, self.target.precision)
     }
 
+    /// The gradient of an activation, stored as the target stores those.
+    pub fn gradient(&mut self, elements: usize) -> Tensor {
+        self.tensor_of(Role::Gradient, elements, self.target.gradient())
+    }
+
     /// Elements in a tensor.
     pub fn elements(&self, tensor: Tensor) -> usize {
         self.infos[tensor.0].elements
@@ -140,11 +145,6 @@ impl Tape {
     /// What its elements are.
     pub fn element(&self, tensor: Tensor) -> Element {
         self.infos[tensor.0].element
-    }
-
-    /// From now on, the tensor's words hold elements of another type: a dispatch overwrote them.
-    pub(super) fn set_element(&mut self, tensor: Tensor, element: Element) {
-        self.infos[tensor.0].element = element;
     }
 
     pub(super) fn words(&self, tensor: Tensor) -> usize {

@@ -112,6 +112,11 @@ pub enum Purpose {
     WeightGradient,
 }
 
+impl Purpose {
+    /// All of them.
+    pub const ALL: [Purpose; 3] = [Purpose::Forward, Purpose::Reverse, Purpose::WeightGradient];
+}
+
 /// The tiles of tiled products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -122,8 +127,6 @@ pub struct Tiles {
     pub reverse: Tile,
     /// Of [`Purpose::WeightGradient`].
     pub weight_gradient: Tile,
-    /// Of the fused kernels.
-    pub fused: Tile,
     /// Products of fewer workgroups than this take the small tile: fewer large ones would leave a GPU idle.
     pub small_below: usize,
 }
@@ -131,12 +134,12 @@ pub struct Tiles {
 impl Tiles {
     /// One tile for everything, however few workgroups there are.
     pub const fn all(tile: Tile) -> Tiles {
-        Tiles { forward: tile, reverse: tile, weight_gradient: tile, fused: tile, small_below: 0 }
+        Tiles { forward: tile, reverse: tile, weight_gradient: tile, small_below: 0 }
     }
 
     /// Shared memory of the largest of them.
     pub fn shared_bytes(&self) -> u32 {
-        let tiles = [self.forward, self.reverse, self.weight_gradient, self.fused];
+        let tiles = [self.forward, self.reverse, self.weight_gradient];
         tiles.map(Tile::shared_bytes).into_iter().max().unwrap_or(0)
     }
 
@@ -147,7 +150,6 @@ impl Tiles {
             forward: fitting(self.forward),
             reverse: fitting(self.reverse),
             weight_gradient: fitting(self.weight_gradient),
-            fused: fitting(self.fused),
             ..self
         }
     }
@@ -198,20 +200,10 @@ pub enum AttentionVariant {
     Joined,
 }
 
-/// Which variants of its kernels a plan takes: what the table of defaults says of an adapter, or `trm tune` of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Variants {
-    /// Fuse passes without gradients.
-    pub fused: bool,
-    /// Tiles of what is tiled.
-    pub tiles: Tiles,
-}
-
-impl Default for Variants {
+impl Default for Tiles {
     /// What runs everywhere.
-    fn default() -> Variants {
-        Variants { fused: true, tiles: Tiles::all(Tile::SMALL) }
+    fn default() -> Tiles {
+        Tiles::all(Tile::SMALL)
     }
 }
 
@@ -226,15 +218,9 @@ pub struct Target {
     pub split_below: usize,
     /// Attention.
     pub attention: AttentionVariant,
-    /// Fuse passes without gradients where the kernels allow it.
-    pub fused: bool,
-    /// Elements of which rows of stored weights are multiples: more than 1 for products that read whole vectors. The
-    /// fused kernels know nothing of zeros behind rows.
-    pub row_unit: usize,
     /// Storage of activations and of the copies of weights that products read.
     pub precision: Element,
-    /// Drop the inner activations of recorded MLPs after use, compute them again in the reverse pass, and take weight
-    /// gradients pass by pass: less memory, more time.
+    /// Keep nothing of what is inside recorded MLPs and compute it again in the reverse pass: less memory, more time.
     pub recompute: bool,
     /// Bytes of the largest buffer and binding: a larger table of puzzle embeddings is split.
     pub binding_bytes: u64,
@@ -246,12 +232,6 @@ pub struct Target {
 pub const SHARED_BYTES: u32 = 16_384;
 
 impl Target {
-    /// Whether passes without gradients take the fused kernels, which are tiled.
-    pub fn fuses(&self) -> bool {
-        let tiled = self.matrices.is_none() || self.precision != Element::F32;
-        self.fused && tiled && self.row_unit == 1
-    }
-
     /// What gradients of activations are: halves where matrix units want them as operands.
     pub fn gradient(&self) -> Element {
         match (self.precision, self.matrices) {
@@ -259,27 +239,14 @@ impl Target {
             _ => Element::F32,
         }
     }
-
-    /// The same device with other variants.
-    pub fn with(self, Variants { fused, tiles }: Variants) -> Target {
-        Target { fused, tiles, ..self }
-    }
-
-    /// The variants of its kernels.
-    pub fn variants(&self) -> Variants {
-        Variants { fused: self.fused, tiles: self.tiles }
-    }
 }
 
 impl Default for Target {
     fn default() -> Target {
-        let Variants { fused, tiles } = Variants::default();
         Target {
             matrices: None,
-            tiles,
+            tiles: Tiles::default(),
             attention: AttentionVariant::Tiled,
-            fused,
-            row_unit: 1,
             split_below: 0,
             precision: Element::F32,
             recompute: false,

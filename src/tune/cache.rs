@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::DeviceInfo;
 use crate::ops::KERNELS;
-use crate::plan::{Element, Variants};
+use crate::plan::{Element, Tiles};
 use crate::{Error, Result, files};
 
 const HEADER: &str =
@@ -96,7 +96,7 @@ pub struct Choice {
     /// V.
     pub vocab_size: usize,
     /// What is taken.
-    pub variants: Variants,
+    pub tiles: Tiles,
 }
 
 impl Choice {

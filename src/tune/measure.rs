@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::trial::{Loaded, Trial};
 use crate::engine::Device;
 use crate::eval::verify::{BF16_BOUND, F16_BOUND, nmse};
-use crate::plan::{Element, Target, Variants};
+use crate::plan::{Element, Target, Tiles};
 use crate::{Error, Result};
 
 /// Largest NMSE between a candidate's results and those of the plain kernels in f32: sums of the same products in
@@ -139,10 +139,9 @@ pub fn measure(
     Ok(outcomes)
 }
 
-/// What the plain kernels compute: no fusion, small tiles, no subgroups.
+/// What the plain kernels compute: small tiles.
 fn plain_results(device: &Device, trial: &Trial<'_>) -> Result<Vec<Vec<f32>>> {
-    let plain = Variants { fused: false, ..Variants::default() };
-    let mut loaded = trial.load(device, device.target().with(plain))?;
+    let mut loaded = trial.load(device, Target { tiles: Tiles::default(), ..device.target() })?;
     loaded.run.submit()?;
     loaded.results()
 }
@@ -163,7 +162,7 @@ fn attempt(
     // Some drivers compile at the first run: its time says nothing.
     loaded.run.submit().map_err(said)?;
     let results = loaded.results().map_err(said)?;
-    let error = judge(&results, plain, bound(target.precision))?;
+    let error = judge(&results, plain, bound(device.target().precision))?;
     let best = loaded.run.timed_submit().map_err(said)?.work();
     Ok((Running { loaded, best }, error))
 }

@@ -1,11 +1,10 @@
 //! What is measured: a small plan whose variants can be exchanged, its inputs, and the results that must agree.
 
 use crate::Result;
-use crate::bench::{Mode, Subject};
+use crate::bench::Subject;
 use crate::engine::{Device, Run};
-use crate::model::recursion::Recursion;
 use crate::model::{ModelConfig, Params};
-use crate::ops::linear::padding_of;
+use crate::ops::store_weight::Weight;
 use crate::plan::{Axis, Element, LinearForm, Purpose, Role, Shape, Tape, Target, Tensor, Tile};
 use crate::rng::Rng;
 
@@ -13,12 +12,8 @@ use crate::rng::Rng;
 pub struct Trial<'a> {
     /// What people call it: `products, forward`.
     pub name: &'static str,
-    work: Work<'a>,
-}
-
-enum Work<'a> {
-    Products(&'a Subject, Purpose),
-    Passes(Box<Subject>),
+    subject: &'a Subject,
+    purpose: Purpose,
 }
 
 /// A trial on a device, ready to run.
@@ -47,7 +42,7 @@ impl<'a> Trial<'a> {
             Purpose::Reverse => "products, reverse",
             Purpose::WeightGradient => "products, weight gradients",
         };
-        Trial { name, work: Work::Products(subject, purpose) }
+        Trial { name, subject, purpose }
     }
 
     /// The tiles that these products take on `target`: not only the one that it names, where that is for large ones.
@@ -63,37 +58,15 @@ impl<'a> Trial<'a> {
         Ok(Tile::ALL.into_iter().filter(taken).collect())
     }
 
-    /// Passes without gradients: an evaluation step of one layer, one update of each state.
-    pub fn passes(subject: &Subject) -> Trial<'a> {
-        let mut short = subject.clone();
-        let arch = &mut short.config.arch;
-        (arch.H_cycles, arch.L_cycles, arch.H_layers, arch.L_layers) = (1, 1, arch.H_layers.min(1), 1);
-        Trial { name: "passes without gradients", work: Work::Passes(Box::new(short)) }
-    }
-
     /// Lays it down for `target` and gives it inputs that are the same for every target.
     ///
     /// # Errors
     /// [`crate::Error::Limit`] where it does not fit the device, device failures.
     pub fn load(&self, device: &Device, target: Target) -> Result<Loaded> {
         let mut bench = Workbench::new(target);
-        match &self.work {
-            Work::Products(subject, purpose) => bench.lay_products(subject, *purpose)?,
-            Work::Passes(subject) => return load_passes(subject, device, target),
-        }
+        bench.lay_products(self.subject, self.purpose)?;
         bench.load(device)
     }
-}
-
-fn load_passes(subject: &Subject, device: &Device, target: Target) -> Result<Loaded> {
-    let run = subject.prepare(Mode::Eval, device, target)?;
-    let states = Recursion::of(&subject.config.arch).states;
-    let states = states.iter().map(|state| format!("carry.state.{state}"));
-    let found = states.chain(["logits".to_owned()]).map(|name| {
-        let element = run.plan.view(&name)?.element;
-        Ok((name, element))
-    });
-    Ok(Loaded { found: found.collect::<Result<_>>()?, run })
 }
 
 /// The linear layers of one layer of the model, over the activations of `batch` samples.
@@ -159,7 +132,7 @@ impl Workbench {
     /// W as a step stores it, once for all its products: its copy is no part of their time.
     fn given_weight(&mut self, name: String, form: &LinearForm) -> Tensor {
         let (target, line) = (self.tape.target(), form.inputs());
-        let padding = padding_of(target, line);
+        let padding = Weight::padding(&target, line);
         self.give(Given { name, lines: form.out, line, padding, element: target.precision })
     }
 
@@ -177,7 +150,7 @@ impl Workbench {
     }
 
     fn lay_products(&mut self, subject: &Subject, purpose: Purpose) -> Result<()> {
-        let (stored, whole) = (self.tape.target().precision, Element::F32);
+        let (stored, gradient) = (self.tape.target().precision, self.tape.target().gradient());
         for (index, form) in forms(&subject.config, subject.batch).iter().enumerate() {
             let (x, y, weight) = (form.input.words(), form.output().words(), form.out * form.inputs());
             let name = |what: &str| format!("{index}: {what}");
@@ -187,12 +160,12 @@ impl Workbench {
                     self.found(name("y"), y, stored),
                 ),
                 Purpose::Reverse => (
-                    [self.given(name("dy"), y, whole), self.given_weight(name("weight"), form)],
-                    self.found(name("dx"), x, whole),
+                    [self.given(name("dy"), y, gradient), self.given_weight(name("weight"), form)],
+                    self.found(name("dx"), x, gradient),
                 ),
                 Purpose::WeightGradient => (
-                    [self.given(name("x"), x, stored), self.given(name("dy"), y, whole)],
-                    self.found(name("dW"), weight, whole),
+                    [self.given(name("x"), x, stored), self.given(name("dy"), y, gradient)],
+                    self.found(name("dW"), weight, Element::F32),
                 ),
             };
             form.product_for(&mut self.tape, purpose, operands, out)?;

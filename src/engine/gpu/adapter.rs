@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use super::table;
 use crate::engine::{Counts, DeviceInfo};
-use crate::plan::{Matrices, Target, Variants};
+use crate::plan::{Matrices, Target, Tiles};
 use crate::{Error, Result};
 
 /// An open device.
@@ -16,7 +16,7 @@ pub struct Gpu {
     checked: bool,
     cooperative: Option<Matrices>,
     chosen: OnceLock<Matrices>,
-    tuned: OnceLock<Variants>,
+    tuned: OnceLock<Tiles>,
     failure: Arc<Mutex<Option<String>>>,
     counts: Mutex<Counts>,
 }
@@ -191,22 +191,22 @@ impl Gpu {
         let _ = self.chosen.set(matrices);
     }
 
-    /// Takes other variants than those of the table, for good.
-    pub(in crate::engine) fn adopt(&self, variants: Variants) {
+    /// Takes other tiles than those of the table, for good.
+    pub(in crate::engine) fn adopt(&self, tiles: Tiles) {
         // A device is opened, and told what suits it, once.
-        let _ = self.tuned.set(variants);
+        let _ = self.tuned.set(tiles);
     }
 
-    /// The variants that suit it, by what it adopted or by the table, and its limits.
+    /// The tiles that suit it, by what it adopted or by the table, and its limits.
     pub fn target(&self) -> Target {
         let limits = self.device.limits();
         let shared_bytes = limits.max_compute_workgroup_storage_size;
         let binding_bytes = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
-        let suited = self.tuned.get().copied().unwrap_or_else(|| table::defaults(&self.info).variants);
-        let variants = Variants { tiles: suited.tiles.fitting(shared_bytes), ..suited };
+        let suited = self.tuned.get().copied().unwrap_or_else(|| table::defaults(&self.info).tiles);
+        let tiles = suited.fitting(shared_bytes);
         let matrices = self.chosen.get().copied();
         let split_below = table::BUSY;
-        Target { matrices, split_below, binding_bytes, shared_bytes, ..Target::default() }.with(variants)
+        Target { matrices, tiles, split_below, binding_bytes, shared_bytes, ..Target::default() }
     }
 
     /// What was asked of the driver so far.

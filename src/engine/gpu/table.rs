@@ -1,10 +1,10 @@
-//! The table of defaults: which variants an adapter takes that was never tuned, and why.
+//! The table of defaults: which tiles an adapter takes that was never tuned, and why.
 //!
 //! The first row that matches counts. A row names larger tiles only where there is evidence for them; `trm tune`
 //! measures what no table can know.
 
 use crate::engine::DeviceInfo;
-use crate::plan::{Tile, Tiles, Variants};
+use crate::plan::{Tile, Tiles};
 
 /// AMD's PCI number.
 pub const AMD: u32 = 0x1002;
@@ -24,7 +24,7 @@ pub struct Row {
     /// The kind of adapter, as in [`DeviceInfo::kind`]; None for any.
     kind: Option<&'static str>,
     /// What they take.
-    pub variants: Variants,
+    pub tiles: Tiles,
     /// The reason, or the source.
     pub why: &'static str,
 }
@@ -35,32 +35,20 @@ impl Row {
     }
 }
 
-/// What runs everywhere.
-const PLAIN: Variants = Variants { fused: true, tiles: Tiles::all(Tile::SMALL) };
-
 /// The defaults, the most special first.
 const TABLE: &[Row] = &[
     Row {
         vendor: Some(AMD),
         kind: None,
-        variants: Variants {
-            tiles: Tiles {
-                forward: Tile::LARGE,
-                reverse: Tile::LARGE,
-                weight_gradient: Tile::LARGE,
-                fused: Tile::SMALL,
-                small_below: MANY,
-            },
-            ..PLAIN
-        },
+        tiles: Tiles { small_below: MANY, ..Tiles::all(Tile::LARGE) },
         why: "RADV (Mesa 22.3) for navi21 and gfx1100: 0.50 of the cycles of 64x64 for each multiply-add, 96 % \
-              multiply-adds in the hot loop, nothing spills; fused kernels gain too little for a quarter of the workgroups",
+              multiply-adds in the hot loop, nothing spills",
     },
     Row {
         vendor: None,
         kind: None,
         // For the larger tiles that `trm tune` may find.
-        variants: Variants { tiles: Tiles { small_below: MANY, ..PLAIN.tiles }, ..PLAIN },
+        tiles: Tiles { small_below: MANY, ..Tiles::all(Tile::SMALL) },
         why: "64x64 fits every adapter; larger tiles only where there is evidence for them",
     },
 ];
@@ -83,14 +71,12 @@ mod tests {
     #[test]
     fn the_last_row_suits_all() {
         for (vendor, kind) in [(0x10de, "discrete"), (0x8086, "integrated"), (0x10005, "software")] {
-            let tiles = Tiles { small_below: 0, ..of(vendor, kind).variants.tiles };
-            assert_eq!(Variants { tiles, ..of(vendor, kind).variants }, PLAIN);
+            assert_eq!(Tiles { small_below: 0, ..of(vendor, kind).tiles }, Tiles::default());
         }
-        assert_eq!(PLAIN, Variants::default());
     }
 
     #[test]
     fn amd_has_a_row_of_its_own() {
-        assert_eq!(of(AMD, "discrete").variants.tiles.forward, Tile::LARGE);
+        assert_eq!(of(AMD, "discrete").tiles.forward, Tile::LARGE);
     }
 }

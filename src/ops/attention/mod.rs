@@ -1,5 +1,8 @@
 //! Attention over all positions, not causal: o = softmax(q k^T / sqrt(d)) v, per sample and head.
 //!
+//! Where q and k came rotated by a table of angles, dq and dk are turned back before they are stored, so that what flows
+//! on is the gradient of qkv as it was before.
+//!
 //! Saved: qkv, o, and the log of each softmax's denominator (lse); the probabilities are recomputed.
 //! Reverse: delta = sum(do o); p = exp(s - lse); ds = p (do v^T - delta); dq = ds k / sqrt(d) in one dispatch,
 //! dk = ds^T q / sqrt(d) and dv = p^T do in another, so that nothing is added atomically. The CPU engine, where a head
@@ -26,8 +29,15 @@ pub static KERNEL: Kernel = Kernel {
 const MAX_HEAD_DIM: usize = 2048;
 
 /// Lays down attention over `qkv` (B, L, 3, heads, d) into o (B, L, D), `shape` being o's, and its reverse rule.
-/// Kernels read two features at a time: d is even.
-pub fn attention(tape: &mut Tape, shape: Shape, heads: usize, qkv: Tensor) -> Result<Tensor> {
+/// Kernels read two features at a time: d is even. Where q and k were rotated, `turned` is the table of angles, cos and
+/// sin (L, d/2, 2), and the gradient is that of qkv before it was.
+pub fn attention(
+    tape: &mut Tape,
+    shape: Shape,
+    heads: usize,
+    qkv: Tensor,
+    turned: Option<Tensor>,
+) -> Result<Tensor> {
     let head_dim = shape.width / heads;
     if head_dim > MAX_HEAD_DIM {
         let problem = format!("{heads} heads of {head_dim} features exceed {MAX_HEAD_DIM} each");
@@ -39,7 +49,7 @@ pub fn attention(tape: &mut Tape, shape: Shape, heads: usize, qkv: Tensor) -> Re
     }
     let o = tape.activation(shape.words());
     let lse = tape.tensor(Role::Activation, shape.rows() * heads);
-    let op = Attention { shape, heads, qkv, o, lse };
+    let op = Attention { shape, heads, qkv, turned, o, lse };
     op.push(tape, "forward", 2, &[("qkv", qkv), ("o", o), ("lse", lse)])?;
     tape.rule(o, op);
     Ok(o)
@@ -49,6 +59,7 @@ struct Attention {
     shape: Shape,
     heads: usize,
     qkv: Tensor,
+    turned: Option<Tensor>,
     o: Tensor,
     lse: Tensor,
 }
@@ -69,6 +80,7 @@ impl Attention {
             call = call.bind(name, tensor);
         }
         call.constant("HEAD_DIM", head_dim)
+            .constant("TURNED", usize::from(self.turned.is_some()))
             .count("length", length)
             .count("heads", self.heads)
             .float("scale", 1.0 / (head_dim as f32).sqrt())
@@ -115,12 +127,14 @@ impl Tiles {
 impl Reverse for Attention {
     fn reverse(&self, tape: &mut Tape) -> Result<()> {
         let Some(o_grad) = gradient(tape, self.o)? else { return Ok(()) };
-        let words = tape.elements(self.qkv);
-        let qkv_grad = tape.tensor(Role::Gradient, words);
+        let (elements, element) = (tape.elements(self.qkv), tape.target().gradient());
+        let qkv_grad = tape.tensor_of(Role::Gradient, elements, element);
         let rows = self.shape.rows() * self.heads;
         let delta = tape.tensor(Role::Gradient, rows);
         let (qkv, o, lse) = (self.qkv, self.o, self.lse);
-        let common = [("qkv", qkv), ("o_grad", o_grad), ("lse_saved", lse), ("qkv_grad", qkv_grad)];
+        // Where nothing turned, the binding is filled by what is at hand, and not read.
+        let turns = ("turns", self.turned.unwrap_or(lse));
+        let common = [("qkv", qkv), ("o_grad", o_grad), ("lse_saved", lse), turns, ("qkv_grad", qkv_grad)];
         let joined = tape.target().attention == AttentionVariant::Joined;
         let with_o = [&common[..], &[("o_saved", o), ("delta", delta)]].concat();
         self.push(tape, "reverse_queries", if joined { 5 } else { 3 }, &with_o)?;

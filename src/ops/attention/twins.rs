@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::super::math::exp;
 use super::super::multiply::{COLUMNS, LANES, Lanes, Matrix, Rows, Strip, halves};
+use super::super::rope::turn;
 use crate::plan::{Call, Stored, StoredMut};
 
 /// Sizes that the twins share.
@@ -203,12 +204,13 @@ impl NullaryFnOnce for Scale<'_> {
 pub(super) fn reverse(call: &mut Call<'_>) {
     let sizes = Sizes::of(call);
     let Sizes { length, heads, .. } = sizes;
-    let (qkv, o_grad, o) = (call.stored("qkv"), Stored::F32(call.input("o_grad")), call.stored("o_saved"));
+    let (qkv, o_grad, o) = (call.stored("qkv"), call.stored("o_grad"), call.stored("o_saved"));
     let (lse, delta, grads) = (call.input("lse_saved"), call.output("delta"), call.output("qkv_grad"));
+    let turns = (call.constant("TURNED") == 1).then(|| call.input("turns"));
     let samples = grads.par_chunks_exact_mut(3 * length * sizes.width());
     let samples = samples.zip(delta.par_chunks_exact_mut(heads * length));
     samples.enumerate().for_each(|(sample, (grads, delta))| {
-        let mut rows = sizes.rows(StoredMut::F32(grads), 3);
+        let mut rows = sizes.rows(StoredMut::F32(&mut *grads), 3);
         let (parts, _) = rows.as_chunks_mut::<3>();
         let each = parts.par_iter_mut().zip(delta.par_chunks_exact_mut(length)).enumerate();
         each.for_each_init(Work::default, |work, (head, ([q_grads, k_grads, v_grads], delta))| {
@@ -219,6 +221,18 @@ pub(super) fn reverse(call: &mut Call<'_>) {
             work.keys_and_values(&head, o_grad, [lse, delta], [k_grads, v_grads]);
             work.store_query_grads(q_grads);
         });
+        if let Some(turns) = turns {
+            turn_back(&sizes, grads, turns);
+        }
+    });
+}
+
+/// Turns a sample's dq and dk back by the angles of their positions.
+fn turn_back(sizes: &Sizes, grads: &mut [f32], turns: &[f32]) {
+    let positions = grads.par_chunks_exact_mut(3 * sizes.width()).zip(turns.par_chunks_exact(sizes.head_dim));
+    positions.with_min_len(16).for_each(|(grads, turns)| {
+        let turned = grads[..2 * sizes.width()].chunks_exact_mut(sizes.head_dim);
+        turned.for_each(|head| turn(head, turns, -1.0));
     });
 }
 

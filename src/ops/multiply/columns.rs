@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::panels::{LANES, Line, ROWS, VECTORS, multiply_tile, pack};
 use super::source::{Matrix, Source};
-use super::{Rows, free_panels, halves, keep_panels, multiplies_bf16, steps, with_scratch};
+use super::{Rows, free_panels, keep_panels, multiplies_bf16, steps, with_scratch};
 use crate::plan::{Call, Stored};
 
 /// Steps in depth between which sums rest in the block: two panels of so many fit into the first two caches. An even
@@ -58,18 +58,6 @@ impl Columns {
             }
         });
         Columns { pairs, columns, depth, lines }
-    }
-
-    /// Packs the lines of a weight (`columns`, `depth`) that is bound as `name`, `row` elements apart, once until it
-    /// changes.
-    pub(in crate::ops) fn of_weight(
-        call: &Call<'_>,
-        (name, row): (&str, usize),
-        columns: usize,
-        depth: usize,
-    ) -> Arc<Columns> {
-        let weight = call.stored(name);
-        Columns::kept(call, name, &Matrix::lines_of(weight, row), (columns, depth), halves(weight))
     }
 
     /// [`Columns::pack`] of an operand that is bound as `name`, once until it changes if it is of weights.

@@ -11,6 +11,7 @@
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod columns;
+mod gated;
 mod pairs;
 mod panels;
 mod portable;
@@ -27,10 +28,11 @@ use panels::Line;
 use crate::plan::{Element, Stored};
 
 pub(super) use columns::{Columns, Left};
+pub(super) use gated::{gate, gate_kept, ungate};
 pub(super) use panels::LANES;
-pub(super) use products::{multiply_all, multiply_operands};
+pub(super) use products::{add, store, turn};
 pub(super) use rows::Rows;
-pub(super) use source::{Matrix, Source};
+pub(super) use source::Matrix;
 pub(super) use strips::{COLUMNS, Lanes, Strip};
 
 /// Most rows of a block.
@@ -123,6 +125,7 @@ mod tests {
     use rayon::prelude::*;
 
     use super::panels::{ROWS, ROWS_LESS};
+    use super::source::Source;
     use super::*;
     use crate::engine::Device;
     use crate::eval::golden::Golden;

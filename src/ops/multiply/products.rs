@@ -1,4 +1,4 @@
-//! The twin of a product: C = the sum of A B over the reductions, onto the addend if there is one.
+//! The twin of a product: C = the sum of A B over the reductions, and what is done to it line by line.
 
 use std::sync::Arc;
 
@@ -7,30 +7,62 @@ use rayon::prelude::*;
 use super::panels::ROWS;
 use super::{COLUMNS, Columns, Left, Matrix, Rows, Strip, block_rows, halves};
 use crate::ops::gemm::Operand;
+use crate::ops::rope;
 use crate::plan::{Call, Stored, StoredMut};
 
-/// C (m, n) of each batch from the operands as they are bound, onto the addend where `add`.
-pub(in crate::ops) fn multiply_all(call: &mut Call<'_>, add: bool) {
-    multiply_operands(call, None, add);
+/// C.
+pub(in crate::ops) fn store(call: &mut Call<'_>) {
+    multiply(call, After::Nothing);
 }
 
-/// [`multiply_all`], with these elements in `place` of A's and B's if there are any.
-pub(in crate::ops) fn multiply_operands(call: &mut Call<'_>, place: Option<[Stored<'_>; 2]>, add: bool) {
-    let (c, size) = (call.output_stored("c"), call.count("m") * call.count("n"));
+/// C and an addend.
+pub(in crate::ops) fn add(call: &mut Call<'_>) {
+    let (row, batch) = (call.count("addend_row"), call.count("addend_batch"));
+    multiply(call, After::Added { addend: call.stored("addend"), row, batch });
+}
+
+/// C, the first of its pairs turned by the angles of their positions.
+pub(in crate::ops) fn turn(call: &mut Call<'_>) {
+    let (length, half, rotated) = (call.count("length"), call.count("half"), call.count("rotated"));
+    multiply(call, After::Turned { table: call.input("table"), length, half, rotated });
+}
+
+fn multiply(call: &mut Call<'_>, after: After<'_>) {
+    let product = Product::of(call);
+    let (c, size) = (call.output_stored("c"), product.m * product.n);
     let batches = c.len() / size;
-    let product = Product::of(call, place, batches, add);
+    let whole = Whole { product, batches, after };
     let each = c.first(batches * size).chunks(size).into_par_iter().enumerate();
-    match product.way() {
+    match whole.way() {
         Way::SharedB => {
-            let columns = product.columns(call);
-            each.for_each(|(batch, c)| product.by_blocks(batch, &columns, c));
+            let columns = whole.product.columns(call);
+            each.for_each(|(batch, c)| whole.by_blocks(batch, &columns, c));
         }
         Way::SharedA => {
-            let rows = product.rows(call);
-            each.for_each(|(batch, c)| product.by_samples(batch, &rows, c));
+            let rows = whole.product.rows(call);
+            each.for_each(|(batch, c)| whole.by_samples(batch, &rows, c));
         }
-        Way::Strips => each.for_each(|(batch, c)| product.by_strips(batch, c)),
+        Way::Strips => each.for_each(|(batch, c)| whole.by_strips(batch, c)),
     }
+}
+
+/// What is done to the sums before they are stored.
+#[derive(Clone, Copy)]
+enum After<'c> {
+    Nothing,
+    /// Something is added, with these strides from row to row and from batch to batch.
+    Added {
+        addend: Stored<'c>,
+        row: usize,
+        batch: usize,
+    },
+    /// The first `rotated` pairs of a row are turned, a head of 2 `half` at a time, by `table` (`length`, `half`, 2).
+    Turned {
+        table: &'c [f32],
+        length: usize,
+        half: usize,
+        rotated: usize,
+    },
 }
 
 /// How products are made.
@@ -43,66 +75,40 @@ enum Way {
     Strips,
 }
 
-/// What a dispatch asks for.
-struct Product<'c> {
-    m: usize,
-    n: usize,
-    k: usize,
-    batches: usize,
+/// Shape, strides and operands.
+pub(super) struct Product<'c> {
+    pub(super) m: usize,
+    pub(super) n: usize,
+    pub(super) k: usize,
     reductions: usize,
-    inner: usize,
     a: (Stored<'c>, Operand),
     b: (Stored<'c>, Operand),
-    /// The addend, with the words from row to row and from batch to batch.
-    addend: Option<(Stored<'c>, usize, usize)>,
-    halves: bool,
-    /// What A and B are bound as, if they are what is bound, which may be of weights.
-    bound: Option<[&'static str; 2]>,
+    pub(super) halves: bool,
 }
 
 impl<'c> Product<'c> {
-    fn of(call: &Call<'c>, place: Option<[Stored<'c>; 2]>, batches: usize, add: bool) -> Product<'c> {
-        let [a, b] = place.unwrap_or([call.stored("a"), call.stored("b")]);
-        let operand = |[row, col, batch, outer, inner]: [&str; 5]| Operand {
+    pub(super) fn of(call: &Call<'c>) -> Product<'c> {
+        let (a, b) = (call.stored("a"), call.stored("b"));
+        let operand = |[row, col, batch, step]: [&str; 4]| Operand {
             row: call.count(row),
             col: call.count(col),
             batch: call.count(batch),
-            outer: call.count(outer),
-            inner: call.count(inner),
+            step: call.count(step),
         };
         Product {
             m: call.count("m"),
             n: call.count("n"),
             k: call.count("k"),
-            batches,
             reductions: call.count("reductions"),
-            inner: call.count("inner"),
-            a: (a, operand(["a_row", "a_col", "a_batch", "a_outer", "a_inner"])),
-            b: (b, operand(["b_row", "b_col", "b_batch", "b_outer", "b_inner"])),
-            addend: add
-                .then(|| (call.stored("addend"), call.count("addend_row"), call.count("addend_batch"))),
+            a: (a, operand(["a_row", "a_col", "a_batch", "a_step"])),
+            b: (b, operand(["b_row", "b_col", "b_batch", "b_step"])),
             halves: halves(a) || halves(b),
-            bound: place.is_none().then_some(["a", "b"]),
-        }
-    }
-
-    fn way(&self) -> Way {
-        /// The most rows or columns that are few.
-        const FEW: usize = 4 * ROWS;
-        if self.reductions > 1 || self.m.min(self.n) <= FEW {
-            return Way::Strips;
-        }
-        match (self.batches == 1 || self.b.1.batch == 0, self.a.1.batch == 0) {
-            (true, _) => Way::SharedB,
-            (false, true) => Way::SharedA,
-            (false, false) => Way::Strips,
         }
     }
 
     /// A by its rows, and B by its columns.
-    fn operands(&self, batch: usize, reduction: usize) -> [Matrix<'c>; 2] {
-        let (outer, inner) = (reduction / self.inner, reduction % self.inner);
-        let start = |s: &Operand| batch * s.batch + outer * s.outer + inner * s.inner;
+    pub(super) fn operands(&self, batch: usize, reduction: usize) -> [Matrix<'c>; 2] {
+        let start = |s: &Operand| batch * s.batch + reduction * s.step;
         let (a, b) = (&self.a.1, &self.b.1);
         [
             Matrix { words: self.a.0, start: start(a), line: a.row, depth: a.col },
@@ -110,41 +116,73 @@ impl<'c> Product<'c> {
         ]
     }
 
-    fn columns(&self, call: &Call<'_>) -> Arc<Columns> {
+    /// All of B, packed once until it changes.
+    pub(super) fn columns(&self, call: &Call<'_>) -> Arc<Columns> {
         let [_, b] = self.operands(0, 0);
-        match self.bound {
-            Some([_, name]) => Columns::kept(call, name, &b, (self.n, self.k), self.halves),
-            None => Arc::new(Columns::pack(&b, self.n, self.k, self.halves)),
-        }
+        Columns::kept(call, "b", &b, (self.n, self.k), self.halves)
     }
 
-    fn rows(&self, call: &Call<'_>) -> Arc<Rows> {
+    /// All of A, packed once until it changes.
+    pub(super) fn rows(&self, call: &Call<'_>) -> Arc<Rows> {
         let [a, _] = self.operands(0, 0);
-        match self.bound {
-            Some([name, _]) => Rows::kept(call, name, &a, (self.m, self.k), self.halves),
-            None => Arc::new(Rows::pack_for_blocks(&a, self.m, self.k, self.halves)),
+        Rows::kept(call, "a", &a, (self.m, self.k), self.halves)
+    }
+}
+
+/// A product whose lines are stored as they lie.
+struct Whole<'c> {
+    product: Product<'c>,
+    batches: usize,
+    after: After<'c>,
+}
+
+impl Whole<'_> {
+    fn way(&self) -> Way {
+        /// The most rows or columns that are few.
+        const FEW: usize = 4 * ROWS;
+        let Product { m, n, reductions, a, b, .. } = &self.product;
+        if matches!(self.after, After::Turned { .. }) {
+            return Way::SharedB;
+        }
+        if *reductions > 1 || *m.min(n) <= FEW {
+            return Way::Strips;
+        }
+        match (self.batches == 1 || b.1.batch == 0, a.1.batch == 0) {
+            (true, _) => Way::SharedB,
+            (false, true) => Way::SharedA,
+            (false, false) => Way::Strips,
         }
     }
 
-    /// Adds what there is to add to sums of a row from `column` on.
-    fn add(&self, batch: usize, row: usize, column: usize, sums: &mut [f32]) {
-        if let Some((addend, by_row, by_batch)) = self.addend {
-            addend.add_to(batch * by_batch + row * by_row + column, sums);
+    /// Does what there is to do to sums of a row from `column` on.
+    fn alter(&self, batch: usize, row: usize, column: usize, sums: &mut [f32]) {
+        match self.after {
+            After::Nothing => {}
+            After::Added { addend, row: by_row, batch: by_batch } => {
+                addend.add_to(batch * by_batch + row * by_row + column, sums);
+            }
+            After::Turned { table, length, half, rotated } => {
+                let turns = &table[row % length * half * 2..][..half * 2];
+                let heads = sums[..2 * rotated].chunks_exact_mut(2 * half);
+                heads.for_each(|head| rope::turn(head, turns, 1.0));
+            }
         }
     }
 
     /// Finishes a block of rows from `first` on.
     fn store(&self, batch: usize, first: usize, (sums, stride): (&mut [f32], usize), c: &mut StoredMut<'_>) {
+        let n = self.product.n;
         for (row, sums) in sums.chunks_exact_mut(stride).enumerate() {
-            self.add(batch, first + row, 0, &mut sums[..self.n]);
-            c.write(row * self.n, &sums[..self.n]);
+            self.alter(batch, first + row, 0, &mut sums[..n]);
+            c.write(row * n, &sums[..n]);
         }
     }
 
     fn by_blocks(&self, batch: usize, columns: &Columns, c: StoredMut<'_>) {
-        let ([a, _], most) = (self.operands(batch, 0), block_rows(self.batches, self.m, self.n));
-        c.chunks(most * self.n).into_par_iter().enumerate().for_each(|(block, mut c)| {
-            let (first, rows) = (block * most, c.len() / self.n);
+        let Product { m, n, .. } = self.product;
+        let ([a, _], most) = (self.product.operands(batch, 0), block_rows(self.batches, m, n));
+        c.chunks(most * n).into_par_iter().enumerate().for_each(|(block, mut c)| {
+            let (first, rows) = (block * most, c.len() / n);
             columns.block(Left::Read(&a), first, rows, |sums, stride| {
                 self.store(batch, first, (sums, stride), &mut c);
             });
@@ -152,26 +190,27 @@ impl<'c> Product<'c> {
     }
 
     fn by_samples(&self, batch: usize, rows: &Rows, c: StoredMut<'_>) {
-        let ([_, b], most) = (self.operands(batch, 0), block_rows(self.batches, self.m, self.n));
-        let outs = c.chunks(most * self.n).into_par_iter();
-        rows.blocks(&b, self.n, most, outs, |(block, mut c), sums, stride| {
+        let Product { m, n, .. } = self.product;
+        let ([_, b], most) = (self.product.operands(batch, 0), block_rows(self.batches, m, n));
+        let outs = c.chunks(most * n).into_par_iter();
+        rows.blocks(&b, n, most, outs, |(block, mut c), sums, stride| {
             self.store(batch, block * most, (sums, stride), &mut c);
         });
     }
 
     /// Whichever operand has fewer lines is packed as a whole; strips are of the other one.
     fn by_strips(&self, batch: usize, c: StoredMut<'_>) {
-        let (turned, lines) = (self.n < self.m, self.m.min(self.n));
-        let operands = (0..self.reductions).map(|reduction| self.operands(batch, reduction));
+        let Product { m, n, k, reductions, halves, .. } = self.product;
+        let (turned, lines) = (n < m, m.min(n));
+        let operands = (0..reductions).map(|reduction| self.product.operands(batch, reduction));
         let (whole, strips): (Vec<Matrix<'_>>, Vec<Matrix<'_>>) =
             operands.map(|[a, b]| if turned { (b, a) } else { (a, b) }).unzip();
-        let rows: Vec<Rows> =
-            whole.par_iter().map(|source| Rows::pack(source, lines, self.k, self.halves)).collect();
-        let sum = StripSum { rows: &rows, strips: &strips, depth: self.k };
-        let add = |row: usize, column: usize, sums: &mut [f32]| self.add(batch, row, column, sums);
+        let rows: Vec<Rows> = whole.par_iter().map(|source| Rows::pack(source, lines, k, halves)).collect();
+        let sum = StripSum { rows: &rows, strips: &strips, depth: k };
+        let alter = |row: usize, column: usize, sums: &mut [f32]| self.alter(batch, row, column, sums);
         match turned {
-            true => sum.store_columns(self.n, add, c),
-            false => sum.store_rows(self.n, span_count(self.batches, self.n), add, c),
+            true => sum.store_columns(n, alter, c),
+            false => sum.store_rows(n, span_count(self.batches, n), alter, c),
         }
     }
 }
@@ -195,12 +234,12 @@ impl StripSum<'_> {
         sums
     }
 
-    /// C (rows, `n`), a strip being columns of it: pieces of its rows, given to `add` and stored.
+    /// C (rows, `n`), a strip being columns of it: pieces of its rows, given to `alter` and stored.
     fn store_rows(
         &self,
         n: usize,
         count: usize,
-        add: impl Fn(usize, usize, &mut [f32]) + Sync,
+        alter: impl Fn(usize, usize, &mut [f32]) + Sync,
         c: StoredMut<'_>,
     ) {
         let span = n / count;
@@ -209,7 +248,7 @@ impl StripSum<'_> {
             for at in (0..span).step_by(COLUMNS) {
                 let sums = self.strip(work, index * span + at, COLUMNS.min(span - at));
                 for (row, (piece, sums)) in pieces.iter_mut().zip(sums.rows()).enumerate() {
-                    add(row, index * span + at, sums);
+                    alter(row, index * span + at, sums);
                     piece.write(at, sums);
                 }
             }
@@ -217,12 +256,12 @@ impl StripSum<'_> {
     }
 
     /// C (rows, `n`), a strip being rows of it.
-    fn store_columns(&self, n: usize, add: impl Fn(usize, usize, &mut [f32]) + Sync, c: StoredMut<'_>) {
+    fn store_columns(&self, n: usize, alter: impl Fn(usize, usize, &mut [f32]) + Sync, c: StoredMut<'_>) {
         let blocks = c.chunks(COLUMNS * n).into_par_iter().enumerate();
         blocks.for_each_init(Default::default, |work, (block, mut c)| {
             let sums = self.strip(work, block * COLUMNS, c.len() / n);
             sums.each_column(|column, line| {
-                add(block * COLUMNS + column, 0, line);
+                alter(block * COLUMNS + column, 0, line);
                 c.write(column * n, line);
             });
         });

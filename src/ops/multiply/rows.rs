@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::columns::{Columns, Left};
 use super::panels::{LANES, Line, ROWS, ROWS_LESS, VECTORS, multiply_tile, pack};
 use super::source::{Matrix, Source};
-use super::{free_panels, halves, keep_panels, multiplies_bf16, steps, with_scratch};
+use super::{free_panels, keep_panels, multiplies_bf16, steps, with_scratch};
 use crate::plan::Call;
 
 /// The first operand, packed.
@@ -48,13 +48,6 @@ impl Rows {
             pack(source, (first, (rows - first).min(LANES)), (0, depth), pairs, lines, 1);
         });
         Rows { pairs, rows, per_panel, depth, lines }
-    }
-
-    /// The lines of `weight`, a matrix (`rows`, `depth`) that is bound as `name`, packed for blocks once until it
-    /// changes.
-    pub(in crate::ops) fn of_weight(call: &Call<'_>, name: &str, rows: usize, depth: usize) -> Arc<Rows> {
-        let weight = call.stored(name);
-        Rows::kept(call, name, &Matrix::lines_of(weight, depth), (rows, depth), halves(weight))
     }
 
     /// [`Rows::pack_for_blocks`] of an operand that is bound as `name`, once until it changes if it is of weights.
