@@ -41,18 +41,21 @@ fn four_of(index: u32, lines: u32, along_k: bool) -> u32 {
     return select(index % (lines / 4u), index / DEPTH, along_k);
 }
 
-// Where the lines of a thread's elements start, worked out once for all steps of k.
-var<private> lines_of_a: array<vec4<u32>, 2>;
-var<private> lines_of_b: array<vec4<u32>, 2>;
+// The tile's first row and column. Where the lines of a thread's first vector start, worked out once for all steps of k;
+// those of a second one would not stay in registers and are worked out each time.
+var<private> first_row: u32;
+var<private> first_column: u32;
+var<private> lines_of_a: vec4<u32>;
+var<private> lines_of_b: vec4<u32>;
 
-fn starts_of_a(first: u32, index: u32) -> vec4<u32> {
-    let line = first + 4u * four_of(index, TILE_M, A_ALONG_K == 1u);
+fn starts_of_a(index: u32) -> vec4<u32> {
+    let line = first_row + 4u * four_of(index, TILE_M, A_ALONG_K == 1u);
     let rows = vec4<u32>(row_of_a(line), row_of_a(line + 1u), row_of_a(line + 2u), row_of_a(line + 3u));
     return rows * params.a_row;
 }
 
-fn starts_of_b(first: u32, index: u32) -> vec4<u32> {
-    let line = first + 4u * four_of(index, TILE_N, B_ALONG_K == 1u);
+fn starts_of_b(index: u32) -> vec4<u32> {
+    let line = first_column + 4u * four_of(index, TILE_N, B_ALONG_K == 1u);
     let columns =
         vec4<u32>(column_of_b(line), column_of_b(line + 1u), column_of_b(line + 2u), column_of_b(line + 3u));
     return columns * params.b_col;
@@ -84,13 +87,13 @@ var<private> next_a: array<vec4<f32>, 2>;
 var<private> next_b: array<vec4<f32>, 2>;
 
 fn load(base_a: u32, base_b: u32, k: u32, local: u32) {
-    next_a[0] = four_of_a(base_a, k, local, lines_of_a[0]);
+    next_a[0] = four_of_a(base_a, k, local, lines_of_a);
     if ROWS > 4u {
-        next_a[1] = four_of_a(base_a, k, local + 256u, lines_of_a[1]);
+        next_a[1] = four_of_a(base_a, k, local + 256u, starts_of_a(local + 256u));
     }
-    next_b[0] = four_of_b(base_b, k, local, lines_of_b[0]);
+    next_b[0] = four_of_b(base_b, k, local, lines_of_b);
     if FOURS > 1u {
-        next_b[1] = four_of_b(base_b, k, local + 256u, lines_of_b[1]);
+        next_b[1] = four_of_b(base_b, k, local + 256u, starts_of_b(local + 256u));
     }
 }
 
@@ -148,14 +151,10 @@ fn add_step(local: u32) {
 }
 
 fn accumulate(group: vec3<u32>, local: u32) {
-    lines_of_a[0] = starts_of_a(group.y * TILE_M, local);
-    lines_of_b[0] = starts_of_b(group.x * TILE_N, local);
-    if ROWS > 4u {
-        lines_of_a[1] = starts_of_a(group.y * TILE_M, local + 256u);
-    }
-    if FOURS > 1u {
-        lines_of_b[1] = starts_of_b(group.x * TILE_N, local + 256u);
-    }
+    first_row = group.y * TILE_M;
+    first_column = group.x * TILE_N;
+    lines_of_a = starts_of_a(local);
+    lines_of_b = starts_of_b(local);
     for (var r = 0u; r < params.reductions; r++) {
         let base_a = base_of_a(group.z, r);
         let base_b = base_of_b(group.z, r);
@@ -164,7 +163,9 @@ fn accumulate(group: vec3<u32>, local: u32) {
             workgroupBarrier();
             stage(local);
             workgroupBarrier();
-            load(base_a, base_b, k + DEPTH, local);
+            if k + DEPTH < params.k {
+                load(base_a, base_b, k + DEPTH, local);
+            }
             add_step(local);
         }
     }
@@ -174,8 +175,8 @@ const MINE: u32 = ROWS * FOURS;
 
 // One of the thread's fours.
 fn four(group: vec3<u32>, local: u32, i: u32) -> Four {
-    let row = group.y * TILE_M + local / 16u * ROWS + i % ROWS;
-    let column = group.x * TILE_N + local % 16u * 4u + i / ROWS * 64u;
+    let row = first_row + local / 16u * ROWS + i % ROWS;
+    let column = first_column + local % 16u * 4u + i / ROWS * 64u;
     return Four(group.z, row, column, acc[i], acc[i ^ 2u]);
 }
 

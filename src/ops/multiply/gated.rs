@@ -149,7 +149,7 @@ fn halves_of(elements: StoredMut<'_>, width: usize) -> Vec<Both<'_>> {
 }
 
 /// Pieces of `size`; of nothing, as many empty ones as anybody asks for.
-fn in_blocks<'v, T>(lines: &'v mut [T], size: usize) -> impl Iterator<Item = &'v mut [T]> {
+fn in_blocks<T>(lines: &mut [T], size: usize) -> impl Iterator<Item = &mut [T]> {
     lines.chunks_mut(size).chain(std::iter::repeat_with(<&mut [T]>::default))
 }
 
