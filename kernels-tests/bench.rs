@@ -7,12 +7,15 @@ use std::sync::Arc;
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
+use trm::bench::roofline::add_products;
 use trm::data::sudoku::{GenerateOptions, build_generated};
 use trm::data::{Dataset, Split};
 use trm::engine::{Counts, Device, gpu::Gpu};
 use trm::plan::SHARED_BYTES;
 use trm::recipe::Recipe;
 use trm::train::Trainer;
+
+use crate::harness::{Lab, Needs, lab_trials};
 
 type Outcome<T = ()> = Result<T, Failed>;
 type Test = (&'static str, fn() -> Outcome);
@@ -27,7 +30,8 @@ pub fn tests() -> Vec<Trial> {
         ("a plan says what it is laid out for", planned_for),
         ("a training step is one submission", one_submission),
     ];
-    tests.into_iter().map(|(name, test)| Trial::test(format!("bench: {name}"), test)).collect()
+    let trials = tests.into_iter().map(|(name, test)| Trial::test(format!("bench: {name}"), test));
+    trials.chain(lab_trials("bench: matrix units", Needs::Cooperative, &[("products", products)])).collect()
 }
 
 /// The smallest subject, once.
@@ -78,6 +82,25 @@ fn kernels() -> Outcome {
     let launched: u64 = lines.iter().filter_map(|line| line["count"].as_u64()).sum();
     let whole = bench("step", &["--train"])?;
     check(Some(launched) == whole.last().and_then(|line| line["count"].as_u64()), &launched)
+}
+
+/// The kernel that measures matrix units makes every product that it is taken to have made.
+fn products(lab: &mut Lab) -> trm::Result<()> {
+    let (size, rounds) = (lab.cooperative.size as usize, 3);
+    let sums = add_products(&mut lab.tape, lab.cooperative, 2, rounds)?;
+    let operand = |matrix: usize, row: usize, col: usize| {
+        let at = (matrix * size + row) * size + col;
+        ((at * 3 % 7) as f64 - 3.0) / 8.0
+    };
+    let mut expected = vec![0.0; size * size];
+    for (at, sum) in expected.iter_mut().enumerate() {
+        for (i, j, k) in (0..16 * size).map(|n| (n / size / 4, n / size % 4, n % size)) {
+            *sum += rounds as f64 * operand(i, at / size, k) * operand(4 + j, k, at % size);
+        }
+    }
+    // Every number on the way is a multiple of 1/64 that f32 holds.
+    lab.expect("sums", sums, expected.repeat(8), 0.0);
+    Ok(())
 }
 
 fn steps() -> Outcome {

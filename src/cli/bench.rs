@@ -38,10 +38,10 @@ enum Bench {
     ///
     /// An evaluation step, and, with --train, a training step; with --recompute, one of either kind.
     Step(Steps),
-    /// The device's limits: multiply-adds and copied bytes per second
+    /// The device's limits: multiply-adds, those of its matrix units, and copied bytes per second
     ///
-    /// Measured with two kernels made for it: twelve independent chains a thread, and a copy of 64 MiB. Both are in
-    /// f32, whatever --precision says.
+    /// Measured with kernels made for it: twelve independent chains a thread and a copy of 64 MiB, both in f32 whatever
+    /// --precision says, and, where there are matrix units, sixteen sums a subgroup of products of f16.
     Roofline(Limits),
     /// Time of an evaluation step against B, L, T and n: slope and intercept of the line through it
     ///
@@ -259,7 +259,9 @@ impl Kernels {
         let measured = kernels.measure(limits, repetitions)?;
         let prefix = subject.key("kernels", mode);
         steps.common.draw_bars(&format!("{prefix}, time in a step"), &prefix, &measured)?;
-        let limits = format!("limits: {:.1} GFLOP/s, {:.1} GB/s", limits.gflops, limits.gbytes);
+        let matrices = limits.matrix_gflops.map(|rate| format!(", {rate:.1} GFLOP/s on matrix units"));
+        let matrices = matrices.unwrap_or_default();
+        let limits = format!("limits: {:.1} GFLOP/s, {:.1} GB/s{matrices}", limits.gflops, limits.gbytes);
         output.lines(&measured, |measured| format!("{}{limits}\n", kernel_table(measured, &prefix)))
     }
 }
