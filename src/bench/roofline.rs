@@ -64,8 +64,8 @@ impl Roofline {
 /// # Errors
 /// Device failures.
 pub fn measure(device: &Device, repetitions: usize) -> Result<(Roofline, Vec<Measurement>)> {
-    let hardware = device.info().kind != "cpu" && device.info().kind != "software";
-    let mut run = Run::new(device, plan(device.target(), device.cooperative(), hardware)?)?;
+    let mut run =
+        Run::new(device, plan(device.target(), device.cooperative(), device.info().is_hardware())?)?;
     let mut measured = Vec::new();
     for index in 0..run.plan.dispatches.len() {
         let Dispatch { entry, cost, interface, .. } = &run.plan.dispatches[index];

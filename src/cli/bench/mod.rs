@@ -1,5 +1,7 @@
 //! `trm bench`.
 
+mod card;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -48,6 +50,13 @@ enum Bench {
     /// B at the powers of two up to --batch; L, T and n at a quarter, a half, three quarters and all of their own
     /// value. With --json, each measurement has the line that its quantity lies on.
     Scaling(Scales),
+    /// A device on one page: agreement, limits, steps, kernels, a short training, in four minutes
+    ///
+    /// What an engineer sends to a colleague about a GPU: DIR/card.html, which needs nothing beside it, and
+    /// DIR/card.json. Steps of sudoku-mlp, sudoku-att and maze-hard at B 8, 64, 256 and 768 as they fit, and from B 1
+    /// where there is no GPU; in f32 and f16 unless --precision says which. What fails is on the page too; exits with 1
+    /// then.
+    Card(card::Args),
     /// Pair two runs by what they measured, and print how many times faster the second is
     ///
     /// Both files hold what a bench printed with --json. Where the one run is in another precision than the other, they
@@ -159,6 +168,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         Bench::Step(args) => args.step(output)?,
         Bench::Roofline(args) => args.measure(output)?,
         Bench::Scaling(args) => args.measure(output)?,
+        Bench::Card(args) => return args.measure(output),
         Bench::Compare(args) => args.compare(output)?,
     }
     Ok(ExitCode::SUCCESS)
