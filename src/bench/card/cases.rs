@@ -1,11 +1,12 @@
 //! The steps and kernels of a card: the official models at several batch sizes, the small ones first, as far as they fit
 //! the device and the time.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{Part, REPETITIONS, left};
+use super::{Part, REPETITIONS};
 use crate::Result;
 use crate::bench::{self, Measurement, Mode, Roofline, Subject, predict, step};
 use crate::engine::Device;
@@ -15,9 +16,11 @@ use crate::recipe::Recipe;
 /// Recipes with S and V of their data sets.
 const RECIPES: [(&str, usize, usize); 3] =
     [("sudoku-mlp", 81, 11), ("sudoku-att", 81, 11), ("maze-hard", 900, 6)];
-
-/// Batch sizes of GPUs; what is no GPU begins with less.
 const BATCHES: [usize; 4] = [8, 64, 256, 768];
+
+/// What is no GPU begins with less; a software adapter has time for no more.
+const SMALL: (&str, usize, usize) = ("tiny-sudoku4", 16, 6);
+const SMALL_BATCH: usize = 1;
 
 /// The largest batch whose kernels are measured.
 const KERNELS_BATCH: usize = 64;
@@ -78,6 +81,9 @@ impl Pace {
     }
 }
 
+/// The limits of a small processor: they tell what there is time for where those of the device are not known.
+const NOMINAL: Roofline = Roofline { gflops: 100.0, gbytes: 10.0, matrix_gflops: None };
+
 fn subject(
     (name, seq_len, vocab_size): (&str, usize, usize),
     batch: usize,
@@ -89,56 +95,72 @@ fn subject(
 }
 
 fn name(subject: &Subject, mode: Mode) -> String {
-    format!("{}, B {}, {}, {}", subject.name, subject.batch, subject.settings.precision, mode.name())
+    format!("{}, {}, {}, B {}", subject.name, subject.settings.precision, mode.name(), subject.batch)
 }
 
-/// Evaluation and training steps. Without `limits`, those of a small processor tell what there is time for.
+/// Evaluation and training steps.
 pub(super) fn steps(
     part: &mut Part<Step>,
     devices: &[&Device],
     limits: Option<Roofline>,
     end: Instant,
 ) -> Result<()> {
-    let nominal = Roofline { gflops: 100.0, gbytes: 10.0, matrix_gflops: None };
     let mut paces = vec![Pace::START; devices.len()];
-    let hardware = devices.iter().any(|device| device.info().is_hardware());
-    let small = (!hardware).then_some(1);
-    for batch in small.into_iter().chain(BATCHES) {
-        for recipe in RECIPES {
+    let small = !devices.iter().any(|device| device.info().is_hardware());
+    // Larger batches take more of everything.
+    let mut exceeded = BTreeSet::new();
+    for batch in small.then_some(SMALL_BATCH).into_iter().chain(BATCHES) {
+        for recipe in small.then_some(SMALL).into_iter().chain(RECIPES) {
             for (device, pace) in devices.iter().zip(&mut paces) {
                 let subject = subject(recipe, batch, device)?;
                 for mode in [Mode::Eval, Mode::Train] {
-                    let name = name(&subject, mode);
-                    let plan = subject.plan(mode, device.target());
-                    let plan = plan.and_then(|plan| device.check(&plan).map(|()| plan));
-                    let Some(plan) = part.fitting(&name, plan)? else { continue };
-                    let least = predict(&plan, limits.unwrap_or(nominal)).seconds;
-                    let (needed, left) = (pace.seconds(least), left(end));
-                    if needed > left {
-                        let why = format!("takes about {needed:.0} s, {left:.0} s were left");
-                        part.leave_out(&name, why);
+                    let of_a_kind = (recipe.0, subject.settings.precision.name(), mode.name());
+                    if exceeded.contains(&of_a_kind) {
                         continue;
                     }
-                    drop(plan);
-                    let start = Instant::now();
-                    let found = step::measure(device, &subject, &[mode], REPETITIONS);
-                    for mut measured in part.fitting(&name, found)?.into_iter().flatten() {
-                        let seconds = measured.seconds;
-                        pace.learn(least, seconds, start.elapsed().as_secs_f64());
-                        measured.roofline_share = limits.map(|_| least / seconds);
-                        part.measured.push(Step {
-                            recipe: subject.name.clone(),
-                            batch,
-                            mode: mode.name(),
-                            samples_per_s: batch as f64 / seconds,
-                            measured,
-                        });
+                    if !one(part, device, (&subject, mode), limits, (&mut *pace, end))? {
+                        exceeded.insert(of_a_kind);
                     }
                 }
             }
         }
     }
     Ok(())
+}
+
+/// One step, if it fits the device and the time until `end`; whether it does.
+fn one(
+    part: &mut Part<Step>,
+    device: &Device,
+    (subject, mode): (&Subject, Mode),
+    limits: Option<Roofline>,
+    (pace, end): (&mut Pace, Instant),
+) -> Result<bool> {
+    let name = format!("{} and more", name(subject, mode));
+    let plan = subject.plan(mode, device.target());
+    let least = plan.and_then(|plan| {
+        device.check(&plan)?;
+        Ok(predict(&plan, limits.unwrap_or(NOMINAL)).seconds)
+    });
+    let Some(least) = part.fitting(&name, least)? else { return Ok(false) };
+    if !part.in_time(&name, pace.seconds(least), end) {
+        return Ok(false);
+    }
+    let start = Instant::now();
+    let found = step::measure(device, subject, &[mode], REPETITIONS);
+    let Some(found) = part.fitting(&name, found)? else { return Ok(false) };
+    for mut measured in found {
+        pace.learn(least, measured.seconds, start.elapsed().as_secs_f64());
+        measured.roofline_share = limits.map(|_| least / measured.seconds);
+        part.measured.push(Step {
+            recipe: subject.name.clone(),
+            batch: subject.batch,
+            mode: mode.name(),
+            samples_per_s: subject.batch as f64 / measured.seconds,
+            measured,
+        });
+    }
+    Ok(true)
 }
 
 /// The kernels of training steps, each at the largest batch up to 64 whose step was measured.
@@ -168,9 +190,7 @@ pub(super) fn kernels(
             };
             let subject = subject(recipe, step.batch, device)?;
             let name = name(&subject, Mode::Train);
-            let (needed, left) = (1.0 + Pace::RUNS * (step.measured.seconds + 0.4), left(end));
-            if needed > left {
-                part.leave_out(&name, format!("takes about {needed:.0} s, {left:.0} s were left"));
+            if !part.in_time(&name, 1.0 + Pace::RUNS * (step.measured.seconds + 0.4), end) {
                 continue;
             }
             let found = bench::kernels::Kernels::load(device, &subject, Mode::Train, "");

@@ -89,6 +89,15 @@ impl<T> Part<T> {
         self.left_out.push(format!("{what}: {why}"));
     }
 
+    /// Whether something that takes so many seconds is over by `end`.
+    fn in_time(&mut self, what: &str, seconds: f64, end: Instant) -> bool {
+        let left = left(end);
+        if seconds > left {
+            self.leave_out(what, format!("takes about {seconds:.0} s, {left:.0} s were left"));
+        }
+        seconds <= left
+    }
+
     /// What was found, unless it does not fit the device.
     ///
     /// # Errors
