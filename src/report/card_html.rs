@@ -21,7 +21,7 @@ h1{font-size:1.4em}h2{font-size:1.15em;margin:1.5em 0 .3em}p{margin:.4em 0}.dim{
 .bad{color:var(--bad);font-weight:bold}.wide{overflow-x:auto}\
 table{border-collapse:collapse}th,td{padding:.15em .7em;text-align:right;border-bottom:1px solid var(--line);\
 white-space:nowrap}th:first-child,td:first-child{text-align:left;padding-left:0}th{color:var(--dim);font-weight:normal}\
-svg{width:7em;height:.7em}.bar{fill:var(--bar)}.track{fill:var(--track)}";
+svg{width:7em;height:.7em;color:var(--bar);background:var(--track)}";
 
 /// The page.
 pub fn card_html(card: &Card) -> String {
@@ -64,7 +64,7 @@ fn bar(share: f64) -> String {
     let width = 100.0 * if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
     format!(
         "<svg viewBox='0 0 100 10' preserveAspectRatio=none aria-hidden=true>\
-         <rect class=track width=100 height=10 /><rect class=bar width={width:.1} height=10 /></svg>"
+         <rect fill=currentColor width={width:.1} height=10 /></svg>"
     )
 }
 
@@ -119,8 +119,8 @@ fn limits_table(limits: &[Measurement], again: &[Measurement]) -> String {
     let row = |one: &Measurement| {
         let (what, rate_of) = match one.key.rsplit('/').next() {
             Some("copy") => ("bytes read or written", format!("{:.0} GB/s", one.gbytes)),
-            Some("matrices") => ("multiply-adds of matrix units, f16", tflops(one)),
-            _ => ("multiply-adds, f32", tflops(one)),
+            Some("matrices") => ("multiply-adds of matrix units, f16", flops(one)),
+            _ => ("multiply-adds, f32", flops(one)),
         };
         let again = again.iter().find(|other| other.key == one.key);
         vec![what.into(), rate_of, percent(again.map(|other| rate(other) / rate(one)))]
@@ -128,8 +128,11 @@ fn limits_table(limits: &[Measurement], again: &[Measurement]) -> String {
     table(&["limit", "rate", "the same at the end"], limits.iter().map(row))
 }
 
-fn tflops(one: &Measurement) -> String {
-    format!("{:.2} TFLOP/s", 1e-3 * one.gflops)
+fn flops(one: &Measurement) -> String {
+    match one.gflops {
+        small if small < 1e3 => format!("{small:.0} GFLOP/s"),
+        large => format!("{:.1} TFLOP/s", 1e-3 * large),
+    }
 }
 
 /// What the times are worth.
@@ -169,7 +172,7 @@ fn agreement(reports: &[Report]) -> String {
     table(&titles, reports.iter().map(row))
 }
 
-/// A table for each recipe; bars compare samples per second within one kind of step.
+/// A table for each recipe.
 fn steps(steps: &[Step]) -> String {
     let mut recipes: Vec<&str> = Vec::new();
     let mut best = BTreeMap::<(&str, &str), f64>::new();
@@ -185,9 +188,9 @@ fn steps(steps: &[Step]) -> String {
         vec![
             format!("B {} {} {}", step.batch, step.mode, step.measured.origin.precision),
             format!("{:.2}", 1e3 * step.measured.seconds),
-            format!("{:.0}", step.samples_per_s),
+            format!("{:.*}", usize::from(step.samples_per_s < 100.0), step.samples_per_s),
             bar(step.samples_per_s / most),
-            tflops(&step.measured),
+            flops(&step.measured),
             percent(step.measured.roofline_share),
         ]
     };
@@ -197,7 +200,11 @@ fn steps(steps: &[Step]) -> String {
         steps.sort_by_key(|step| (step.mode, step.batch));
         format!("<h3>{recipe}</h3>\n{}", table(&titles, steps.iter().map(row)))
     };
-    recipes.into_iter().map(section).collect()
+    let sections: String = recipes.into_iter().map(section).collect();
+    format!(
+        "<p class=dim>Bars are samples per second beside the most of that kind of step. The last column is the time of a \
+         step whose every dispatch runs at the limit that applies to it, over the time taken.</p>\n{sections}"
+    )
 }
 
 fn kernels(all: &[Kernels]) -> String {

@@ -25,6 +25,14 @@ const SMALL_BATCH: usize = 1;
 /// The largest batch whose kernels are measured.
 const KERNELS_BATCH: usize = 64;
 
+fn small(devices: &[&Device]) -> bool {
+    !devices.iter().any(|device| device.info().is_hardware())
+}
+
+fn recipes(devices: &[&Device]) -> impl Iterator<Item = (&'static str, usize, usize)> {
+    small(devices).then_some(SMALL).into_iter().chain(RECIPES)
+}
+
 /// A measured step.
 #[derive(Debug, Serialize)]
 pub struct Step {
@@ -106,11 +114,10 @@ pub(super) fn steps(
     end: Instant,
 ) -> Result<()> {
     let mut paces = vec![Pace::START; devices.len()];
-    let small = !devices.iter().any(|device| device.info().is_hardware());
     // Larger batches take more of everything.
     let mut exceeded = BTreeSet::new();
-    for batch in small.then_some(SMALL_BATCH).into_iter().chain(BATCHES) {
-        for recipe in small.then_some(SMALL).into_iter().chain(RECIPES) {
+    for batch in small(devices).then_some(SMALL_BATCH).into_iter().chain(BATCHES) {
+        for recipe in recipes(devices) {
             for (device, pace) in devices.iter().zip(&mut paces) {
                 let subject = subject(recipe, batch, device)?;
                 for mode in [Mode::Eval, Mode::Train] {
@@ -175,7 +182,7 @@ pub(super) fn kernels(
         part.leave_out("all", "the limits are not known");
         return Ok(());
     };
-    for recipe in RECIPES {
+    for recipe in recipes(devices) {
         for device in devices {
             let precision = device.target().precision;
             let same = |step: &&Step| {

@@ -175,13 +175,13 @@ fn left(then: Instant) -> f64 {
     then.saturating_duration_since(Instant::now()).as_secs_f64()
 }
 
-/// The golden vectors, as many of them as there is time for.
+/// The golden vectors, as many of them as there is time for, but one in any case.
 fn agreement(part: &mut Part<Report>, devices: &[&Device], end: Instant) -> Result<()> {
     let vectors = Golden::built_in()?;
     for device in devices {
         let mut report = verify(device, device.target(), &[], |_| {})?;
         for golden in &vectors {
-            if left(end) == 0.0 {
+            if left(end) == 0.0 && !report.cases.is_empty() {
                 part.leave_out(&format!("{}, {}", golden.name, report.precision), "no time was left");
                 continue;
             }

@@ -26,7 +26,7 @@ pub struct Args {
 
     /// Seconds that all parts share
     ///
-    /// What there is no time for is left out, and named. The limits are measured in any case.
+    /// What there is no time for is left out, and named; the limits and the agreement of one model never are.
     #[arg(long, value_name = "N", default_value_t = 240, value_parser = clap::value_parser!(u16).range(1..))]
     seconds: u16,
 }
