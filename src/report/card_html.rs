@@ -238,7 +238,9 @@ fn kernels(all: &[Kernels]) -> String {
 fn trainings(all: &[Training]) -> String {
     let row = |one: &Training| {
         let of = if one.steps < one.total_steps { " (the time was over)" } else { "" };
-        let test = one.test.as_ref().map_or_else(|| "not evaluated".into(), describe);
+        let test = one.test.as_ref().zip(one.test_step);
+        let test = test.map(|(test, step)| format!("after {step} steps: {}", describe(test)));
+        let test = test.unwrap_or_else(|| "not evaluated".into());
         let cells: [&dyn Display; 3] = [&one.skipped_steps, &format!("{:.0}", one.samples_per_s), &test];
         let first = format!("{}, {}", one.recipe, one.precision);
         let steps = format!("{} of {}{of}", one.steps, one.total_steps);

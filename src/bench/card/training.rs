@@ -36,6 +36,8 @@ pub struct Training {
     pub loss: f64,
     /// The last evaluation, on puzzles never seen in training; none if the time was over before.
     pub test: Option<Metrics>,
+    /// The step after which that was.
+    pub test_step: Option<u64>,
 }
 
 /// Watches a run and stops it in time.
@@ -59,8 +61,8 @@ impl Observer for Watch {
         Ok(())
     }
 
-    fn evaluated(&mut self, _step: u64, metrics: &Metrics) -> Result<()> {
-        self.training.test = Some(*metrics);
+    fn evaluated(&mut self, step: u64, metrics: &Metrics) -> Result<()> {
+        (self.training.test, self.training.test_step) = (Some(*metrics), Some(step));
         Ok(())
     }
 
@@ -107,6 +109,7 @@ pub(super) fn train(part: &mut Part<Training>, devices: &[&Device], end: Instant
                 samples_per_s: 0.0,
                 loss: f64::NAN,
                 test: None,
+                test_step: None,
             },
         };
         let out = folder.path().join(precision.name());
