@@ -20,7 +20,9 @@ body{font:15px/1.4 system-ui,sans-serif;max-width:60em;margin:0 auto;padding:1em
 h1{font-size:1.4em}h2{font-size:1.15em;margin:1.5em 0 .3em}p{margin:.4em 0}.dim{color:var(--dim)}\
 .bad{color:var(--bad);font-weight:bold}.wide{overflow-x:auto}\
 table{border-collapse:collapse}th,td{padding:.15em .7em;text-align:right;border-bottom:1px solid var(--line);\
-white-space:nowrap}th:first-child,td:first-child{text-align:left;padding-left:0}th{color:var(--dim);font-weight:normal}\
+white-space:nowrap}th:first-child,td:first-child{text-align:left;padding-left:0}\
+td:first-child{white-space:normal;min-width:9em}\
+th{color:var(--dim);font-weight:normal}\
 svg{width:7em;height:.7em;color:var(--bar);background:var(--track)}";
 
 /// The page.
