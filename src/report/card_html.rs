@@ -234,7 +234,11 @@ fn kernels(all: &[Kernels]) -> String {
         let rows = table(&titles, of.measured.iter().take(SHOWN).map(row));
         format!("<h3>{}, B {}, {}</h3>\n{rows}{rest}", of.recipe, of.batch, of.precision)
     };
-    all.iter().map(section).collect()
+    let sections: String = all.iter().map(section).collect();
+    format!(
+        "<p class=dim>Limits are multiply-adds in f32, those of matrix units where the dispatch uses them, or traffic. More \
+         than 100 %: small tensors lie in caches, and some processors multiply pairs of bfloat16 faster.</p>\n{sections}"
+    )
 }
 
 fn trainings(all: &[Training]) -> String {
