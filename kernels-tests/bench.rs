@@ -4,22 +4,30 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
+use trm::bench::card::Card;
+use trm::bench::roofline::add_products;
 use trm::data::sudoku::{GenerateOptions, build_generated};
 use trm::data::{Dataset, Split};
 use trm::engine::{Counts, Device, gpu::Gpu};
 use trm::plan::SHARED_BYTES;
 use trm::recipe::Recipe;
+use trm::report::card_html;
 use trm::train::Trainer;
+
+use crate::harness::{Lab, Needs, lab_trials};
 
 type Outcome<T = ()> = Result<T, Failed>;
 type Test = (&'static str, fn() -> Outcome);
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let tests: [Test; 6] = [
+    let tests: [Test; 8] = [
+        ("a card is whole", card),
+        ("what fails is on a card", failing_card),
         ("kernels and limits are measured", kernels),
         ("steps are measured, drawn and compared", steps),
         ("scaling covers each quantity", scaling),
@@ -27,7 +35,8 @@ pub fn tests() -> Vec<Trial> {
         ("a plan says what it is laid out for", planned_for),
         ("a training step is one submission", one_submission),
     ];
-    tests.into_iter().map(|(name, test)| Trial::test(format!("bench: {name}"), test)).collect()
+    let trials = tests.into_iter().map(|(name, test)| Trial::test(format!("bench: {name}"), test));
+    trials.chain(lab_trials("bench: matrix units", Needs::Cooperative, &[("products", products)])).collect()
 }
 
 /// The smallest subject, once.
@@ -80,6 +89,25 @@ fn kernels() -> Outcome {
     check(Some(launched) == whole.last().and_then(|line| line["count"].as_u64()), &launched)
 }
 
+/// The kernel that measures matrix units makes every product that it is taken to have made.
+fn products(lab: &mut Lab) -> trm::Result<()> {
+    let (size, rounds) = (lab.cooperative.size as usize, 3);
+    let sums = add_products(&mut lab.tape, lab.cooperative, 2, rounds)?;
+    let operand = |matrix: usize, row: usize, col: usize| {
+        let at = (matrix * size + row) * size + col;
+        ((at * 3 % 7) as f64 - 3.0) / 8.0
+    };
+    let mut expected = vec![0.0; size * size];
+    for (at, sum) in expected.iter_mut().enumerate() {
+        for (i, j, k) in (0..16 * size).map(|n| (n / size / 4, n / size % 4, n % size)) {
+            *sum += rounds as f64 * operand(i, at / size, k) * operand(4 + j, k, at % size);
+        }
+    }
+    // Every number on the way is a multiple of 1/64 that f32 holds.
+    lab.expect("sums", sums, expected.repeat(8), 0.0);
+    Ok(())
+}
+
 fn steps() -> Outcome {
     let folder = tempfile::tempdir()?;
     let file = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
@@ -96,6 +124,41 @@ fn steps() -> Outcome {
     let ends = |line: &Value, mode: &str| line["key"].as_str().is_some_and(|key| key.ends_with(mode));
     let expected = ["/eval", "/train", "/train-recompute"];
     check(modes.len() == 3 && modes.iter().zip(expected).all(|(line, mode)| ends(line, mode)), &modes)
+}
+
+/// Every part of a card says what it found or why it did not, and the page needs nothing beside it.
+fn card() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("card").to_string_lossy().into_owned();
+    let args = ["bench", "card", "--device", "cpu", "--seconds", "1", "--out", &out, "--json"];
+    let printed: Value = serde_json::from_str(&trm(&args)?)?;
+    let read = |name: &str| std::fs::read_to_string(Path::new(&out).join(name));
+    let card: Value = serde_json::from_str(&read("card.json")?)?;
+    check(printed == card && card["ok"] == true, &card)?;
+    check(card["device"]["kind"] == "cpu" && card["budget_seconds"] == 1.0, &card["device"])?;
+    for part in ["roofline", "verify", "steps", "kernels", "training", "roofline_again"] {
+        let count = |what: &str| card[part][what].as_array().map(Vec::len);
+        check(count("faults") == Some(0) && card[part]["seconds"].is_f64(), &card[part])?;
+        let told = count("measured").zip(count("left_out")).map(|(measured, left_out)| measured + left_out);
+        check(told.is_some_and(|told| told > 0), &card[part])?;
+    }
+    check(card["roofline"]["measured"][0]["gflops"].as_f64().is_some_and(|rate| rate > 0.0), &card)?;
+    let page = read("card.html")?;
+    check(page.contains("CPU engine") && page.ends_with("</html>\n"), &page)?;
+    check(!["http://", "https://", "src=", "url("].iter().any(|reference| page.contains(reference)), &page)?;
+    // A card is not written over.
+    let again = trm(&args).err().and_then(|failed| failed.message().map(str::to_owned)).unwrap_or_default();
+    check(again.contains("exists and is not empty"), &again)
+}
+
+/// A driver that computes nothing agrees with no model.
+fn failing_card() -> Outcome {
+    let device = Device::gpu(Arc::new(Gpu::noop(SHARED_BYTES, 1 << 27, 1 << 28)?));
+    let card = Card::measure(&device, None, Duration::from_secs(1), |_| {});
+    check(!card.ok && !card.verify.faults.is_empty(), &card)?;
+    let page = card_html(&card);
+    check(page.contains("Something failed") && page.contains("past its bound"), &page)?;
+    check(page.contains("A short training"), &page)
 }
 
 fn scaling() -> Outcome {

@@ -75,6 +75,6 @@ fn end_to_end(device: &Device) -> Outcome {
     let html = folder.path().join("report.html");
     write_arc_html(&html, "a <small> model", &found.score)?;
     let text = fs::read_to_string(html)?;
-    check("the title is escaped", text.contains("<h1>a &lt;small> model</h1>"))?;
+    check("the title is escaped", text.contains("<h1>a &lt;small&gt; model</h1>"))?;
     check("drawings are missing", text.matches("<svg").count() >= 6)
 }

@@ -140,6 +140,7 @@ fn info(driver: &str) -> DeviceInfo {
         driver: driver.into(),
         max_binding_bytes: None,
         max_buffer_bytes: None,
+        max_shared_bytes: None,
         features: Vec::new(),
     }
 }

@@ -71,6 +71,14 @@ pub enum Error {
         /// What the user can do.
         fix: String,
     },
+    /// A device has no memory left for a plan.
+    #[error("device {device}: has no memory left for {needed} bytes; use a smaller batch or another device")]
+    Memory {
+        /// The adapter's name.
+        device: String,
+        /// What the plan takes.
+        needed: u64,
+    },
     /// A kernel, its Rust declaration and the plan contradict each other: a defect of trm itself.
     #[error("kernel {kernel}: {problem}")]
     Kernel {

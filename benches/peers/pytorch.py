@@ -9,6 +9,7 @@ Prints one JSON line for each mode, with the key that `trm bench step --json` gi
 import argparse
 import json
 import math
+import sys
 import time
 
 import torch
@@ -137,30 +138,83 @@ class Step:
         self.update()
 
 
+class Timer:
+    """Times work on a device: on a GPU by CUDA events, at its full clock."""
+
+    WARM = 0.3  # seconds of unbroken work after which a GPU has its full clock
+
+    def __init__(self, device):
+        self.cuda = device.type == "cuda"
+
+    def warm(self, work):
+        """What is compiled or met for the first time is not timed; a resting GPU runs at a fraction of its clock."""
+        work()
+        start = time.perf_counter()
+        while self.cuda and time.perf_counter() - start < self.WARM:
+            work()
+            torch.cuda.synchronize()
+
+    def seconds(self, work):
+        if not self.cuda:
+            start = time.perf_counter()
+            work()
+            return time.perf_counter() - start
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        work()
+        end.record()
+        torch.cuda.synchronize()
+        return begin.elapsed_time(end) * 1e-3
+
+
+def usable(name):
+    """The device of that name. Ends the program, saying why, where PyTorch has no such device."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        sys.exit(f"--device {name}: PyTorch knows no such device; give cpu, cuda or cuda:1")
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            built = torch.version.cuda or torch.version.hip
+            why = "finds no GPU or driver" if built else "was built without CUDA"
+            sys.exit(f"--device {name}: PyTorch {torch.__version__} {why}; give --device cpu")
+        if (device.index or 0) >= torch.cuda.device_count():
+            sys.exit(f"--device {name}: there are {torch.cuda.device_count()} GPUs, counted from cuda:0")
+        torch.cuda.set_device(device)
+    elif device.type != "cpu":
+        sys.exit(f"--device {name}: only cpu and cuda are measured")
+    return device
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("case", choices=CASES)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--dtype", choices=["f32", "bf16"], default="f32")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1")
+    parser.add_argument("--dtype", choices=["f32", "tf32", "bf16"], default="f32", help="tf32: f32, products in TF32")
     parser.add_argument("--compile", action="store_true", help="the nets through torch.compile")
     parser.add_argument("--threads", type=int, help="as many as PyTorch takes by itself if not given")
     parser.add_argument("--repetitions", type=int, default=3)
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    step = Step(args.case, args.batch, {"f32": torch.float32, "bf16": torch.bfloat16}[args.dtype])
+    device = usable(args.device)
+    if device.type != "cpu":  # on a CPU it would cost every call a little
+        torch.set_default_device(device)
+    torch.set_float32_matmul_precision("high" if args.dtype == "tf32" else "highest")
+    step = Step(args.case, args.batch, torch.bfloat16 if args.dtype == "bf16" else torch.float32)
     if args.compile:
         step.net = torch.compile(step.net)
-    modes = {"eval": step.evaluate, "train": step.train}
+    modes, timer = {"eval": step.evaluate, "train": step.train}, Timer(device)
+    for run in modes.values():  # before anything is timed: a pause to compile lets the clock fall
+        run()
     best = dict.fromkeys(modes, math.inf)
-    for repetition in range(args.repetitions + 1):  # the first one warms up
-        for mode, run in modes.items():
-            start = time.perf_counter()
-            run()
-            if repetition:
-                best[mode] = min(best[mode], time.perf_counter() - start)
+    for mode, run in modes.items():
+        timer.warm(run)
+        for _ in range(args.repetitions):
+            best[mode] = min(best[mode], timer.seconds(run))
     for mode, seconds in best.items():
-        precision = "" if args.dtype == "f32" else f"{args.dtype}/"
+        precision = "bf16/" if args.dtype == "bf16" else ""
         key = f"step/{args.case}/B{args.batch}/S{step.seq}/{precision}{mode}"
         way = "compiled" if args.compile else "eager"
         print(json.dumps({"key": key, "seconds": seconds, "peer": f"PyTorch {torch.__version__} {args.dtype} {way}"}))

@@ -45,11 +45,16 @@ impl Kernels {
         let indices: Vec<usize> = self.shapes.iter().map(|shape| shape.index).collect();
         let times = best::dispatches(&mut self.run, &indices, repetitions)?;
         let one = |(shape, time): (&Shape, Duration)| {
-            let cost = self.run.plan.dispatches[shape.index].cost;
+            let dispatch = &self.run.plan.dispatches[shape.index];
             Measurement {
                 count: shape.count,
-                roofline_share: Some(roofline.seconds(cost) / time.as_secs_f64().max(1e-12)),
-                ..Measurement::new(&self.origin, format!("{}/{}", self.prefix, shape.name), time, cost)
+                roofline_share: Some(roofline.seconds(dispatch) / time.as_secs_f64().max(1e-12)),
+                ..Measurement::new(
+                    &self.origin,
+                    format!("{}/{}", self.prefix, shape.name),
+                    time,
+                    dispatch.cost,
+                )
             }
         };
         let mut measured: Vec<Measurement> = self.shapes.iter().zip(times).map(one).collect();

@@ -27,8 +27,7 @@ pub struct Prediction {
 pub fn predict(plan: &Plan, roofline: Roofline) -> Prediction {
     let mut prediction = Prediction::default();
     for dispatch in &plan.dispatches {
-        let compute = dispatch.cost.flops as f64 / roofline.gflops * 1e-9;
-        let memory = dispatch.cost.bytes as f64 / roofline.gbytes * 1e-9;
+        let [compute, memory] = roofline.parts(dispatch);
         if compute >= memory {
             prediction.compute_seconds += compute;
         } else {

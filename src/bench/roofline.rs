@@ -1,4 +1,5 @@
-//! What a device can do at the most: multiply-adds and copied bytes per second, measured with two kernels made for it.
+//! What a device can do at the most: multiply-adds, copied bytes and, where it has matrix units, their multiply-adds per
+//! second, measured with kernels made for it.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Measurement, Origin, best};
 use crate::Result;
 use crate::engine::{Device, Run};
-use crate::plan::{Call, Cost, Element, Entry, Kernel, Role, Tape};
+use crate::plan::{Call, Cost, Dispatch, Element, Entry, Kernel, Matrices, Plan, Role, Tape, Target, Tensor};
 
 /// `roofline.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -16,11 +17,21 @@ pub static KERNEL: Kernel = Kernel {
     entries: &[Entry { name: "multiply_add", twin: multiply_add }, Entry { name: "copy", twin: copy }],
 };
 
+/// `matrices.wgsl`: apart, as only devices with matrix units take the text.
+pub static MATRICES: Kernel = Kernel {
+    name: "roofline_matrices",
+    source: include_str!("matrices.wgsl"),
+    entries: &[Entry { name: "matrices", twin: multiply_add_matrices }],
+};
+
 /// Words of each of the two buffers: 64 MiB, more than caches hold.
 const WORDS: usize = 16 << 20;
 
 /// Loop iterations of a thread; each makes 8 multiply-adds in 12 chains.
 const ROUNDS: usize = 1024;
+
+/// Blocks of sixteen sums in a workgroup of [`MATRICES`].
+const BLOCKS: usize = 4;
 
 /// The limits of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,38 +40,56 @@ pub struct Roofline {
     pub gflops: f64,
     /// 10^9 bytes read or written per second.
     pub gbytes: f64,
+    /// The same as `gflops` on matrix units; None where there are none.
+    pub matrix_gflops: Option<f64>,
 }
 
 impl Roofline {
-    /// The least time for this much work and traffic.
-    pub fn seconds(&self, cost: Cost) -> f64 {
-        (cost.flops as f64 / self.gflops).max(cost.bytes as f64 / self.gbytes) * 1e-9
+    /// The least seconds for the arithmetic of `dispatch` on the units that it uses, and for its traffic.
+    pub fn parts(&self, dispatch: &Dispatch) -> [f64; 2] {
+        let matrices = self.matrix_gflops.filter(|_| dispatch.interface.cooperative.is_some());
+        let Cost { flops, bytes } = dispatch.cost;
+        [flops as f64 / matrices.unwrap_or(self.gflops), bytes as f64 / self.gbytes].map(|time| time * 1e-9)
+    }
+
+    /// The least seconds for `dispatch`.
+    pub fn seconds(&self, dispatch: &Dispatch) -> f64 {
+        let [arithmetic, traffic] = self.parts(dispatch);
+        arithmetic.max(traffic)
     }
 }
 
-/// Measures the limits of a device: the peak and the bandwidth, as two measurements too.
+/// Measures the limits of a device: each as a measurement too.
 ///
 /// # Errors
 /// Device failures.
 pub fn measure(device: &Device, repetitions: usize) -> Result<(Roofline, Vec<Measurement>)> {
-    let hardware = device.info().kind != "cpu" && device.info().kind != "software";
-    let mut run = load(device, if hardware { 1 << 20 } else { 1 << 15 })?;
-    // Both kernels are in f32 on every device.
-    let origin = Origin { precision: Element::F32, ..Origin::of(device) };
+    let mut run =
+        Run::new(device, plan(device.target(), device.cooperative(), device.info().is_hardware())?)?;
     let mut measured = Vec::new();
     for index in 0..run.plan.dispatches.len() {
-        let dispatch = &run.plan.dispatches[index];
-        let (key, cost) = (format!("roofline/{}", dispatch.entry.name), dispatch.cost);
+        let Dispatch { entry, cost, interface, .. } = &run.plan.dispatches[index];
+        // Whatever the device stores activations in.
+        let precision = if interface.cooperative.is_some() { Element::F16 } else { Element::F32 };
+        let origin = Origin { precision, ..Origin::of(device) };
+        let (key, cost) = (format!("roofline/{}", entry.name), *cost);
         let time = best::dispatches(&mut run, &[index], repetitions)?[0];
         measured.push(Measurement::new(&origin, key, time, cost));
     }
-    let highest = |rate: fn(&Measurement) -> f64| measured.iter().map(rate).fold(0.0, f64::max);
-    Ok((Roofline { gflops: highest(|one| one.gflops), gbytes: highest(|one| one.gbytes) }, measured))
+    let of = |name: &str| measured.iter().find(|one| one.key.ends_with(name));
+    let roofline = Roofline {
+        gflops: of("/multiply_add").map_or(0.0, |one| one.gflops),
+        gbytes: of("/copy").map_or(0.0, |one| one.gbytes),
+        matrix_gflops: of("/matrices").map(|one| one.gflops),
+    };
+    Ok((roofline, measured))
 }
 
-/// Both kernels in a plan; the first runs over `words` of its buffer.
-fn load(device: &Device, words: usize) -> Result<Run> {
-    let mut tape = Tape::new(device.target());
+/// All kernels in a plan, that of matrix units where there are such. On hardware they do so much that starting and
+/// ending is little beside it.
+fn plan(target: Target, matrices: Option<Matrices>, hardware: bool) -> Result<Plan> {
+    let words = if hardware { 1 << 20 } else { 1 << 15 };
+    let mut tape = Tape::new(target);
     let few = tape.buffer("few", Role::Activation, words);
     let (x, y) = (tape.buffer("x", Role::Batch, WORDS), tape.buffer("y", Role::Activation, WORDS));
     tape.call(&KERNEL, "multiply_add")
@@ -81,7 +110,31 @@ fn load(device: &Device, words: usize) -> Result<Run> {
         .float("addend", 0.0)
         .threads(WORDS / 4)
         .push()?;
-    Run::new(device, tape.finish()?)
+    if let Some(matrices) = matrices {
+        let (groups, rounds) = if hardware { (8192, 256) } else { (16, 16) };
+        add_products(&mut tape, matrices, groups, rounds)?;
+    }
+    tape.finish()
+}
+
+/// `groups` workgroups, each of whose [`BLOCKS`] blocks adds sixteen products of matrices up `rounds` times, 4096 at the
+/// most: sums (groups, BLOCKS, size, size).
+///
+/// # Errors
+/// [`crate::Error::Limit`] for counts past a grid's.
+pub fn add_products(tape: &mut Tape, matrices: Matrices, groups: usize, rounds: usize) -> Result<Tensor> {
+    let (size, subgroup) = (matrices.size as usize, matrices.subgroup as usize);
+    let sums = tape.buffer("sums", Role::Activation, groups * BLOCKS * size * size);
+    tape.call(&MATRICES, "matrices")
+        .constant("SIZE", size)
+        .constant("LANES", BLOCKS * subgroup)
+        .constant("BLOCKS", BLOCKS)
+        .bind("y", sums)
+        .count("rounds", rounds)
+        .groups([groups, 1, 1])
+        .flops(2 * 16 * size.pow(3) * rounds * BLOCKS * groups)
+        .push()?;
+    Ok(sums)
 }
 
 /// Twelve chains of a vector register each.
@@ -121,6 +174,21 @@ fn multiply_add(call: &mut Call<'_>) {
     );
 }
 
+/// The sum of all products of one A and one B is the product of their sums.
+fn multiply_add_matrices(call: &mut Call<'_>) {
+    let (size, rounds) = (call.constant("SIZE"), call.count("rounds"));
+    let area = size * size;
+    let operand = |at: usize| ((at * 3 % 7) as f32 - 3.0) / 8.0;
+    let sum = |first: usize| -> Vec<f32> {
+        (0..area).map(|at| (0..4).map(|matrix| operand((first + matrix) * area + at)).sum()).collect()
+    };
+    let (a, b) = (sum(0), sum(4));
+    let element =
+        |at: usize| (0..size).map(|k| a[at / size * size + k] * b[k * size + at % size]).sum::<f32>();
+    let block: Vec<f32> = (0..area).map(|at| element(at) * rounds as f32).collect();
+    call.output("y").par_chunks_exact_mut(area).for_each(|y| y.copy_from_slice(&block));
+}
+
 /// How many f32 a vector register holds.
 struct Lanes;
 
@@ -143,13 +211,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limits_are_positive_and_bound_a_cost() {
+    fn the_limits_are_positive_and_bound_a_dispatch() {
         let (roofline, measured) = measure(&Device::cpu().in_precision(Element::Bf16), 1).unwrap();
         assert!(roofline.gflops > 0.0 && roofline.gbytes > 0.0, "{roofline:?}");
-        assert_eq!(measured.len(), 2);
+        assert_eq!((measured.len(), roofline.matrix_gflops), (2, None));
         assert!(measured.iter().all(|one| one.origin.precision == Element::F32), "{measured:?}");
-        let roofline = Roofline { gflops: 100.0, gbytes: 10.0 };
-        assert_eq!(roofline.seconds(Cost { flops: 100_000_000_000, bytes: 1 }), 1.0);
-        assert_eq!(roofline.seconds(Cost { flops: 1, bytes: 20_000_000_000 }), 2.0);
+        let roofline = Roofline { gflops: 100.0, gbytes: 10.0, matrix_gflops: Some(1000.0) };
+        let plan = plan(Target::default(), Some(Matrices::default()), false).unwrap();
+        let seconds =
+            |index: usize, cost| roofline.seconds(&Dispatch { cost, ..plan.dispatches[index].clone() });
+        assert_eq!(seconds(0, Cost { flops: 100_000_000_000, bytes: 1 }), 1.0);
+        assert_eq!(seconds(0, Cost { flops: 1, bytes: 20_000_000_000 }), 2.0);
+        // What runs on matrix units is held against them.
+        assert_eq!(seconds(2, Cost { flops: 100_000_000_000, bytes: 1 }), 0.1);
     }
 }

@@ -6,7 +6,7 @@ use crate::model::init::Weights;
 use crate::model::step::{eval_plan, train_plan};
 use crate::model::{Clock, ModelConfig};
 use crate::plan::{Element, Plan, Target};
-use crate::recipe::TrainSettings;
+use crate::recipe::{Recipe, TrainSettings};
 use crate::train::load_weights;
 
 /// Which step.
@@ -45,6 +45,22 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// `recipe`, called `name`, at these sizes.
+    ///
+    /// # Errors
+    /// [`crate::Error::Recipe`] for impossible sizes.
+    pub fn of(
+        name: &str,
+        recipe: Recipe,
+        batch: usize,
+        seq_len: usize,
+        vocab_size: usize,
+    ) -> Result<Subject> {
+        let config = ModelConfig { arch: recipe.arch, vocab_size, seq_len, num_puzzle_identifiers: 1 };
+        config.validate()?;
+        Ok(Subject { name: name.into(), config, settings: recipe.train, batch })
+    }
+
     /// The beginning of the keys of its measurements.
     pub fn key(&self, bench: &str, mode: Mode) -> String {
         let ModelConfig { seq_len, .. } = self.config;

@@ -223,14 +223,7 @@ impl ModelArgs {
     /// The model; that of the recipe `otherwise` where none is named.
     pub fn subject(&self, otherwise: Option<&str>) -> Result<Subject> {
         let (name, recipe) = self.recipe.load_or(otherwise)?;
-        let config = ModelConfig {
-            arch: recipe.arch,
-            vocab_size: self.vocab_size,
-            seq_len: self.seq_len,
-            num_puzzle_identifiers: 1,
-        };
-        config.validate()?;
-        Ok(Subject { name: name.into(), config, settings: recipe.train, batch: usize::from(self.batch) })
+        Subject::of(name, recipe, self.batch.into(), self.seq_len, self.vocab_size)
     }
 }
 

@@ -20,9 +20,6 @@ use super::common::{DeviceArgs, INTERRUPTED, interrupt_flag};
 use super::output::Output;
 use super::solve::Solved;
 
-const TRAIN_PUZZLES: usize = 1000;
-const TEST_PUZZLES: usize = 200;
-const AUGMENTATIONS: usize = 200;
 const SHOWN: usize = 3;
 
 /// Exact accuracy that the demo promises.
@@ -110,10 +107,9 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
 
 impl Args {
     fn size_and_recipe(&self, device: &Device) -> (usize, &'static str) {
-        let is_gpu = !matches!(device.info().kind.as_str(), "cpu" | "software");
         match self.size.as_deref() {
             Some("6") => (6, "tiny-sudoku6"),
-            None if is_gpu => (6, "tiny-sudoku6"),
+            None if device.info().is_hardware() => (6, "tiny-sudoku6"),
             _ => (4, "tiny-sudoku4"),
         }
     }
@@ -129,20 +125,12 @@ fn free_folder() -> PathBuf {
 /// Writes the data set to `<out>/data`.
 fn generate(out: &Path, size: usize, seed: u64) -> Result<()> {
     let folder = OutputFolder::create(out)?;
-    let summary = build_generated(&GenerateOptions {
-        out: folder.path().join("data"),
-        size,
-        train: TRAIN_PUZZLES,
-        test: TEST_PUZZLES,
-        min_clues: None,
-        max_clues: None,
-        num_aug: AUGMENTATIONS,
-        seed,
-    })?;
+    let options = GenerateOptions::small(folder.path().join("data"), size, seed);
+    let summary = build_generated(&options)?;
     folder.commit()?;
     say(format!(
         "generated {} puzzles of {1}x{1} cells to learn from, with {2} augmentations each, and {3} to test",
-        summary.train.puzzles, summary.size, AUGMENTATIONS, summary.test.puzzles
+        summary.train.puzzles, summary.size, options.num_aug, summary.test.puzzles
     ));
     Ok(())
 }

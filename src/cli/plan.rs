@@ -91,7 +91,7 @@ fn limits(text: &str) -> std::result::Result<Roofline, String> {
     let numbers = text.split_once(',').and_then(|(peak, rate)| number(peak).zip(number(rate)));
     // Normal numbers are neither 0 nor infinite.
     let usable = |rate: f64| rate > 0.0 && rate.is_normal();
-    match numbers.map(|(peak, gbytes)| Roofline { gflops: 1e3 * peak, gbytes }) {
+    match numbers.map(|(peak, gbytes)| Roofline { gflops: 1e3 * peak, gbytes, matrix_gflops: None }) {
         Some(limits) if usable(limits.gflops) && usable(limits.gbytes) => Ok(limits),
         _ => Err("give two positive numbers, as in 20,500".into()),
     }

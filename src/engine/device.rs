@@ -43,8 +43,17 @@ pub struct DeviceInfo {
     pub max_binding_bytes: Option<u64>,
     /// Largest buffer, in bytes.
     pub max_buffer_bytes: Option<u64>,
+    /// Shared memory of a workgroup, in bytes.
+    pub max_shared_bytes: Option<u32>,
     /// Optional features that trm makes use of.
     pub features: Vec<String>,
+}
+
+impl DeviceInfo {
+    /// Whether it is a GPU, neither the CPU engine nor an adapter in software.
+    pub fn is_hardware(&self) -> bool {
+        !matches!(self.kind.as_str(), "cpu" | "software")
+    }
 }
 
 impl Device {
@@ -142,6 +151,7 @@ fn cpu_info() -> DeviceInfo {
         driver: String::new(),
         max_binding_bytes: None,
         max_buffer_bytes: None,
+        max_shared_bytes: None,
         features: Vec::new(),
     }
 }

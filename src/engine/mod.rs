@@ -54,7 +54,7 @@ impl Run {
     ///
     /// # Errors
     /// [`crate::Error::Limit`] where a buffer or binding exceeds what the device allows,
-    /// [`crate::Error::Device`] where the driver refuses.
+    /// [`crate::Error::Memory`] where it has none left, [`crate::Error::Device`] where the driver refuses otherwise.
     pub fn new(device: &Device, plan: Plan) -> Result<Run> {
         let plan = Arc::new(plan);
         Ok(Run { engine: device.load(plan.clone())?, plan })

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::chart::escaped;
 use crate::data::arc::{Candidate, Grid, InputScore, PALETTE, Score, TaskScore};
 use crate::{Result, files};
 
@@ -107,10 +108,6 @@ fn runs(row: usize, cells: &[u8], colour: usize) -> String {
         col += run.len();
     }
     path
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;")
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ const ROW: f64 = 22.0;
 
 const COLOURS: [&str; 6] = ["#3366aa", "#aa5533", "#338855", "#885599", "#777722", "#226677"];
 
-/// Text that stands in XML.
-fn escaped(text: &str) -> String {
+/// Text that stands in XML or HTML.
+pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 

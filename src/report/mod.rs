@@ -1,6 +1,8 @@
-//! What people see: tables of plans, progress and metrics of a run, grids, charts, ARC's report.
+//! What people see: tables of plans, progress and metrics of a run, grids, charts, ARC's report, the
+//! card of a device.
 
 mod arc_html;
+mod card_html;
 mod chart;
 mod grid;
 mod metrics_log;
@@ -9,6 +11,7 @@ mod progress;
 mod table;
 
 pub use arc_html::write_arc_html;
+pub use card_html::card_html;
 pub use chart::{Bars, Lines};
 pub use grid::draw_answer;
 pub use plan_summary::PlanSummary;

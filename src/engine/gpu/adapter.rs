@@ -56,6 +56,7 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> DeviceInfo {
         driver: format!("{} {}", info.driver, info.driver_info).trim().into(),
         max_binding_bytes: Some(limits.max_storage_buffer_binding_size),
         max_buffer_bytes: Some(limits.max_buffer_size),
+        max_shared_bytes: Some(limits.max_compute_workgroup_storage_size),
         features: cooperative(adapter).map(|_| "cooperative".into()).into_iter().collect(),
     }
 }

@@ -49,8 +49,8 @@ impl GpuEngine {
     /// Allocates the plan's buffers, all zero, and compiles its kernels.
     ///
     /// # Errors
-    /// [`Error::Limit`] where a buffer, a binding or a loop exceeds what the adapter allows, [`Error::Device`]
-    /// where the driver refuses.
+    /// [`Error::Limit`] where a buffer, a binding or a loop exceeds what the adapter allows, [`Error::Memory`] where
+    /// there is none left, [`Error::Device`] where the driver refuses otherwise.
     pub fn new(gpu: Arc<Gpu>, plan: Arc<Plan>) -> Result<GpuEngine> {
         check_limits(&gpu, &plan)?;
         let memory = gpu.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
@@ -58,10 +58,13 @@ impl GpuEngine {
         let buffers: Vec<wgpu::Buffer> =
             plan.buffers.iter().map(|buffer| storage(&gpu, &buffer.name, buffer.words)).collect();
         let launches = launches(&gpu, &plan, &buffers);
-        for scope in [validation, memory] {
-            if let Some(error) = pollster::block_on(scope.pop()) {
-                return Err(gpu.failed(error.to_string()));
-            }
+        let invalid = pollster::block_on(validation.pop());
+        // First: what was not allocated is not valid either.
+        if pollster::block_on(memory.pop()).is_some() {
+            return Err(Error::Memory { device: gpu.info().name.clone(), needed: plan.bytes() });
+        }
+        if let Some(error) = invalid {
+            return Err(gpu.failed(error.to_string()));
         }
         let metrics_at = plan.view("metrics").ok();
         let staging = |slice: Slice| (0..IN_FLIGHT).map(|_| readback(&gpu, slice.words)).collect();

@@ -1,16 +1,16 @@
 //! `trm bench`.
 
-use std::path::{Path, PathBuf};
+mod card;
+mod compare;
+mod scaling;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::ValueEnum;
-
-use trm::bench::compare::{self, Comparison};
-use trm::bench::scaling::{Quantity, Scaling};
-use trm::bench::{Measurement, Mode, Subject, kernels, roofline, scaling, step};
+use trm::bench::{Measurement, Mode, Subject, kernels, roofline, step};
 use trm::engine::Device;
 use trm::plan::Element;
-use trm::report::{Bars, Lines, Table, say};
+use trm::report::{Bars, Table, say};
 use trm::{Error, Result, files};
 
 use super::common::{DeviceArgs, ModelArgs, ProductArgs, RecomputeArgs};
@@ -38,21 +38,28 @@ enum Bench {
     ///
     /// An evaluation step, and, with --train, a training step; with --recompute, one of either kind.
     Step(Steps),
-    /// The device's limits: multiply-adds and copied bytes per second
+    /// The device's limits: multiply-adds, those of its matrix units, and copied bytes per second
     ///
-    /// Measured with two kernels made for it: twelve independent chains a thread, and a copy of 64 MiB. Both are in
-    /// f32, whatever --precision says.
+    /// Measured with kernels made for it: twelve independent chains a thread and a copy of 64 MiB, both in f32 whatever
+    /// --precision says, and, where there are matrix units, sixteen sums a subgroup of products of f16.
     Roofline(Limits),
     /// Time of an evaluation step against B, L, T and n: slope and intercept of the line through it
     ///
     /// B at the powers of two up to --batch; L, T and n at a quarter, a half, three quarters and all of their own
     /// value. With --json, each measurement has the line that its quantity lies on.
-    Scaling(Scales),
+    Scaling(scaling::Args),
+    /// A device on one page: agreement, limits, steps, kernels, a short training, in four minutes
+    ///
+    /// What an engineer sends to a colleague about a GPU: DIR/card.html, which needs nothing beside it, and
+    /// DIR/card.json. Steps of sudoku-mlp, sudoku-att and maze-hard at B 8, 64, 256 and 768 as they fit, and from B 1
+    /// where there is no GPU; in f32 and f16 unless --precision says which. What fails is on the page too; exits with 1
+    /// then.
+    Card(card::Args),
     /// Pair two runs by what they measured, and print how many times faster the second is
     ///
     /// Both files hold what a bench printed with --json. Where the one run is in another precision than the other, they
     /// are paired all the same, and the output says so.
-    Compare(Runs),
+    Compare(compare::Args),
 }
 
 /// What every measurement takes.
@@ -113,52 +120,13 @@ struct Limits {
     common: Common,
 }
 
-#[derive(clap::Args)]
-struct Scales {
-    #[command(flatten)]
-    common: Common,
-
-    #[command(flatten)]
-    model: ModelArgs,
-
-    /// What to vary [default: all of them]
-    ///
-    /// Names separated by commas.
-    #[arg(long, value_name = "NAME", value_enum, value_delimiter = ',')]
-    over: Vec<Over>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Over {
-    /// Samples
-    #[value(name = "B")]
-    Batch,
-    /// Positions
-    #[value(name = "L")]
-    Length,
-    /// Full recursions
-    #[value(name = "T")]
-    Cycles,
-    /// Latent updates
-    #[value(name = "n")]
-    Updates,
-}
-
-#[derive(clap::Args)]
-struct Runs {
-    /// The run to compare with
-    first: PathBuf,
-
-    /// The run to judge
-    second: PathBuf,
-}
-
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     match &args.bench {
         Bench::Kernels(args) => args.measure(output)?,
         Bench::Step(args) => args.step(output)?,
         Bench::Roofline(args) => args.measure(output)?,
         Bench::Scaling(args) => args.measure(output)?,
+        Bench::Card(args) => return args.measure(output),
         Bench::Compare(args) => args.compare(output)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -259,7 +227,9 @@ impl Kernels {
         let measured = kernels.measure(limits, repetitions)?;
         let prefix = subject.key("kernels", mode);
         steps.common.draw_bars(&format!("{prefix}, time in a step"), &prefix, &measured)?;
-        let limits = format!("limits: {:.1} GFLOP/s, {:.1} GB/s", limits.gflops, limits.gbytes);
+        let matrices = limits.matrix_gflops.map(|rate| format!(", {rate:.1} GFLOP/s on matrix units"));
+        let matrices = matrices.unwrap_or_default();
+        let limits = format!("limits: {:.1} GFLOP/s, {:.1} GB/s{matrices}", limits.gflops, limits.gbytes);
         output.lines(&measured, |measured| format!("{}{limits}\n", kernel_table(measured, &prefix)))
     }
 }
@@ -323,84 +293,4 @@ impl Limits {
             table.to_string()
         })
     }
-}
-
-impl Scales {
-    fn measure(&self, output: &Output) -> Result<()> {
-        let mut subject = self.model.subject(None)?;
-        let device = self.common.open_for(&mut subject)?;
-        let over = |over: &Over| match over {
-            Over::Batch => Quantity::B,
-            Over::Length => Quantity::L,
-            Over::Cycles => Quantity::T,
-            Over::Updates => Quantity::N,
-        };
-        let chosen: Vec<Quantity> = self.over.iter().map(over).collect();
-        let quantities = if chosen.is_empty() { &Quantity::ALL[..] } else { &chosen };
-        let (mut scalings, mut all) = (Vec::new(), Vec::new());
-        for &quantity in quantities {
-            let (scaling, measured) =
-                scaling::measure(&device, &subject, quantity, self.common.repetitions())?;
-            scalings.push(scaling);
-            all.extend(measured);
-        }
-        self.common.draw(|| {
-            let mut lines =
-                Lines::new(&format!("time of a step of {}", subject.name), "share of the largest", "ms");
-            for scaling in &scalings {
-                let most = scaling.points.last().map_or(1.0, |point| point.0);
-                let points = scaling.points.iter().map(|(x, seconds)| (x / most, seconds * 1e3));
-                lines.line(scaling.quantity.name(), points.collect());
-            }
-            lines.to_string()
-        })?;
-        output.lines(&all, |_| scaling_table(&scalings))
-    }
-}
-
-fn scaling_table(scalings: &[Scaling]) -> String {
-    let mut table = Table::new(["over", "value: ms", "slope ms", "intercept ms", "% of the largest"]);
-    for scaling in scalings {
-        let points = scaling.points.iter().map(|(value, seconds)| format!("{value}: {:.1}", seconds * 1e3));
-        let largest = scaling.points.last().map_or(1.0, |point| point.1);
-        table.row([
-            scaling.quantity.name().to_owned(),
-            points.collect::<Vec<_>>().join("  "),
-            format!("{:.2}", scaling.slope * 1e3),
-            format!("{:.2}", scaling.intercept * 1e3),
-            format!("{:.1}", 100.0 * scaling.intercept / largest.max(1e-12)),
-        ]);
-    }
-    table.to_string()
-}
-
-impl Runs {
-    fn compare(&self, output: &Output) -> Result<()> {
-        let read = |path: &Path| compare::read(path);
-        let compared = compare::compare(&read(&self.first)?, &read(&self.second)?);
-        if !compared.unpaired.is_empty() {
-            say(format!("in one run only: {}", compared.unpaired.join(", ")));
-        }
-        if compared.pairs.is_empty() {
-            let fix = "compare runs of one recipe and batch";
-            return Err(Error::usage("bench compare", "the two runs have no measurement in common", fix));
-        }
-        output.data(&compared, comparison)
-    }
-}
-
-fn comparison(compared: &Comparison) -> String {
-    let mut table = Table::new(["measurement", "first ms", "second ms", "times faster"]);
-    for pair in &compared.pairs {
-        let times = [pair.first, pair.second].map(|seconds| format!("{:.3}", seconds * 1e3));
-        let cells = [pair.key.clone()].into_iter().chain(times);
-        table.row(cells.chain([format!("{:.2}", pair.speedup)]));
-    }
-    let precisions = compared.precisions.map(|[first, second]| {
-        format!("precisions differ, {first} and {second}: paired by the rest of what was measured\n")
-    });
-    let adapters = compared.adapters.as_ref();
-    let adapters = adapters.map(|[first, second]| format!("devices differ: {first} and {second}\n"));
-    let differences = [precisions, adapters].map(Option::unwrap_or_default).concat();
-    format!("{table}geometric mean: {:.3}\n{differences}", compared.mean_speedup)
 }
