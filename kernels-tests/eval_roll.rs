@@ -15,7 +15,6 @@ use trm::ops::gemm::{Gemm, Operand};
 use trm::plan::{Purpose, Role, Tape};
 use trm::recipe::Recipe;
 use trm::rng::Rng;
-use trm::train::model_config;
 
 use crate::harness::{Needs, on_each};
 
@@ -63,7 +62,7 @@ fn model(dataset: &Dataset, mixer: bool) -> Result<(ModelConfig, Weights), Faile
         format!("arch.pos_encodings={}", if mixer { "none" } else { "rope" }),
         "arch.puzzle_emb_ndim=32".to_owned(),
     ];
-    let config = model_config(&Recipe::load("tiny-sudoku4", &sets)?, dataset)?;
+    let config = Recipe::load("tiny-sudoku4", &sets)?.model(dataset)?;
     let mut weights = Weights::fresh(&config, 5);
     let params = trm::model::Params::of(&config);
     let head = params.get("q_head.weight").ok_or("no q_head")?;

@@ -12,9 +12,10 @@ use trm::data::{Dataset, Split};
 use trm::engine::Device;
 use trm::eval::Solver;
 use trm::files::OutputFolder;
+use trm::model::Metrics;
 use trm::recipe::Recipe;
 use trm::report::{Progress, describe, say};
-use trm::train::{Metrics, RunOptions};
+use trm::train::RunOptions;
 
 use super::common::{DeviceArgs, INTERRUPTED, interrupt_flag};
 use super::output::Output;

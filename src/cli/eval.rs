@@ -12,8 +12,8 @@ use trm::data::arc::TEST_PUZZLES_FILE;
 use trm::data::{Dataset, Split};
 use trm::eval::vote::Voted;
 use trm::eval::{AtStep, Evaluation, Evaluator, Pace, arc, check_fit, vote};
+use trm::model::Metrics;
 use trm::report::{Table, describe, say, write_arc_html};
-use trm::train::Metrics;
 use trm::{Error, Result};
 
 use super::common::{DeviceArgs, WeightsArgs};

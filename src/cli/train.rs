@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use trm::Result;
+use trm::model::Metrics;
 use trm::report::{Progress, describe, say};
-use trm::train::{InitFrom, Metrics, RunOptions};
+use trm::train::{InitFrom, RunOptions};
 
 use super::common::{DeviceArgs, INTERRUPTED, RecipeArgs, RecomputeArgs, interrupt_flag};
 use super::output::Output;

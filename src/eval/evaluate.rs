@@ -4,21 +4,19 @@
 //! at different steps holds running ones only, until none are left to come. Nothing that happens to a sample
 //! depends on what lies in the other slots.
 
-use super::measure::{Evaluation, measure};
 use crate::data::{Batch, Dataset, TestBatches};
 use crate::engine::{Device, Run};
-use crate::model::ModelConfig;
 use crate::model::init::Weights;
 use crate::model::step::eval_plan;
+use crate::model::{ModelConfig, Runner};
 use crate::ops::metrics::NAMES;
-use crate::train::{Metrics, load_weights};
 use crate::{Error, Result};
 
 use std::sync::Arc;
 
 /// A model without gradients on one device.
 pub struct Evaluator {
-    run: Run,
+    runner: Runner,
     config: ModelConfig,
     batch: usize,
 }
@@ -84,12 +82,12 @@ impl Evaluator {
     /// [`Error::Recipe`] for impossible sizes, [`Error::Limit`] for a batch that does not fit the device.
     pub fn new(config: &ModelConfig, device: &Device, batch: usize) -> Result<Evaluator> {
         let run = Run::of_batch(device, batch, |batch| eval_plan(config, batch, device.target()))?;
-        Ok(Evaluator { run, config: config.clone(), batch })
+        Ok(Evaluator { runner: Runner::of(run, config)?, config: config.clone(), batch })
     }
 
     /// Uploads weights.
     pub fn load(&mut self, weights: &Weights) -> Result<()> {
-        load_weights(&mut self.run, &self.config, weights)
+        self.runner.load(weights)
     }
 
     /// Supervision steps that a sample runs at the most.
@@ -100,28 +98,6 @@ impl Evaluator {
     /// The model.
     pub fn config(&self) -> &ModelConfig {
         &self.config
-    }
-
-    /// Metrics of a whole test split after all N_sup steps; `progress` as in [`Evaluator::roll`].
-    ///
-    /// # Errors
-    /// [`Error::File`] for a data set that does not fit the model or has no labelled sample.
-    pub fn evaluate(&mut self, dataset: Arc<Dataset>, progress: impl FnMut(f64)) -> Result<Metrics> {
-        Ok(self.evaluate_at(Pace::default(), dataset, progress)?.metrics)
-    }
-
-    /// The same with a choice of pace, and with the way there where every step is looked at.
-    ///
-    /// # Errors
-    /// Those of [`Evaluator::evaluate`].
-    pub fn evaluate_at(
-        &mut self,
-        pace: Pace,
-        dataset: Arc<Dataset>,
-        mut progress: impl FnMut(f64),
-    ) -> Result<Evaluation> {
-        let measured = measure(self, pace, dataset.clone(), &mut |_| Ok(()), &mut progress)?;
-        measured.ok_or_else(|| no_labels(&dataset))
     }
 
     /// Runs a stream of samples, and shows each to `visit` after its last step or after every step. After each step of
@@ -171,21 +147,19 @@ impl Evaluator {
     /// One supervision step; `fresh` slots take their sample from `batch` first.
     fn step(&mut self, batch: &Batch, fresh: &[i32]) -> Result<()> {
         if fresh.contains(&1) {
-            self.run.write_ints("batch.inputs", &batch.inputs)?;
-            self.run.write_ints("batch.labels", &batch.labels)?;
-            self.run.write_ints("batch.puzzle_identifiers", &batch.puzzle_identifiers)?;
+            self.runner.feed(batch)?;
         }
-        self.run.write_ints("carry.halted", fresh)?;
-        self.run.submit()?;
-        self.run.metrics(true)?;
+        self.runner.write_ints("carry.halted", fresh)?;
+        self.runner.submit()?;
+        self.runner.metrics(true)?;
         Ok(())
     }
 
     fn answers(&mut self) -> Result<Answers> {
         Ok(Answers {
-            predictions: self.run.read_ints("predictions")?,
-            q: self.run.read_floats("q_logits")?,
-            stats: self.run.read_floats("stats")?,
+            predictions: self.runner.read_ints("predictions")?,
+            q: self.runner.read_floats("q_logits")?,
+            stats: self.runner.read_floats("stats")?,
         })
     }
 

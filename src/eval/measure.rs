@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::evaluate::{Evaluator, Look, Pace, check_fit, samples_of};
+use super::evaluate::{Evaluator, Look, Pace, check_fit, no_labels, samples_of};
 use crate::Result;
 use crate::data::{Dataset, IGNORE_LABEL};
-use crate::train::Metrics;
+use crate::model::Metrics;
 
 /// What an evaluation found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -50,6 +50,30 @@ pub(super) fn mark(labels: &[i32], predictions: &[i32]) -> Marks {
     let labelled = || labels.iter().zip(predictions).filter(|(label, _)| **label != IGNORE_LABEL);
     let (labels, right) = (labelled().count(), labelled().filter(|(label, found)| label == found).count());
     Marks { labels, accuracy: right as f64 / labels.max(1) as f64, exact: right == labels }
+}
+
+impl Evaluator {
+    /// Metrics of a whole test split after all N_sup steps; `progress` as in [`Evaluator::roll`].
+    ///
+    /// # Errors
+    /// [`Error::File`] for a data set that does not fit the model or has no labelled sample.
+    pub fn evaluate(&mut self, dataset: Arc<Dataset>, progress: impl FnMut(f64)) -> Result<Metrics> {
+        Ok(self.evaluate_at(Pace::default(), dataset, progress)?.metrics)
+    }
+
+    /// The same with a choice of pace, and with the way there where every step is looked at.
+    ///
+    /// # Errors
+    /// Those of [`Evaluator::evaluate`].
+    pub fn evaluate_at(
+        &mut self,
+        pace: Pace,
+        dataset: Arc<Dataset>,
+        mut progress: impl FnMut(f64),
+    ) -> Result<Evaluation> {
+        let measured = measure(self, pace, dataset.clone(), &mut |_| Ok(()), &mut progress)?;
+        measured.ok_or_else(|| no_labels(&dataset))
+    }
 }
 
 /// Runs a test split; `finished` is shown each answer that is final, `progress` as in [`Evaluator::roll`]. None if no

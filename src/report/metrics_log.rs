@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::train::Metrics;
+use crate::model::Metrics;
 use crate::{Error, Result, files};
 
 /// The log's name in a run folder.

@@ -11,7 +11,8 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use super::metrics_log::{Entry, MetricsLog};
 use super::say;
 use crate::Result;
-use crate::train::{Metrics, Observer, StepMetrics};
+use crate::model::Metrics;
+use crate::train::{Observer, StepMetrics};
 
 /// Time between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);
