@@ -81,7 +81,7 @@ struct Seen {
     last: bool,
     predictions: Vec<i32>,
     q_halt: u32,
-    lm_loss: u32,
+    lm_loss: u64,
 }
 
 /// All looks, by sample and step.
@@ -106,7 +106,7 @@ fn look(
                 last: look.last,
                 predictions: look.predictions.to_vec(),
                 q_halt: look.q_halt.to_bits(),
-                lm_loss: look.lm_loss.to_bits(),
+                lm_loss: look.stats.lm_loss.to_bits(),
             });
             Ok(())
         },

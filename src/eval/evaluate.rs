@@ -8,7 +8,7 @@ use crate::data::{Batch, Dataset, TestBatches};
 use crate::engine::{Device, Run};
 use crate::model::init::Weights;
 use crate::model::step::eval_plan;
-use crate::model::{ModelConfig, Runner};
+use crate::model::{Metrics, ModelConfig, Runner};
 use crate::ops::metrics::NAMES;
 use crate::{Error, Result};
 
@@ -49,10 +49,8 @@ pub struct Look<'a> {
     pub predictions: &'a [i32],
     /// Above 0 the model believes its answer.
     pub q_halt: f32,
-    /// Stablemax cross-entropy, mean over its labels.
-    pub lm_loss: f32,
-    /// Binary cross-entropy of the halt head.
-    pub q_halt_loss: f32,
+    /// Its statistics; all but the losses are 0 unless its last step is done.
+    pub stats: Metrics,
 }
 
 /// Hands out the next sample of a stream into a batch of one; false at its end.
@@ -175,7 +173,7 @@ impl Evaluator {
         let (seq_len, per_sample) = (self.config.seq_len, 2 * self.config.length());
         for (slot, place) in slots.iter_mut().enumerate() {
             let Some(Running { index, step }) = *place else { continue };
-            let (q_halt, stats) = (answers.q[slot * per_sample], &answers.stats[slot * NAMES.len()..]);
+            let q_halt = answers.q[slot * per_sample];
             let last = step == self.max_steps() || (pace.halt && q_halt > 0.0);
             let tokens = slot * seq_len..(slot + 1) * seq_len;
             if last || pace.every_step {
@@ -188,8 +186,7 @@ impl Evaluator {
                     identifier: batch.puzzle_identifiers[slot],
                     predictions: &answers.predictions[tokens],
                     q_halt,
-                    lm_loss: stats[LM_LOSS],
-                    q_halt_loss: stats[Q_HALT_LOSS],
+                    stats: Metrics::read(&answers.stats[slot * NAMES.len()..]),
                 })?;
             }
             if last {
@@ -199,10 +196,6 @@ impl Evaluator {
         Ok(())
     }
 }
-
-/// Places in a row of statistics; see [`NAMES`].
-const LM_LOSS: usize = 5;
-const Q_HALT_LOSS: usize = 6;
 
 /// The samples of a test split, one after the other.
 pub(super) fn samples_of(dataset: &Arc<Dataset>) -> impl FnMut(&mut Batch) -> Result<bool> {

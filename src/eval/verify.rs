@@ -12,7 +12,7 @@ use crate::engine::{Device, Run};
 use crate::model::init::Weights;
 use crate::model::params::Home;
 use crate::model::step::train_plan;
-use crate::model::{Clock, Params, Runner, Which};
+use crate::model::{Clock, Metrics, Params, Runner, Which};
 use crate::ops::metrics;
 use crate::plan::{Element, Target};
 use crate::{Error, Result};
@@ -334,7 +334,6 @@ impl<'a> Check<'a> {
     fn compare_metrics(&mut self, step: u32, decided: bool) -> Result<()> {
         let golden = self.golden;
         let block = self.runner.read_floats("metrics")?;
-        let mut loss = 0.0;
         for (name, &found) in metrics::NAMES.iter().zip(&block) {
             let full_name = format!("step{step}.metrics.{name}");
             let expected = match golden.floats(&full_name) {
@@ -349,12 +348,8 @@ impl<'a> Check<'a> {
             if decided || name.ends_with("loss") {
                 self.note("metrics", &[found], &[expected]);
             }
-            loss += match *name {
-                "lm_loss" => found,
-                "q_halt_loss" | "q_continue_loss" => 0.5 * found,
-                _ => 0.0,
-            };
         }
+        let loss = Metrics::read(&block).loss() as f32;
         self.note("loss", &[loss], golden.floats(&format!("step{step}.loss"))?);
         Ok(())
     }

@@ -7,7 +7,6 @@ pub mod clock;
 pub mod config;
 mod fused_block;
 pub mod init;
-pub mod metrics;
 pub mod params;
 pub mod recursion;
 mod runner;
@@ -16,7 +15,8 @@ pub mod step;
 
 pub use clock::Clock;
 pub use config::{Arch, ArchName, ModelConfig, PosEncodings};
-pub use metrics::Metrics;
 pub use params::{Param, Params};
 pub use runner::{Runner, Which};
 pub use schedule::Schedule;
+
+pub use crate::ops::metrics::Metrics;

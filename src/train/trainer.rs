@@ -8,7 +8,6 @@ use crate::checkpoint::{self, State};
 use crate::data::{Batch, Dataset, Sampler};
 use crate::engine::{Counts, Device, Run};
 use crate::model::init::Weights;
-use crate::model::metrics::block_of;
 use crate::model::step::train_plan;
 use crate::model::{Clock, Metrics, ModelConfig, Params, Runner, Schedule, Which};
 use crate::ops::metrics::SKIPPED;
@@ -169,7 +168,7 @@ impl Trainer {
     pub fn metrics(&mut self, wait: bool) -> Result<Option<StepMetrics>> {
         let Some(block) = self.runner.metrics(wait)? else { return Ok(None) };
         let step = self.awaited.pop_front().unwrap_or(self.step);
-        let metrics = Metrics::of(&block_of(&block), self.settings.global_batch_size as f64);
+        let metrics = Metrics::read(&block).averaged(self.settings.global_batch_size as f64);
         let skipped = block.get(SKIPPED).is_some_and(|&flag| flag != 0.0);
         self.skipped_in_a_row = if skipped { self.skipped_in_a_row + 1 } else { 0 };
         self.lost = (!metrics.loss().is_finite()).then_some((step, metrics.loss()));
