@@ -5,13 +5,13 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
-use trm::bench::compare::{self, Comparison};
-use trm::bench::scaling::{Quantity, Scaling};
-use trm::bench::{Measurement, Mode, Subject, kernels, roofline, scaling, step};
-use trm::engine::Device;
-use trm::plan::Element;
-use trm::report::{Bars, Lines, Table, say};
-use trm::{Error, Result, files};
+use crate::bench::compare::{self, Comparison};
+use crate::bench::scaling::{Quantity, Scaling};
+use crate::bench::{Measurement, Mode, Subject, kernels, roofline, scaling, step};
+use crate::engine::Device;
+use crate::plan::Element;
+use crate::report::{Bars, Lines, Table, say};
+use crate::{Error, Result, files};
 
 use super::common::{DeviceArgs, ModelArgs, ProductArgs, RecomputeArgs};
 use super::output::Output;

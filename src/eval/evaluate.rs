@@ -17,7 +17,6 @@ use std::sync::Arc;
 /// A model without gradients on one device.
 pub struct Evaluator {
     runner: Runner,
-    config: ModelConfig,
     batch: usize,
 }
 
@@ -80,7 +79,7 @@ impl Evaluator {
     /// [`Error::Recipe`] for impossible sizes, [`Error::Limit`] for a batch that does not fit the device.
     pub fn new(config: &ModelConfig, device: &Device, batch: usize) -> Result<Evaluator> {
         let run = Run::of_batch(device, batch, |batch| eval_plan(config, batch, device.target()))?;
-        Ok(Evaluator { runner: Runner::of(run, config)?, config: config.clone(), batch })
+        Ok(Evaluator { runner: Runner::of(run, config)?, batch })
     }
 
     /// Uploads weights.
@@ -90,12 +89,12 @@ impl Evaluator {
 
     /// Supervision steps that a sample runs at the most.
     pub fn max_steps(&self) -> usize {
-        self.config.arch.halt_max_steps
+        self.config().arch.halt_max_steps
     }
 
     /// The model.
     pub fn config(&self) -> &ModelConfig {
-        &self.config
+        self.runner.config()
     }
 
     /// Runs a stream of samples, and shows each to `visit` after its last step or after every step. After each step of
@@ -110,8 +109,8 @@ impl Evaluator {
         visit: &mut Visit<'_>,
         progress: &mut dyn FnMut(f64),
     ) -> Result<()> {
-        let mut batch = Batch::new(self.batch, self.config.seq_len);
-        let mut one = Batch::new(1, self.config.seq_len);
+        let mut batch = Batch::new(self.batch, self.config().seq_len);
+        let mut one = Batch::new(1, self.config().seq_len);
         let mut slots: Vec<Option<Running>> = vec![None; self.batch];
         let (mut taken, mut more) = (0, true);
         loop {
@@ -170,7 +169,7 @@ impl Evaluator {
         slots: &mut [Option<Running>],
         visit: &mut Visit<'_>,
     ) -> Result<()> {
-        let (seq_len, per_sample) = (self.config.seq_len, 2 * self.config.length());
+        let (seq_len, per_sample) = (self.config().seq_len, 2 * self.config().length());
         for (slot, place) in slots.iter_mut().enumerate() {
             let Some(Running { index, step }) = *place else { continue };
             let q_halt = answers.q[slot * per_sample];

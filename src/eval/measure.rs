@@ -56,7 +56,7 @@ impl Evaluator {
     /// Metrics of a whole test split after all N_sup steps; `progress` as in [`Evaluator::roll`].
     ///
     /// # Errors
-    /// [`Error::File`] for a data set that does not fit the model or has no labelled sample.
+    /// [`crate::Error::File`] for a data set that does not fit the model or has no labelled sample.
     pub fn evaluate(&mut self, dataset: Arc<Dataset>, progress: impl FnMut(f64)) -> Result<Metrics> {
         Ok(self.evaluate_at(Pace::default(), dataset, progress)?.metrics)
     }

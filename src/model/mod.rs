@@ -2,13 +2,13 @@
 //!
 //! [`step`] lays one supervision step down on a tape: this is where the network of the paper can be read.
 
-pub mod block;
+mod block;
 pub mod clock;
 pub mod config;
 mod fused_block;
 pub mod init;
 pub mod params;
-pub mod recursion;
+pub(crate) mod recursion;
 mod runner;
 mod schedule;
 pub mod step;
@@ -16,7 +16,11 @@ pub mod step;
 pub use clock::Clock;
 pub use config::{Arch, ArchName, ModelConfig, PosEncodings};
 pub use params::{Param, Params};
-pub use runner::{Runner, Which};
+#[cfg(feature = "testing")]
+pub use runner::Runner;
+#[cfg(not(feature = "testing"))]
+pub(crate) use runner::Runner;
+pub use runner::Which;
 pub use schedule::Schedule;
 
 pub use crate::ops::metrics::Metrics;

@@ -6,9 +6,9 @@ use super::init::Weights;
 use super::params::{Home, Params};
 use super::step::rope_table;
 use super::{Clock, ModelConfig};
-use crate::Result;
-use crate::data::Batch;
+use crate::data::{Batch, IGNORE_LABEL};
 use crate::engine::Run;
+use crate::{Error, Result};
 
 /// Which weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum Which {
 /// A run of [`train_plan`](super::step::train_plan) or [`eval_plan`](super::step::eval_plan).
 pub struct Runner {
     run: Run,
-    params: Params,
+    config: ModelConfig,
 }
 
 impl Runner {
@@ -36,7 +36,12 @@ impl Runner {
         }
         let slots = run.plan.view("carry.halted")?.words;
         run.write_ints("carry.halted", &vec![1; slots])?;
-        Ok(Runner { run, params: Params::of(config) })
+        Ok(Runner { run, config: config.clone() })
+    }
+
+    /// The model.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
     }
 
     /// Uploads weights. Where the plan trains, their moving average starts as they are.
@@ -54,10 +59,11 @@ impl Runner {
 
     /// Copies weights to the host, after all submitted steps.
     pub fn weights(&mut self, which: Which) -> Result<Weights> {
-        let mut weights = Weights::zeros(&self.params);
+        let params = Params::of(&self.config);
+        let mut weights = Weights::zeros(&params);
         weights.trained = self.run.read_floats(if which == Which::Ema { "ema" } else { "weights" })?;
         weights.initial_states = self.run.read_floats("initial_states")?;
-        if self.params.count(Home::PuzzleEmb) > 0 {
+        if params.count(Home::PuzzleEmb) > 0 {
             let table = self.run.read_floats("puzzle_emb")?;
             weights.puzzle_emb[..table.len()].copy_from_slice(&table);
         }
@@ -65,7 +71,15 @@ impl Runner {
     }
 
     /// Uploads what slots that wait for a new sample take in the next step.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for numbers that the model has no row for: kernels look them up without asking.
     pub fn feed(&mut self, batch: &Batch) -> Result<()> {
+        let (vocab, identifiers) = (self.config.vocab_size, self.config.num_puzzle_identifiers);
+        let labels = batch.labels.iter().filter(|label| **label != IGNORE_LABEL);
+        check_below(vocab, "an input", &batch.inputs)?;
+        check_below(vocab, "a label", labels)?;
+        check_below(identifiers, "a puzzle identifier", &batch.puzzle_identifiers)?;
         self.run.write_ints("batch.inputs", &batch.inputs)?;
         self.run.write_ints("batch.labels", &batch.labels)?;
         self.run.write_ints("batch.puzzle_identifiers", &batch.puzzle_identifiers)
@@ -79,6 +93,16 @@ impl Runner {
     /// The run alone.
     pub fn into_run(self) -> Run {
         self.run
+    }
+}
+
+fn check_below<'a>(bound: usize, what: &str, numbers: impl IntoIterator<Item = &'a i32>) -> Result<()> {
+    match numbers.into_iter().find(|number| !usize::try_from(**number).is_ok_and(|number| number < bound)) {
+        Some(number) => {
+            let problem = format!("{what} is {number}, the model knows 0 to {}", bound - 1);
+            Err(Error::usage("batch", problem, "give samples of the model's own data set"))
+        }
+        None => Ok(()),
     }
 }
 

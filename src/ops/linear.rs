@@ -100,7 +100,7 @@ impl LinearForm {
         known: Option<Addend>,
     ) -> Result<Tensor> {
         let gemm = self.weight_gradient();
-        let parts = gemm.parts(&tape.target());
+        let parts = self.parts_of_gradient(&tape.target());
         let total = tape.tensor(Role::Gradient, parts * gemm.m * gemm.n);
         gemm.in_parts(parts).push(tape, dy, x, known, total)?;
         Ok(total)

@@ -21,7 +21,7 @@ pub use call::{Call, ints, ints_mut};
 pub(crate) use call::{Input, Kept, Output, Pool};
 pub use dispatch::DispatchBuilder;
 pub use element::Element;
-pub use interface::{BindingInfo, Interface, ParamInfo};
+pub use interface::Interface;
 pub use kernel::{Entry, Kernel, Specialisation};
 pub use shape::{Axis, LinearForm, Shape};
 pub(crate) use stored::bf16_bits;

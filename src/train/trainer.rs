@@ -21,7 +21,6 @@ const MOST_SKIPPED: u32 = 8;
 /// A model in training on one device.
 pub struct Trainer {
     runner: Runner,
-    config: ModelConfig,
     settings: TrainSettings,
     sampler: Sampler,
     /// [`Dataset::identity`] of what is sampled.
@@ -93,7 +92,6 @@ impl Trainer {
             batch: Batch::new(batch, config.seq_len),
             lr: schedule(settings.lr),
             puzzle_emb_lr: schedule(settings.puzzle_emb_lr),
-            config,
             sampler,
             data,
             settings,
@@ -113,17 +111,17 @@ impl Trainer {
     /// [`Error::File`] naming `from` and the first tensor that this model does not have or has in another shape.
     pub fn init_from(&mut self, from: &Path, reset_puzzle_emb: bool) -> Result<()> {
         let (mut config, mut weights) = checkpoint::load(from)?;
-        let identifiers = self.config.num_puzzle_identifiers;
+        let identifiers = self.config().num_puzzle_identifiers;
         if reset_puzzle_emb && config.num_puzzle_identifiers != identifiers {
             checkpoint::reset_puzzle_emb(&mut config, &mut weights, identifiers);
         }
-        check_same_tensors(from, &Params::of(&config), &Params::of(&self.config))?;
+        check_same_tensors(from, &Params::of(&config), &Params::of(self.config()))?;
         self.runner.load(&weights)
     }
 
     /// The model's sizes.
     pub fn config(&self) -> &ModelConfig {
-        &self.config
+        self.runner.config()
     }
 
     /// Steps done.
@@ -210,7 +208,7 @@ impl Trainer {
         Ok(State {
             step: self.step,
             sampler: self.sampler.state(),
-            config: self.config.clone(),
+            config: self.config().clone(),
             batch: self.settings.global_batch_size,
             data: Some(self.data.clone()),
             buffers,
@@ -226,7 +224,7 @@ impl Trainer {
         let state = checkpoint::load_state(folder)?;
         let kept = self.kept_buffers();
         let sizes = kept.iter().map(|(name, words)| (name.as_str(), *words));
-        state.check(folder, &self.config, self.settings.global_batch_size, &self.data, sizes)?;
+        state.check(folder, self.config(), self.settings.global_batch_size, &self.data, sizes)?;
         for (name, words) in &state.buffers {
             self.runner.write(name, words)?;
         }
