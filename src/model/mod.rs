@@ -2,7 +2,7 @@
 //!
 //! [`step`] lays one supervision step down on a tape: this is where the network of the paper can be read.
 
-mod block;
+pub mod block;
 pub mod clock;
 pub mod config;
 mod fused_block;
