@@ -8,10 +8,9 @@ use trm::engine::gpu::Gpu;
 use trm::engine::{Device, Run, select};
 use trm::eval::verify;
 use trm::model::step::{eval_plan, train_plan};
-use trm::model::{ArchName, ModelConfig};
+use trm::model::{ArchName, ModelConfig, Runner};
 use trm::plan::{Element, Tile, Tiles};
 use trm::rng::Rng;
-use trm::train::load_weights;
 
 use crate::check;
 use crate::harness::{Needs, on_each, on_gpu};
@@ -168,8 +167,9 @@ fn wide() -> [ModelConfig; 2] {
 /// sample.
 fn evaluated(config: &ModelConfig, precision: Element, samples: &[u64]) -> Result<Vec<Vec<Vec<u32>>>> {
     let device = Device::cpu().in_precision(precision);
-    let mut run = Run::new(&device, eval_plan(config, samples.len(), device.target())?)?;
-    load_weights(&mut run, config, &weights(config))?;
+    let run = Run::new(&device, eval_plan(config, samples.len(), device.target())?)?;
+    let mut run = Runner::of(run, config)?;
+    run.load(&weights(config))?;
     let tokens = |&sample: &u64| {
         let mut rng = Rng::new(sample, 3);
         (0..config.seq_len).map(move |_| rng.below(config.vocab_size) as i32)
@@ -177,7 +177,6 @@ fn evaluated(config: &ModelConfig, precision: Element, samples: &[u64]) -> Resul
     let identifiers: Vec<i32> = samples.iter().map(|&sample| sample as i32 % 3).collect();
     run.write_ints("batch.inputs", &samples.iter().flat_map(tokens).collect::<Vec<_>>())?;
     run.write_ints("batch.puzzle_identifiers", &identifiers)?;
-    run.write_ints("carry.halted", &vec![1; samples.len()])?;
     run.submit()?;
     run.submit()?;
     let mut found = Vec::new();

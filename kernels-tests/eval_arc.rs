@@ -11,7 +11,6 @@ use trm::eval::{Evaluator, Pace, arc};
 use trm::model::init::Weights;
 use trm::recipe::Recipe;
 use trm::report::write_arc_html;
-use trm::train::model_config;
 
 use crate::data_arc::challenges;
 use crate::harness::{Needs, on_each};
@@ -52,7 +51,7 @@ fn end_to_end(device: &Device) -> Outcome {
     let more = ["arch.L_cycles=1", "arch.L_layers=1", "arch.puzzle_emb_ndim=8", "arch.puzzle_emb_len=1"];
     let sets: Vec<String> = sets.iter().chain(&more).map(|set| (*set).to_owned()).collect();
     let dataset = Dataset::open(&data, Split::Test)?;
-    let config = model_config(&Recipe::load("arc1", &sets)?, &dataset)?;
+    let config = Recipe::load("arc1", &sets)?.model(&dataset)?;
     let mut evaluator = Evaluator::new(&config, device, 3)?;
     evaluator.load(&Weights::fresh(&config, 2))?;
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use libtest_mimic::{Failed, Trial};
 use tempfile::TempDir;
+use trm::Error;
 use trm::data::maze::{GenerateOptions, build_generated};
 use trm::data::sudoku;
-use trm::data::{Dataset, Split, TestBatches};
+use trm::data::{Batch, Dataset, Split, TestBatches};
 use trm::engine::{Device, Run};
 use trm::eval::{Evaluator, Pace, vote};
 use trm::model::ModelConfig;
@@ -16,7 +17,6 @@ use trm::ops::product::{Epilogue, Product};
 use trm::plan::{Axis, Purpose, Role, Tape};
 use trm::recipe::Recipe;
 use trm::rng::Rng;
-use trm::train::model_config;
 
 use crate::harness::{Needs, on_each};
 
@@ -25,12 +25,13 @@ type Test = fn(&Device) -> Outcome;
 
 /// This file's tests.
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, Test); 5] = [
+    let tests: [(&str, Test); 6] = [
         ("products_sum_all_rows_alike", products),
         ("answers_do_not_depend_on_neighbours", neighbours),
         ("halting_stops_at_the_first_yes", halting),
         ("mixers_do_not_depend_on_neighbours", mixers),
         ("variants_vote", votes),
+        ("numbers_without_a_row_are_refused", strangers),
     ];
     let both = |(name, test): (&str, Test)| on_each(&format!("eval_roll::{name}"), Needs::Adapter, test);
     tests.into_iter().flat_map(both).collect()
@@ -64,7 +65,7 @@ fn model(dataset: &Dataset, mixer: bool) -> Result<(ModelConfig, Weights), Faile
         format!("arch.pos_encodings={}", if mixer { "none" } else { "rope" }),
         "arch.puzzle_emb_ndim=32".to_owned(),
     ];
-    let config = model_config(&Recipe::load("tiny-sudoku4", &sets)?, dataset)?;
+    let config = Recipe::load("tiny-sudoku4", &sets)?.model(dataset)?;
     let mut weights = Weights::fresh(&config, 5);
     let params = trm::model::Params::of(&config);
     let head = params.get("q_head.weight").ok_or("no q_head")?;
@@ -83,7 +84,7 @@ struct Seen {
     last: bool,
     predictions: Vec<i32>,
     q_halt: u32,
-    lm_loss: u32,
+    lm_loss: u64,
 }
 
 /// All looks, by sample and step.
@@ -108,7 +109,7 @@ fn look(
                 last: look.last,
                 predictions: look.predictions.to_vec(),
                 q_halt: look.q_halt.to_bits(),
-                lm_loss: look.lm_loss.to_bits(),
+                lm_loss: look.stats.lm_loss.to_bits(),
             });
             Ok(())
         },
@@ -120,6 +121,34 @@ fn look(
 
 fn check(what: &str, right: bool) -> Outcome {
     if right { Ok(()) } else { Err(what.into()) }
+}
+
+/// Tokens, labels and identifiers that the model has no row for never reach the kernels, which would look them up.
+fn strangers(device: &Device) -> Outcome {
+    let (_folder, dataset) = mazes()?;
+    let (config, weights) = model(&dataset, false)?;
+    let mut evaluator = Evaluator::new(&config, device, 1)?;
+    evaluator.load(&weights)?;
+    let (vocab, identifiers) = (config.vocab_size as i32, config.num_puzzle_identifiers as i32);
+    let changes: [&dyn Fn(&mut Batch); 6] = [
+        &|one| one.inputs[0] = vocab,
+        &|one| one.inputs[1] = -1,
+        &|one| one.labels[0] = vocab,
+        &|one| one.labels[1] = -1,
+        &|one| one.puzzle_identifiers[0] = identifiers,
+        &|one| one.labels[0] = vocab - 1,
+    ];
+    for (index, change) in changes.into_iter().enumerate() {
+        let mut waiting = true;
+        let mut next = |one: &mut Batch| {
+            change(one);
+            Ok(std::mem::take(&mut waiting))
+        };
+        let found = evaluator.roll(Pace::default(), &mut next, &mut |_| Ok(()), &mut |_| {});
+        let right = if index < 5 { matches!(found, Err(Error::Usage { .. })) } else { found.is_ok() };
+        check(&format!("change {index}: {found:?}"), right)?;
+    }
+    Ok(())
 }
 
 /// The first rows of a product are the same bits however many follow, over all the sizes at which a library of

@@ -4,12 +4,13 @@
 use libtest_mimic::{Failed, Trial};
 use trm::checkpoint;
 use trm::engine::Device;
+use trm::model::Metrics;
 use trm::model::init::Weights;
 use trm::model::{ArchName, ModelConfig, Params};
 use trm::ops::finite::{CHUNK, KERNEL, skip_unless_finite};
 use trm::ops::metrics::{NAMES, SKIPPED, WORDS};
 use trm::recipe::Recipe;
-use trm::train::{InitFrom, Metrics, Observer, RunOptions, StepMetrics, load_weights, model_config, run};
+use trm::train::{InitFrom, Observer, RunOptions, StepMetrics, run};
 use trm::{Error, Result};
 
 use crate::harness::{KernelTests, Lab, Mutant, Needs, on_each};
@@ -184,7 +185,7 @@ fn infinite_weight_gradient(device: &Device) -> Outcome {
     let mut session = Session::new(device, &config, 1)?;
     session.step(1)?;
     check("the first step is skipped", told(&mut session)? == (false, true))?;
-    load_weights(&mut session.run, &config, &overflowing(&config))?;
+    session.run.load(&overflowing(&config))?;
     let mut labels = vec![-100; config.seq_len];
     labels[0] = 0;
     session.run.write_ints("batch.labels", &labels)?;
@@ -200,7 +201,7 @@ fn infinite_weight_gradient(device: &Device) -> Outcome {
     check("not told, or told of the loss", told(&mut session)? == (true, true))?;
     check("weights, moments, averages or embeddings moved", learnt(&mut session)? == before)?;
 
-    load_weights(&mut session.run, &config, &weights(&config))?;
+    session.run.load(&weights(&config))?;
     session.run.write_ints("carry.halted", &[1])?;
     session.step(3)?;
     check("the step after is skipped, too", told(&mut session)? == (false, true))?;
@@ -296,7 +297,7 @@ fn run_lost(
     stops: bool,
 ) -> std::result::Result<(Seen, String, bool), Failed> {
     let ((folder, dataset), lost, out) = (data(12)?, tempfile::tempdir()?, tempfile::tempdir()?);
-    let config = model_config(recipe, &dataset)?;
+    let config = recipe.model(&dataset)?;
     let mut weights = Weights::fresh(&config, 1);
     let params = Params::of(&config);
     weights.get_mut(params.get("lm_head.weight").ok_or("no head")?).fill(f32::MAX);

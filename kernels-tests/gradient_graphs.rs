@@ -1,5 +1,6 @@
 //! The graphs of `gradients.rs`: each op between linear layers, over odd sizes.
 
+use libtest_mimic::Trial;
 use trm::Result;
 use trm::ops::attention::attention;
 use trm::ops::embed::{Embed, EmbedGradients};
@@ -10,10 +11,14 @@ use trm::ops::rope::table;
 use trm::ops::sum::{hand_on, sum};
 use trm::plan::{Axis, LinearForm, Shape, Tensor};
 
-use crate::gradients::{Build, Graph};
+use crate::gradients::{Build, Graph, tests_of};
 
-/// By name.
-pub const GRAPHS: &[(&str, Build)] = &[
+/// One test per graph and device.
+pub fn tests() -> Vec<Trial> {
+    tests_of(GRAPHS)
+}
+
+const GRAPHS: &[(&str, Build)] = &[
     ("mlp_over_width", |graph| mlp_over(graph, Axis::Width)),
     ("mlp_over_length", |graph| mlp_over(graph, Axis::Length)),
     ("rms_norm_over_width", |graph| rms_norm_over(graph, Axis::Width)),

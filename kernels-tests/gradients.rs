@@ -13,7 +13,6 @@ use trm::plan::{Role, Tape, Tensor};
 use trm::rng::Rng;
 
 use crate::check;
-use crate::gradient_graphs::GRAPHS;
 use crate::harness::{Needs, on_each};
 
 /// NMSE of directional derivatives, 1e-4 relative: the rounding of y and of the moved leaf, 1e-7 or so of a value,
@@ -26,14 +25,14 @@ const STEP: f64 = 1.0 / 64.0;
 /// Directions that are tried for each leaf.
 const DIRECTIONS: usize = 5;
 
-/// One test per graph and device.
-pub fn tests() -> Vec<Trial> {
+/// One test per graph, by name, and device.
+pub fn tests_of(graphs: &'static [(&str, Build)]) -> Vec<Trial> {
     let both = |&(name, build): &(&str, Build)| {
         on_each(&format!("gradients::{name}"), Needs::Adapter, move |device| {
             Graph::lay(device, build)?.check()
         })
     };
-    GRAPHS.iter().flat_map(both).collect()
+    graphs.iter().flat_map(both).collect()
 }
 
 /// Lays a graph down and returns y.

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use libtest_mimic::{Failed, Trial};
-use trm::kernels::{Compiled, Isa, radv};
+use trm::kernels::isa::Compiled;
+use trm::kernels::{Isa, radv};
 
 const BASELINE: &str = include_str!("../assets/baseline-isa.json");
 

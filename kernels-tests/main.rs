@@ -80,7 +80,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     cli_tune::tests,
     linear::tests,
     mutants::tests,
-    gradients::tests,
+    gradient_graphs::tests,
     step_gradients::tests,
     golden::tests,
     determinism::tests,

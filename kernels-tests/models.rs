@@ -1,12 +1,12 @@
 //! Small models of every architecture, loaded for training with random weights and random data.
 
 use trm::Result;
+use trm::data::{Batch, IGNORE_LABEL};
 use trm::engine::{Device, Run};
 use trm::model::init::Weights;
 use trm::model::step::{Optimiser, train_plan};
-use trm::model::{Arch, ArchName, Clock, ModelConfig, Params, PosEncodings};
+use trm::model::{Arch, ArchName, Clock, ModelConfig, Params, PosEncodings, Runner};
 use trm::rng::Rng;
-use trm::train::load_weights;
 
 /// A small attention model with every feature of the release that is not the other of two: D 12 in 2 heads, a
 /// padded puzzle embedding, S 5, V 7.
@@ -88,7 +88,7 @@ pub fn weights(config: &ModelConfig) -> Weights {
 /// A model in training.
 pub struct Session {
     /// Its plan on a device.
-    pub run: Run,
+    pub run: Runner,
     config: ModelConfig,
     batch: usize,
 }
@@ -102,11 +102,9 @@ impl Session {
 
     /// The same on a plan that is loaded already.
     pub fn of(run: Run, config: &ModelConfig, batch: usize) -> Result<Session> {
-        let mut session = Session { run, config: config.clone(), batch };
-        load_weights(&mut session.run, config, &weights(config))?;
-        session.run.write_floats("ema", &weights(config).trained)?;
-        session.run.write_ints("carry.halted", &vec![1; batch])?;
-        Ok(session)
+        let mut run = Runner::of(run, config)?;
+        run.load(&weights(config))?;
+        Ok(Session { run, config: config.clone(), batch })
     }
 
     /// One supervision step on random data, a fifth of the labels ignored; the step is the data's seed, too.
@@ -116,20 +114,16 @@ impl Session {
         let mut draw = |count: usize, bound: usize| -> Vec<i32> {
             (0..count).map(|_| rng.below(bound) as i32).collect()
         };
-        let inputs = draw(tokens, self.config.vocab_size);
+        let mut batch = Batch::new(self.batch, self.config.seq_len);
+        batch.inputs = draw(tokens, self.config.vocab_size);
         let ignored = draw(tokens, 5);
-        let labels = draw(tokens, self.config.vocab_size);
-        let labels: Vec<i32> = labels
-            .iter()
-            .zip(ignored)
-            .map(|(&label, ignored)| if ignored == 0 { -100 } else { label })
-            .collect();
-        let identifiers = draw(self.batch, self.config.num_puzzle_identifiers);
-        self.run.write_ints("batch.inputs", &inputs)?;
-        self.run.write_ints("batch.labels", &labels)?;
-        self.run.write_ints("batch.puzzle_identifiers", &identifiers)?;
+        batch.labels = draw(tokens, self.config.vocab_size);
+        let labels = batch.labels.iter_mut().zip(ignored).filter(|(_, ignored)| *ignored == 0);
+        labels.for_each(|(label, _)| *label = IGNORE_LABEL);
+        batch.puzzle_identifiers = draw(self.batch, self.config.num_puzzle_identifiers);
+        self.run.feed(&batch)?;
         let clock = Clock { step, lr: 1e-3, puzzle_emb_lr: 1e-2, betas: (0.9, 0.95), seed: 7 };
-        self.run.write("clock", &clock.words())?;
+        self.run.set_clock(&clock)?;
         self.run.submit()
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use libtest_mimic::{Failed, Trial};
 use trm::engine::Device;
 use trm::ops;
-use trm::plan::{Kernel, Plan};
+use trm::plan::{Interface, Kernel, Plan};
 use trm::{Error, Result};
 
 use crate::KERNELS;
@@ -57,9 +57,8 @@ fn mutated(kernel: &'static Kernel, mutant: &Mutant) -> Result<&'static Kernel> 
 fn replace(plan: &mut Plan, mutant: &'static Kernel) -> Result<()> {
     for dispatch in plan.dispatches.iter_mut().filter(|dispatch| dispatch.kernel.name == mutant.name) {
         let interface = mutant.interface(dispatch.entry.name, &dispatch.constants)?;
-        let names =
-            |bindings: &[trm::plan::BindingInfo]| bindings.iter().map(|b| b.slot).collect::<Vec<u32>>();
-        if names(&interface.bindings) != names(&dispatch.interface.bindings) {
+        let slots = |interface: &Interface| interface.bindings.iter().map(|b| b.slot).collect::<Vec<u32>>();
+        if slots(&interface) != slots(&dispatch.interface) {
             return Err(Error::kernel(dispatch.name(), "the mutant uses other bindings"));
         }
         (dispatch.kernel, dispatch.interface) = (mutant, Arc::new(interface));

@@ -14,7 +14,6 @@ use trm::model::{ArchName, ModelConfig, Params};
 use trm::ops::metrics;
 use trm::plan::Element;
 use trm::rng::Rng;
-use trm::train::load_weights;
 
 use crate::check;
 use crate::gradients::{along, five_point};
@@ -66,7 +65,7 @@ fn nan_reaches_the_loss(device: &Device) -> std::result::Result<(), Failed> {
             if let Some(param) = &param {
                 weights.get_mut(param)[0] = f32::NAN;
             }
-            load_weights(&mut session.run, &config, &weights)?;
+            session.run.load(&weights)?;
             session.run.write_ints("carry.halted", &[1; BATCH])?;
             session.step(1)?;
             let found = session.run.read_floats("metrics")?;
@@ -118,7 +117,7 @@ struct Step<'a> {
 impl Step<'_> {
     /// Mean over samples of the stablemax cross-entropy + 0.5 of the halt head's.
     fn loss(&mut self, weights: &Weights) -> Result<f64> {
-        load_weights(&mut self.session.run, self.config, weights)?;
+        self.session.run.load(weights)?;
         self.session.run.write_ints("carry.halted", &[1; BATCH])?;
         self.session.step(1)?;
         let (length, vocab) = (self.config.length(), self.config.vocab_size);

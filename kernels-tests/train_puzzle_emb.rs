@@ -9,10 +9,11 @@ use tempfile::TempDir;
 use trm::checkpoint;
 use trm::data::{Dataset, Split, Vocabulary, Writer, write_identifiers};
 use trm::engine::Device;
+use trm::model::Which;
 use trm::model::init::Weights;
 use trm::plan::Target;
 use trm::recipe::Recipe;
-use trm::train::{Trainer, Which};
+use trm::train::Trainer;
 
 use crate::harness::{Needs, on_each};
 

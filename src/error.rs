@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// What can go wrong, by who can mend it.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The operating system refused a file or folder.
     #[error("{}: {source}", path.display())]

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use self::keys::{check_choice, check_keys, complete, declared, leaves};
+use crate::data::Dataset;
 use crate::model::step::Optimiser;
-use crate::model::{Arch, ArchName, PosEncodings};
+use crate::model::{Arch, ArchName, ModelConfig, PosEncodings};
 use crate::plan::Element;
 use crate::{Error, Result, files};
 
@@ -114,6 +115,22 @@ impl Recipe {
         toml::to_string(self).map_err(refused)
     }
 
+    /// The model of this recipe over a data set.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] for impossible sizes.
+    pub fn model(&self, dataset: &Dataset) -> Result<ModelConfig> {
+        let metadata = dataset.metadata();
+        let config = ModelConfig {
+            arch: self.arch.clone(),
+            vocab_size: metadata.vocab_size,
+            seq_len: metadata.seq_len,
+            num_puzzle_identifiers: metadata.num_puzzle_identifiers,
+        };
+        config.validate()?;
+        Ok(config)
+    }
+
     /// Lets only the puzzle embeddings learn if `freeze_weights`; otherwise leaves that as it is.
     ///
     /// # Errors
@@ -158,6 +175,13 @@ impl TrainSettings {
             freeze_weights: self.freeze_weights,
             global_batch: self.global_batch_size,
         }
+    }
+
+    /// Steps that `epochs` take: epochs * groups * mean examples per puzzle / batch, as in the release.
+    pub fn steps_of(&self, epochs: usize, dataset: &Dataset) -> u64 {
+        let metadata = dataset.metadata();
+        let examples = epochs as f64 * metadata.total_groups as f64 * metadata.mean_puzzle_examples;
+        (examples / self.global_batch_size as f64) as u64
     }
 
     fn validate(&self) -> Result<()> {

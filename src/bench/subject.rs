@@ -1,13 +1,13 @@
 //! What is measured: a model of some sizes, on a device, with weights and a batch in place.
 
 use crate::Result;
+use crate::data::Batch;
 use crate::engine::{Device, Run};
 use crate::model::init::Weights;
 use crate::model::step::{eval_plan, train_plan};
-use crate::model::{Clock, ModelConfig};
+use crate::model::{Clock, ModelConfig, Runner};
 use crate::plan::{Element, Plan, Target};
 use crate::recipe::{Recipe, TrainSettings};
-use crate::train::load_weights;
 
 /// Which step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,17 +100,13 @@ impl Subject {
     /// # Errors
     /// As [`Subject::load`].
     pub fn prepare(&self, mode: Mode, device: &Device, target: Target) -> Result<Run> {
-        let mut run = Run::new(device, self.plan(mode, target)?)?;
-        let weights = Weights::fresh(&self.config, self.settings.seed);
-        load_weights(&mut run, &self.config, &weights)?;
-        if mode != Mode::Eval {
-            run.write_floats("ema", &weights.trained)?;
-        }
-        let tokens = self.batch * self.config.seq_len;
-        let tokens: Vec<i32> = (0..tokens).map(|at| (at * 7 % self.config.vocab_size) as i32).collect();
-        run.write_ints("batch.inputs", &tokens)?;
-        run.write_ints("batch.labels", &tokens)?;
-        run.write_ints("carry.halted", &vec![1; self.batch])?;
+        let mut runner = Runner::of(Run::new(device, self.plan(mode, target)?)?, &self.config)?;
+        runner.load(&Weights::fresh(&self.config, self.settings.seed))?;
+        let mut batch = Batch::new(self.batch, self.config.seq_len);
+        let tokens = (0..).map(|at| (at * 7 % self.config.vocab_size) as i32);
+        batch.inputs.iter_mut().zip(tokens).for_each(|(input, token)| *input = token);
+        batch.labels.copy_from_slice(&batch.inputs);
+        runner.feed(&batch)?;
         let settings = &self.settings;
         let clock = Clock {
             step: 1,
@@ -119,7 +115,7 @@ impl Subject {
             betas: (settings.beta1, settings.beta2),
             seed: settings.seed,
         };
-        run.write("clock", &clock.words())?;
-        Ok(run)
+        runner.set_clock(&clock)?;
+        Ok(runner.into_run())
     }
 }

@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use trm::bench::Subject;
-use trm::checkpoint;
-use trm::engine::{Device, select};
-use trm::eval::probe::use_cooperative;
-use trm::model::ModelConfig;
-use trm::model::init::Weights;
-use trm::plan::Element;
-use trm::recipe::{Recipe, TrainSettings};
-use trm::report::say;
-use trm::tune::{Cache, Cached, Choice, Key};
-use trm::{Error, Result};
+use crate::bench::Subject;
+use crate::checkpoint;
+use crate::engine::{Device, select};
+use crate::eval::probe::use_cooperative;
+use crate::model::ModelConfig;
+use crate::model::init::Weights;
+use crate::plan::Element;
+use crate::recipe::{Recipe, TrainSettings};
+use crate::report::say;
+use crate::tune::{Cache, Cached, Choice, Key};
+use crate::{Error, Result};
 
 /// Exit code after Ctrl-C: 128 and the signal's number, as shells report it.
 pub const INTERRUPTED: u8 = 130;
@@ -180,7 +180,7 @@ impl RecipeArgs {
 
     /// The recipe of the run in `folder` with the changes of `--set`.
     pub fn load_from_run(&self, folder: &Path) -> Result<Recipe> {
-        let path = folder.join(trm::train::RECIPE_FILE);
+        let path = folder.join(crate::train::RECIPE_FILE);
         if !path.is_file() {
             let fix = "name the folder of a run that was started with \"trm train\"";
             return Err(Error::file(path, "no such file", fix));

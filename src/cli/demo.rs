@@ -5,16 +5,17 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use trm::Result;
-use trm::checkpoint;
-use trm::data::sudoku::{GenerateOptions, Grid, build_generated};
-use trm::data::{Dataset, Split};
-use trm::engine::Device;
-use trm::eval::Solver;
-use trm::files::OutputFolder;
-use trm::recipe::Recipe;
-use trm::report::{Progress, describe, say};
-use trm::train::{Metrics, RunOptions};
+use crate::Result;
+use crate::checkpoint;
+use crate::data::sudoku::{GenerateOptions, Grid, build_generated};
+use crate::data::{Dataset, Split};
+use crate::engine::Device;
+use crate::eval::Solver;
+use crate::files::OutputFolder;
+use crate::model::Metrics;
+use crate::recipe::Recipe;
+use crate::report::{Progress, describe, say};
+use crate::train::RunOptions;
 
 use super::common::{DeviceArgs, INTERRUPTED, interrupt_flag};
 use super::output::Output;
@@ -81,7 +82,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         init_from: None,
     };
     say(format!("training {name} on {}", device.info().name));
-    let outcome = trm::train::run(options, &mut progress)?;
+    let outcome = crate::train::run(options, &mut progress)?;
     let (seconds, samples_per_s) = (progress.seconds(), progress.samples_per_s());
     drop(progress);
     if !outcome.finished {

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use indicatif::BinaryBytes;
 use serde::Serialize;
 
-use trm::Result;
-use trm::engine::{DeviceInfo, devices, select};
-use trm::plan::Element;
-use trm::report::Table;
-use trm::tune::{self, Cache, Cached, Key};
+use crate::Result;
+use crate::engine::{DeviceInfo, devices, select};
+use crate::plan::Element;
+use crate::report::Table;
+use crate::tune::{self, Cache, Cached, Key};
 
 use super::output::Output;
 

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use trm::data::arc::TEST_PUZZLES_FILE;
-use trm::data::{Dataset, Split};
-use trm::eval::vote::Voted;
-use trm::eval::{AtStep, Evaluation, Evaluator, Pace, arc, check_fit, vote};
-use trm::report::{Table, describe, say, write_arc_html};
-use trm::train::Metrics;
-use trm::{Error, Result};
+use crate::data::arc::TEST_PUZZLES_FILE;
+use crate::data::{Dataset, Split};
+use crate::eval::vote::Voted;
+use crate::eval::{AtStep, Evaluation, Evaluator, Pace, arc, check_fit, vote};
+use crate::model::Metrics;
+use crate::report::{Table, describe, say, write_arc_html};
+use crate::{Error, Result};
 
 use super::common::{DeviceArgs, WeightsArgs};
 use super::output::Output;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use trm::checkpoint::{Card, PREFIXES, export_folder, export_pytorch};
-use trm::{Error, Result, files};
+use crate::checkpoint::{Card, PREFIXES, export_folder, export_pytorch};
+use crate::{Error, Result, files};
 
 use super::common::WeightsArgs;
 use super::output::Output;

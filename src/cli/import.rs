@@ -6,13 +6,13 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use trm::checkpoint::{self, Imported, import_pytorch, read_release_config};
-use trm::data::{Dataset, Split};
-use trm::files::OutputFolder;
-use trm::model::Arch;
-use trm::recipe::Recipe;
-use trm::report::Table;
-use trm::{Error, Result};
+use crate::checkpoint::{self, Imported, import_pytorch, read_release_config};
+use crate::data::{Dataset, Split};
+use crate::files::OutputFolder;
+use crate::model::Arch;
+use crate::recipe::Recipe;
+use crate::report::Table;
+use crate::{Error, Result};
 
 use super::output::Output;
 

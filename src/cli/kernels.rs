@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use trm::kernels::translate::translate;
-use trm::kernels::variants::{AMD, GPU, is};
-use trm::kernels::{Isa, Language, Variant, isa, variants};
-use trm::ops::KERNELS;
-use trm::report::{Table, say};
-use trm::{Error, Result, files};
+use crate::kernels::translate::translate;
+use crate::kernels::variants::{AMD, GPU, is};
+use crate::kernels::{Isa, Language, Variant, isa, variants};
+use crate::ops::KERNELS;
+use crate::report::{Table, say};
+use crate::{Error, Result, files};
 
 use super::output::Output;
 

@@ -24,9 +24,9 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::Result;
+use crate::report::say;
 use output::Output;
-use trm::Result;
-use trm::report::say;
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure, 2 unusable arguments or recipe, 130 interrupted.";
 

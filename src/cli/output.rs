@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use serde::Serialize;
 
-use trm::{Error, Result};
+use crate::{Error, Result};
 
 /// How a command hands out its data.
 pub struct Output {

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use trm::Result;
-use trm::bench::{Prediction, Roofline, predict};
-use trm::data::{Dataset, Split};
-use trm::model::ModelConfig;
-use trm::model::step::{eval_plan, train_plan};
-use trm::plan::{Element, Target};
-use trm::recipe::Recipe;
-use trm::report::{PlanSummary, say};
+use crate::Result;
+use crate::bench::{Prediction, Roofline, predict};
+use crate::data::{Dataset, Split};
+use crate::model::ModelConfig;
+use crate::model::step::{eval_plan, train_plan};
+use crate::plan::{Element, Target};
+use crate::recipe::Recipe;
+use crate::report::{PlanSummary, say};
 
 use super::common::{RecipeArgs, RecomputeArgs};
 use super::output::Output;

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use trm::data::sudoku::{Grid, solution_fault};
-use trm::eval::{Solver, Thought};
-use trm::report::draw_answer;
-use trm::{Error, Result};
+use crate::data::sudoku::{Grid, solution_fault};
+use crate::eval::{Solver, Thought};
+use crate::report::draw_answer;
+use crate::{Error, Result};
 
 use super::common::{DeviceArgs, WeightsArgs};
 use super::output::Output;

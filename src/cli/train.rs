@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use trm::Result;
-use trm::report::{Progress, describe, say};
-use trm::train::{InitFrom, Metrics, RunOptions};
+use crate::Result;
+use crate::model::Metrics;
+use crate::report::{Progress, describe, say};
+use crate::train::{InitFrom, RunOptions};
 
 use super::common::{DeviceArgs, INTERRUPTED, RecipeArgs, RecomputeArgs, interrupt_flag};
 use super::output::Output;
@@ -103,7 +104,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
             .as_deref()
             .map(|weights| InitFrom { weights, reset_puzzle_emb: args.reset_puzzle_emb }),
     };
-    let outcome = trm::train::run(options, &mut progress)?;
+    let outcome = crate::train::run(options, &mut progress)?;
     let summary = Summary {
         run: args.out.clone(),
         step: outcome.steps,

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use trm::engine::gpu::table;
-use trm::report::{Table, say};
-use trm::tune::{Cache, Choice, Key, Outcome, Tuned, bound, tune};
-use trm::{Error, Result};
+use crate::engine::gpu::table;
+use crate::report::{Table, say};
+use crate::tune::{Cache, Choice, Key, Outcome, Tuned, bound, tune};
+use crate::{Error, Result};
 
 use super::common::{DeviceArgs, ModelArgs};
 use super::output::Output;

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use trm::Result;
-use trm::eval::golden::Golden;
-use trm::eval::verify::{Case, Report, bound, verify};
-use trm::report::{Table, say};
+use crate::Result;
+use crate::eval::golden::Golden;
+use crate::eval::verify::{Case, Report, bound, verify};
+use crate::report::{Table, say};
 
 use super::common::{DeviceArgs, ProductArgs, RecomputeArgs};
 use super::output::Output;

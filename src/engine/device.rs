@@ -76,7 +76,7 @@ impl Device {
         Device { precision, ..self }
     }
 
-    /// The same device, its training plans with or without [`Target::recompute`].
+    /// The same device, its training plans computing inner activations again in the reverse pass, or keeping them.
     pub fn recomputing(self, recompute: bool) -> Device {
         Device { recompute, ..self }
     }

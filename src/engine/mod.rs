@@ -1,19 +1,23 @@
 //! Engines run plans.
 //!
-//! [`cpu`] runs the native twin of each kernel, [`gpu`] records the plan into one submission. Neither is the
+//! `cpu` runs the native twin of each kernel, [`gpu`] records the plan into one submission. Neither is the
 //! truth: kernels-tests checks both against scalar f64 references that share no code with them.
 
-pub mod cpu;
+mod cpu;
 pub mod device;
 pub mod gpu;
+mod run;
 mod timing;
 
-use std::sync::Arc;
+use crate::Result;
+use crate::plan::Slice;
 
-use crate::plan::{Plan, Slice};
-use crate::{Error, Result};
-
+pub use crate::plan::Element;
 pub use device::{Device, DeviceInfo, devices, select};
+#[cfg(feature = "testing")]
+pub use run::Run;
+#[cfg(not(feature = "testing"))]
+pub(crate) use run::Run;
 pub use timing::{Counts, Times};
 
 /// Runs one plan, step after step, with everything kept on the device.
@@ -40,117 +44,4 @@ pub trait Engine {
 
     /// The oldest metric block not yet taken. None if there is none, or, unless `wait`, if it is not there yet.
     fn metrics(&mut self, wait: bool) -> Result<Option<Vec<f32>>>;
-}
-
-/// A plan loaded into an engine, with typed access by name.
-pub struct Run {
-    /// The plan.
-    pub plan: Arc<Plan>,
-    engine: Box<dyn Engine>,
-}
-
-impl Run {
-    /// Allocates the plan's buffers on `device`, all zero, and prepares its kernels.
-    ///
-    /// # Errors
-    /// [`crate::Error::Limit`] where a buffer or binding exceeds what the device allows,
-    /// [`crate::Error::Memory`] where it has none left, [`crate::Error::Device`] where the driver refuses otherwise.
-    pub fn new(device: &Device, plan: Plan) -> Result<Run> {
-        let plan = Arc::new(plan);
-        Ok(Run { engine: device.load(plan.clone())?, plan })
-    }
-
-    /// [`Run::new`] for the plan that `plan_of` makes of `batch` samples; where it exceeds a limit, that of the device
-    /// or one of any plan, the error names the largest batch that fits.
-    ///
-    /// # Errors
-    /// As [`Run::new`], and what `plan_of` refuses.
-    pub fn of_batch(device: &Device, batch: usize, plan_of: impl Fn(usize) -> Result<Plan>) -> Result<Run> {
-        let fitting = |batch| plan_of(batch).and_then(|plan| device.check(&plan).map(|()| plan));
-        let (what, needed, limit, unit) = match fitting(batch) {
-            Ok(plan) => return Run::new(device, plan),
-            Err(Error::Limit { what, needed, limit, unit, .. }) => (what, needed, limit, unit),
-            Err(error) => return Err(error),
-        };
-        // What is too much for one sample too has its own remedy.
-        fitting(1)?;
-        let (mut fits, mut exceeds) = (1, batch);
-        while exceeds - fits > 1 {
-            let middle = fits + (exceeds - fits) / 2;
-            match fitting(middle) {
-                Ok(_) => fits = middle,
-                Err(Error::Limit { .. }) => exceeds = middle,
-                Err(error) => return Err(error),
-            }
-        }
-        let fix =
-            format!("the largest batch that fits is {fits}: lower the batch size or use another device");
-        Err(Error::Limit { what: format!("a batch of {batch}: {what}"), needed, limit, unit, fix })
-    }
-
-    /// Overwrites the first words of a named buffer or view.
-    pub fn write_floats(&mut self, name: &str, values: &[f32]) -> Result<()> {
-        self.write(name, bytemuck::cast_slice(values))
-    }
-
-    /// Overwrites the first words of a named buffer or view.
-    pub fn write_ints(&mut self, name: &str, values: &[i32]) -> Result<()> {
-        self.write(name, bytemuck::cast_slice(values))
-    }
-
-    /// Overwrites the first words of a named buffer, split or not, or view.
-    pub fn write(&mut self, name: &str, words: &[u32]) -> Result<()> {
-        let mut rest = words;
-        for slice in self.plan.parts(name)? {
-            let (now, later) = rest.split_at(rest.len().min(slice.words));
-            self.engine.write(Slice { words: now.len(), ..slice }, now)?;
-            rest = later;
-        }
-        Ok(())
-    }
-
-    /// A whole named buffer or view.
-    pub fn read_floats(&mut self, name: &str) -> Result<Vec<f32>> {
-        Ok(bytemuck::cast_vec(self.read(name)?))
-    }
-
-    /// A whole named buffer or view.
-    pub fn read_ints(&mut self, name: &str) -> Result<Vec<i32>> {
-        Ok(bytemuck::cast_vec(self.read(name)?))
-    }
-
-    /// A whole named buffer or view, or all parts of a split buffer one after the other.
-    pub fn read(&mut self, name: &str) -> Result<Vec<u32>> {
-        let mut parts = self.plan.parts(name)?.into_iter();
-        let mut words = parts.next().map_or(Ok(Vec::new()), |slice| self.engine.read(slice))?;
-        for slice in parts {
-            words.extend_from_slice(&self.engine.read(slice)?);
-        }
-        Ok(words)
-    }
-
-    /// Runs the plan once.
-    pub fn submit(&mut self) -> Result<()> {
-        self.engine.submit()
-    }
-
-    /// See [`Engine::timed_submit`].
-    pub fn timed_submit(&mut self) -> Result<Times> {
-        self.engine.timed_submit()
-    }
-
-    /// See [`Engine::repeat`].
-    pub fn repeat(&mut self, index: usize, times: u32) -> Result<Times> {
-        self.engine.repeat(index, times)
-    }
-
-    /// See [`Engine::counts`].
-    pub fn counts(&self) -> Counts {
-        self.engine.counts()
-    }
-
-    /// See [`Engine::metrics`].
-    pub fn metrics(&mut self, wait: bool) -> Result<Option<Vec<f32>>> {
-        self.engine.metrics(wait)
-    }
 }

@@ -4,22 +4,19 @@
 //! at different steps holds running ones only, until none are left to come. Nothing that happens to a sample
 //! depends on what lies in the other slots.
 
-use super::measure::{Evaluation, measure};
 use crate::data::{Batch, Dataset, TestBatches};
 use crate::engine::{Device, Run};
-use crate::model::ModelConfig;
 use crate::model::init::Weights;
 use crate::model::step::eval_plan;
+use crate::model::{Metrics, ModelConfig, Runner};
 use crate::ops::metrics::NAMES;
-use crate::train::{Metrics, load_weights};
 use crate::{Error, Result};
 
 use std::sync::Arc;
 
 /// A model without gradients on one device.
 pub struct Evaluator {
-    run: Run,
-    config: ModelConfig,
+    runner: Runner,
     batch: usize,
 }
 
@@ -51,10 +48,8 @@ pub struct Look<'a> {
     pub predictions: &'a [i32],
     /// Above 0 the model believes its answer.
     pub q_halt: f32,
-    /// Stablemax cross-entropy, mean over its labels.
-    pub lm_loss: f32,
-    /// Binary cross-entropy of the halt head.
-    pub q_halt_loss: f32,
+    /// Its statistics; all but the losses are 0 unless its last step is done.
+    pub stats: Metrics,
 }
 
 /// Hands out the next sample of a stream into a batch of one; false at its end.
@@ -84,44 +79,22 @@ impl Evaluator {
     /// [`Error::Recipe`] for impossible sizes, [`Error::Limit`] for a batch that does not fit the device.
     pub fn new(config: &ModelConfig, device: &Device, batch: usize) -> Result<Evaluator> {
         let run = Run::of_batch(device, batch, |batch| eval_plan(config, batch, device.target()))?;
-        Ok(Evaluator { run, config: config.clone(), batch })
+        Ok(Evaluator { runner: Runner::of(run, config)?, batch })
     }
 
     /// Uploads weights.
     pub fn load(&mut self, weights: &Weights) -> Result<()> {
-        load_weights(&mut self.run, &self.config, weights)
+        self.runner.load(weights)
     }
 
     /// Supervision steps that a sample runs at the most.
     pub fn max_steps(&self) -> usize {
-        self.config.arch.halt_max_steps
+        self.config().arch.halt_max_steps
     }
 
     /// The model.
     pub fn config(&self) -> &ModelConfig {
-        &self.config
-    }
-
-    /// Metrics of a whole test split after all N_sup steps; `progress` as in [`Evaluator::roll`].
-    ///
-    /// # Errors
-    /// [`Error::File`] for a data set that does not fit the model or has no labelled sample.
-    pub fn evaluate(&mut self, dataset: Arc<Dataset>, progress: impl FnMut(f64)) -> Result<Metrics> {
-        Ok(self.evaluate_at(Pace::default(), dataset, progress)?.metrics)
-    }
-
-    /// The same with a choice of pace, and with the way there where every step is looked at.
-    ///
-    /// # Errors
-    /// Those of [`Evaluator::evaluate`].
-    pub fn evaluate_at(
-        &mut self,
-        pace: Pace,
-        dataset: Arc<Dataset>,
-        mut progress: impl FnMut(f64),
-    ) -> Result<Evaluation> {
-        let measured = measure(self, pace, dataset.clone(), &mut |_| Ok(()), &mut progress)?;
-        measured.ok_or_else(|| no_labels(&dataset))
+        self.runner.config()
     }
 
     /// Runs a stream of samples, and shows each to `visit` after its last step or after every step. After each step of
@@ -136,8 +109,8 @@ impl Evaluator {
         visit: &mut Visit<'_>,
         progress: &mut dyn FnMut(f64),
     ) -> Result<()> {
-        let mut batch = Batch::new(self.batch, self.config.seq_len);
-        let mut one = Batch::new(1, self.config.seq_len);
+        let mut batch = Batch::new(self.batch, self.config().seq_len);
+        let mut one = Batch::new(1, self.config().seq_len);
         let mut slots: Vec<Option<Running>> = vec![None; self.batch];
         let (mut taken, mut more) = (0, true);
         loop {
@@ -171,21 +144,19 @@ impl Evaluator {
     /// One supervision step; `fresh` slots take their sample from `batch` first.
     fn step(&mut self, batch: &Batch, fresh: &[i32]) -> Result<()> {
         if fresh.contains(&1) {
-            self.run.write_ints("batch.inputs", &batch.inputs)?;
-            self.run.write_ints("batch.labels", &batch.labels)?;
-            self.run.write_ints("batch.puzzle_identifiers", &batch.puzzle_identifiers)?;
+            self.runner.feed(batch)?;
         }
-        self.run.write_ints("carry.halted", fresh)?;
-        self.run.submit()?;
-        self.run.metrics(true)?;
+        self.runner.write_ints("carry.halted", fresh)?;
+        self.runner.submit()?;
+        self.runner.metrics(true)?;
         Ok(())
     }
 
     fn answers(&mut self) -> Result<Answers> {
         Ok(Answers {
-            predictions: self.run.read_ints("predictions")?,
-            q: self.run.read_floats("q_logits")?,
-            stats: self.run.read_floats("stats")?,
+            predictions: self.runner.read_ints("predictions")?,
+            q: self.runner.read_floats("q_logits")?,
+            stats: self.runner.read_floats("stats")?,
         })
     }
 
@@ -198,10 +169,10 @@ impl Evaluator {
         slots: &mut [Option<Running>],
         visit: &mut Visit<'_>,
     ) -> Result<()> {
-        let (seq_len, per_sample) = (self.config.seq_len, 2 * self.config.length());
+        let (seq_len, per_sample) = (self.config().seq_len, 2 * self.config().length());
         for (slot, place) in slots.iter_mut().enumerate() {
             let Some(Running { index, step }) = *place else { continue };
-            let (q_halt, stats) = (answers.q[slot * per_sample], &answers.stats[slot * NAMES.len()..]);
+            let q_halt = answers.q[slot * per_sample];
             let last = step == self.max_steps() || (pace.halt && q_halt > 0.0);
             let tokens = slot * seq_len..(slot + 1) * seq_len;
             if last || pace.every_step {
@@ -214,8 +185,7 @@ impl Evaluator {
                     identifier: batch.puzzle_identifiers[slot],
                     predictions: &answers.predictions[tokens],
                     q_halt,
-                    lm_loss: stats[LM_LOSS],
-                    q_halt_loss: stats[Q_HALT_LOSS],
+                    stats: Metrics::read(&answers.stats[slot * NAMES.len()..]),
                 })?;
             }
             if last {
@@ -225,10 +195,6 @@ impl Evaluator {
         Ok(())
     }
 }
-
-/// Places in a row of statistics; see [`NAMES`].
-const LM_LOSS: usize = 5;
-const Q_HALT_LOSS: usize = 6;
 
 /// The samples of a test split, one after the other.
 pub(super) fn samples_of(dataset: &Arc<Dataset>) -> impl FnMut(&mut Batch) -> Result<bool> {

@@ -9,8 +9,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use crate::model::step::Optimiser;
-use crate::model::{Arch, ArchName, ModelConfig, PosEncodings};
-use crate::train::Schedule;
+use crate::model::{Arch, ArchName, ModelConfig, PosEncodings, Schedule};
 use crate::{Error, Result};
 
 /// The vectors that come with trm.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::evaluate::{Evaluator, Look, Pace, check_fit, samples_of};
+use super::evaluate::{Evaluator, Look, Pace, check_fit, no_labels, samples_of};
 use crate::Result;
 use crate::data::{Dataset, IGNORE_LABEL};
-use crate::train::Metrics;
+use crate::model::Metrics;
 
 /// What an evaluation found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -52,6 +52,30 @@ pub(super) fn mark(labels: &[i32], predictions: &[i32]) -> Marks {
     Marks { labels, accuracy: right as f64 / labels.max(1) as f64, exact: right == labels }
 }
 
+impl Evaluator {
+    /// Metrics of a whole test split after all N_sup steps; `progress` as in [`Evaluator::roll`].
+    ///
+    /// # Errors
+    /// [`crate::Error::File`] for a data set that does not fit the model or has no labelled sample.
+    pub fn evaluate(&mut self, dataset: Arc<Dataset>, progress: impl FnMut(f64)) -> Result<Metrics> {
+        Ok(self.evaluate_at(Pace::default(), dataset, progress)?.metrics)
+    }
+
+    /// The same with a choice of pace, and with the way there where every step is looked at.
+    ///
+    /// # Errors
+    /// Those of [`Evaluator::evaluate`].
+    pub fn evaluate_at(
+        &mut self,
+        pace: Pace,
+        dataset: Arc<Dataset>,
+        mut progress: impl FnMut(f64),
+    ) -> Result<Evaluation> {
+        let measured = measure(self, pace, dataset.clone(), &mut |_| Ok(()), &mut progress)?;
+        measured.ok_or_else(|| no_labels(&dataset))
+    }
+}
+
 /// Runs a test split; `finished` is shown each answer that is final, `progress` as in [`Evaluator::roll`]. None if no
 /// sample has labels.
 ///
@@ -71,13 +95,13 @@ pub(super) fn measure(
         if look.last { finished(look) } else { Ok(()) }
     };
     evaluator.roll(pace, &mut samples_of(&dataset), &mut visit, progress)?;
-    Ok((totals.sums[0] > 0.0).then(|| totals.finish(pace)))
+    Ok((totals.sums.count > 0.0).then(|| totals.finish(pace)))
 }
 
-/// Sums over samples; `sums` in the order of [`crate::ops::metrics::NAMES`].
+/// Sums over samples.
 struct Totals {
     samples: usize,
-    sums: [f64; 8],
+    sums: Metrics,
     steps: Vec<AtStep>,
     /// Samples whose halt head has said so.
     halted: Vec<bool>,
@@ -87,7 +111,7 @@ impl Totals {
     fn new(samples: usize, max_steps: usize) -> Totals {
         let at = |step| AtStep { step, accuracy: 0.0, exact_accuracy: 0.0, halted: 0.0 };
         let steps = (1..=max_steps).map(at).collect();
-        Totals { samples: 0, sums: [0.0; 8], steps, halted: vec![false; samples] }
+        Totals { samples: 0, sums: Metrics::default(), steps, halted: vec![false; samples] }
     }
 
     fn look(&mut self, pace: Pace, look: Look<'_>) {
@@ -106,28 +130,25 @@ impl Totals {
         if look.last {
             self.samples += 1;
             let believed = f64::from((look.q_halt >= 0.0) == marks.exact);
-            let values = [
-                counted,
-                counted * marks.accuracy,
-                exact,
-                counted * believed,
-                counted * look.step as f64,
-                f64::from(look.lm_loss),
-                f64::from(look.q_halt_loss),
-                0.0,
-            ];
-            self.sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+            self.sums = self.sums.plus(&Metrics {
+                count: counted,
+                accuracy: counted * marks.accuracy,
+                exact_accuracy: exact,
+                q_halt_accuracy: counted * believed,
+                steps: counted * look.step as f64,
+                ..look.stats
+            });
         }
     }
 
     fn finish(mut self, pace: Pace) -> Evaluation {
-        let count = self.sums[0];
+        let count = self.sums.count;
         for at in &mut self.steps {
             at.accuracy /= count;
             at.exact_accuracy /= count;
             at.halted /= count;
         }
         let by_step = if pace.every_step { self.steps } else { Vec::new() };
-        Evaluation { samples: self.samples, metrics: Metrics::of(&self.sums, self.samples as f64), by_step }
+        Evaluation { samples: self.samples, metrics: self.sums.averaged(self.samples as f64), by_step }
     }
 }

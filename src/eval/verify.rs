@@ -12,7 +12,7 @@ use crate::engine::{Device, Run};
 use crate::model::init::Weights;
 use crate::model::params::Home;
 use crate::model::step::train_plan;
-use crate::model::{Clock, Params};
+use crate::model::{Clock, Metrics, Params, Runner, Which};
 use crate::ops::metrics;
 use crate::plan::{Element, Target};
 use crate::{Error, Result};
@@ -150,7 +150,7 @@ pub fn verify(
 struct Check<'a> {
     golden: &'a Golden,
     params: Params,
-    run: Run,
+    runner: Runner,
     /// What anything in the run is rounded to: only in f32 may no decision tip.
     precision: Element,
     rounded: Option<(Element, f32)>,
@@ -202,11 +202,11 @@ impl<'a> Check<'a> {
         let plan = train_plan(&golden.config, &golden.optimiser, golden.batch, target)?;
         let params = Params::of(&golden.config);
         let precision = rounded.map_or(rounding(target), |(precision, _)| precision);
-        let run = Run::new(device, plan)?;
-        let mut check = Check { golden, params, run, precision, rounded, worst: BTreeMap::new() };
+        let runner = Runner::of(Run::new(device, plan)?, &golden.config)?;
+        let mut check = Check { golden, params, runner, precision, rounded, worst: BTreeMap::new() };
         for step in 1..=2 {
             check.load(step)?;
-            check.run.submit()?;
+            check.runner.submit()?;
             check.compare(step)?;
         }
         Ok(check.worst)
@@ -224,27 +224,22 @@ impl<'a> Check<'a> {
             let params = self.params.table.iter().filter(|param| param.in_block());
             params.for_each(|param| round(flat.get_mut(param), precision, scale));
         }
-        self.run.write_floats("weights", &flat.trained)?;
-        self.run.write_floats("initial_states", &flat.initial_states)?;
-        if !flat.puzzle_emb.is_empty() {
-            self.run.write_floats("puzzle_emb", &flat.puzzle_emb)?;
-        }
+        self.runner.load(&flat)?;
         let averaged = self.flat(&ema, true)?;
-        self.run.write_floats("ema", &averaged.trained)?;
-        self.load_rope()?;
+        self.runner.write_floats("ema", &averaged.trained)?;
         for name in ["inputs", "labels", "puzzle_identifiers"] {
-            self.run
+            self.runner
                 .write_ints(&format!("batch.{name}"), golden.ints(&format!("step{step}.batch.{name}"))?)?;
             let carried = golden.ints(&format!("step{step}.carry_in.data.{name}"))?;
-            self.run.write_ints(&format!("carry.data.{name}"), carried)?;
+            self.runner.write_ints(&format!("carry.data.{name}"), carried)?;
         }
         for name in ["steps", "halted"] {
             let values = golden.ints(&format!("step{step}.carry_in.{name}"))?;
-            self.run.write_ints(&format!("carry.{name}"), values)?;
+            self.runner.write_ints(&format!("carry.{name}"), values)?;
         }
         for state in golden.names(&format!("step{step}.carry_in.state.")) {
             let values = golden.floats(&format!("step{step}.carry_in.state.{state}"))?;
-            self.run.write_floats(&format!("carry.state.{state}"), values)?;
+            self.runner.write_floats(&format!("carry.state.{state}"), values)?;
         }
         let clock = Clock {
             step,
@@ -253,14 +248,7 @@ impl<'a> Check<'a> {
             betas: golden.optimiser.betas,
             seed: 0,
         };
-        self.run.write("clock", &clock.words())
-    }
-
-    fn load_rope(&mut self) -> Result<()> {
-        match crate::model::step::rope_table(&self.golden.config) {
-            Some(table) => self.run.write_floats("rope_table", &table),
-            None => Ok(()),
-        }
+        self.runner.set_clock(&clock)
     }
 
     /// The tensors under `prefix` in the form of the buffers; with `trained_only`, others stay zero.
@@ -288,15 +276,15 @@ impl<'a> Check<'a> {
         let golden = self.golden;
         let expected = |name: &str| golden.floats(&format!("step{step}.{name}"));
         let (prefix, length) = (golden.config.arch.prefix(), golden.config.length());
-        let x = self.run.read_floats("x")?;
+        let x = self.runner.read_floats("x")?;
         self.note("x", &x, expected("x")?);
         let per_sample = length * golden.config.vocab_size;
-        let logits = self.run.read_floats("logits")?;
+        let logits = self.runner.read_floats("logits")?;
         let skipped = prefix * golden.config.vocab_size;
         let logits: Vec<f32> =
             logits.chunks(per_sample).flat_map(|sample| &sample[skipped..]).copied().collect();
         self.note("logits", &logits, expected("logits")?);
-        let q = self.run.read_floats("q_logits")?;
+        let q = self.runner.read_floats("q_logits")?;
         let q: Vec<f32> = q.chunks(2 * length).flat_map(|sample| &sample[..2]).copied().collect();
         self.note("q_logits", &q, expected("q_logits")?);
         let turned = self.turned(&q, expected("q_logits")?);
@@ -321,12 +309,12 @@ impl<'a> Check<'a> {
         let golden = self.golden;
         let prefix = format!("step{step}.carry_out.state.");
         for state in golden.names(&prefix) {
-            let found = self.run.read_floats(&format!("carry.state.{state}"))?;
+            let found = self.runner.read_floats(&format!("carry.state.{state}"))?;
             self.note("states", &found, golden.floats(&format!("{prefix}{state}"))?);
         }
         let mut differing = 0;
         for name in ["steps", "halted"] {
-            let found = self.run.read_ints(&format!("carry.{name}"))?;
+            let found = self.runner.read_ints(&format!("carry.{name}"))?;
             let expected = golden.ints(&format!("step{step}.carry_out.{name}"))?;
             let samples = found.iter().zip(expected).zip(turned);
             differing += samples.filter(|((found, expected), turned)| found != expected && !**turned).count();
@@ -345,8 +333,7 @@ impl<'a> Check<'a> {
     /// With other answers or halting than expected (`decided` is false) what counts them is left out.
     fn compare_metrics(&mut self, step: u32, decided: bool) -> Result<()> {
         let golden = self.golden;
-        let block = self.run.read_floats("metrics")?;
-        let mut loss = 0.0;
+        let block = self.runner.read_floats("metrics")?;
         for (name, &found) in metrics::NAMES.iter().zip(&block) {
             let full_name = format!("step{step}.metrics.{name}");
             let expected = match golden.floats(&full_name) {
@@ -361,24 +348,20 @@ impl<'a> Check<'a> {
             if decided || name.ends_with("loss") {
                 self.note("metrics", &[found], &[expected]);
             }
-            loss += match *name {
-                "lm_loss" => found,
-                "q_halt_loss" | "q_continue_loss" => 0.5 * found,
-                _ => 0.0,
-            };
         }
+        let loss = Metrics::read(&block).loss() as f32;
         self.note("loss", &[loss], golden.floats(&format!("step{step}.loss"))?);
         Ok(())
     }
 
     fn compare_gradients(&mut self, step: u32) -> Result<()> {
         let golden = self.golden;
-        let gradients = self.run.read_floats("gradients")?;
+        let gradients = self.runner.read_floats("gradients")?;
         let prefix = format!("step{step}.grads.");
         for name in golden.names(&prefix) {
             let expected = golden.floats(&format!("{prefix}{name}"))?;
             if name == "puzzle_emb.rows" {
-                let rows = self.run.read_floats("puzzle_rows")?;
+                let rows = self.runner.read_floats("puzzle_rows")?;
                 self.note("grads", &rows, expected);
                 continue;
             }
@@ -393,13 +376,8 @@ impl<'a> Check<'a> {
 
     fn compare_weights(&mut self, step: u32) -> Result<()> {
         let golden = self.golden;
-        let mut found = Weights::zeros(&self.params);
-        found.trained = self.run.read_floats("weights")?;
-        found.initial_states = self.run.read_floats("initial_states")?;
-        if !found.puzzle_emb.is_empty() {
-            found.puzzle_emb = self.run.read_floats("puzzle_emb")?;
-        }
-        let ema = self.run.read_floats("ema")?;
+        let found = self.runner.weights(Which::Raw)?;
+        let ema = self.runner.read_floats("ema")?;
         for index in 0..self.params.table.len() {
             let param = self.params.table[index].clone();
             let expected = golden.floats(&format!("step{step}.weights_out.{}", param.name))?;

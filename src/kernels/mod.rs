@@ -9,6 +9,6 @@ pub mod radv;
 pub mod translate;
 pub mod variants;
 
-pub use isa::{Compiled, Isa};
+pub use isa::Isa;
 pub use translate::Language;
 pub use variants::{Variant, variants};

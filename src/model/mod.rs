@@ -7,9 +7,19 @@ pub mod clock;
 pub mod config;
 pub mod init;
 pub mod params;
-pub mod recursion;
+pub(crate) mod recursion;
+mod runner;
+mod schedule;
 pub mod step;
 
 pub use clock::Clock;
 pub use config::{Arch, ArchName, ModelConfig, PosEncodings};
 pub use params::{Param, Params};
+#[cfg(feature = "testing")]
+pub use runner::Runner;
+#[cfg(not(feature = "testing"))]
+pub(crate) use runner::Runner;
+pub use runner::Which;
+pub use schedule::Schedule;
+
+pub use crate::ops::metrics::Metrics;

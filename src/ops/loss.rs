@@ -7,7 +7,8 @@ use rayon::prelude::*;
 
 use super::finite::unusable;
 use super::math::softplus;
-use super::metrics;
+use super::metrics::{Metrics, NAMES};
+use crate::data::IGNORE_LABEL;
 use crate::plan::{Call, DispatchBuilder, Entry, Kernel, Shape, Tape, Tensor, ints, ints_mut};
 use crate::{Result, rng};
 
@@ -21,12 +22,6 @@ pub static KERNEL: Kernel = Kernel {
         Entry { name: "evaluate", twin: evaluate },
     ],
 };
-
-/// Label of a position that does not count (spec: "Labels equal to ignore_label_id become ignored").
-const IGNORE: i32 = -100;
-
-/// Place of the first of the losses, which end a row of statistics.
-const LOSSES: usize = 5;
 
 /// What a loss reads and how samples halt.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +54,7 @@ pub struct Loss {
     pub steps: Tensor,
     /// (B) flags, updated; in training also set where the loss of a sample is not finite, whose states are lost.
     pub halted: Tensor,
-    /// (B, 8) in the order of [`metrics::NAMES`], written.
+    /// (B, 8) in the order of [`NAMES`], written.
     pub stats: Tensor,
 }
 
@@ -123,7 +118,7 @@ struct Totals {
 
 impl Totals {
     fn look(&mut self, logits: &[f32], label: i32) {
-        if label == IGNORE {
+        if label == IGNORE_LABEL {
             return;
         }
         let total: f32 = logits.iter().map(|&v| stablemax(v)).sum();
@@ -138,26 +133,20 @@ impl Totals {
 }
 
 /// One sample's row of statistics.
-fn stats_row(
-    totals: &Totals,
-    q_halt: f32,
-    halted: bool,
-    steps: i32,
-    continue_loss: f32,
-) -> [f32; metrics::NAMES.len()] {
+fn stats_row(totals: &Totals, q_halt: f32, halted: bool, steps: i32, continue_loss: f32) -> Metrics<f32> {
     let counted = if halted && totals.labels > 0 { 1.0 } else { 0.0 };
     let labels = totals.labels.max(1) as f32;
     let when = |yes: bool| if yes { counted } else { 0.0 };
-    [
-        counted,
-        counted * totals.right as f32 / labels,
-        when(totals.exact()),
-        when((q_halt >= 0.0) == totals.exact()),
-        counted * steps as f32,
-        totals.nll / labels,
-        softplus(q_halt) - if totals.exact() { q_halt } else { 0.0 },
-        continue_loss,
-    ]
+    Metrics {
+        count: counted,
+        accuracy: counted * totals.right as f32 / labels,
+        exact_accuracy: when(totals.exact()),
+        q_halt_accuracy: when((q_halt >= 0.0) == totals.exact()),
+        steps: counted * steps as f32,
+        lm_loss: totals.nll / labels,
+        q_halt_loss: softplus(q_halt) - if totals.exact() { q_halt } else { 0.0 },
+        q_continue_loss: continue_loss,
+    }
 }
 
 fn next_step(steps: i32, halted: i32) -> i32 {
@@ -202,7 +191,7 @@ fn train(call: &mut Call<'_>, with_continue: bool) {
     let positions = length - prefix;
     let (steps, halted) = (ints_mut(call.output("steps")), ints_mut(call.output("halted")));
     let (stats, dlogits, dq) = (call.output("stats"), call.output("dlogits"), call.output("dq"));
-    let samples = stats.par_chunks_exact_mut(metrics::NAMES.len()).zip(steps).zip(halted);
+    let samples = stats.par_chunks_exact_mut(NAMES.len()).zip(steps).zip(halted);
     let grads = dlogits.par_chunks_exact_mut(length * vocab).zip(dq.par_chunks_exact_mut(length * 2));
     samples.zip(grads).enumerate().for_each(|(sample, (((stats, steps), halted), (dlogits, dq)))| {
         let logits = &logits[sample * length * vocab..][..length * vocab];
@@ -222,9 +211,9 @@ fn train(call: &mut Call<'_>, with_continue: bool) {
         let now = halting.halts(sample, q, *steps);
         let row = stats_row(&totals, q[0], now, *steps, continue_loss);
         // A sample whose loss is not finite has states that never will be again: its slot starts anew.
-        let lost = row[LOSSES..].iter().any(|&loss| unusable(loss));
+        let lost = row.losses().into_iter().any(unusable);
         *halted = i32::from(now || lost);
-        stats.copy_from_slice(&row);
+        stats.copy_from_slice(&row.row());
     });
 }
 
@@ -241,11 +230,11 @@ fn differentiate(
     dlogits: &mut [f32],
 ) -> Totals {
     let mut totals = Totals::default();
-    let count = labels.iter().filter(|&&label| label != IGNORE).count();
+    let count = labels.iter().filter(|&&label| label != IGNORE_LABEL).count();
     let weight = inverse_batch / count.max(1) as f32;
     dlogits.fill(0.0);
     let rows = dlogits.chunks_exact_mut(vocab).zip(logits.chunks_exact(vocab)).skip(prefix).zip(labels);
-    for ((dlogits, logits), &label) in rows.filter(|(_, label)| **label != IGNORE) {
+    for ((dlogits, logits), &label) in rows.filter(|(_, label)| **label != IGNORE_LABEL) {
         totals.look(logits, label);
         let total: f32 = logits.iter().map(|&v| stablemax(v)).sum();
         for (v, (slope, &logit)) in dlogits.iter_mut().zip(logits).enumerate() {
@@ -264,7 +253,7 @@ fn evaluate(call: &mut Call<'_>) {
     let positions = length - prefix;
     let (steps, halted) = (ints_mut(call.output("steps")), ints_mut(call.output("halted")));
     let (stats, predictions) = (call.output("stats"), ints_mut(call.output("predictions")));
-    let samples = stats.chunks_exact_mut(metrics::NAMES.len()).zip(steps).zip(halted);
+    let samples = stats.chunks_exact_mut(NAMES.len()).zip(steps).zip(halted);
     for (sample, ((stats, steps), halted)) in samples.enumerate() {
         let mut totals = Totals::default();
         let rows = logits[sample * length * vocab..][..length * vocab].chunks_exact(vocab).skip(prefix);
@@ -274,6 +263,7 @@ fn evaluate(call: &mut Call<'_>) {
         }
         *steps = next_step(*steps, *halted);
         *halted = i32::from(*steps >= max_steps);
-        stats.copy_from_slice(&stats_row(&totals, q[sample * length * 2], *halted != 0, *steps, 0.0));
+        let row = stats_row(&totals, q[sample * length * 2], *halted != 0, *steps, 0.0);
+        stats.copy_from_slice(&row.row());
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::kernel::Interface;
+use super::interface::Interface;
 use super::{Element, Stored, StoredMut};
 
 /// Memory for widened halves, kept from one dispatch to the next.

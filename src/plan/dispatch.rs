@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::kernel::{Entry, Interface, Kernel, Specialisation};
+use super::interface::Interface;
+use super::kernel::{Entry, Kernel, Specialisation};
 use super::tape::{Tape, Tensor};
 use super::{Element, Pass};
 use crate::{Error, Result};

@@ -5,8 +5,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Stored, StoredMut};
-
 /// The type of a tensor's elements. Halves lie two a word, the first in the lower half. Sums are f32 throughout;
 /// products are too, but on the CPU engine, which may round both operands of one with a bfloat16 to that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -46,19 +44,6 @@ impl Element {
             Element::Bf16 => 1,
             Element::F16 => 2,
         }
-    }
-
-    /// The elements of `words`.
-    pub fn widened(self, words: &[f32]) -> Vec<f32> {
-        let stored = Stored::of(words, self);
-        let mut elements = vec![0.0; stored.len()];
-        stored.read(0, &mut elements);
-        elements
-    }
-
-    /// Writes elements into words, each rounded to the nearest.
-    pub fn narrow(self, elements: &[f32], words: &mut [f32]) {
-        StoredMut::of(words, self).write(0, elements);
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use wgpu::naga;
 
 use super::call::Call;
+use super::interface::{BindingInfo, Interface, ParamInfo};
 use crate::{Error, Result};
 
 /// One shader file and its entry points. Lives in the file of its op, one registry line in `ops/mod.rs`.
@@ -34,47 +35,6 @@ pub struct Entry {
 
 /// Values given to `const NAME: u32 = ...;` lines of a shader, which every shader declares with a default.
 pub type Specialisation = Vec<(&'static str, u32)>;
-
-/// What naga read out of an entry point.
-#[derive(Clone, Debug)]
-pub struct Interface {
-    /// Storage buffers in the order of their binding numbers.
-    pub bindings: Vec<BindingInfo>,
-    /// Members of the uniform struct `params`; empty when the entry point reads none.
-    pub params: Vec<ParamInfo>,
-    /// Binding number of `params`, if used.
-    pub params_binding: Option<u32>,
-    /// Size of `params` in words.
-    pub params_words: usize,
-    /// Threads per workgroup along x, y, z.
-    pub workgroup: [u32; 3],
-    /// Rows and columns of the cooperative matrices that the shader declares; None where it has none.
-    pub cooperative: Option<u32>,
-    /// Bytes of shared memory of a workgroup.
-    pub shared_bytes: u32,
-}
-
-/// One storage buffer that an entry point uses.
-#[derive(Clone, Debug)]
-pub struct BindingInfo {
-    /// The WGSL variable.
-    pub name: String,
-    /// `@binding` in group 0.
-    pub slot: u32,
-    /// Declared `read_write`.
-    pub writable: bool,
-}
-
-/// One member of the parameter struct.
-#[derive(Clone, Debug)]
-pub struct ParamInfo {
-    /// The member's name.
-    pub name: String,
-    /// Word offset in the struct.
-    pub word: usize,
-    /// f32, as opposed to u32.
-    pub float: bool,
-}
 
 /// A kernel by its address, as tests have several of one name; its entry point; its constants.
 type InterfaceKey = (usize, &'static str, Specialisation);

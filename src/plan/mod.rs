@@ -7,6 +7,7 @@
 mod call;
 mod dispatch;
 mod element;
+mod interface;
 mod kernel;
 mod lifetime;
 mod place;
@@ -19,7 +20,8 @@ pub use call::{Call, ints, ints_mut};
 pub(crate) use call::{Input, Kept, Output, Pool};
 pub use dispatch::DispatchBuilder;
 pub use element::Element;
-pub use kernel::{BindingInfo, Entry, Interface, Kernel, ParamInfo, Specialisation};
+pub use interface::Interface;
+pub use kernel::{Entry, Kernel, Specialisation};
 pub use shape::{Axis, LinearForm, Shape};
 pub(crate) use stored::bf16_bits;
 pub use stored::{Stored, StoredMut};

@@ -28,6 +28,21 @@ pub enum StoredMut<'a> {
     F16(&'a mut [f16]),
 }
 
+impl Element {
+    /// The elements of `words`.
+    pub fn widened(self, words: &[f32]) -> Vec<f32> {
+        let stored = Stored::of(words, self);
+        let mut elements = vec![0.0; stored.len()];
+        stored.read(0, &mut elements);
+        elements
+    }
+
+    /// Writes elements into words, each rounded to the nearest.
+    pub fn narrow(self, elements: &[f32], words: &mut [f32]) {
+        StoredMut::of(words, self).write(0, elements);
+    }
+}
+
 impl<'a> Stored<'a> {
     /// The elements that `words` hold.
     pub fn of(words: &'a [f32], element: Element) -> Stored<'a> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::train::Metrics;
+use crate::model::Metrics;
 use crate::{Error, Result, files};
 
 /// The log's name in a run folder.
@@ -81,7 +81,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(LOG_FILE);
         std::fs::write(&path, "{\"step\":1,\"a\":2}\n{\"step\":2}\n{\"step\":3}\n{\"st").unwrap();
-        let metrics = Metrics::of(&[2.0, 2.0, 1.0, 2.0, 4.0, 0.5, 0.25, 0.0], 1.0);
+        let metrics = Metrics::of([2.0, 2.0, 1.0, 2.0, 4.0, 0.5, 0.25, 0.0]).averaged(1.0);
         let mut log = MetricsLog::open(folder.path(), 2).unwrap();
         let entry = Entry {
             split: "train",

@@ -20,7 +20,7 @@ pub struct PlanSummary {
     pub bytes: u64,
     /// Bytes of all buffers together.
     pub peak_memory_bytes: u64,
-    /// The least that any placement of the same tensors takes: see [`Plan::least_bytes`].
+    /// The least that any placement of the same tensors takes: see `Plan::least_bytes`.
     pub least_memory_bytes: u64,
     /// `peak_memory_bytes / least_memory_bytes`.
     pub peak_to_least: f64,

@@ -11,7 +11,8 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use super::metrics_log::{Entry, MetricsLog};
 use super::say;
 use crate::Result;
-use crate::train::{Metrics, Observer, StepMetrics};
+use crate::model::Metrics;
+use crate::train::{Observer, StepMetrics};
 
 /// Time between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -207,7 +208,7 @@ mod tests {
     #[test]
     fn windows_average_over_halted_samples() {
         let metrics =
-            |count: f64, exact: f64| Metrics::of(&[count, 0.0, exact, 0.0, 0.0, 2.0, 0.0, 0.0], 1.0);
+            |count: f64, exact: f64| Metrics::of([count, 0.0, exact, 0.0, 0.0, 2.0, 0.0, 0.0]).averaged(1.0);
         let mut window = Window::default();
         window.add(&metrics(0.0, 0.0));
         assert_eq!(window.take(), "loss 2.000");

@@ -7,12 +7,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::metrics::Metrics;
-use super::trainer::{StepMetrics, Trainer, Which, steps_of};
+use super::trainer::{StepMetrics, Trainer};
 use crate::checkpoint;
 use crate::data::{Dataset, Split};
 use crate::engine::Device;
 use crate::eval::Evaluator;
+use crate::model::init::Weights;
+use crate::model::{Metrics, Which};
 use crate::recipe::Recipe;
 use crate::{Result, files};
 
@@ -88,7 +89,7 @@ pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outco
         }
         create_folder(&options)?;
     }
-    let eval_every = steps_of(settings.eval_interval, &dataset, settings.global_batch_size).max(1);
+    let eval_every = settings.steps_of(settings.eval_interval, &dataset).max(1);
     let (mut evaluation, mut unsaved) = (None, false);
     observer.started(trainer.step_count(), trainer.total_steps(), settings.global_batch_size)?;
     while trainer.step_count() < trainer.total_steps() {
@@ -159,13 +160,13 @@ impl Evaluation {
             return Ok(None);
         }
         let dataset = Arc::new(Dataset::open(options.data, Split::Test)?);
-        let config = super::trainer::model_config(options.recipe, &dataset)?;
+        let config = options.recipe.model(&dataset)?;
         let batch = options.recipe.train.global_batch_size.min(dataset.examples().max(1));
         let evaluator = Evaluator::new(&config, options.device, batch)?;
         Ok(Some(Evaluation { evaluator, dataset }))
     }
 
-    fn run(&mut self, weights: &crate::model::init::Weights) -> Result<Metrics> {
+    fn run(&mut self, weights: &Weights) -> Result<Metrics> {
         self.evaluator.load(weights)?;
         self.evaluator.evaluate(self.dataset.clone(), |_| {})
     }

@@ -4,37 +4,23 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::metrics::{Metrics, block_of};
-use super::schedule::Schedule;
 use crate::checkpoint::{self, State};
 use crate::data::{Batch, Dataset, Sampler};
 use crate::engine::{Counts, Device, Run};
 use crate::model::init::Weights;
-use crate::model::params::Home;
-use crate::model::step::{rope_table, train_plan};
-use crate::model::{Clock, ModelConfig, Params};
+use crate::model::step::train_plan;
+use crate::model::{Clock, Metrics, ModelConfig, Params, Runner, Schedule, Which};
 use crate::ops::metrics::SKIPPED;
 use crate::plan::{Role, Target};
 use crate::recipe::{Recipe, TrainSettings};
 use crate::{Error, Result};
-
-/// Which weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
-    /// As the optimiser left them.
-    Raw,
-    /// Their moving average; puzzle embeddings, which have none, as they are.
-    Ema,
-}
 
 /// Steps in a row that may be skipped: a single bad batch passes, weights that are lost do not.
 const MOST_SKIPPED: u32 = 8;
 
 /// A model in training on one device.
 pub struct Trainer {
-    run: Run,
-    config: ModelConfig,
-    params: Params,
+    runner: Runner,
     settings: TrainSettings,
     sampler: Sampler,
     /// [`Dataset::identity`] of what is sampled.
@@ -63,29 +49,6 @@ pub struct StepMetrics {
     pub skipped: bool,
 }
 
-/// The model of a recipe over a data set.
-///
-/// # Errors
-/// [`Error::Recipe`] for impossible sizes.
-pub fn model_config(recipe: &Recipe, dataset: &Dataset) -> Result<ModelConfig> {
-    let metadata = dataset.metadata();
-    let config = ModelConfig {
-        arch: recipe.arch.clone(),
-        vocab_size: metadata.vocab_size,
-        seq_len: metadata.seq_len,
-        num_puzzle_identifiers: metadata.num_puzzle_identifiers,
-    };
-    config.validate()?;
-    Ok(config)
-}
-
-/// Steps that `epochs` take: epochs * groups * mean examples per puzzle / batch, as in the release.
-pub fn steps_of(epochs: usize, dataset: &Dataset, batch: usize) -> u64 {
-    let metadata = dataset.metadata();
-    let examples = epochs as f64 * metadata.total_groups as f64 * metadata.mean_puzzle_examples;
-    (examples / batch as f64) as u64
-}
-
 impl Trainer {
     /// A fresh model, its plan loaded on `device`.
     ///
@@ -106,9 +69,9 @@ impl Trainer {
         dataset: Arc<Dataset>,
         device: &Device,
     ) -> Result<Trainer> {
-        let (config, settings) = (model_config(recipe, &dataset)?, recipe.train.clone());
+        let (config, settings) = (recipe.model(&dataset)?, recipe.train.clone());
         let batch = settings.global_batch_size;
-        let total_steps = steps_of(settings.epochs, &dataset, batch);
+        let total_steps = settings.steps_of(settings.epochs, &dataset);
         if total_steps == 0 {
             let problem = format!("{} epochs over {} groups give no step", settings.epochs, dataset.groups());
             return Err(Error::recipe("train.epochs", problem, "raise it or lower train.global_batch_size"));
@@ -116,11 +79,8 @@ impl Trainer {
         let data = dataset.identity();
         let sampler = Sampler::new(dataset, batch, settings.eval_interval, settings.seed)?;
         let plan_of = |batch| train_plan(&config, &settings.optimiser(), batch, target);
-        let mut run = Run::of_batch(device, batch, plan_of)?;
-        let weights = Weights::fresh(&config, settings.seed);
-        load_weights(&mut run, &config, &weights)?;
-        run.write_floats("ema", &weights.trained)?;
-        run.write_ints("carry.halted", &vec![1; batch])?;
+        let mut runner = Runner::of(Run::of_batch(device, batch, plan_of)?, &config)?;
+        runner.load(&Weights::fresh(&config, settings.seed))?;
         let schedule = |base| Schedule {
             base,
             warmup_steps: settings.lr_warmup_steps,
@@ -128,12 +88,10 @@ impl Trainer {
             min_ratio: settings.lr_min_ratio,
         };
         Ok(Trainer {
-            run,
-            params: Params::of(&config),
+            runner,
             batch: Batch::new(batch, config.seq_len),
             lr: schedule(settings.lr),
             puzzle_emb_lr: schedule(settings.puzzle_emb_lr),
-            config,
             sampler,
             data,
             settings,
@@ -153,18 +111,17 @@ impl Trainer {
     /// [`Error::File`] naming `from` and the first tensor that this model does not have or has in another shape.
     pub fn init_from(&mut self, from: &Path, reset_puzzle_emb: bool) -> Result<()> {
         let (mut config, mut weights) = checkpoint::load(from)?;
-        let identifiers = self.config.num_puzzle_identifiers;
+        let identifiers = self.config().num_puzzle_identifiers;
         if reset_puzzle_emb && config.num_puzzle_identifiers != identifiers {
             checkpoint::reset_puzzle_emb(&mut config, &mut weights, identifiers);
         }
-        check_same_tensors(from, &Params::of(&config), &self.params)?;
-        load_weights(&mut self.run, &self.config, &weights)?;
-        self.run.write_floats("ema", &weights.trained)
+        check_same_tensors(from, &Params::of(&config), &Params::of(self.config()))?;
+        self.runner.load(&weights)
     }
 
     /// The model's sizes.
     pub fn config(&self) -> &ModelConfig {
-        &self.config
+        self.runner.config()
     }
 
     /// Steps done.
@@ -179,7 +136,7 @@ impl Trainer {
 
     /// What was asked of the driver so far.
     pub fn counts(&self) -> Counts {
-        self.run.counts()
+        self.runner.counts()
     }
 
     /// One supervision step: one batch up, one submission.
@@ -196,12 +153,10 @@ impl Trainer {
             betas: (self.settings.beta1, self.settings.beta2),
             seed: self.settings.seed,
         };
-        self.run.write_ints("batch.inputs", &self.batch.inputs)?;
-        self.run.write_ints("batch.labels", &self.batch.labels)?;
-        self.run.write_ints("batch.puzzle_identifiers", &self.batch.puzzle_identifiers)?;
-        self.run.write("clock", &clock.words())?;
+        self.runner.feed(&self.batch)?;
+        self.runner.set_clock(&clock)?;
         self.awaited.push_back(self.step);
-        self.run.submit()
+        self.runner.submit()
     }
 
     /// The oldest metrics not yet taken; None if there are none, or, unless `wait`, if they are not there yet.
@@ -209,9 +164,9 @@ impl Trainer {
     /// # Errors
     /// [`Error::Numeric`] at the 8th step in a row that was skipped, because a loss or gradient was not finite.
     pub fn metrics(&mut self, wait: bool) -> Result<Option<StepMetrics>> {
-        let Some(block) = self.run.metrics(wait)? else { return Ok(None) };
+        let Some(block) = self.runner.metrics(wait)? else { return Ok(None) };
         let step = self.awaited.pop_front().unwrap_or(self.step);
-        let metrics = Metrics::of(&block_of(&block), self.settings.global_batch_size as f64);
+        let metrics = Metrics::read(&block).averaged(self.settings.global_batch_size as f64);
         let skipped = block.get(SKIPPED).is_some_and(|&flag| flag != 0.0);
         self.skipped_in_a_row = if skipped { self.skipped_in_a_row + 1 } else { 0 };
         self.lost = (!metrics.loss().is_finite()).then_some((step, metrics.loss()));
@@ -240,28 +195,20 @@ impl Trainer {
 
     /// Copies weights to the host, after all submitted steps.
     pub fn weights(&mut self, which: Which) -> Result<Weights> {
-        let mut weights = Weights::zeros(&self.params);
-        let name = if which == Which::Ema && self.settings.ema { "ema" } else { "weights" };
-        weights.trained = self.run.read_floats(name)?;
-        weights.initial_states = self.run.read_floats("initial_states")?;
-        if self.params.count(Home::PuzzleEmb) > 0 {
-            let table = self.run.read_floats("puzzle_emb")?;
-            weights.puzzle_emb[..table.len()].copy_from_slice(&table);
-        }
-        Ok(weights)
+        self.runner.weights(which)
     }
 
     /// Everything that a resumed run needs to continue bit-identically.
     pub fn state(&mut self) -> Result<State> {
         let mut buffers = BTreeMap::new();
         for name in self.kept_buffers().into_keys() {
-            let words = self.run.read_ints(&name)?;
+            let words = self.runner.read_ints(&name)?;
             buffers.insert(name, bytemuck::cast_vec(words));
         }
         Ok(State {
             step: self.step,
             sampler: self.sampler.state(),
-            config: self.config.clone(),
+            config: self.config().clone(),
             batch: self.settings.global_batch_size,
             data: Some(self.data.clone()),
             buffers,
@@ -277,9 +224,9 @@ impl Trainer {
         let state = checkpoint::load_state(folder)?;
         let kept = self.kept_buffers();
         let sizes = kept.iter().map(|(name, words)| (name.as_str(), *words));
-        state.check(folder, &self.config, self.settings.global_batch_size, &self.data, sizes)?;
+        state.check(folder, self.config(), self.settings.global_batch_size, &self.data, sizes)?;
         for (name, words) in &state.buffers {
-            self.run.write(name, words)?;
+            self.runner.write(name, words)?;
         }
         self.sampler.restore(state.sampler)?;
         self.step = state.step;
@@ -289,7 +236,7 @@ impl Trainer {
     /// Names and words of what outlives a step: weights, optimiser, carry. A table that this device splits is one,
     /// so that a run can go on with another device.
     fn kept_buffers(&self) -> BTreeMap<String, usize> {
-        let plan = &self.run.plan;
+        let plan = &self.runner.plan;
         let mut kept = BTreeMap::new();
         for (index, buffer) in plan.buffers.iter().enumerate() {
             let outlives = matches!(buffer.role, Role::Weights | Role::Optimiser | Role::Carry);
@@ -326,19 +273,6 @@ fn check_same_tensors(from: &Path, found: &Params, expected: &Params) -> Result<
             let problem = format!("its {name} is {found}, the run's {expected}");
             Err(Error::file(from, problem, fix))
         }
-        None => Ok(()),
-    }
-}
-
-/// Uploads weights and the rotary table into a loaded plan.
-pub fn load_weights(run: &mut Run, config: &ModelConfig, weights: &Weights) -> Result<()> {
-    run.write_floats("weights", &weights.trained)?;
-    run.write_floats("initial_states", &weights.initial_states)?;
-    if !weights.puzzle_emb.is_empty() {
-        run.write_floats("puzzle_emb", &weights.puzzle_emb)?;
-    }
-    match rope_table(config) {
-        Some(table) => run.write_floats("rope_table", &table),
         None => Ok(()),
     }
 }

@@ -129,7 +129,7 @@ impl Cache {
     /// `%LOCALAPPDATA%\trm\tune`. None for a user without a home.
     pub fn of_user() -> Option<Cache> {
         let folders = etcetera::base_strategy::choose_native_strategy().ok()?;
-        Some(Cache { folder: folders.cache_dir().join("trm").join("tune") })
+        Some(Cache::at(&folders.cache_dir().join("trm").join("tune")))
     }
 
     /// In this folder, which need not exist.

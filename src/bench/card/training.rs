@@ -7,9 +7,10 @@ use serde::Serialize;
 use super::{Part, left};
 use crate::data::sudoku::{GenerateOptions, build_generated};
 use crate::engine::Device;
+use crate::model::Metrics;
 use crate::plan::Element;
 use crate::recipe::Recipe;
-use crate::train::{Metrics, Observer, RunOptions, StepMetrics, run};
+use crate::train::{Observer, RunOptions, StepMetrics, run};
 use crate::{Error, Result};
 
 /// Less time shows nothing.

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use trm::bench::card::{Card, Part};
-use trm::files::{OutputFolder, write_atomic};
-use trm::plan::Element;
-use trm::report::{card_html, say};
-use trm::{Error, Result};
+use crate::bench::card::{Card, Part};
+use crate::files::{OutputFolder, write_atomic};
+use crate::plan::Element;
+use crate::report::{card_html, say};
+use crate::{Error, Result};
 
 use super::super::common::DeviceArgs;
 use super::super::output::Output;

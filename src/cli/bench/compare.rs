@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use trm::bench::compare::{self, Comparison};
-use trm::report::{Table, say};
-use trm::{Error, Result};
+use crate::bench::compare::{self, Comparison};
+use crate::report::{Table, say};
+use crate::{Error, Result};
 
 use super::super::output::Output;
 

@@ -7,11 +7,11 @@ mod scaling;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use trm::bench::{Measurement, Mode, Subject, kernels, roofline, step};
-use trm::engine::Device;
-use trm::plan::Element;
-use trm::report::{Bars, Table, say};
-use trm::{Error, Result, files};
+use crate::bench::{Measurement, Mode, Subject, kernels, roofline, step};
+use crate::engine::Device;
+use crate::plan::Element;
+use crate::report::{Bars, Table, say};
+use crate::{Error, Result, files};
 
 use super::common::{DeviceArgs, ModelArgs, ProductArgs, RecomputeArgs};
 use super::output::Output;

@@ -2,9 +2,9 @@
 
 use clap::ValueEnum;
 
-use trm::Result;
-use trm::bench::scaling::{self, Quantity, Scaling};
-use trm::report::{Lines, Table};
+use crate::Result;
+use crate::bench::scaling::{self, Quantity, Scaling};
+use crate::report::{Lines, Table};
 
 use super::super::common::ModelArgs;
 use super::super::output::Output;

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use trm::Result;
-use trm::data::arc::{Options, Summary, build};
-use trm::report::say;
+use crate::Result;
+use crate::data::arc::{Options, Summary, build};
+use crate::report::say;
 
 use crate::cli::output::Output;
 
@@ -77,7 +77,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
 fn text(args: &Args, summary: &Summary) -> String {
     let Summary { tasks, test_tasks, tasks_not_full, solutions_missing, train, test } = summary;
     let examples =
-        |split: &trm::data::Metadata| (split.total_puzzles as f64 * split.mean_puzzle_examples).round();
+        |split: &crate::data::Metadata| (split.total_puzzles as f64 * split.mean_puzzle_examples).round();
     format!(
         "{}: {tasks} tasks, {test_tasks} of them tested on, {} puzzle identifiers\ntrain: {} puzzles, {} examples\n\
          test: {} puzzles, {} examples\n{tasks_not_full} tasks have fewer than {} augmentations; {solutions_missing} \

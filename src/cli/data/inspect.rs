@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use trm::Result;
-use trm::data::inspect::{Report, SplitReport, Spread, Violation, draw, inspect};
+use crate::Result;
+use crate::data::inspect::{Report, SplitReport, Spread, Violation, draw, inspect};
 
 use crate::cli::output::Output;
 

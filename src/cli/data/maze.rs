@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use trm::data::maze::{CsvOptions, GenerateOptions, Summary, build_from_csv, build_generated};
-use trm::{Error, Result};
+use crate::data::maze::{CsvOptions, GenerateOptions, Summary, build_from_csv, build_generated};
+use crate::{Error, Result};
 
 use crate::cli::output::Output;
 

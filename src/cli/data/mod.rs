@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use trm::Result;
+use crate::Result;
 
 use super::output::Output;
 

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use trm::data::sudoku::{
+use crate::data::sudoku::{
     CsvOptions, GenerateOptions, SplitSummary, Summary, build_from_csv, build_generated,
 };
-use trm::{Error, Result};
+use crate::{Error, Result};
 
 use crate::cli::output::Output;
 

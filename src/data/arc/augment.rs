@@ -7,12 +7,9 @@
 use std::collections::HashSet;
 
 use super::grid::{COLOURS, Grid};
-use super::task::{Pair, Task};
+use super::task::{Pair, SEPARATOR, Task};
 use crate::data::dihedral::Dihedral;
 use crate::rng::Rng;
-
-/// What separates the parts of an identifier; no task's own name contains it.
-pub const SEPARATOR: &str = "|||";
 
 /// How many draws are made for every augmentation wanted: tasks of few colours have few different ones.
 const DRAWS_PER_AUGMENTATION: usize = 5;

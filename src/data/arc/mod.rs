@@ -10,9 +10,9 @@ mod grid;
 mod score;
 mod task;
 
-pub use augment::{Augmentation, SEPARATOR, distinct};
+pub use augment::{Augmentation, distinct};
 pub use build::{Options, Summary, TEST_PUZZLES_FILE, build};
 pub(crate) use grid::bounds;
 pub use grid::{CANVAS, COLOURS, Grid, PALETTE, SEQ_LEN, VOCAB_SIZE, colour_of};
 pub use score::{Attempts, Candidate, InputScore, Score, TaskScore, Votes};
-pub use task::{Pair, Task, read_subset, read_tasks, write_tasks};
+pub use task::{Pair, SEPARATOR, Task, read_subset, read_tasks, write_tasks};

@@ -14,9 +14,11 @@ use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::augment::SEPARATOR;
 use super::grid::Grid;
 use crate::{Error, Result, files};
+
+/// What separates the parts of an identifier; no task's own name contains it.
+pub const SEPARATOR: &str = "|||";
 
 /// What to do about a broken task file.
 const MEND: &str = "correct the file or leave the task out";

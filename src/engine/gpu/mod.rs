@@ -6,5 +6,4 @@ mod profiler;
 pub mod table;
 
 pub use adapter::{Gpu, adapters};
-pub use executor::GpuEngine;
-pub(super) use executor::check_limits;
+pub(super) use executor::{GpuEngine, check_limits};

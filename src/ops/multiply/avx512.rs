@@ -5,13 +5,13 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m512, __m512bh, __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_castps_si512, _mm512_castsi512_ps,
-    _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi32,
-    _mm512_setzero_ps, _mm512_shuffle_i32x4, _mm512_storeu_ps, _mm512_storeu_si512, _mm512_unpackhi_epi32,
-    _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+    __m512, __m512bh, __m512i, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_dpbf16_ps, _mm512_fmadd_ps,
+    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_ps, _mm512_shuffle_i32x4,
+    _mm512_storeu_ps, _mm512_storeu_si512, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
+    _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 
-use super::panels::{LANES, Line, ROWS, ROWS_LESS};
+use super::line::{LANES, Line, ROWS, ROWS_LESS, prefetch};
 
 /// Steps ahead at which a tile asks for its panels, which lie in the second cache: not every processor foresees the
 /// next lines from there.
@@ -89,13 +89,6 @@ tile!(tile_bf16, "avx512f,avx512bf16", |sum: __m512, a: __m512i, b: __m512i| {
     let pairs = |words: __m512i| unsafe { std::mem::transmute::<__m512i, __m512bh>(words) };
     _mm512_dpbf16_ps(sum, pairs(a), pairs(b))
 });
-
-/// Asks for the cache line of an element that will be read soon, if there is one.
-#[inline(always)]
-pub(super) fn prefetch<T>(elements: &[T], at: usize) {
-    // SAFETY: a hint, which reads nothing and never faults.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(elements.as_ptr().wrapping_add(at).cast()) }
-}
 
 /// A tile of `rows` rows of C, [`ROWS`] or [`ROWS_LESS`], from a panel of each operand; a panel of B has one or two
 /// vectors a step. `pairs`: of bfloat16.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::panels::{LANES, Line, ROWS, VECTORS, multiply_tile, pack};
+use super::line::{LANES, Line, ROWS, VECTORS};
+use super::panels::{multiply_tile, pack};
 use super::source::{Matrix, Source};
 use super::{Rows, free_panels, keep_panels, multiplies_bf16, steps, with_scratch};
 use crate::plan::{Call, Stored};

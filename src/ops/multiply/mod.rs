@@ -12,6 +12,7 @@
 mod avx512;
 mod columns;
 mod gated;
+mod line;
 mod pairs;
 mod panels;
 mod portable;
@@ -23,28 +24,28 @@ mod strips;
 use std::cell::RefCell;
 use std::sync::Mutex;
 
-use panels::Line;
+use line::Line;
 
 use crate::plan::{Element, Stored};
 
 pub(super) use columns::{Columns, Left};
 pub(super) use gated::{gate, gate_kept, ungate};
-pub(super) use panels::LANES;
+pub(super) use line::LANES;
 pub(super) use products::{add, store, turn};
 pub(super) use rows::Rows;
 pub(super) use source::Matrix;
 pub(super) use strips::{COLUMNS, Lanes, Strip};
 
 /// Most rows of a block.
-const MOST_ROWS: usize = 8 * panels::ROWS;
+const MOST_ROWS: usize = 8 * line::ROWS;
 
 /// Rows of a block of each of `products` C (`rows`, `columns`): whole panels, few enough that all threads have the same
 /// and that it stays in the second cache, or in the third where narrow vectors take longer than reading it does.
 pub(super) fn block_rows(products: usize, rows: usize, columns: usize) -> usize {
     let words = if has_wide_vectors() { 96 << 10 } else { 384 << 10 };
-    let most = (words / columns.max(1) / panels::ROWS).clamp(1, MOST_ROWS / panels::ROWS);
+    let most = (words / columns.max(1) / line::ROWS).clamp(1, MOST_ROWS / line::ROWS);
     let threads = rayon::current_num_threads().div_ceil(products.max(1));
-    let panels = rows.div_ceil(panels::ROWS);
+    let panels = rows.div_ceil(line::ROWS);
     // The panels of the thread that has most of them, when blocks of so many are dealt out.
     let longest = |each: usize| {
         let dealt = |thread: usize| panels.min(thread * panels.div_ceil(each) / threads * each);
@@ -53,7 +54,7 @@ pub(super) fn block_rows(products: usize, rows: usize, columns: usize) -> usize 
     let fewest = (1..=most).map(longest).min().unwrap_or_default();
     // Large blocks read B less often, which is worth a panel in 32.
     let best = (1..=most).rev().find(|&each| longest(each) <= fewest + fewest / 32);
-    panels::ROWS * best.unwrap_or(1)
+    line::ROWS * best.unwrap_or(1)
 }
 
 /// Vectors of a panel, for each vector of lines, in which so many steps in depth lie.
@@ -124,7 +125,7 @@ mod tests {
 
     use rayon::prelude::*;
 
-    use super::panels::{ROWS, ROWS_LESS};
+    use super::line::{ROWS, ROWS_LESS};
     use super::source::Source;
     use super::*;
     use crate::engine::Device;

@@ -3,7 +3,7 @@
 use half::bf16;
 use pulp::{Arch, NullaryFnOnce};
 
-use super::panels::{AHEAD, LANES, Line, prefetch};
+use super::line::{AHEAD, LANES, Line, prefetch};
 use super::source::{Matrix, Source};
 use crate::ops::math::vectorised;
 use crate::plan::{Stored, bf16_bits};

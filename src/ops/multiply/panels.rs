@@ -2,26 +2,15 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
+use super::line::{AHEAD, LANES, Line, prefetch};
 use super::pairs;
 use super::portable;
 use super::source::{Source, Words};
 
-/// Words of a vector, and lines of a panel of one vector.
-pub(in crate::ops) const LANES: usize = 16;
-/// Rows of A in a panel: as many as leave registers for two vectors of B.
-pub(super) const ROWS: usize = 14;
-/// Rows of the other panels: 64 features fill five of them but for a row.
-pub(super) const ROWS_LESS: usize = 13;
 /// Words of a line that are read at once.
 const RUN: usize = 64;
-
-/// One vector of a panel: f32, or pairs of bfloat16 that are neighbours in depth.
-#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-pub(super) struct Line(pub(super) [u32; LANES]);
-
-/// Vectors of B in a panel.
-pub(super) const VECTORS: usize = 2;
+/// [`AHEAD`] along a line, in words.
+const AHEAD_ALONG: usize = 64;
 
 /// Packs `lines` lines from `first` on, of which the panel holds `stride` vectors a step, between depths `from` and
 /// `from` + `depth`. What the lines lack in the panel is zero.
@@ -109,20 +98,6 @@ fn pack_words(
     }
 }
 
-/// Steps across which memory is asked for ahead of its turn: strides are too long for a processor to foresee.
-pub(super) const AHEAD: usize = 24;
-/// The same along a line, in words.
-const AHEAD_ALONG: usize = 64;
-
-/// Asks for the cache line of an element that will be read soon.
-#[inline(always)]
-pub(super) fn prefetch<T>(words: &[T], at: usize) {
-    #[cfg(target_arch = "x86_64")]
-    avx512::prefetch(words, at);
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (words, at);
-}
-
 /// Lines that lie along the depth: sixteen of them are transposed, a run at a time.
 fn pack_along(
     source: &impl Source,
@@ -155,7 +130,7 @@ fn pack_along(
     }
 }
 
-/// A tile of `rows` rows of C, [`ROWS`] or [`ROWS_LESS`], from a panel of each operand, onto C where `add`.
+/// A tile of `rows` rows of C, [`ROWS`](super::line::ROWS) or [`ROWS_LESS`](super::line::ROWS_LESS), from a panel of each operand, onto C where `add`.
 pub(super) fn multiply_tile(
     pairs: bool,
     rows: usize,

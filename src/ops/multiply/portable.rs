@@ -2,7 +2,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::panels::{LANES, Line, ROWS, ROWS_LESS, prefetch};
+use super::line::{LANES, Line, ROWS, ROWS_LESS, prefetch};
 
 /// Steps ahead at which the first rows of a tile ask for its panels, which lie in the second cache or the third.
 const AHEAD: usize = 32;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::panels::ROWS;
+use super::line::ROWS;
 use super::{COLUMNS, Columns, Left, Matrix, Rows, Strip, block_rows, halves};
 use crate::ops::gemm::Operand;
 use crate::ops::rope;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::columns::{Columns, Left};
-use super::panels::{LANES, Line, ROWS, ROWS_LESS, VECTORS, multiply_tile, pack};
+use super::line::{LANES, Line, ROWS, ROWS_LESS, VECTORS};
+use super::panels::{multiply_tile, pack};
 use super::source::{Matrix, Source};
 use super::{free_panels, keep_panels, multiplies_bf16, steps, with_scratch};
 use crate::plan::Call;

@@ -6,8 +6,9 @@
 
 use pulp::Arch;
 
+use super::line::{LANES, Line};
 use super::pairs::JoinSteps;
-use super::panels::{LANES, Line, multiply_tile, pack, transpose};
+use super::panels::{multiply_tile, pack, transpose};
 use super::source::{Matrix, Source};
 use super::{Rows, multiplies_bf16, steps};
 use crate::plan::{Stored, StoredMut};
