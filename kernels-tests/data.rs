@@ -382,7 +382,6 @@ fn test_batches_are_padded() {
     write_toy(dir.path(), Split::Test, &[&[2, 0], &[0, 3]]);
     let dataset = Arc::new(Dataset::open(dir.path(), Split::Test).unwrap());
     let batches = TestBatches::new(dataset.clone(), 3);
-    assert_eq!(batches.count_batches(), 2);
     let batches: Vec<_> = batches.collect::<trm::Result<_>>().unwrap();
     let [(full, 3), (padded, 2)] = &batches[..] else { panic!("{batches:?}") };
     assert_eq!((examples(full), &full.puzzle_identifiers), (vec![0, 1, 2], &vec![0, 0, 3]));

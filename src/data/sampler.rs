@@ -196,11 +196,6 @@ impl TestBatches {
         TestBatches { dataset, batch_size: batch_size.max(1), set: 0, example: 0, puzzle: 0 }
     }
 
-    /// How many batches there are from the first on.
-    pub fn count_batches(&self) -> usize {
-        self.dataset.sets().iter().map(|set| set.examples().div_ceil(self.batch_size)).sum()
-    }
-
     /// Fills `batch` and returns how many of its first examples are none of the padding; 0 at the end.
     ///
     /// # Errors

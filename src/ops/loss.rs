@@ -211,7 +211,7 @@ fn train(call: &mut Call<'_>, with_continue: bool) {
         let now = halting.halts(sample, q, *steps);
         let row = stats_row(&totals, q[0], now, *steps, continue_loss);
         // A sample whose loss is not finite has states that never will be again: its slot starts anew.
-        let lost = row.losses().into_iter().any(unusable);
+        let lost = [row.lm_loss, row.q_halt_loss, row.q_continue_loss].into_iter().any(unusable);
         *halted = i32::from(now || lost);
         stats.copy_from_slice(&row.row());
     });

@@ -69,11 +69,6 @@ impl<T: Copy> Metrics<T> {
         let Metrics { steps, lm_loss, q_halt_loss, q_continue_loss, .. } = *self;
         [count, accuracy, exact_accuracy, q_halt_accuracy, steps, lm_loss, q_halt_loss, q_continue_loss]
     }
-
-    /// The three losses.
-    pub fn losses(&self) -> [T; 3] {
-        [self.lm_loss, self.q_halt_loss, self.q_continue_loss]
-    }
 }
 
 impl Metrics {
