@@ -216,7 +216,7 @@ fn lay(lab: &mut Lab, shape: Shape, heads: usize, steepness: f32, bound: f64) ->
 fn steep(lab: &mut Lab, shape: Shape, heads: usize, steepness: f32) -> Vec<f32> {
     let Shape { batch, length, width } = shape;
     lab.case(format!("B {batch} L {length}, {heads} heads of {}, times {steepness}", width / heads));
-    let mut qkv = lab.normal(3 * shape.words());
+    let mut qkv = lab.normal(3 * shape.elements());
     qkv.chunks_mut(3 * width).for_each(|row| row[..2 * width].iter_mut().for_each(|x| *x *= steepness));
     qkv
 }
@@ -230,9 +230,9 @@ fn compare(
     bound: f64,
 ) -> Result<()> {
     let whole = lab.tape.target().gradient() == Element::F32;
-    let (qkv, o_grad) = (lab.stored(&qkv), lab.normal(shape.words()));
+    let (qkv, o_grad) = (lab.stored(&qkv), lab.normal(shape.elements()));
     let o_grad = if whole { o_grad } else { lab.stored(&o_grad) };
-    let (mut o_expected, mut expected) = (vec![0.0; shape.words()], vec![0.0; qkv.len()]);
+    let (mut o_expected, mut expected) = (vec![0.0; shape.elements()], vec![0.0; qkv.len()]);
     for sample in 0..shape.batch {
         for head in 0..heads {
             let head = Head { shape, heads, sample, head, qkv: &qkv };
@@ -306,7 +306,7 @@ fn steep_scores(lab: &mut Lab) -> Result<()> {
 fn low_scores(lab: &mut Lab) -> Result<()> {
     let shape = Shape { batch: 1, length: 67, width: 8 };
     lab.case("all scores near -150");
-    let mut qkv = lab.normal(3 * shape.words());
+    let mut qkv = lab.normal(3 * shape.elements());
     for row in qkv.chunks_mut(3 * shape.width) {
         let (q, rest) = row.split_at_mut(shape.width);
         q.iter_mut().zip(rest).for_each(|(q, k)| (*q, *k) = (7.3 + *q * 0.1, *k * 0.1 - 7.3));

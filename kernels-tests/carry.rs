@@ -57,8 +57,8 @@ fn folded_grid(lab: &mut Lab) -> Result<()> {
 fn lay_state(lab: &mut Lab, shape: Shape, halted: &[i32]) -> Result<()> {
     let Shape { batch, length, width } = shape;
     lab.case(format!("B {batch} L {length} D {width}"));
-    let (initial, state) = (lab.normal(width), lab.normal(shape.words()));
-    let expected: Vec<f64> = (0..shape.words())
+    let (initial, state) = (lab.normal(width), lab.normal(shape.elements()));
+    let expected: Vec<f64> = (0..shape.elements())
         .map(|at| if halted[at / (length * width)] != 0 { initial[at % width] } else { state[at] })
         .map(f64::from)
         .collect();

@@ -162,7 +162,7 @@ fn overflowing(config: &ModelConfig) -> Weights {
     for param in &Params::of(config).table {
         let values = weights.get_mut(param);
         match param.name.rsplit('.').nth(1) {
-            Some("o_proj" | "down_proj") => values[..param.words() / width].fill(0.0),
+            Some("o_proj" | "down_proj") => values[..param.elements() / width].fill(0.0),
             Some("lm_head") => {
                 values.fill(0.0);
                 values.iter_mut().step_by(width).for_each(|value| *value = -f32::MAX);

@@ -50,7 +50,7 @@ fn layer(graph: &mut Graph, name: &str, axis: Axis, input: Shape, out: usize, x:
 
 /// An MLP with its residual between two layers.
 fn mlp_over(graph: &mut Graph, axis: Axis) -> Result<Tensor> {
-    let x = graph.input("x", ODD.words());
+    let x = graph.input("x", ODD.elements());
     let h = layer(graph, "before", Axis::Width, ODD, ODD.width, x)?;
     let k = if axis == Axis::Width { ODD.width } else { ODD.length };
     let gate_up = graph.weight("gate_up", (2 * 11, k)).into();
@@ -61,7 +61,7 @@ fn mlp_over(graph: &mut Graph, axis: Axis) -> Result<Tensor> {
 }
 
 fn rms_norm_over(graph: &mut Graph, axis: Axis) -> Result<Tensor> {
-    let x = graph.input("x", ODD.words());
+    let x = graph.input("x", ODD.elements());
     let h = layer(graph, "before", Axis::Width, ODD, 11, x)?;
     let shape = Shape { width: 11, ..ODD };
     let y = RmsNorm { shape, axis, eps: 1e-5 }.push(&mut graph.tape, h, None)?;
@@ -70,7 +70,7 @@ fn rms_norm_over(graph: &mut Graph, axis: Axis) -> Result<Tensor> {
 
 /// What is normalised goes on by itself, and in a sum with two others.
 fn norm_with_sum(graph: &mut Graph) -> Result<Tensor> {
-    let (x, e) = (graph.input("x", ODD.words()), graph.input("e", ODD.words()));
+    let (x, e) = (graph.input("x", ODD.elements()), graph.input("e", ODD.elements()));
     let h = layer(graph, "before", Axis::Width, ODD, ODD.width, x)?;
     let norm = RmsNorm { shape: ODD, axis: Axis::Width, eps: 1e-5 };
     let (y, total) = norm.push_with_sum(&mut graph.tape, h, None, &[x, e])?;
@@ -83,7 +83,7 @@ fn norm_with_sum(graph: &mut Graph) -> Result<Tensor> {
 fn attention_with_rope(graph: &mut Graph) -> Result<Tensor> {
     let (heads, head_dim) = (3, 4);
     let shape = Shape { batch: 2, length: 5, width: heads * head_dim };
-    let x = graph.input("x", shape.words());
+    let x = graph.input("x", shape.elements());
     let angles = table(shape.length, head_dim, 100.0).iter().map(|value| value.to_bits()).collect();
     let angles = graph.data("angles", angles);
     let weight = graph.weight("qkv", (3 * shape.width, shape.width));
@@ -95,7 +95,7 @@ fn attention_with_rope(graph: &mut Graph) -> Result<Tensor> {
 
 /// x and what is made of it enter several sums, some of them twice, and several layers.
 fn shared_inputs(graph: &mut Graph) -> Result<Tensor> {
-    let (x, e) = (graph.input("x", ODD.words()), graph.input("e", ODD.words()));
+    let (x, e) = (graph.input("x", ODD.elements()), graph.input("e", ODD.elements()));
     let a = layer(graph, "first", Axis::Width, ODD, ODD.width, x)?;
     let s = sum(&mut graph.tape, &[a, x, e, a])?;
     let b = layer(graph, "second", Axis::Width, ODD, ODD.width, s)?;
@@ -107,7 +107,7 @@ fn shared_inputs(graph: &mut Graph) -> Result<Tensor> {
 
 /// A residual over each axis, and one bias that two layers share.
 fn biases_and_residuals(graph: &mut Graph) -> Result<Tensor> {
-    let x = graph.input("x", ODD.words());
+    let x = graph.input("x", ODD.elements());
     let bias = graph.bias("bias", ODD.width);
     let form = |axis, out| LinearForm { axis, input: ODD, out };
     let first = graph.weight("first", (ODD.width, ODD.width));
@@ -153,7 +153,7 @@ fn embedding(graph: &mut Graph, learned: bool) -> Result<Tensor> {
 
 /// Three passes through one weight and one norm, as in a recursion; the weight's gradient is one product.
 fn passes(graph: &mut Graph, axis: Axis, shape: Shape) -> Result<Tensor> {
-    let (x, z) = (graph.input("x", shape.words()), graph.input("z", shape.words()));
+    let (x, z) = (graph.input("x", shape.elements()), graph.input("z", shape.elements()));
     let size = if axis == Axis::Width { shape.width } else { shape.length };
     let weight = graph.weight("weight", (size, size));
     let form = LinearForm { axis, input: shape, out: size };

@@ -58,6 +58,7 @@ pub struct Lab {
     pub rng: Rng,
     /// The cooperative matrices of the device, or those of most devices.
     pub cooperative: Matrices,
+    prefix: String,
     case: String,
     inputs: Vec<(String, Vec<u32>)>,
     expected: Vec<(String, Expected)>,
@@ -69,6 +70,7 @@ impl Lab {
             tape: Tape::new(target),
             rng: Rng::new(1, 0),
             cooperative: Matrices::default(),
+            prefix: String::new(),
             case: String::new(),
             inputs: Vec::new(),
             expected: Vec::new(),
@@ -112,7 +114,13 @@ impl Lab {
 
     /// Names what follows: `B 2 L 3`.
     pub fn case(&mut self, case: impl Into<String>) {
-        self.case = case.into();
+        self.case = self.prefix.clone() + &case.into();
+    }
+
+    /// From now on, lays down for this variant, by whose name cases begin.
+    pub fn variant(&mut self, name: &str, target: Target) {
+        self.prefix = format!("{name}: ");
+        self.tape.set_target(target);
     }
 
     /// Standard normal numbers.

@@ -104,10 +104,10 @@ fn over(lab: &mut Lab, axis: Axis) -> Result<()> {
 
 fn lay(lab: &mut Lab, form: LinearForm, kind: &str) -> Result<()> {
     let n_in = if form.axis == Axis::Width { form.input.width } else { form.input.length };
-    let lines = form.output().words() / form.out;
-    let (x, w) = (lab.normal(form.input.words()), lab.normal(form.out * n_in));
+    let lines = form.output().elements() / form.out;
+    let (x, w) = (lab.normal(form.input.elements()), lab.normal(form.out * n_in));
     let w = lab.stored(&w);
-    let (dy, added) = (lab.normal(form.output().words()), lab.normal(form.output().words()));
+    let (dy, added) = (lab.normal(form.output().elements()), lab.normal(form.output().elements()));
     let mut expected = reference(form, &x, &w, &dy);
     if kind == "twice" {
         expected.iter_mut().flatten().for_each(|value| *value *= 2.0);

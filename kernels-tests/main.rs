@@ -39,6 +39,7 @@ mod mutants;
 mod plan_memory;
 mod plans;
 mod product;
+mod product_matrix;
 mod puzzle_table;
 mod recompute;
 mod rms_norm;
@@ -63,6 +64,7 @@ const KERNELS: &[KernelTests] = &[
     loss::TESTS,
     metrics::TESTS,
     product::TESTS,
+    product_matrix::TESTS,
     puzzle_table::TESTS,
     rms_norm::TESTS,
     sign_sgd::TESTS,

@@ -212,7 +212,7 @@ fn one_product_per_weight() {
         for param in Params::of(&config).table.iter().filter(|param| param.home == Home::Trained) {
             let embedded = ["embed_tokens", "embed_pos"].iter().any(|table| param.name.starts_with(table));
             let sums = embedded || param.name == "q_head.bias";
-            let kernels = writes.remove(&(param.offset, param.words()));
+            let kernels = writes.remove(&(param.offset, param.elements()));
             let kernel = if sums { "column_sums" } else { "product" };
             let once =
                 kernels.is_some_and(|kernels| matches!(&kernels[..], [one] if one.starts_with(kernel)));

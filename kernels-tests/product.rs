@@ -173,17 +173,22 @@ pub enum Added {
 }
 
 /// The words of A and B.
-fn reaches(gemm: &Gemm) -> [usize; 2] {
+pub fn reaches(gemm: &Gemm) -> [usize; 2] {
     [reach(gemm, &gemm.a, gemm.m, gemm.k), reach(gemm, &gemm.b, gemm.k, gemm.n)]
 }
 
-pub fn lay(lab: &mut Lab, gemm: Gemm, added: Added) -> Result<()> {
+fn lay(lab: &mut Lab, gemm: Gemm, added: Added) -> Result<()> {
     let [a, b] = reaches(&gemm).map(|words| lab.normal(words));
+    lay_product(lab, gemm, (&a, &b), added)
+}
+
+/// The product of these numbers as the target stores them; none of odd lines in halves.
+pub fn lay_product(lab: &mut Lab, gemm: Gemm, (a, b): (&[f32], &[f32]), added: Added) -> Result<()> {
     let (words_of_c, n) = (gemm.batch * gemm.m * gemm.n, gemm.n);
     if lab.halves() && n % 2 == 1 {
         return Ok(());
     }
-    let (a, b) = (lab.stored(&a), lab.stored(&b));
+    let (a, b) = (lab.stored(a), lab.stored(b));
     let addend = lab.normal(if added == Added::Bias { n } else { words_of_c });
     let addend = lab.stored(&addend);
     let value = |batch: usize, i: usize, j: usize| match added {
@@ -375,7 +380,7 @@ fn gates(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-fn lay_gates(
+pub fn lay_gates(
     lab: &mut Lab,
     over: Axis,
     gemm: Gemm,
@@ -405,15 +410,19 @@ fn slopes(gate: f64, up: f64, da: f64) -> [f64; 2] {
     [da * up * (sigmoid + gate * sigmoid * (1.0 - sigmoid)), da * gate * sigmoid]
 }
 
+/// The product that is da of the same (g, u): of half as many lines.
+pub fn gradient_of(over: Axis, form: Gemm) -> Gemm {
+    match over {
+        Axis::Width => Gemm { n: form.n / 2, b: Operand::rows_of(form.n / 2), ..form },
+        Axis::Length => Gemm { m: form.m / 2, a: Operand::rows_of(form.m / 2).transposed(), ..form },
+    }
+}
+
 /// From the product that is da to the gradients of g and u.
 fn gradients_of_gates(lab: &mut Lab) -> Result<()> {
     for (case, over, form) in gated_forms(lab) {
         lab.case(case);
-        // Of the same (g, u), da is the product of half as many lines.
-        let gemm = match over {
-            Axis::Width => Gemm { n: form.n / 2, b: Operand::rows_of(form.n / 2), ..form },
-            Axis::Length => Gemm { m: form.m / 2, a: Operand::rows_of(form.m / 2).transposed(), ..form },
-        };
+        let gemm = gradient_of(over, form);
         let [a, b] = reaches(&gemm).map(|count| lab.normal(count));
         let gate_up = lab.normal(2 * gemm.batch * gemm.m * gemm.n);
         let (a, b, gate_up) = (lab.stored(&a), lab.stored(&b), lab.stored(&gate_up));
@@ -423,7 +432,7 @@ fn gradients_of_gates(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-fn lay_gradients(
+pub fn lay_gradients(
     lab: &mut Lab,
     over: Axis,
     gemm: Gemm,
@@ -461,26 +470,26 @@ fn saturated_gates(lab: &mut Lab) -> Result<()> {
 
 /// q and k turned, v as it is.
 fn turns(lab: &mut Lab) -> Result<()> {
-    for (batch, length, heads, half) in
-        [(1, 1, 1, 1), (2, 5, 3, 2), (1, 67, 2, 16), (2, 33, 1, 32), (3, 9, 2, 35)]
-    {
-        if lab.halves() && half % 2 == 1 {
-            continue;
+    for shape in [(1, 1, 1, 1), (2, 5, 3, 2), (1, 67, 2, 16), (2, 33, 1, 32), (3, 9, 2, 35)] {
+        if !lab.halves() || shape.3 % 2 == 0 {
+            lay_turns(lab, shape)?;
         }
-        let width = 2 * heads * half;
-        lab.case(format!("B {batch} L {length} heads {heads} d {}", 2 * half));
-        let gemm =
-            Gemm { b: Operand::rows_of(width).transposed(), ..plain((batch * length, 3 * width, width)) };
-        let [a, b] = reaches(&gemm).map(|count| lab.normal(count));
-        let (a, b) = (lab.stored(&a), lab.stored(&b));
-        let mut expected = reference(&gemm, &a, &b, |_, _, _| 0.0);
-        rotate(&mut expected, (length, width), 2 * half);
-        let table = lab.floats("table", &rope::table(length, 2 * half, 100.0));
-        let (a, b, c) =
-            (lab.activation("a", &a), lab.activation("b", &b), lab.tape.activation(expected.len()));
-        plain_product(gemm, Epilogue::Turn { table, length, half }).push(&mut lab.tape, a, b, c)?;
-        lab.expect("qkv", c, expected, roundings(2 * width + 40));
     }
+    Ok(())
+}
+
+pub fn lay_turns(lab: &mut Lab, (batch, length, heads, half): (usize, usize, usize, usize)) -> Result<()> {
+    let width = 2 * heads * half;
+    lab.case(format!("B {batch} L {length} heads {heads} d {}", 2 * half));
+    let gemm = Gemm { b: Operand::rows_of(width).transposed(), ..plain((batch * length, 3 * width, width)) };
+    let [a, b] = reaches(&gemm).map(|count| lab.normal(count));
+    let (a, b) = (lab.stored(&a), lab.stored(&b));
+    let mut expected = reference(&gemm, &a, &b, |_, _, _| 0.0);
+    rotate(&mut expected, (length, width), 2 * half);
+    let table = lab.floats("table", &rope::table(length, 2 * half, 100.0));
+    let (a, b, c) = (lab.activation("a", &a), lab.activation("b", &b), lab.tape.activation(expected.len()));
+    plain_product(gemm, Epilogue::Turn { table, length, half }).push(&mut lab.tape, a, b, c)?;
+    lab.expect("qkv", c, expected, roundings(2 * width + 40));
     Ok(())
 }
 

@@ -73,14 +73,14 @@ fn squares<'a>(values: impl IntoIterator<Item = &'a f64>) -> f64 {
 
 /// The norm of x over an axis and its reverse pass, both expected of the plan.
 fn lay(lab: &mut Lab, shape: Shape, axis: Axis, x: &[f32]) -> Result<()> {
-    let dy = lab.normal(shape.words());
+    let dy = lab.normal(shape.elements());
     let (mut y_expected, mut dx_expected) = (vec![0.0; x.len()], vec![0.0; x.len()]);
     let mut terms = 0.0;
     let (length, stride, chain) = match axis {
         Axis::Width => (shape.width, 1, shape.width.min(shape.width / 4 + 16)),
         Axis::Length => (shape.length, shape.width, shape.length),
     };
-    for group in 0..shape.words() / length {
+    for group in 0..shape.elements() / length {
         let start = group / stride * length * stride + group % stride;
         let places: Vec<usize> = (0..length).map(|i| start + i * stride).collect();
         let taken = |from: &[f32]| places.iter().map(|&at| f64::from(from[at])).collect::<Vec<f64>>();
@@ -123,7 +123,7 @@ fn over(lab: &mut Lab, axis: Axis) -> Result<()> {
         let shape = Shape { batch, length, width };
         for scale in [1.0, 1e-3, 1e4, 0.0] {
             lab.case(format!("B {batch} L {length} D {width}, about {scale}"));
-            let x: Vec<f32> = lab.normal(shape.words()).iter().map(|x| x * scale).collect();
+            let x: Vec<f32> = lab.normal(shape.elements()).iter().map(|x| x * scale).collect();
             lay(lab, shape, axis, &x)?;
         }
     }
@@ -148,8 +148,8 @@ fn with_sums(lab: &mut Lab) -> Result<()> {
                 continue;
             }
             lab.case(format!("B {batch} L {length} D {width}, {count} others"));
-            let x = lab.normal(shape.words());
-            let others: Vec<Vec<f32>> = (0..count).map(|_| lab.normal(shape.words())).collect();
+            let x = lab.normal(shape.elements());
+            let others: Vec<Vec<f32>> = (0..count).map(|_| lab.normal(shape.elements())).collect();
             let others: Vec<Vec<f32>> = others.iter().map(|other| lab.stored(other)).collect();
             let rows =
                 x.chunks_exact(width).map(|row| row.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>());
@@ -174,7 +174,7 @@ fn with_sums(lab: &mut Lab) -> Result<()> {
 fn many_rows(lab: &mut Lab) -> Result<()> {
     let shape = Shape { batch: 1, length: 65_537, width: 2 };
     lab.case("65,537 rows of 2");
-    let x = lab.normal(shape.words());
+    let x = lab.normal(shape.elements());
     lay(lab, shape, Axis::Width, &x)
 }
 
@@ -183,6 +183,6 @@ fn many_rows(lab: &mut Lab) -> Result<()> {
 fn long_columns(lab: &mut Lab) -> Result<()> {
     let shape = Shape { batch: 1, length: 32_766, width: 3 };
     lab.case("3 columns of 32,766");
-    let x = lab.normal(shape.words());
+    let x = lab.normal(shape.elements());
     lay(lab, shape, Axis::Length, &x)
 }

@@ -85,7 +85,7 @@ pub fn reset_puzzle_emb(config: &mut ModelConfig, weights: &mut Weights, identif
         sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
     }
     let mean: Vec<f32> = sums.iter().map(|sum| (sum / rows as f64) as f32).collect();
-    weights.puzzle_emb = vec![0.0; Params::of(config).buffer_words(Home::PuzzleEmb)];
+    weights.puzzle_emb = vec![0.0; Params::of(config).buffer_elements(Home::PuzzleEmb)];
     let rows = weights.puzzle_emb.chunks_exact_mut(width).take(identifiers);
     rows.for_each(|row| row.copy_from_slice(&mean));
 }

@@ -256,7 +256,7 @@ impl<'a> Check<'a> {
         let mut weights = Weights::zeros(&self.params);
         for param in self.params.table.iter().filter(|param| !trained_only || param.home == Home::Trained) {
             let values = self.golden.floats(&format!("{prefix}{}", param.name))?;
-            if values.len() != param.words() {
+            if values.len() != param.elements() {
                 let problem =
                     format!("{prefix}{} has {} values, expected {:?}", param.name, values.len(), param.shape);
                 return Err(Error::file(&self.golden.name, problem, "make it again with make_golden.py"));
@@ -366,7 +366,7 @@ impl<'a> Check<'a> {
                 continue;
             }
             let found = match self.params.get(name) {
-                Some(param) => &gradients[param.offset..param.offset + param.words()],
+                Some(param) => &gradients[param.offset..param.offset + param.elements()],
                 None => &[],
             };
             self.note("grads", found, expected);
@@ -384,7 +384,7 @@ impl<'a> Check<'a> {
             self.note("weights", found.get(&param), expected);
             if param.home == Home::Trained {
                 let expected = golden.floats(&format!("step{step}.ema_out.{}", param.name))?;
-                self.note("ema", &ema[param.offset..param.offset + param.words()], expected);
+                self.note("ema", &ema[param.offset..param.offset + param.elements()], expected);
             }
         }
         Ok(())

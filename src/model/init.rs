@@ -21,7 +21,7 @@ pub struct Weights {
 impl Weights {
     /// All zero, of the sizes of `params`.
     pub fn zeros(params: &Params) -> Weights {
-        let zeros = |home| vec![0.0; params.buffer_words(home)];
+        let zeros = |home| vec![0.0; params.buffer_elements(home)];
         Weights {
             trained: zeros(Home::Trained),
             initial_states: zeros(Home::InitialStates),
@@ -49,7 +49,7 @@ impl Weights {
 
     /// The values of one tensor.
     pub fn get(&self, param: &Param) -> &[f32] {
-        &self.buffer(param.home)[param.offset..param.offset + param.words()]
+        &self.buffer(param.home)[param.offset..param.offset + param.elements()]
     }
 
     /// The values of one tensor, to be written.
@@ -59,7 +59,7 @@ impl Weights {
             Home::InitialStates => &mut self.initial_states,
             Home::PuzzleEmb => &mut self.puzzle_emb,
         };
-        &mut buffer[param.offset..param.offset + param.words()]
+        &mut buffer[param.offset..param.offset + param.elements()]
     }
 
     /// A whole buffer.

@@ -44,7 +44,7 @@ pub struct Param {
 
 impl Param {
     /// Elements.
-    pub fn words(&self) -> usize {
+    pub fn elements(&self) -> usize {
         self.shape.iter().product()
     }
 
@@ -115,12 +115,12 @@ impl Params {
     fn add(&mut self, name: &str, shape: &[usize], home: Home, start: Start) {
         let size = &mut self.sizes[home as usize];
         let param = Param { name: name.to_owned(), shape: shape.to_vec(), home, offset: *size, start };
-        *size = align(*size + param.words());
+        *size = align(*size + param.elements());
         self.table.push(param);
     }
 
     /// Words of a buffer; offsets are aligned, so this may exceed the sum of its tensors.
-    pub fn buffer_words(&self, home: Home) -> usize {
+    pub fn buffer_elements(&self, home: Home) -> usize {
         self.sizes[home as usize]
     }
 
@@ -131,6 +131,6 @@ impl Params {
 
     /// Elements of all tensors of a home.
     pub fn count(&self, home: Home) -> usize {
-        self.table.iter().filter(|param| param.home == home).map(Param::words).sum()
+        self.table.iter().filter(|param| param.home == home).map(Param::elements).sum()
     }
 }

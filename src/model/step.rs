@@ -140,8 +140,9 @@ impl<'a> Step<'a> {
         check_precision(tape.target().precision, config)?;
         let (arch, recursion, params) = (&config.arch, Recursion::of(&config.arch), Params::of(config));
         let shape = Shape { batch, length: config.length(), width: arch.hidden_size };
-        let trained = tape.buffer("weights", Role::Weights, params.buffer_words(Home::Trained));
-        let initial = tape.buffer("initial_states", Role::Weights, params.buffer_words(Home::InitialStates));
+        let trained = tape.buffer("weights", Role::Weights, params.buffer_elements(Home::Trained));
+        let initial =
+            tape.buffer("initial_states", Role::Weights, params.buffer_elements(Home::InitialStates));
         let puzzle_table = match arch.puzzle_emb_ndim {
             0 => None,
             emb_ndim => Some(PuzzleTable::on(tape, config.num_puzzle_identifiers, emb_ndim)?),
@@ -149,11 +150,11 @@ impl<'a> Step<'a> {
         let mut weights = BTreeMap::new();
         for param in params.table.iter().filter(|param| param.home != Home::PuzzleEmb) {
             let buffer = if param.home == Home::Trained { trained } else { initial };
-            weights.insert(param.name.clone(), tape.part(buffer, param.offset, param.words())?);
+            weights.insert(param.name.clone(), tape.part(buffer, param.offset, param.elements())?);
         }
         let initial_states = recursion.states.iter().map(|state| weights[&format!("{state}_init")]).collect();
         let state = |tape: &mut Tape, name: &String| {
-            tape.buffer(&format!("carry.state.{name}"), Role::Carry, shape.words())
+            tape.buffer(&format!("carry.state.{name}"), Role::Carry, shape.elements())
         };
         let states = recursion.states.iter().map(|name| state(tape, name)).collect();
         let tokens = batch * config.seq_len;
@@ -259,7 +260,7 @@ impl<'a> Step<'a> {
             let normed = blocks.net(tape, net.name, net.layers, h)?;
             let last_write = updates[index + 1..].iter().all(|later| later.write != update.write);
             let out = match pass == Pass::Step && last_write {
-                true => Some(tape.part(self.states[update.write], 0, self.shape.words())?),
+                true => Some(tape.part(self.states[update.write], 0, self.shape.elements())?),
                 false => None,
             };
             let norm = blocks.norm(Axis::Width);
@@ -334,7 +335,7 @@ struct Training {
 
 impl Training {
     fn on(tape: &mut Tape, step: &Step<'_>, freeze_weights: bool, scale: f32) -> Result<Training> {
-        let words = step.params.buffer_words(Home::Trained);
+        let words = step.params.buffer_elements(Home::Trained);
         let gradient = tape.buffer("gradients", Role::Gradient, words);
         let whole = Moments {
             gradient,
@@ -345,7 +346,7 @@ impl Training {
         };
         let mut gradients = BTreeMap::new();
         for param in step.params.table.iter().filter(|param| param.home == Home::Trained) {
-            gradients.insert(param.name.clone(), tape.part(gradient, param.offset, param.words())?);
+            gradients.insert(param.name.clone(), tape.part(gradient, param.offset, param.elements())?);
         }
         let emb_ndim = step.config.arch.puzzle_emb_ndim;
         let rows = step.shape.batch * emb_ndim;

@@ -25,10 +25,10 @@ pub fn reset_state_where(
         .bind("halted", halted)
         .bind("initial", initial)
         .bind("state", state)
-        .count("count", shape.words())
+        .count("count", shape.elements())
         .count("per_sample", shape.length * shape.width)
         .count("width", shape.width)
-        .threads(shape.words())
+        .threads(shape.elements())
         .push()
 }
 

@@ -63,8 +63,8 @@ pub struct EmbedGradients {
 impl Embed {
     /// Lays down x. With `gradients`, leaves the reverse rule that fills them.
     pub fn push(self, tape: &mut Tape, gradients: Option<EmbedGradients>) -> Result<Tensor> {
-        let x = tape.tensor(Role::Activation, self.shape.words());
-        self.call(tape, "forward", self.shape.words(), 1.0)
+        let x = tape.tensor(Role::Activation, self.shape.elements());
+        self.call(tape, "forward", self.shape.elements(), 1.0)
             .bind("inputs", self.inputs)
             .bind("identifiers", self.identifiers)
             .bind("tokens", self.tokens)

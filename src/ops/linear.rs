@@ -211,7 +211,7 @@ pub fn linear(
         After::Residual(_) | After::Bias(_) => Element::F32,
         After::Nothing | After::Turn { .. } => tape.element(weight.stored),
     };
-    let y = tape.tensor_of(Role::Activation, form.output().words(), element);
+    let y = tape.tensor_of(Role::Activation, form.output().elements(), element);
     form.push(tape, form.forward(weight.padding), after.epilogue(&form), [x, weight.stored], y)?;
     tape.rule(y, Linear { form, x, weight, after, y });
     Ok(y)
@@ -251,7 +251,7 @@ impl LinearForm {
         if !tape.needs_grad(x) {
             return Ok(());
         }
-        let dx = tape.gradient(self.input.words());
+        let dx = tape.gradient(self.input.elements());
         let epilogue = known.map_or(Epilogue::Store, Epilogue::Add);
         self.push(tape, self.reverse(weight.padding), epilogue, [dy, weight.stored], dx)?;
         tape.contribute(x, dx);

@@ -31,7 +31,7 @@ impl Mlp {
         let a = self.open(tape, h, kept)?;
         tape.scope(format!("{}.down_proj", self.name));
         let down = self.down_form();
-        let y = tape.tensor(Role::Activation, down.output().words());
+        let y = tape.tensor(Role::Activation, down.output().elements());
         let gemm = down.forward(self.down.padding);
         down.push(tape, gemm, Epilogue::Add(h), [a, self.down.stored], y)?;
         tape.rule(y, Recorded { mlp: self, h, y, inner: kept.map(|kept| (a, kept)) });
@@ -45,13 +45,13 @@ impl Mlp {
 
     /// Room for g and u.
     fn both(&self, tape: &mut Tape) -> Tensor {
-        tape.activation(self.form.output().words())
+        tape.activation(self.form.output().elements())
     }
 
     /// Lays down a = silu(g) * u, and g and u where they are `kept`.
     fn open(&self, tape: &mut Tape, h: Tensor, kept: Option<Tensor>) -> Result<Tensor> {
         tape.scope(format!("{}.gate_up_proj", self.name));
-        let a = tape.activation(self.form.output().words() / 2);
+        let a = tape.activation(self.form.output().elements() / 2);
         let gemm = self.form.forward(self.gate_up.padding);
         self.form.push(tape, gemm, Epilogue::Gate { kept }, [h, self.gate_up.stored], a)?;
         Ok(a)
@@ -86,7 +86,7 @@ impl Reverse for Recorded {
             (_, Element::F32) => Element::Bf16,
             (_, gradient) => gradient,
         };
-        let both = tape.tensor_of(Role::Gradient, form.output().words(), element);
+        let both = tape.tensor_of(Role::Gradient, form.output().elements(), element);
         let epilogue = Epilogue::Ungate { gate_up: kept };
         down_form.push(tape, down_form.reverse(down.padding), epilogue, [dy, down.stored], both)?;
         tape.scope(format!("{name}.gate_up_proj"));

@@ -35,6 +35,7 @@ pub const KERNELS: &[&Kernel] = &[
     &loss::KERNEL,
     &metrics::KERNEL,
     &product::KERNEL,
+    &product::MATRIX_KERNEL,
     &puzzle_table::KERNEL,
     &rms_norm::KERNEL,
     &sign_sgd::KERNEL,

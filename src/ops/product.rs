@@ -3,12 +3,21 @@
 
 use super::gemm::{Gemm, Operand};
 use super::multiply;
-use crate::plan::{Axis, DispatchBuilder, Element, Entry, Kernel, Tape, Target, Tensor, Tile};
+use crate::plan::{
+    Axis, DispatchBuilder, Element, Entry, Kernel, Matrices, MatrixTile, Tape, Target, Tensor, Tile,
+};
 use crate::{Error, Result};
 
 /// `shaders/product.wgsl`: multiply-adds in f32, any operands.
 pub static KERNEL: Kernel =
     Kernel { name: "product", source: include_str!("../../shaders/product.wgsl"), entries: ENTRIES };
+
+/// `shaders/product_matrix.wgsl`: matrix units, operands in f16, sums in f32.
+pub static MATRIX_KERNEL: Kernel = Kernel {
+    name: "product_matrix",
+    source: include_str!("../../shaders/product_matrix.wgsl"),
+    entries: ENTRIES,
+};
 
 const ENTRIES: &[Entry] = &[
     Entry { name: "store", twin: multiply::store },
@@ -83,6 +92,57 @@ impl Epilogue {
 pub enum Core {
     /// Multiply-adds in f32, a tile of C to a workgroup.
     Tile(Tile),
+    /// Matrix units.
+    Matrix(MatrixCore),
+}
+
+/// How matrix units share a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MatrixCore {
+    /// Those of the adapter.
+    pub units: Matrices,
+    /// What a workgroup owns.
+    pub tile: MatrixTile,
+    /// Steps of k that are staged at once.
+    pub depth: usize,
+}
+
+impl MatrixCore {
+    /// Bytes of shared memory of a workgroup: two staged operands, and the strips by which C leaves.
+    fn shared_bytes(self, gemm: &Gemm) -> u32 {
+        let (size, extent) = (self.units.size as usize, self.tile.extent(self.units.size));
+        let staged = |along_k: bool| match along_k {
+            true => extent * (self.depth / 8 + 1),
+            false => self.depth * (extent / 8 + 1),
+        };
+        let strips = 4 * size * (size / 2 + 1);
+        (16 * (staged(gemm.a.col == 1) + staged(gemm.b.row == 1) + strips)) as u32
+    }
+
+    /// What `target` takes for a product: the larger tile where it keeps a GPU busy, and twice the depth where both
+    /// operands lie along k, if there is shared memory for that.
+    fn of(gemm: &Gemm, units: Matrices, target: &Target) -> Option<MatrixCore> {
+        let many = |tile| {
+            let core = Core::Matrix(MatrixCore { units, tile, depth: 32 });
+            core.groups(gemm).iter().product::<usize>() >= target.tiles.matrices_small_below
+        };
+        let tile = if many(MatrixTile::Large) { MatrixTile::Large } else { MatrixTile::Small };
+        let depths = if gemm.a.col == 1 && gemm.b.row == 1 { &[64, 32][..] } else { &[32] };
+        let cores = depths.iter().map(|&depth| MatrixCore { units, tile, depth });
+        cores.into_iter().find(|core| core.shared_bytes(gemm) <= target.shared_bytes)
+    }
+}
+
+/// Whether matrix units can read a product's operands by whole vectors, and are worth it.
+fn fits_matrices(gemm: &Gemm, elements: [Element; 2]) -> bool {
+    let vectors = |strides: &[usize]| strides.iter().all(|stride| stride.is_multiple_of(8));
+    let operand = |line: usize, depth: usize, Operand { batch, step, .. }: Operand| match (line, depth) {
+        (line, 1) => vectors(&[line, batch, step]),
+        (1, depth) => vectors(&[depth, batch, step]),
+        _ => false,
+    };
+    let fitting = operand(gemm.a.row, gemm.a.col, gemm.a) && operand(gemm.b.col, gemm.b.row, gemm.b);
+    elements == [Element::F16; 2] && fitting && gemm.m.min(gemm.n) >= 16
 }
 
 impl Core {
@@ -90,6 +150,7 @@ impl Core {
     fn extent(self) -> [usize; 2] {
         match self {
             Core::Tile(tile) => [tile.height(), tile.width()],
+            Core::Matrix(core) => [core.tile.extent(core.units.size); 2],
         }
     }
 
@@ -106,6 +167,13 @@ impl Core {
             Core::Tile(tile) => {
                 tape.call(&KERNEL, entry).constant("ROWS", tile.rows()).constant("FOURS", tile.fours())
             }
+            Core::Matrix(MatrixCore { units, tile, depth }) => tape
+                .call(&MATRIX_KERNEL, entry)
+                .constant("SIZE", units.size as usize)
+                .constant("LANES", 4 * units.subgroup as usize)
+                .constant("DOWN", tile.matrices())
+                .constant("ACROSS", tile.matrices())
+                .constant("DEPTH", depth),
         }
     }
 }
@@ -123,7 +191,11 @@ pub struct Product {
 
 impl Product {
     /// The core that multiplies operands of these elements on `target`.
-    pub fn core(gemm: &Gemm, _elements: [Element; 2], target: &Target) -> Core {
+    pub fn core(gemm: &Gemm, elements: [Element; 2], target: &Target) -> Core {
+        let units = target.matrices.filter(|_| fits_matrices(gemm, elements));
+        if let Some(core) = units.and_then(|units| MatrixCore::of(gemm, units, target)) {
+            return Core::Matrix(core);
+        }
         let wanted = Core::Tile(target.tiles.of(gemm.purpose));
         let many = wanted.groups(gemm).iter().product::<usize>() >= target.tiles.small_below;
         if many { wanted } else { Core::Tile(Tile::SMALL) }

@@ -53,7 +53,7 @@ impl RmsNorm {
         let ([first, .., second] | [first @ second]) = *others else {
             return Err(Error::kernel("rms_norm", "nothing is added to what is normalised"));
         };
-        let total = tape.activation(self.shape.words());
+        let total = tape.activation(self.shape.elements());
         let more = [("first", first), ("second", second), ("total", total)];
         Ok((self.normalise(tape, "rows_add", x, y, &more, others.len())?, total))
     }
@@ -67,7 +67,7 @@ impl RmsNorm {
         more: &[(&'static str, Tensor)],
         addends: usize,
     ) -> Result<Tensor> {
-        let y = y.unwrap_or_else(|| tape.activation(self.shape.words()));
+        let y = y.unwrap_or_else(|| tape.activation(self.shape.elements()));
         let rstd = tape.tensor(Role::Activation, self.groups());
         self.lay(tape, entry, addends, &[&[("x", x), ("y", y), ("rstd", rstd)], more].concat())?;
         tape.rule(y, Recorded { norm: self, x, y, rstd });
@@ -95,7 +95,7 @@ impl RmsNorm {
             call = call.bind(name, tensor);
         }
         call = call.count("groups", self.groups()).count("width", width).count("addends", addends);
-        call = call.float("eps", self.eps).flops(4 * self.shape.words());
+        call = call.float("eps", self.eps).flops(4 * self.shape.elements());
         match self.axis {
             Axis::Width => call.count("length", width).groups_1d(self.groups()).push(),
             Axis::Length => call.count("length", length).threads(batch * width.div_ceil(2)).push(),
@@ -113,7 +113,7 @@ struct Recorded {
 impl Reverse for Recorded {
     fn reverse(&self, tape: &mut Tape) -> Result<()> {
         let Some(dy) = gradient(tape, self.y)? else { return Ok(()) };
-        let dx = tape.gradient(self.norm.shape.words());
+        let dx = tape.gradient(self.norm.shape.elements());
         let entry = if self.norm.axis == Axis::Width { "rows_reverse" } else { "columns_reverse" };
         let tensors = [("dy", dy), ("y_saved", self.y), ("rstd_saved", self.rstd), ("dx", dx)];
         self.norm.lay(tape, entry, 0, &tensors)?;

@@ -13,7 +13,7 @@ pub struct Shape {
 
 impl Shape {
     /// Elements.
-    pub fn words(&self) -> usize {
+    pub fn elements(&self) -> usize {
         self.batch * self.length * self.width
     }
 

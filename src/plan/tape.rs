@@ -63,6 +63,11 @@ impl Tape {
         Tape { target, ..Tape::default() }
     }
 
+    /// From now on, lays down for the kernel variants of another target.
+    pub fn set_target(&mut self, target: Target) {
+        self.target = target;
+    }
+
     /// The kernel variants to lay down.
     pub fn target(&self) -> Target {
         self.target

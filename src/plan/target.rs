@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Element;
 
-/// What a workgroup of `shaders/lib/tile.wgsl` owns of a product: `64x128` is 64 rows and 128 columns.
+/// Workgroups with which any GPU is busy.
+pub const MANY: usize = 128;
+
+/// What a workgroup of `shaders/product.wgsl` owns of a product: `64x128` is 64 rows and 128 columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Tile {
@@ -100,6 +103,31 @@ impl TryFrom<String> for Tile {
     }
 }
 
+/// What a workgroup of `shaders/product_matrix.wgsl` owns of a product: two by two subgroups, each with a square of
+/// matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MatrixTile {
+    /// 2 x 2 matrices to a subgroup.
+    Small,
+    /// 4 x 4 of them: the most products for each element that is read.
+    Large,
+}
+
+impl MatrixTile {
+    /// Matrices of a subgroup, down and across.
+    pub const fn matrices(self) -> usize {
+        match self {
+            MatrixTile::Small => 2,
+            MatrixTile::Large => 4,
+        }
+    }
+
+    /// Rows and columns of a workgroup, of matrices of `size` x `size`.
+    pub const fn extent(self, size: u32) -> usize {
+        2 * self.matrices() * size as usize
+    }
+}
+
 /// What a product is for; each purpose has its own shapes and strides, and so its own best tile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Purpose {
@@ -129,12 +157,20 @@ pub struct Tiles {
     pub weight_gradient: Tile,
     /// Products of fewer workgroups than this take the small tile: fewer large ones would leave a GPU idle.
     pub small_below: usize,
+    /// Products on matrix units of fewer workgroups than this take the small tile.
+    pub matrices_small_below: usize,
 }
 
 impl Tiles {
     /// One tile for everything, however few workgroups there are.
     pub const fn all(tile: Tile) -> Tiles {
-        Tiles { forward: tile, reverse: tile, weight_gradient: tile, small_below: 0 }
+        Tiles {
+            forward: tile,
+            reverse: tile,
+            weight_gradient: tile,
+            small_below: 0,
+            matrices_small_below: MANY,
+        }
     }
 
     /// Shared memory of the largest of them.

@@ -152,7 +152,7 @@ impl Workbench {
     fn lay_products(&mut self, subject: &Subject, purpose: Purpose) -> Result<()> {
         let (stored, gradient) = (self.tape.target().precision, self.tape.target().gradient());
         for (index, form) in forms(&subject.config, subject.batch).iter().enumerate() {
-            let (x, y, weight) = (form.input.words(), form.output().words(), form.out * form.inputs());
+            let (x, y, weight) = (form.input.elements(), form.output().elements(), form.out * form.inputs());
             let name = |what: &str| format!("{index}: {what}");
             let (operands, out) = match purpose {
                 Purpose::Forward => (

@@ -4,13 +4,10 @@
 //! measures what no table can know.
 
 use crate::engine::DeviceInfo;
-use crate::plan::{Tile, Tiles};
+use crate::plan::{MANY, Tile, Tiles};
 
 /// AMD's PCI number.
 pub const AMD: u32 = 0x1002;
-
-/// Workgroups with which any GPU is busy.
-const MANY: usize = 128;
 
 /// Workgroups below which sums are divided: two for each multiprocessor of the largest GPUs, of which one H200 with 132
 /// ran products of 16 and 32 workgroups at 2 and 5 % of its roofline.

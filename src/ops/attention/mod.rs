@@ -47,7 +47,7 @@ pub fn attention(
         let problem = format!("{heads} heads have {head_dim} features each, an odd number");
         return Err(Error::recipe("arch.num_heads", problem, "choose heads of an even size"));
     }
-    let o = tape.activation(shape.words());
+    let o = tape.activation(shape.elements());
     let lse = tape.tensor(Role::Activation, shape.rows() * heads);
     let op = Attention { shape, heads, qkv, turned, o, lse };
     op.push(tape, "forward", 2, &[("qkv", qkv), ("o", o), ("lse", lse)])?;
