@@ -12,7 +12,7 @@ use trm::eval::golden::Golden;
 use trm::eval::verify::{bound, verify};
 use trm::plan::{Element, Target};
 
-use crate::harness::{Needs, on_each};
+use crate::harness::{Needs, on_each, on_gpu};
 
 /// The tests of all vectors.
 pub fn tests() -> Vec<Trial> {
@@ -43,6 +43,11 @@ fn on_all(vector: Golden) -> Vec<Trial> {
         let own = move |device: &Device| agrees(device, Target { precision, ..device.target() }, &vector);
         trials.extend(on_each(&name, Needs::Adapter, own));
     }
+    let (units, of_units) = (format!("{name}::f16 on matrix units::gpu"), vector.clone());
+    trials.push(on_gpu(units, Needs::Cooperative, move |device| {
+        let target = Target { precision: Element::F16, matrices: device.cooperative(), ..device.target() };
+        agrees(device, target, &of_units)
+    }));
     let portable = move || agrees(&Device::cpu(), Target::default(), &vector);
     trials.push(Trial::test(format!("{name}::plan for GPUs::cpu"), portable));
     trials

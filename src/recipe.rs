@@ -15,7 +15,7 @@ use self::keys::{check_choice, check_keys, complete, declared, leaves};
 use crate::data::Dataset;
 use crate::model::step::Optimiser;
 use crate::model::{Arch, ArchName, ModelConfig, PosEncodings};
-use crate::plan::Element;
+use crate::plan::Precision;
 use crate::{Error, Result, files};
 
 /// The recipes that come with trm; the first one declares the keys.
@@ -76,7 +76,7 @@ pub struct TrainSettings {
     /// Whether only the puzzle embeddings learn, as for new tasks.
     pub freeze_weights: bool,
     /// Storage of activations and of the copies of weights that products read; the weights themselves are f32.
-    pub precision: Element,
+    pub precision: Precision,
     /// Whether the reverse pass computes the inner activations of MLPs again instead of keeping them.
     pub recompute: bool,
     /// Seed of all randomness.
@@ -153,7 +153,7 @@ impl Recipe {
         check_keys(&leaves(&table), &declared()?)?;
         check_choice::<ArchName>(&table, "arch", "name")?;
         check_choice::<PosEncodings>(&table, "arch", "pos_encodings")?;
-        check_choice::<Element>(&table, "train", "precision")?;
+        check_choice::<Precision>(&table, "train", "precision")?;
         let recipe: Recipe = Value::Table(table)
             .try_into()
             .map_err(|error: toml::de::Error| Error::recipe("recipe", one_line(error.message()), SEE))?;
@@ -358,7 +358,7 @@ mod tests {
         let text =
             BUILT_IN[2].1.replace("\nprecision", "\n# precision").replace("\nrecompute", "\n# recompute");
         let older = Recipe::from_table(parse("x", &text).unwrap()).unwrap();
-        assert_eq!((older.train.precision, older.train.recompute), (Element::F32, false));
+        assert_eq!((older.train.precision, older.train.recompute), (Precision::F32, false));
         let error = parse("my.toml", "[arch]\nname == 1").unwrap_err();
         assert!(error.to_string().starts_with("my.toml, line 2: "), "{error}");
         let error = Recipe::load("sudoku", &[]).unwrap_err();

@@ -6,7 +6,7 @@ use crate::engine::{Device, Run};
 use crate::model::init::Weights;
 use crate::model::step::{eval_plan, train_plan};
 use crate::model::{Clock, ModelConfig, Runner};
-use crate::plan::{Element, Plan, Target};
+use crate::plan::{Plan, Precision, Target};
 use crate::recipe::{Recipe, TrainSettings};
 
 /// Which step.
@@ -65,7 +65,7 @@ impl Subject {
     pub fn key(&self, bench: &str, mode: Mode) -> String {
         let ModelConfig { seq_len, .. } = self.config;
         let stored = match self.settings.precision {
-            Element::F32 => String::new(),
+            Precision::F32 => String::new(),
             half => format!("/{half}"),
         };
         format!("{bench}/{}/B{}/S{seq_len}{stored}/{}", self.name, self.batch, mode.name())

@@ -10,10 +10,10 @@ use clap::Args;
 use crate::bench::Subject;
 use crate::checkpoint;
 use crate::engine::{Device, select};
-use crate::eval::probe::use_cooperative;
+use crate::eval::probe::settle;
 use crate::model::ModelConfig;
 use crate::model::init::Weights;
-use crate::plan::Element;
+use crate::plan::{Element, Precision};
 use crate::recipe::{Recipe, TrainSettings};
 use crate::report::say;
 use crate::tune::{Cache, Cached, Choice, Key};
@@ -35,12 +35,14 @@ pub struct DeviceArgs {
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: String,
 
-    /// How activations are stored: f32, bf16 or f16 [default: what the recipe says, else f32]
+    /// How activations are stored: auto, f32, bf16 or f16 [default: what the recipe says, else auto]
     ///
+    /// "auto" is f16 where the device has matrix units that pass a trial, and f32 elsewhere; it says which. Products of
+    /// f16 operands run on such units, with sums in f32.
     /// Activations in halves take half the memory. On the CPU engine bf16 takes less time for models of full size where
     /// the processor has AVX-512 BF16; llvmpipe is slower in halves. Weights, their moments and all sums stay f32.
     #[arg(long, value_name = "PRECISION")]
-    precision: Option<Element>,
+    precision: Option<Precision>,
 
     /// Do without what "trm tune" chose for this device
     ///
@@ -52,22 +54,22 @@ pub struct DeviceArgs {
 impl DeviceArgs {
     /// Opens the device and says which one it is and why.
     pub fn open(&self) -> Result<Device> {
-        self.open_for(Element::F32)
+        self.open_for(Precision::Auto)
     }
 
     /// The same for a recipe that asks for `precision`; the command line comes first.
-    pub fn open_for(&self, precision: Element) -> Result<Device> {
+    pub fn open_for(&self, precision: Precision) -> Result<Device> {
         let (device, reason) = select(&self.device)?;
-        let precision = self.precision.unwrap_or(precision);
-        let stored = if precision == Element::F32 { String::new() } else { format!(", {precision}") };
-        let tuned = self.adopt_choice(&device, precision);
+        let (device, units) = settle(device, self.precision.unwrap_or(precision));
+        let tuned = self.adopt_choice(&device);
         let tuned = tuned.map_or_else(String::new, |choice| format!(", tuned at {}", choice.measured()));
-        say(format!("device: {}{stored}{tuned} ({reason})", device.info().name));
-        Ok(device.in_precision(precision))
+        say(format!("device: {}{}{tuned} ({reason})", device.info().name, stored(&device, units)));
+        Ok(device)
     }
 
     /// Has plans for `device` take what "trm tune" chose, if it has chosen.
-    fn adopt_choice(&self, device: &Device, precision: Element) -> Option<Choice> {
+    fn adopt_choice(&self, device: &Device) -> Option<Choice> {
+        let precision = device.target().precision;
         let cache = if self.no_tune_cache { None } else { Cache::of_user() };
         match cache.map(|cache| cache.load(&Key::of(&device.info(), precision))) {
             Some(Cached::Tuned(choice)) => {
@@ -83,10 +85,11 @@ impl DeviceArgs {
     }
 
     /// Opens the device with the table of defaults, for `precision` where the command line says no other.
-    pub fn open_untuned(&self, precision: Element) -> Result<Device> {
+    pub fn open_untuned(&self, precision: Precision) -> Result<Device> {
         let (device, reason) = select(&self.device)?;
-        say(format!("device: {} ({reason})", device.info().name));
-        Ok(device.in_precision(self.precision.unwrap_or(precision)))
+        let (device, units) = settle(device, self.precision.unwrap_or(precision));
+        say(format!("device: {}{} ({reason})", device.info().name, stored(&device, units)));
+        Ok(device)
     }
 
     /// Whether choices are neither taken nor kept.
@@ -95,8 +98,17 @@ impl DeviceArgs {
     }
 
     /// The precision that was asked for.
-    pub fn precision(&self) -> Option<Element> {
+    pub fn precision(&self) -> Option<Precision> {
         self.precision
+    }
+}
+
+/// How activations are stored, where that is no matter of course: `, f16 on matrix units`.
+fn stored(device: &Device, units: Option<String>) -> String {
+    match (device.target().precision, units) {
+        (Element::F32, None) => String::new(),
+        (precision, None) => format!(", {precision}"),
+        (precision, Some(units)) => format!(", {precision} {units}"),
     }
 }
 
@@ -120,29 +132,6 @@ impl RecomputeArgs {
     /// Whether it was asked for.
     pub fn wanted(&self) -> bool {
         self.recompute
-    }
-}
-
-/// How products are taken.
-#[derive(Args)]
-pub struct ProductArgs {
-    /// Take products on cooperative matrices: operands in f16, sums in f32
-    ///
-    /// Takes an adapter that "trm devices" lists with them. They are tried first; where they are missing or multiply
-    /// wrongly, says so and stays with f32.
-    #[arg(long)]
-    cooperative: bool,
-}
-
-impl ProductArgs {
-    /// Has plans for `device` laid out accordingly.
-    pub fn choose(&self, device: &Device) {
-        if self.cooperative {
-            match use_cooperative(device) {
-                Ok(()) => say("products: cooperative matrices, operands in f16"),
-                Err(reason) => say(format!("products: f32, without cooperative matrices: {reason}")),
-            }
-        }
     }
 }
 

@@ -118,7 +118,8 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     args.recompute.apply(&mut recipe.train);
     let batch = args.batch.map_or(recipe.train.global_batch_size, usize::from);
     let config = args.config(&recipe)?;
-    let precision = args.precision.unwrap_or(recipe.train.precision);
+    // Without a device, auto is what any of them can have.
+    let precision = args.precision.or(recipe.train.precision.element()).unwrap_or_default();
     let target = Target { precision, recompute: recipe.train.recompute, ..Target::default() };
     let (mode, plan) = match args.eval {
         true => ("eval", eval_plan(&config, batch, target)?),

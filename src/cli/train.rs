@@ -85,13 +85,13 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         false => args.recipe.load()?.1,
     };
     recipe.freeze(args.freeze_weights)?;
+    args.recompute.apply(&mut recipe.train);
     let stored = recipe.train.precision;
-    recipe.train.precision = args.device.precision().unwrap_or(stored);
+    let device = args.device.open_for(stored)?.recomputing(recipe.train.recompute);
+    recipe.train.precision = device.target().precision.into();
     if args.resume && recipe.train.precision != stored {
         say(format!("going on in {} what was begun in {stored}", recipe.train.precision));
     }
-    args.recompute.apply(&mut recipe.train);
-    let device = args.device.open_for(recipe.train.precision)?.recomputing(recipe.train.recompute);
     let mut progress = Progress::new(&args.out, interrupt_flag()?);
     let options = RunOptions {
         recipe: &recipe,

@@ -45,7 +45,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let mut subject = args.model.subject(Some(RECIPE))?;
     let device = args.device.open_untuned(subject.settings.precision)?;
     let (info, precision) = (device.info(), device.target().precision);
-    subject.settings.precision = precision;
+    subject.settings.precision = precision.into();
     if info.kind == "cpu" {
         let fix = "name a GPU that \"trm devices\" lists, also one in software";
         return Err(Error::usage("--device", "the CPU engine has nothing to tune", fix));

@@ -9,7 +9,7 @@ use crate::eval::golden::Golden;
 use crate::eval::verify::{Case, Report, bound, verify};
 use crate::report::{Table, say};
 
-use super::common::{DeviceArgs, ProductArgs, RecomputeArgs};
+use super::common::{DeviceArgs, RecomputeArgs};
 use super::output::Output;
 
 /// Check that a device computes what the published model computes
@@ -29,9 +29,6 @@ pub struct Args {
     device: DeviceArgs,
 
     #[command(flatten)]
-    products: ProductArgs,
-
-    #[command(flatten)]
     recompute: RecomputeArgs,
 }
 
@@ -41,7 +38,6 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         None => Golden::built_in()?,
     };
     let device = args.device.open()?.recomputing(args.recompute.wanted());
-    args.products.choose(&device);
     let report = verify(&device, device.target(), &vectors, tell)?;
     output.data(&report, text)?;
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })

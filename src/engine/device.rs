@@ -16,6 +16,7 @@ pub struct Device {
     processor: Processor,
     precision: Element,
     recompute: bool,
+    matrices: Option<Matrices>,
 }
 
 #[derive(Clone, Debug)]
@@ -58,7 +59,7 @@ impl DeviceInfo {
 
 impl Device {
     fn of(processor: Processor) -> Device {
-        Device { processor, precision: Element::F32, recompute: false }
+        Device { processor, precision: Element::F32, recompute: false, matrices: None }
     }
 
     /// The CPU engine.
@@ -74,6 +75,12 @@ impl Device {
     /// The same device, storing activations and the copies of weights that products read in `precision`.
     pub fn in_precision(self, precision: Element) -> Device {
         Device { precision, ..self }
+    }
+
+    /// The same device, products of f16 operands on its matrix units. Whether these multiply as they should is for
+    /// [`crate::eval::probe`] to find out.
+    pub fn on_matrices(self, matrices: Matrices) -> Device {
+        Device { matrices: Some(matrices), ..self }
     }
 
     /// The same device, its training plans computing inner activations again in the reverse pass, or keeping them.
@@ -106,7 +113,7 @@ impl Device {
             Processor::Cpu => Target { attention: AttentionVariant::Joined, ..Target::default() },
             Processor::Gpu(gpu) => gpu.target(),
         };
-        Target { precision: self.precision, recompute: self.recompute, ..target }
+        Target { precision: self.precision, recompute: self.recompute, matrices: self.matrices, ..target }
     }
 
     /// Its cooperative matrices, if it has any.
@@ -114,13 +121,6 @@ impl Device {
         match &self.processor {
             Processor::Cpu => None,
             Processor::Gpu(gpu) => gpu.cooperative(),
-        }
-    }
-
-    /// From now on, plans for this device take their products so. The CPU engine has one way only.
-    pub fn choose(&self, matrices: Matrices) {
-        if let Processor::Gpu(gpu) = &self.processor {
-            gpu.choose(matrices);
         }
     }
 

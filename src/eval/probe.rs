@@ -1,28 +1,76 @@
-//! Whether cooperative matrices multiply as they should on a device: some drivers got operand order, transposition or
-//! sizes wrong, so nothing else may use them before this.
+//! Whether matrix units multiply as they should on a device, and fast enough: some drivers got operand order,
+//! transposition or sizes wrong, others emulate them more slowly than plain products run.
+
+use std::time::Duration;
 
 use crate::Result;
 use crate::engine::{Device, Run};
 use crate::ops::gemm::{Gemm, Operand};
 use crate::ops::product::{Epilogue, Product};
-use crate::plan::{Axis, Matrices, Purpose, Role, Tape, Target};
+use crate::plan::{Axis, Element, Matrices, Precision, Purpose, Role, Tape, Target};
 
-/// Rows and columns: more than one matrix and no multiple of any.
-const N: usize = 43;
+/// Rows and columns: more than one matrix, and no multiple of the larger ones.
+const N: usize = 40;
 
-/// Gives `device` its cooperative matrices for all products from now on, if it has them and they pass the probe.
-/// Returns why not otherwise; plans then keep the products that they had.
-pub fn use_cooperative(device: &Device) -> std::result::Result<(), String> {
-    device.choose(probe(device)?);
-    Ok(())
+/// Rows and columns of the products that are timed.
+const TIMED: usize = 512;
+
+/// The device that does what was `wanted`, and what there is to say of that: f16 where matrix units are worth it and
+/// nothing else was asked for. Units that fail their probe are not taken.
+pub fn settle(device: Device, wanted: Precision) -> (Device, Option<String>) {
+    let otherwise = device.clone().in_precision(wanted.element().unwrap_or(Element::F32));
+    if !matches!(wanted, Precision::Auto | Precision::F16) || device.cooperative().is_none() {
+        return (otherwise, None);
+    }
+    match probe(&device) {
+        Ok(matrices) => {
+            (device.in_precision(Element::F16).on_matrices(matrices), Some("on matrix units".into()))
+        }
+        Err(reason) => (otherwise, Some(format!("without matrix units: {reason}"))),
+    }
 }
 
-/// The cooperative matrices of `device`, if they multiply as they should; otherwise what is wrong.
+/// The matrix units of `device`, if they multiply as they should and are worth it; otherwise what is wrong.
 pub fn probe(device: &Device) -> std::result::Result<Matrices, String> {
     let none = || format!("{} has none with f16 operands and f32 sums", device.info().name);
-    let cooperative = device.cooperative().ok_or_else(none)?;
-    let found = products(device, cooperative).map_err(|error| error.to_string())?;
-    judge(&found).map(|()| cooperative)
+    let matrices = device.cooperative().ok_or_else(none)?;
+    let found = products(device, matrices).map_err(|error| error.to_string())?;
+    judge(&found)?;
+    let [plain, units] =
+        [None, Some(matrices)].map(|units| time(device, units).map_err(|error| error.to_string()));
+    let (plain, units) = (plain?, units?);
+    match units < plain {
+        true => Ok(matrices),
+        false => Err(format!("they take {:.1} times as long as plain products", ratio(units, plain))),
+    }
+}
+
+fn ratio(one: Duration, other: Duration) -> f64 {
+    one.as_secs_f64() / other.as_secs_f64().max(1e-12)
+}
+
+/// What plans of this file are laid out for.
+fn target(device: &Device, matrices: Option<Matrices>) -> Target {
+    Target { precision: Element::F16, matrices, ..device.target() }
+}
+
+fn square(n: usize, form: Operand) -> Product {
+    let gemm = Gemm { m: n, n, k: n, batch: 1, reductions: 1, a: form, b: form, purpose: Purpose::Forward };
+    Product { gemm, over: Axis::Width, epilogue: Epilogue::Store }
+}
+
+/// The best time of a product of operands in f16, the device being busy with it.
+fn time(device: &Device, matrices: Option<Matrices>) -> Result<Duration> {
+    let mut tape = Tape::new(target(device, matrices));
+    let buffer = |tape: &mut Tape, name| tape.buffer_of(name, Role::Activation, TIMED * TIMED, Element::F16);
+    let [a, b, c] = ["A", "B", "C"].map(|name| buffer(&mut tape, name));
+    square(TIMED, Operand::rows_of(TIMED)).push(&mut tape, a, b, c)?;
+    let mut run = Run::new(device, tape.finish()?)?;
+    let mut best = Duration::MAX;
+    for _ in 0..3 {
+        best = best.min(run.repeat(0, 4)?.work());
+    }
+    Ok(best)
 }
 
 /// Small integers, whose products are exact in f16 and whose sums are exact in f32: A, then B.
@@ -31,29 +79,27 @@ fn operands() -> [Vec<f32>; 2] {
 }
 
 /// A B, B A, and the product of their transposes, which is that of B A.
-fn products(device: &Device, cooperative: Matrices) -> Result<[Vec<f32>; 3]> {
-    let target = Target { matrices: Some(cooperative), ..device.target() };
-    let mut tape = Tape::new(target);
+fn products(device: &Device, matrices: Matrices) -> Result<[Vec<f32>; 3]> {
+    let mut tape = Tape::new(target(device, Some(matrices)));
     let names = ["A B", "B A", "A^T B^T"];
-    let [a, b] = ["A", "B"].map(|name| tape.buffer(name, Role::Activation, N * N));
+    let [a, b] = ["A", "B"].map(|name| tape.buffer_of(name, Role::Activation, N * N, Element::F16));
     let plain = Operand::rows_of(N);
     for (name, left, right, form) in
         [(names[0], a, b, plain), (names[1], b, a, plain), (names[2], a, b, plain.transposed())]
     {
         let c = tape.buffer(name, Role::Activation, N * N);
-        let gemm =
-            Gemm { m: N, n: N, k: N, batch: 1, reductions: 1, a: form, b: form, purpose: Purpose::Forward };
-        Product { gemm, over: Axis::Width, epilogue: Epilogue::Store }.push(&mut tape, left, right, c)?;
+        square(N, form).push(&mut tape, left, right, c)?;
     }
     let mut run = Run::new(device, tape.finish()?)?;
-    for (name, words) in ["A", "B"].into_iter().zip(operands()) {
+    for (name, values) in ["A", "B"].into_iter().zip(operands()) {
+        let mut words = vec![0.0; Element::F16.words(values.len())];
+        Element::F16.narrow(&values, &mut words);
         run.write_floats(name, &words)?;
     }
     run.submit()?;
     let [ab, ba, transposes] = names.map(|name| run.read_floats(name));
     Ok([ab?, ba?, transposes?])
 }
-
 /// The product of two of the probe's matrices, exact.
 fn product(a: &[f32], b: &[f32]) -> Vec<f32> {
     let element = |at: usize| (0..N).map(|k| a[at / N * N + k] * b[k * N + at % N]).sum();
@@ -113,7 +159,7 @@ mod tests {
         for (which, value) in [(0, 1e9), (1, f32::NAN), (2, 0.5)] {
             let mut found = right();
             found[which][N * N - 1] = value;
-            assert!(judge(&found).unwrap_err().contains("1 of 1849 elements wrong"));
+            assert!(judge(&found).unwrap_err().contains("1 of 1600 elements wrong"));
         }
     }
 
@@ -121,6 +167,8 @@ mod tests {
     fn the_cpu_engine_s_twin_passes_and_it_has_none() {
         let found = products(&Device::cpu(), Matrices::default()).unwrap();
         assert_eq!(judge(&found), Ok(()));
-        assert!(use_cooperative(&Device::cpu()).unwrap_err().contains("has none"));
+        assert!(probe(&Device::cpu()).unwrap_err().contains("has none"));
+        let (device, said) = settle(Device::cpu(), Precision::Auto);
+        assert_eq!((device.target().precision, said), (Element::F32, None));
     }
 }

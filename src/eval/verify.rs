@@ -98,15 +98,7 @@ fn excused(group: &str, floor: f64, precision: Element) -> f64 {
     (bound(group, precision) + ROUNDINGS * floor).clamp(0.0, ILL_CONDITIONED_BOUND)
 }
 
-/// What a target's kernels round to: what they store, or the operands of cooperative products.
-fn rounding(target: Target) -> Element {
-    match (target.precision, target.matrices) {
-        (Element::F32, Some(_)) => Element::F16,
-        (precision, _) => precision,
-    }
-}
-
-/// The same without that.
+/// A target without roundings of its own.
 fn whole(target: Target) -> Target {
     Target { precision: Element::F32, matrices: None, ..target }
 }
@@ -140,7 +132,7 @@ pub fn verify(
     }
     Ok(Report {
         device: device.info().name,
-        precision: rounding(target),
+        precision: target.precision,
         ok: cases.iter().all(|case| case.ok),
         cases,
     })
@@ -159,7 +151,7 @@ struct Check<'a> {
 
 impl<'a> Check<'a> {
     fn run(device: &Device, target: Target, golden: &'a Golden) -> Result<Case> {
-        let (worst, precision) = (Check::worst(device, target, golden, None)?, rounding(target));
+        let (worst, precision) = (Check::worst(device, target, golden, None)?, target.precision);
         // A NaN is within no bound.
         let kept = |group: &str, error: f64| error <= bound(group, precision);
         let past: Vec<&'static str> =
@@ -184,7 +176,7 @@ impl<'a> Check<'a> {
         }
         let exact = Device::cpu();
         for scale in SCALES {
-            let rounded = Some((rounding(target), scale));
+            let rounded = Some((target.precision, scale));
             for (group, error) in Check::worst(&exact, exact.target(), golden, rounded)? {
                 floor.entry(group).and_modify(|worst| *worst = maximum(*worst, error));
             }
@@ -201,7 +193,7 @@ impl<'a> Check<'a> {
     ) -> Result<BTreeMap<&'static str, f64>> {
         let plan = train_plan(&golden.config, &golden.optimiser, golden.batch, target)?;
         let params = Params::of(&golden.config);
-        let precision = rounded.map_or(rounding(target), |(precision, _)| precision);
+        let precision = rounded.map_or(target.precision, |(precision, _)| precision);
         let runner = Runner::of(Run::new(device, plan)?, &golden.config)?;
         let mut check = Check { golden, params, runner, precision, rounded, worst: BTreeMap::new() };
         for step in 1..=2 {

@@ -98,7 +98,7 @@ fn subject(
     device: &Device,
 ) -> Result<Subject> {
     let mut subject = Subject::of(name, Recipe::load(name, &[])?, batch, seq_len, vocab_size)?;
-    subject.settings.precision = device.target().precision;
+    subject.settings.precision = device.target().precision.into();
     Ok(subject)
 }
 
@@ -121,7 +121,7 @@ pub(super) fn steps(
             for (device, pace) in devices.iter().zip(&mut paces) {
                 let subject = subject(recipe, batch, device)?;
                 for mode in [Mode::Eval, Mode::Train] {
-                    let of_a_kind = (recipe.0, subject.settings.precision.name(), mode.name());
+                    let of_a_kind = (recipe.0, subject.settings.precision.to_string(), mode.name());
                     if exceeded.contains(&of_a_kind) {
                         continue;
                     }

@@ -95,7 +95,7 @@ pub(super) fn train(part: &mut Part<Training>, devices: &[&Device], end: Instant
             continue;
         }
         let mut recipe = Recipe::load(recipe_name, &[])?;
-        recipe.train.precision = precision;
+        recipe.train.precision = precision.into();
         let mut watch = Watch {
             end: own_end,
             started: now,

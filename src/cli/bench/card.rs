@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::bench::card::{Card, Part};
 use crate::files::{OutputFolder, write_atomic};
-use crate::plan::Element;
+use crate::plan::Precision;
 use crate::report::{card_html, say};
 use crate::{Error, Result};
 
@@ -34,9 +34,9 @@ pub struct Args {
 impl Args {
     pub fn measure(&self, output: &Output) -> Result<ExitCode> {
         let folder = OutputFolder::create(&self.out)?;
-        let device = self.device.open_for(Element::F32)?;
+        let device = self.device.open_for(Precision::F32)?;
         let other = match self.device.precision() {
-            None => Some(self.device.open_for(Element::F16)?),
+            None => Some(self.device.open_for(Precision::F16)?),
             Some(_) => None,
         };
         let budget = Duration::from_secs(self.seconds.into());

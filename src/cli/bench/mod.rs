@@ -9,11 +9,11 @@ use std::process::ExitCode;
 
 use crate::bench::{Measurement, Mode, Subject, kernels, roofline, step};
 use crate::engine::Device;
-use crate::plan::Element;
+use crate::plan::Precision;
 use crate::report::{Bars, Table, say};
 use crate::{Error, Result, files};
 
-use super::common::{DeviceArgs, ModelArgs, ProductArgs, RecomputeArgs};
+use super::common::{DeviceArgs, ModelArgs, RecomputeArgs};
 use super::output::Output;
 
 /// Measure how fast a device runs the kernels and whole steps, and how close that is to its limits
@@ -67,9 +67,6 @@ enum Bench {
 struct Common {
     #[command(flatten)]
     device: DeviceArgs,
-
-    #[command(flatten)]
-    products: ProductArgs,
 
     /// Repetitions; the best counts
     ///
@@ -137,9 +134,9 @@ impl Common {
         self.repetitions.into()
     }
 
-    /// The device, with its products as asked for. A drawing that could not be kept is refused before anything is
+    /// The device. A drawing that could not be kept is refused before anything is
     /// measured.
-    fn open(&self, precision: Element) -> Result<Device> {
+    fn open(&self, precision: Precision) -> Result<Device> {
         let svg = self.svg.as_deref();
         if let Some((path, problem)) = svg.and_then(|path| Some((path, files::obstacle(path)?))) {
             return Err(Error::usage(
@@ -148,16 +145,14 @@ impl Common {
                 "give a file to write",
             ));
         }
-        let device = self.device.open_for(precision)?;
-        self.products.choose(&device);
-        Ok(device)
+        self.device.open_for(precision)
     }
 
     /// The device in the precision that was asked for, else that of the subject, which is told.
     fn open_for(&self, subject: &mut Subject) -> Result<Device> {
-        let precision = &mut subject.settings.precision;
-        *precision = self.device.precision().unwrap_or(*precision);
-        self.open(*precision)
+        let device = self.open(subject.settings.precision)?;
+        subject.settings.precision = device.target().precision.into();
+        Ok(device)
     }
 
     fn draw(&self, svg: impl FnOnce() -> String) -> Result<()> {
@@ -282,7 +277,7 @@ fn step_table(measured: &[Measurement]) -> String {
 
 impl Limits {
     fn measure(&self, output: &Output) -> Result<()> {
-        let (_, measured) = roofline::measure(&self.common.open(Element::F32)?, self.common.repetitions())?;
+        let (_, measured) = roofline::measure(&self.common.open(Precision::F32)?, self.common.repetitions())?;
         self.common.draw_bars("limits", "roofline", &measured)?;
         output.lines(&measured, |measured| {
             let mut table = Table::new(["limit", "GFLOP/s", "GB/s", "ms"]);

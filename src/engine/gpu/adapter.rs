@@ -15,7 +15,6 @@ pub struct Gpu {
     info: DeviceInfo,
     checked: bool,
     cooperative: Option<Matrices>,
-    chosen: OnceLock<Matrices>,
     tuned: OnceLock<Tiles>,
     failure: Arc<Mutex<Option<String>>>,
     counts: Mutex<Counts>,
@@ -159,7 +158,6 @@ impl Gpu {
             info,
             checked: cfg!(debug_assertions),
             cooperative,
-            chosen: OnceLock::new(),
             tuned: OnceLock::new(),
             failure,
             counts: Mutex::default(),
@@ -186,12 +184,6 @@ impl Gpu {
         self.cooperative
     }
 
-    /// Takes another variant of the product than tiles, for good.
-    pub(in crate::engine) fn choose(&self, matrices: Matrices) {
-        // Whoever chose first had the same reason.
-        let _ = self.chosen.set(matrices);
-    }
-
     /// Takes other tiles than those of the table, for good.
     pub(in crate::engine) fn adopt(&self, tiles: Tiles) {
         // A device is opened, and told what suits it, once.
@@ -205,9 +197,8 @@ impl Gpu {
         let binding_bytes = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         let suited = self.tuned.get().copied().unwrap_or_else(|| table::defaults(&self.info).tiles);
         let tiles = suited.fitting(shared_bytes);
-        let matrices = self.chosen.get().copied();
         let split_below = table::BUSY;
-        Target { matrices, tiles, split_below, binding_bytes, shared_bytes, ..Target::default() }
+        Target { tiles, split_below, binding_bytes, shared_bytes, ..Target::default() }
     }
 
     /// What was asked of the driver so far.
