@@ -7,9 +7,10 @@
 
 use libtest_mimic::{Failed, Trial};
 use trm::Result;
-use trm::engine::Device;
+use trm::engine::{Device, Run};
 use trm::model::init::Weights;
 use trm::model::params::{Home, Param};
+use trm::model::step::{Optimiser, train_plan};
 use trm::model::{ArchName, ModelConfig, Params};
 use trm::ops::metrics;
 use trm::plan::Element;
@@ -19,11 +20,13 @@ use crate::check;
 use crate::gradients::{along, five_point};
 use crate::harness::{Needs, on_each};
 use crate::loss_reference::{binary_cross_entropy, cross_entropy};
-use crate::models::{Session, architectures, small, small_mixer, weights};
+use crate::models::{Session, architectures, optimiser, small, small_mixer, weights};
 
 /// One test per architecture, and one of what must not be hidden.
 pub fn tests() -> Vec<Trial> {
     let seen = on_each("step_gradients::a_nan_reaches_the_loss", Needs::Adapter, nan_reaches_the_loss);
+    let scaled =
+        on_each("step_gradients::the_global_batch_is_a_factor", Needs::Adapter, global_batch_is_a_factor);
     let whole = architectures().into_iter().filter(|(_, config)| !config.arch.trains_continue());
     whole
         .map(|(name, mut config)| {
@@ -32,6 +35,7 @@ pub fn tests() -> Vec<Trial> {
             Trial::test(name, move || check_gradients(&config))
         })
         .chain(seen)
+        .chain(scaled)
         .collect()
 }
 
@@ -46,6 +50,45 @@ const BOUND: f64 = 4e-6;
 
 /// Directions that are tried for each tensor.
 const DIRECTIONS: usize = 5;
+
+/// Gradients are inversely proportional to the batch that they are divided by, bit for bit where that grows by a power of
+/// two: nothing underflows on the way, in whatever precision they are stored. On matrix units f16 holds them too.
+fn global_batch_is_a_factor(device: &Device) -> std::result::Result<(), Failed> {
+    const FACTOR: usize = 1 << 14;
+    let units = device.cooperative().unwrap_or_default();
+    let half = |precision| device.clone().in_precision(precision);
+    let mut ways = vec![device.clone(), half(Element::Bf16), half(Element::F16)];
+    if device.info().kind == "cpu" || device.cooperative().is_some() {
+        ways.push(half(Element::F16).on_matrices(units));
+    }
+    for (device, mut config) in
+        ways.iter().flat_map(|way| [small(ArchName::Trm), small_mixer()].map(|one| (way, one)))
+    {
+        // What halves and matrix units allow.
+        (config.arch.hidden_size, config.arch.num_heads) = (16, 2);
+        let [first, second] = [BATCH, FACTOR * BATCH].map(|global_batch| {
+            let optimiser = Optimiser { global_batch, ..optimiser(BATCH) };
+            let plan = train_plan(&config, &optimiser, BATCH, device.target())?;
+            let mut session = Session::of(Run::new(device, plan)?, &config, BATCH)?;
+            session.step(1)?;
+            Ok([session.run.read_floats("gradients")?, session.run.read_floats("puzzle_rows")?].concat())
+        });
+        let (first, second): (Vec<f32>, Result<Vec<f32>>) = (first?, second);
+        let scaled: Vec<f32> = second?.iter().map(|gradient| gradient * FACTOR as f32).collect();
+        if first != scaled || first.iter().all(|gradient| *gradient == 0.0) {
+            let differ = first.iter().zip(&scaled).filter(|(first, scaled)| first != scaled).count();
+            let target = device.target();
+            return Err(format!(
+                "{}, {:?}: {differ} of {} differ",
+                target.precision,
+                target.matrices,
+                first.len()
+            )
+            .into());
+        }
+    }
+    Ok(())
+}
 
 /// One NaN in any weight makes a loss of the same step NaN: no maximum, comparison or conversion on the way hides it.
 fn nan_reaches_the_loss(device: &Device) -> std::result::Result<(), Failed> {

@@ -1,4 +1,5 @@
 // C[b] = sum over r of A[b, r] B[b, r] on matrix units: product.wgsl for operands in f16, with sums in f32.
+// A (m, k), B (k, n), C (m, n), with strides and epilogues as there.
 // Strides along contiguous axes are 1, all others and the batches' are multiples of 8, so that every load is a vector of
 // eight halves, 16 bytes. Lines of an operand lie along k (ALONG_K = 1) or across it; past k, vectors are zero. What lies
 // behind k in its last vector is zero in one of the operands: weights are stored so.
