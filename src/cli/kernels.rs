@@ -21,7 +21,8 @@ use super::output::Output;
 /// entry point with the constants of its shader specialised.
 ///
 /// "adapters" are the kinds of adapter whose plans launch a variant: gpu is an untuned GPU that is not AMD's, amd one
-/// that is, software the like of llvmpipe; cooperative, bf16 and f16 are GPUs with --cooperative or that --precision;
+/// that is, software the like of llvmpipe; bf16 and f16 are GPUs in that precision, cooperative those with
+/// matrix units in f16;
 /// 64x128, 128x64 and 128x128 are GPUs that take this tile. "-" means that no built-in recipe launches it.
 #[derive(clap::Args)]
 pub struct Args {

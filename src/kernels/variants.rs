@@ -29,14 +29,14 @@ pub const GPU: &str = "gpu";
 /// AMD's GPUs, by the table of defaults.
 pub const AMD: &str = "amd";
 
-/// The kind of adapter with cooperative matrices, where they are asked for.
+/// The kind of adapter with cooperative matrices, in f16.
 pub const COOPERATIVE: &str = "cooperative";
 
 /// The kinds of adapter that plans are laid out for.
 fn targets() -> Vec<(&'static str, Target)> {
     // As on the AMD GPUs that `--isa` compiles for.
     let matrices = Some(Matrices { size: 16, subgroup: 64 });
-    let cooperative = Target { matrices, ..Target::default() };
+    let cooperative = Target { matrices, precision: Element::F16, ..roomy() };
     let halves = [Element::Bf16, Element::F16];
     let halves = halves.map(|precision| (precision.name(), Target { precision, ..Target::default() }));
     let whole = [(GPU, Target::default()), (COOPERATIVE, cooperative)];
