@@ -4,7 +4,7 @@
 use trm::Result;
 use trm::ops::gemm::{Gemm, Operand};
 use trm::ops::product::{Core, MATRIX_KERNEL, Product};
-use trm::plan::{Axis, Element, Target, Tiles};
+use trm::plan::{Axis, Element, MatrixTile, MatrixTiles, Target, Tiles};
 
 use crate::check::roundings;
 use crate::harness::{KernelTests, Lab, Mutant, Needs, Test};
@@ -65,8 +65,8 @@ pub const TESTS: KernelTests = KernelTests {
 
 /// Lays a test down for the matrices of the device, by each tile.
 fn on_both(lab: &mut Lab, test: Test) -> Result<()> {
-    for (name, matrices_small_below) in [("large", 0), ("small", usize::MAX)] {
-        let tiles = Tiles { matrices_small_below, ..Tiles::default() };
+    for (name, tile) in [("large", MatrixTile::Large), ("small", MatrixTile::Small)] {
+        let tiles = Tiles { matrices: MatrixTiles::all(tile, 0), ..Tiles::default() };
         let matrices = Some(lab.cooperative);
         let target =
             Target { precision: Element::F16, matrices, tiles, shared_bytes: 48 << 10, ..Target::default() };

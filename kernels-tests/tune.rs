@@ -7,7 +7,7 @@ use std::time::Duration;
 use libtest_mimic::{Failed, Trial};
 use trm::bench::Subject;
 use trm::engine::{Device, DeviceInfo, select};
-use trm::plan::{Element, Purpose, Target, Tile, Tiles};
+use trm::plan::{Element, Matrices, MatrixTile, MatrixTiles, Purpose, Target, Tile, Tiles};
 use trm::recipe::Recipe;
 use trm::tune::{Cache, Cached, Candidate, Choice, Key, Outcome, Trial as Work, measure, tune};
 
@@ -25,10 +25,11 @@ pub fn tests() -> Vec<Trial> {
         ("tune::all_variants_agree", all_variants_agree),
         ("tune::what_disagrees_is_dropped", wrong_is_dropped),
     ];
-    let host: [HostTest; 5] = [
+    let host: [HostTest; 6] = [
         ("tune::choices_keep", choices_keep),
         ("tune::broken_files_do_no_harm", broken_files),
         ("tune::foreign_files_do_no_harm", foreign_files),
+        ("tune::units_are_asked_for", units_are_asked_for),
         ("tune::tiles_have_names", tiles_have_names),
         ("tune::tiles_that_fit_stay", tiles_fit),
     ];
@@ -108,10 +109,10 @@ fn unfitting_is_dropped(device: &Device) -> Verdict {
 fn named_by_tiles() -> Verdict {
     let subject = subject(small_mixer())?;
     let few = Tiles { small_below: 128, ..Tiles::all(Tile::LARGE) };
-    for (tiles, expected) in [(few, vec![Tile::SMALL]), (Tiles::all(Tile::LARGE), vec![Tile::LARGE])] {
+    for (tiles, expected) in [(few, ["tiled 64x64"]), (Tiles::all(Tile::LARGE), ["tiled 128x128"])] {
         for precision in [Element::F32, Element::Bf16] {
             let target = Target { tiles, precision, shared_bytes: 32_768, ..Target::default() };
-            let taken = Work::tiles_of_products(&subject, Purpose::Reverse, target)?;
+            let taken = Work::kernels_of_products(&subject, Purpose::Reverse, target)?;
             check(taken == expected, || format!("{tiles:?}, {precision}: {taken:?}"))?;
         }
     }
@@ -122,8 +123,8 @@ fn named_by_tiles() -> Verdict {
     }
     let tuned = tune(&device, &subject, 1, LONG, |_| {})?;
     let mut products = tuned.outcomes.iter().filter(|one| one.trial.starts_with("products"));
-    let honest = products.all(|one| one.variant == "tiled 128x128 (here 64x64)");
-    let same = "products, forward, tiled 64x128: at these shapes the same as tiled 128x128, 64x64";
+    let honest = products.all(|one| one.variant == "tiled 128x128 (here tiled 64x64)");
+    let same = "products, forward, tiled 64x128: at these shapes the same as tiled 128x128, tiled 64x64";
     check(tuned.skipped.iter().any(|one| one == same), || format!("{tuned:?}"))?;
     let kept = tuned.tiles;
     let same = [kept.forward, kept.reverse, kept.weight_gradient] == [Tile::LARGE; 3];
@@ -231,6 +232,24 @@ fn tiles_have_names() -> Verdict {
         check(tile.name() == name && name.parse() == Ok(tile), || name.clone())?;
     }
     check("64x96".parse::<Tile>().is_err(), || "64x96 is no tile".into())
+}
+
+/// On matrix units, tiles of these are a question of their own, and the choice is of both kinds.
+fn units_are_asked_for() -> Verdict {
+    let mut subject = subject(small_mixer())?;
+    subject.config.arch.hidden_size = 64;
+    let own = Target { precision: Element::F16, matrices: Some(Matrices::default()), ..Target::default() };
+    for (tile, expected) in [(MatrixTile::Large, "units 4x4"), (MatrixTile::Small, "units 2x2")] {
+        let tiles = Tiles { matrices: MatrixTiles::all(tile, 0), ..Tiles::default() };
+        let target = Target { tiles, shared_bytes: 48 << 10, ..own };
+        let taken = Work::kernels_of_products(&subject, Purpose::Forward, target)?;
+        check(taken.contains(&expected.to_owned()), || format!("{tile:?}: {taken:?}"))?;
+    }
+    let device = Device::cpu().in_precision(Element::F16).on_matrices(Matrices::default());
+    let tuned = tune(&device, &subject, 1, LONG, |_| {})?;
+    // Of so few workgroups, all come to the small one.
+    let named = |name: &str| tuned.skipped.iter().any(|one| one.contains(name));
+    check(named("units 4x4: at these shapes the same as") && named("units 2x2"), || format!("{tuned:?}"))
 }
 
 /// Where shared memory is short, the tiles that fit stay.

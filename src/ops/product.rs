@@ -4,7 +4,7 @@
 use super::gemm::{Gemm, Operand};
 use super::multiply;
 use crate::plan::{
-    Axis, DispatchBuilder, Element, Entry, Kernel, Matrices, MatrixTile, Tape, Target, Tensor, Tile,
+    Axis, Dispatch, DispatchBuilder, Element, Entry, Kernel, Matrices, MatrixTile, Tape, Target, Tensor, Tile,
 };
 use crate::{Error, Result};
 
@@ -122,11 +122,13 @@ impl MatrixCore {
     /// What `target` takes for a product: the larger tile where it keeps a GPU busy, and twice the depth where both
     /// operands lie along k, if there is shared memory for that.
     fn of(gemm: &Gemm, units: Matrices, target: &Target) -> Option<MatrixCore> {
+        let wanted = target.tiles.matrices;
         let many = |tile| {
             let core = Core::Matrix(MatrixCore { units, tile, depth: 32 });
-            core.groups(gemm).iter().product::<usize>() >= target.tiles.matrices_small_below
+            core.groups(gemm).iter().product::<usize>() >= wanted.small_below
         };
-        let tile = if many(MatrixTile::Large) { MatrixTile::Large } else { MatrixTile::Small };
+        let own = wanted.of(gemm.purpose);
+        let tile = if many(own) { own } else { MatrixTile::Small };
         let depths = if gemm.a.col == 1 && gemm.b.row == 1 { &[64, 32][..] } else { &[32] };
         let cores = depths.iter().map(|&depth| MatrixCore { units, tile, depth });
         cores.into_iter().find(|core| core.shared_bytes(gemm) <= target.shared_bytes)
@@ -146,6 +148,18 @@ fn fits_matrices(gemm: &Gemm, elements: [Element; 2]) -> bool {
 }
 
 impl Core {
+    /// What people call the core of a dispatch, if that is a product: `tiled 64x64`, `units 4x4`.
+    pub fn name_of(dispatch: &Dispatch) -> Option<String> {
+        let down =
+            dispatch.constants.iter().find(|(name, _)| *name == "DOWN").map(|(_, down)| *down as usize);
+        let units = MatrixTile::ALL.into_iter().find(|tile| Some(tile.matrices()) == down);
+        match (dispatch.kernel.name, units) {
+            (_, Some(tile)) => Some(format!("units {}", tile.name())),
+            ("product", None) => Some(format!("tiled {}", Tile::of(&dispatch.constants))),
+            _ => None,
+        }
+    }
+
     /// Rows and columns of C that a workgroup owns.
     fn extent(self) -> [usize; 2] {
         match self {

@@ -28,7 +28,9 @@ pub use shape::{Axis, LinearForm, Shape};
 pub(crate) use stored::bf16_bits;
 pub use stored::{Stored, StoredMut};
 pub use tape::{Reverse, Tape, Tensor};
-pub use target::{AttentionVariant, MANY, Matrices, MatrixTile, Purpose, SHARED_BYTES, Target, Tile, Tiles};
+pub use target::{
+    AttentionVariant, MANY, Matrices, MatrixTile, MatrixTiles, Purpose, SHARED_BYTES, Target, Tile, Tiles,
+};
 
 use std::collections::BTreeMap;
 use std::fmt;

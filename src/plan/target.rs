@@ -105,7 +105,8 @@ impl TryFrom<String> for Tile {
 
 /// What a workgroup of `shaders/product_matrix.wgsl` owns of a product: two by two subgroups, each with a square of
 /// matrices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum MatrixTile {
     /// 2 x 2 matrices to a subgroup.
     Small,
@@ -114,6 +115,17 @@ pub enum MatrixTile {
 }
 
 impl MatrixTile {
+    /// All of them, that for many workgroups first.
+    pub const ALL: [MatrixTile; 2] = [MatrixTile::Large, MatrixTile::Small];
+
+    /// What a subgroup owns.
+    pub const fn name(self) -> &'static str {
+        match self {
+            MatrixTile::Small => "2x2",
+            MatrixTile::Large => "4x4",
+        }
+    }
+
     /// Matrices of a subgroup, down and across.
     pub const fn matrices(self) -> usize {
         match self {
@@ -145,7 +157,47 @@ impl Purpose {
     pub const ALL: [Purpose; 3] = [Purpose::Forward, Purpose::Reverse, Purpose::WeightGradient];
 }
 
-/// The tiles of tiled products.
+/// One tile for each purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MatrixTiles {
+    /// Of [`Purpose::Forward`].
+    pub forward: MatrixTile,
+    /// Of [`Purpose::Reverse`].
+    pub reverse: MatrixTile,
+    /// Of [`Purpose::WeightGradient`].
+    pub weight_gradient: MatrixTile,
+    /// Products of fewer workgroups than this take the small tile.
+    pub small_below: usize,
+}
+
+impl MatrixTiles {
+    /// One tile for everything, but for products of fewer workgroups than `small_below`.
+    pub const fn all(tile: MatrixTile, small_below: usize) -> MatrixTiles {
+        MatrixTiles { forward: tile, reverse: tile, weight_gradient: tile, small_below }
+    }
+
+    /// The tile of products for `purpose`.
+    pub fn of(&self, purpose: Purpose) -> MatrixTile {
+        match purpose {
+            Purpose::Forward => self.forward,
+            Purpose::Reverse => self.reverse,
+            Purpose::WeightGradient => self.weight_gradient,
+        }
+    }
+
+    /// The same with another tile for `purpose`.
+    pub fn with(mut self, purpose: Purpose, tile: MatrixTile) -> MatrixTiles {
+        match purpose {
+            Purpose::Forward => self.forward = tile,
+            Purpose::Reverse => self.reverse = tile,
+            Purpose::WeightGradient => self.weight_gradient = tile,
+        }
+        self
+    }
+}
+
+/// The tiles of products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tiles {
@@ -157,8 +209,8 @@ pub struct Tiles {
     pub weight_gradient: Tile,
     /// Products of fewer workgroups than this take the small tile: fewer large ones would leave a GPU idle.
     pub small_below: usize,
-    /// Products on matrix units of fewer workgroups than this take the small tile.
-    pub matrices_small_below: usize,
+    /// Those of products on matrix units.
+    pub matrices: MatrixTiles,
 }
 
 impl Tiles {
@@ -169,7 +221,7 @@ impl Tiles {
             reverse: tile,
             weight_gradient: tile,
             small_below: 0,
-            matrices_small_below: MANY,
+            matrices: MatrixTiles::all(MatrixTile::Large, MANY),
         }
     }
 

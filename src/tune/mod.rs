@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::bench::Subject;
 use crate::engine::Device;
-use crate::plan::{Purpose, Target, Tile, Tiles};
+use crate::plan::{MatrixTile, Purpose, Target, Tile, Tiles};
 
 /// The outcome of tuning.
 #[derive(Clone, Debug, Serialize)]
@@ -49,7 +49,9 @@ pub fn tune(
     let mut tuner = Tuner { device, subject, default, repetitions, budget, say: &mut say, outcomes, skipped };
     let mut tiles = default.tiles;
     for purpose in Purpose::ALL {
-        tiles = tiles.with(purpose, tuner.tile_for(purpose)?);
+        let chosen = tuner.tiles_for(purpose)?;
+        tiles = tiles.with(purpose, chosen.of(purpose));
+        tiles.matrices = tiles.matrices.with(purpose, chosen.matrices.of(purpose));
     }
     Ok(Tuned { tiles, outcomes: tuner.outcomes, skipped: tuner.skipped })
 }
@@ -85,52 +87,58 @@ impl Budget {
     }
 }
 
-/// What a choice calls a tile, and what products take of it where that is another one.
-fn tiled_name(tile: Tile, taken: &[Tile]) -> String {
-    match taken == [tile] {
-        true => format!("tiled {tile}"),
-        false => format!("tiled {tile} (here {})", names(taken)),
+/// What a choice calls tiles, and what products take where that is something else.
+fn named(wanted: String, taken: &[String]) -> String {
+    match taken == [wanted.clone()] {
+        true => wanted,
+        false => format!("{wanted} (here {})", taken.join(" and ")),
     }
 }
 
-fn names(tiles: &[Tile]) -> String {
-    tiles.iter().map(|tile| tile.name()).collect::<Vec<_>>().join(" and ")
-}
-
 impl Tuner<'_> {
-    /// The fastest tile for the products of a purpose; the default's where all others were dropped.
-    fn tile_for(&mut self, purpose: Purpose) -> Result<Tile> {
+    /// The fastest tiles for the products of a purpose; the default's where all others were dropped.
+    fn tiles_for(&mut self, purpose: Purpose) -> Result<Tiles> {
         let trial = Trial::products(self.subject, purpose);
         (self.say)(trial.name);
-        let (ways, candidates): (Vec<Tile>, Vec<Candidate>) = self.ways(&trial, purpose)?.into_iter().unzip();
+        let (ways, candidates): (Vec<Tiles>, Vec<Candidate>) =
+            self.ways(&trial, purpose)?.into_iter().unzip();
         let (device, repetitions, start) = (self.device, self.repetitions, self.outcomes.len());
         let outcomes = self.budget.share(|time| measure(device, &trial, &candidates, repetitions, time))?;
         self.outcomes.extend(outcomes);
         let own = self.outcomes[start..].iter_mut().zip(&ways);
-        let timed = own.filter_map(|(outcome, tile)| Some((outcome.seconds?, outcome, *tile)));
-        let Some((_, chosen, tile)) = timed.min_by(|a, b| a.0.total_cmp(&b.0)) else {
-            return Ok(self.default.tiles.of(purpose));
+        let timed = own.filter_map(|(outcome, tiles)| Some((outcome.seconds?, outcome, *tiles)));
+        let Some((_, chosen, tiles)) = timed.min_by(|a, b| a.0.total_cmp(&b.0)) else {
+            return Ok(self.default.tiles);
         };
         chosen.chosen = true;
-        Ok(tile)
+        Ok(tiles)
     }
 
-    /// Tiles, the default's first, each that products of these shapes take other kernels for.
-    fn ways(&mut self, trial: &Trial<'_>, purpose: Purpose) -> Result<Vec<(Tile, Candidate)>> {
-        let standard = self.default.tiles.of(purpose);
-        let mut ways: Vec<(Tile, Candidate)> = Vec::new();
-        let mut known: Vec<(Vec<Tile>, Tile)> = Vec::new();
-        for tile in [standard].into_iter().chain(Tile::ALL.into_iter().filter(|&tile| tile != standard)) {
-            let target = Target { tiles: self.default.tiles.with(purpose, tile), ..self.default };
-            let taken = Trial::tiles_of_products(self.subject, purpose, target)?;
+    /// Tiles, the default's first, each that products of these shapes take other kernels for; of matrix units too, where
+    /// plans are laid out for them.
+    fn ways(&mut self, trial: &Trial<'_>, purpose: Purpose) -> Result<Vec<(Tiles, Candidate)>> {
+        let own = self.default.tiles;
+        let tiled = Tile::ALL.map(|tile| (format!("tiled {tile}"), own.with(purpose, tile)));
+        let units = MatrixTile::ALL.map(|tile| {
+            let matrices = own.matrices.with(purpose, tile);
+            (format!("units {}", tile.name()), Tiles { matrices, ..own })
+        });
+        let units = units.into_iter().filter(|_| self.default.matrices.is_some());
+        let mut wanted: Vec<(String, Tiles)> = tiled.into_iter().chain(units).collect();
+        wanted.sort_by_key(|(_, tiles)| *tiles != own);
+        let mut ways: Vec<(Tiles, Candidate)> = Vec::new();
+        let mut known: Vec<(Vec<String>, String)> = Vec::new();
+        for (name, tiles) in wanted {
+            let target = Target { tiles, ..self.default };
+            let taken = Trial::kernels_of_products(self.subject, purpose, target)?;
             // Where all products are too small for a tile, it is another name for the small one.
             if let Some((_, same)) = known.iter().find(|(known, _)| *known == taken) {
-                let why = format!("at these shapes the same as tiled {same}, {}", names(&taken));
-                self.skipped.push(format!("{}, tiled {tile}: {why}", trial.name));
+                let why = format!("at these shapes the same as {same}, {}", taken.join(" and "));
+                self.skipped.push(format!("{}, {name}: {why}", trial.name));
                 continue;
             }
-            ways.push((tile, Candidate { name: tiled_name(tile, &taken), target }));
-            known.push((taken, tile));
+            ways.push((tiles, Candidate { name: named(name.clone(), &taken), target }));
+            known.push((taken, name));
         }
         Ok(ways)
     }

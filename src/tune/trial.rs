@@ -1,11 +1,14 @@
 //! What is measured: a small plan whose variants can be exchanged, its inputs, and the results that must agree.
 
+use std::collections::BTreeSet;
+
 use crate::Result;
 use crate::bench::Subject;
 use crate::engine::{Device, Run};
 use crate::model::{ModelConfig, Params};
+use crate::ops::product::Core;
 use crate::ops::store_weight::Weight;
-use crate::plan::{Axis, Element, LinearForm, Purpose, Role, Shape, Tape, Target, Tensor, Tile};
+use crate::plan::{Axis, Element, LinearForm, Purpose, Role, Shape, Tape, Target, Tensor};
 use crate::rng::Rng;
 
 /// Something that a device can do in several ways.
@@ -45,17 +48,16 @@ impl<'a> Trial<'a> {
         Trial { name, subject, purpose }
     }
 
-    /// The tiles that these products take on `target`: not only the one that it names, where that is for large ones.
+    /// What multiplies these products on `target`: not only what it names, where that is for large ones.
     ///
     /// # Errors
     /// As plans of the model.
-    pub fn tiles_of_products(subject: &Subject, purpose: Purpose, target: Target) -> Result<Vec<Tile>> {
+    pub fn kernels_of_products(subject: &Subject, purpose: Purpose, target: Target) -> Result<Vec<String>> {
         let mut bench = Workbench::new(target);
         bench.lay_products(subject, purpose)?;
         let plan = bench.tape.finish()?;
-        let taken =
-            |tile: &Tile| plan.dispatches.iter().any(|dispatch| Tile::of(&dispatch.constants) == *tile);
-        Ok(Tile::ALL.into_iter().filter(taken).collect())
+        let named = plan.dispatches.iter().filter_map(Core::name_of);
+        Ok(named.collect::<BTreeSet<String>>().into_iter().collect())
     }
 
     /// Lays it down for `target` and gives it inputs that are the same for every target.
