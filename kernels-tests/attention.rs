@@ -213,7 +213,7 @@ fn lay(lab: &mut Lab, shape: Shape, heads: usize, steepness: f32, bound: f64) ->
 }
 
 /// Normal numbers, q and k times `steepness`, not v: the scores grow with the square.
-fn steep(lab: &mut Lab, shape: Shape, heads: usize, steepness: f32) -> Vec<f32> {
+pub fn steep(lab: &mut Lab, shape: Shape, heads: usize, steepness: f32) -> Vec<f32> {
     let Shape { batch, length, width } = shape;
     lab.case(format!("B {batch} L {length}, {heads} heads of {}, times {steepness}", width / heads));
     let mut qkv = lab.normal(3 * shape.elements());
@@ -222,7 +222,7 @@ fn steep(lab: &mut Lab, shape: Shape, heads: usize, steepness: f32) -> Vec<f32> 
 }
 
 /// Attention over qkv, which came turned by a table of angles where there is one.
-fn compare(
+pub fn compare(
     lab: &mut Lab,
     shape: Shape,
     heads: usize,
@@ -305,13 +305,19 @@ fn steep_scores(lab: &mut Lab) -> Result<()> {
 /// Every score is far below zero, where that of a position that is not there would be.
 fn low_scores(lab: &mut Lab) -> Result<()> {
     let shape = Shape { batch: 1, length: 67, width: 8 };
-    lab.case("all scores near -150");
+    let qkv = low(lab, shape);
+    compare(lab, shape, 1, (qkv, None), roundings(2_000))
+}
+
+/// One head's q near 7.3 and k near -7.3: with 8 features all scores are near -150, with 32 near -300.
+pub fn low(lab: &mut Lab, shape: Shape) -> Vec<f32> {
+    lab.case("all scores far below zero");
     let mut qkv = lab.normal(3 * shape.elements());
     for row in qkv.chunks_mut(3 * shape.width) {
         let (q, rest) = row.split_at_mut(shape.width);
         q.iter_mut().zip(rest).for_each(|(q, k)| (*q, *k) = (7.3 + *q * 0.1, *k * 0.1 - 7.3));
     }
-    compare(lab, shape, 1, (qkv, None), roundings(2_000))
+    qkv
 }
 
 /// Sums over many blocks of positions.

@@ -5,6 +5,7 @@
 
 mod adam_atan2;
 mod attention;
+mod attention_matrix;
 mod bench;
 mod carry;
 mod check;
@@ -57,6 +58,7 @@ use libtest_mimic::{Arguments, Trial};
 const KERNELS: &[KernelTests] = &[
     adam_atan2::TESTS,
     attention::TESTS,
+    attention_matrix::TESTS,
     carry::TESTS,
     column_sums::TESTS,
     embed::TESTS,
@@ -74,6 +76,7 @@ const KERNELS: &[KernelTests] = &[
 
 /// The tests of every other file.
 const ROOMS: &[fn() -> Vec<Trial>] = &[
+    attention_matrix::tests,
     bench::tests,
     isa::tests,
     check::tests,

@@ -28,6 +28,7 @@ use crate::plan::Kernel;
 pub const KERNELS: &[&Kernel] = &[
     &adam_atan2::KERNEL,
     &attention::KERNEL,
+    &attention::MATRIX_KERNEL,
     &carry::KERNEL,
     &column_sums::KERNEL,
     &embed::KERNEL,

@@ -11,7 +11,10 @@
 mod twins;
 
 use super::sum::gradient;
-use crate::plan::{AttentionVariant, DispatchBuilder, Entry, Kernel, Reverse, Role, Shape, Tape, Tensor};
+use crate::plan::{
+    AttentionVariant, DispatchBuilder, Element, Entry, Kernel, Matrices, Reverse, Role, Shape, Tape, Target,
+    Tensor,
+};
 use crate::{Error, Result};
 
 /// `shaders/attention.wgsl`.
@@ -23,6 +26,13 @@ pub static KERNEL: Kernel = Kernel {
         Entry { name: "reverse_queries", twin: twins::reverse },
         Entry { name: "reverse_keys", twin: twins::reversed },
     ],
+};
+
+/// `shaders/attention_matrix.wgsl`: matrix units, everything in f16, sums in f32.
+pub static MATRIX_KERNEL: Kernel = Kernel {
+    name: "attention_matrix",
+    source: include_str!("../../../shaders/attention_matrix.wgsl"),
+    entries: &[Entry { name: "forward", twin: twins::forward }],
 };
 
 /// The largest d: what the kernels' shared memory holds of one position.
@@ -75,12 +85,19 @@ impl Attention {
     ) -> Result<()> {
         let Shape { batch, length, width } = self.shape;
         let head_dim = width / self.heads;
-        let mut call = Tiles::of(head_dim).call(tape, entry, self.shape, self.heads);
+        let core = match entry {
+            "forward" => {
+                let elements = [self.qkv, self.o].map(|tensor| tape.element(tensor));
+                Core::forward(head_dim, elements, &tape.target())
+            }
+            _ => Core::tiled(head_dim),
+        };
+        let groups = [length.div_ceil(core.rows()), self.heads, batch];
+        let mut call = core.call(tape, entry, self.turned.is_some()).groups(groups);
         for &(name, tensor) in tensors {
             call = call.bind(name, tensor);
         }
         call.constant("HEAD_DIM", head_dim)
-            .constant("TURNED", usize::from(self.turned.is_some()))
             .count("length", length)
             .count("heads", self.heads)
             .float("scale", 1.0 / (head_dim as f32).sqrt())
@@ -92,36 +109,68 @@ impl Attention {
 /// Threads of a workgroup.
 const THREADS: usize = 128;
 
-/// How the kernels cut the scores of a head.
-struct Tiles {
-    /// Threads that share four rows: with more features more of them, so that their sums stay in registers.
-    lanes: usize,
+/// What computes an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Core {
+    /// Multiply-adds in f32. So many threads share four rows: with more features more of them, so that their sums stay
+    /// in registers.
+    Tiled {
+        /// Threads.
+        lanes: usize,
+    },
+    /// Matrix units.
+    Matrix(Matrices),
 }
 
-impl Tiles {
-    fn of(head_dim: usize) -> Tiles {
+impl Core {
+    fn tiled(head_dim: usize) -> Core {
         let lanes = match head_dim {
             ..=64 => 8,
             65..=128 => 16,
             _ => 32,
         };
-        Tiles { lanes }
+        Core::Tiled { lanes }
     }
 
-    fn rows(&self) -> usize {
-        4 * THREADS / self.lanes
+    /// What computes o from heads of `head_dim` features on `target`, qkv and o being of these elements.
+    pub fn forward(head_dim: usize, elements: [Element; 2], target: &Target) -> Core {
+        let fits = |units: &Matrices| {
+            let halves = elements == [Element::F16; 2] && target.gradient() == Element::F16;
+            halves
+                && matches!(head_dim, 32 | 64 | 128)
+                && shared_bytes(*units, head_dim) <= target.shared_bytes
+        };
+        target.matrices.filter(fits).map_or(Core::tiled(head_dim), Core::Matrix)
     }
 
-    fn call<'t>(
-        &self,
-        tape: &'t mut Tape,
-        entry: &'static str,
-        Shape { batch, length, .. }: Shape,
-        heads: usize,
-    ) -> DispatchBuilder<'t> {
-        let groups = [length.div_ceil(self.rows()), heads, batch];
-        tape.call(&KERNEL, entry).constant("LANES", self.lanes).groups(groups)
+    /// Rows that a workgroup owns.
+    fn rows(self) -> usize {
+        match self {
+            Core::Tiled { lanes } => 4 * THREADS / lanes,
+            Core::Matrix(units) => 4 * units.size as usize,
+        }
     }
+
+    fn call<'t>(self, tape: &'t mut Tape, entry: &'static str, turned: bool) -> DispatchBuilder<'t> {
+        match self {
+            Core::Tiled { lanes } => {
+                tape.call(&KERNEL, entry).constant("LANES", lanes).constant("TURNED", usize::from(turned))
+            }
+            Core::Matrix(units) => tape
+                .call(&MATRIX_KERNEL, entry)
+                .constant("SIZE", units.size as usize)
+                .constant("LANES", 4 * units.subgroup as usize),
+        }
+    }
+}
+
+/// Bytes of shared memory of a workgroup on matrix units: queries and 32 keys, both with a gap of a vector, scores and
+/// weights of each query and these keys, and what the threads of a query's softmax keep.
+fn shared_bytes(units: Matrices, head_dim: usize) -> u32 {
+    let rows = 4 * units.size as usize;
+    let parts = (4 * units.subgroup as usize / rows).clamp(1, 4);
+    let vectors = (rows + 32) * (head_dim / 8 + 1) + rows * (9 + 5);
+    (16 * vectors + 8 * rows * parts) as u32
 }
 
 impl Reverse for Attention {
