@@ -1,12 +1,15 @@
-// o = softmax(q k^T / sqrt(d)) v for each sample and head on matrix units: attention.wgsl for halves, with sums in f32;
-// lse = log of the softmax's denominator.
-// qkv (B, L, 3, heads, d), o (B, L, heads, d) in f16; lse (B, heads, L) in f32. d is 32, 64 or 128.
-// A workgroup owns 4 SIZE queries of one sample and head, each of its four subgroups SIZE of them, or several
-// subgroups' shares in turn where there are fewer. It walks over the keys, COLUMNS at a time, twice: matrices cannot be
-// rescaled row by row, so the first walk finds each row's maximum and denominator in f32, and the second adds
-// exp(s - maximum) v, the weights in f16, and divides what comes out. Scores go from matrices to threads, and weights
-// back, in shared memory, where lines lie a vector further apart than long, so that neighbours lie in different banks.
-// Positions past L are read as the last one; their weights are zero, and nothing of them is stored.
+// o = softmax(q k^T / sqrt(d)) v for each sample and head on matrix units, and its reverse: attention.wgsl for halves,
+// with sums in f32. lse = log of the softmax's denominator. reverse: with p = exp(s - lse), delta = sum(do o):
+// dv = p^T do, ds = p (do v^T - delta), dq = ds k, dk = ds^T q.
+// qkv, dqkv (B, L, 3, heads, d), o, do (B, L, heads, d) in f16; lse, delta (B, heads, L) and turns (L, d/2, 2): cos, sin,
+// in f32. d is 32, 64 or 128. Where TURNED is 1, dq and dk are turned back before they are stored.
+// A workgroup owns 4 SIZE rows of one sample and head, queries or, in reverse_keys, keys, and walks over the others, the
+// columns, COLUMNS at a time. Each of its four subgroups owns SIZE rows, or several subgroups' shares in turn where there
+// are fewer of them. Matrices cannot be rescaled row by row, so forward walks twice: first for each row's maximum and
+// denominator in f32, then to add exp(s - maximum) v, and divides what comes out. reverse_keys walks for dv, then for dk.
+// Weights, p and ds, are f16, ds before it is scaled, which keeps small ones normal. Scores go from matrices to threads,
+// and weights back, in shared memory, where lines lie a vector further apart than long, so that neighbours lie in
+// different banks. Positions past L are read as the last one; their weights are zero, and nothing of them is stored.
 // Assumes whole subgroups.
 
 enable f16;
@@ -18,9 +21,15 @@ struct Params { length: u32, heads: u32, scale: f32 }
 const SIZE: u32 = 16u;
 const LANES: u32 = 128u;
 const HEAD_DIM: u32 = 64u;
+const TURNED: u32 = 0u;
+// What is staged of each row: q, or in reverse a second part too.
+const SIDES: u32 = 2u;
 // The only elements that these can be.
 const QKV_ELEMENT: u32 = 2u;
+const O_GRAD_ELEMENT: u32 = 2u;
+const O_SAVED_ELEMENT: u32 = 2u;
 const O_ELEMENT: u32 = 2u;
+const QKV_GRAD_ELEMENT: u32 = 2u;
 alias Left = coop_mat16x16<f16, A>;
 alias Right = coop_mat16x16<f16, B>;
 alias Sums = coop_mat16x16<f32, C>;
@@ -29,90 +38,147 @@ struct Pair { lo: vec4<f16>, hi: vec4<f16> }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> qkv: array<Pair>;
+@group(0) @binding(2) var<storage, read> o_grad: array<Pair>;
+@group(0) @binding(3) var<storage, read> o_saved: array<Pair>;
+@group(0) @binding(4) var<storage, read> lse_saved: array<f32>;
+@group(0) @binding(5) var<storage, read> delta_saved: array<f32>;
 @group(0) @binding(6) var<storage, read_write> o: array<Pair>;
 @group(0) @binding(7) var<storage, read_write> lse: array<f32>;
+@group(0) @binding(8) var<storage, read_write> delta: array<f32>;
+@group(0) @binding(9) var<storage, read_write> qkv_grad: array<Pair>;
+@group(0) @binding(10) var<storage, read> turns: array<vec2<f32>>;
 
 const Q: u32 = 0u;
 const K: u32 = 1u;
 const V: u32 = 2u;
+// The gradient of o, beside the three parts of qkv.
+const DO: u32 = 3u;
 
 const SHARES: u32 = 4u;
 const ROWS: u32 = SHARES * SIZE;
-const COLUMNS: u32 = 32u;
+const COLUMNS: u32 = 2u * SIZE;
 const LOWEST: f32 = -3.0e38;
 // Features are counted in vectors of eight halves; lines of them have one vector of gap.
 const VECTORS: u32 = HEAD_DIM / 8u;
 const PITCH: u32 = VECTORS + 1u;
+const HALF: u32 = HEAD_DIM / 2u;
 // Columns of a row: scores in fours, weights in eights, each with a gap.
 const STRIP: u32 = COLUMNS / 4u + 1u;
 const EIGHTS: u32 = COLUMNS / 8u;
 const WEIGHTS: u32 = EIGHTS + 1u;
-// Matrices of o that a subgroup sums at a time. More features take another walk.
+// Matrices that a subgroup sums at a time, one by one from the first and the second half of the features: what turns
+// together. More features take another walk.
 const SUMMED: u32 = min(8u, HEAD_DIM / SIZE);
+const SPAN: u32 = SUMMED / 2u * SIZE;
 // Threads that share a row's softmax.
 const PARTS: u32 = clamp(LANES / ROWS, 1u, EIGHTS);
+// Eights of columns of a thread.
+const ITEMS: u32 = (ROWS * EIGHTS + LANES - 1u) / LANES;
 
-var<workgroup> sh_q: array<Pair, ROWS * PITCH>;
-var<workgroup> sh_kv: array<Pair, COLUMNS * PITCH>;
-// Scores, and in the end o.
+var<workgroup> sh_rows: array<Pair, SIDES * ROWS * PITCH>;
+var<workgroup> sh_columns: array<Pair, COLUMNS * PITCH>;
+// Scores, and in the end sums.
 var<workgroup> sh_s: array<vec4<f32>, ROWS * STRIP>;
 var<workgroup> sh_p: array<Pair, ROWS * WEIGHTS>;
 // The softmax of what each part of a row has seen; in a row's first part, in the end, that of the row.
 struct Softmax { highest: f32, denominator: f32 }
 var<workgroup> sh_softmax: array<Softmax, ROWS * PARTS>;
+// Of queries, be they rows or columns.
+struct Saved { lse: f32, delta: f32 }
+var<workgroup> sh_saved: array<Saved, ROWS>;
 
-var<private> o0: Sums;
-var<private> o1: Sums;
-var<private> o2: Sums;
-var<private> o3: Sums;
-var<private> o4: Sums;
-var<private> o5: Sums;
-var<private> o6: Sums;
-var<private> o7: Sums;
+var<private> sum0: Sums;
+var<private> sum1: Sums;
+var<private> sum2: Sums;
+var<private> sum3: Sums;
+var<private> sum4: Sums;
+var<private> sum5: Sums;
+var<private> sum6: Sums;
+var<private> sum7: Sums;
+// do v^T of a thread's eights.
+struct Eight { lo: vec4<f32>, hi: vec4<f32> }
+var<private> dp: array<Eight, ITEMS>;
 
-fn vector_of_qkv(group: vec3<u32>, which: u32, at: u32, vector: u32) -> Pair {
-    let row = (group.z * params.length + min(at, params.length - 1u)) * 3u + which;
-    return qkv[(row * params.heads + group.y) * VECTORS + vector];
+struct Thread { group: vec3<u32>, local: u32, subgroup: u32, subgroups: u32 }
+
+fn line_of_qkv(group: vec3<u32>, which: u32, at: u32) -> u32 {
+    return ((group.z * params.length + at) * 3u + which) * params.heads + group.y;
 }
 
-fn stage_queries(group: vec3<u32>, local: u32) {
-    for (var at = local; at < ROWS * VECTORS; at += LANES) {
-        let row = at / VECTORS;
-        sh_q[row * PITCH + at % VECTORS] = vector_of_qkv(group, Q, group.x * ROWS + row, at % VECTORS);
+fn line_of_o(group: vec3<u32>, at: u32) -> u32 {
+    return (group.z * params.length + at) * params.heads + group.y;
+}
+
+fn in_lines(group: vec3<u32>, at: u32) -> u32 {
+    return (group.z * params.heads + group.y) * params.length + at;
+}
+
+fn existing(at: u32) -> u32 {
+    return min(at, params.length - 1u);
+}
+
+fn vector_of_qkv(group: vec3<u32>, which: u32, at: u32, vector: u32) -> Pair {
+    return qkv[line_of_qkv(group, which, existing(at)) * VECTORS + vector];
+}
+
+fn vector_of_any(group: vec3<u32>, which: u32, at: u32, vector: u32) -> Pair {
+    if which == DO {
+        return o_grad[line_of_o(group, existing(at)) * VECTORS + vector];
+    }
+    return vector_of_qkv(group, which, at, vector);
+}
+
+fn stage_queries(thread: Thread) {
+    for (var at = thread.local; at < ROWS * VECTORS; at += LANES) {
+        let row = thread.group.x * ROWS + at / VECTORS;
+        sh_rows[at / VECTORS * PITCH + at % VECTORS] = vector_of_qkv(thread.group, Q, row, at % VECTORS);
     }
 }
 
 // Columns of k or v.
-fn stage(group: vec3<u32>, which: u32, first: u32, local: u32) {
-    for (var at = local; at < COLUMNS * VECTORS; at += LANES) {
+fn stage(thread: Thread, which: u32, first: u32) {
+    for (var at = thread.local; at < COLUMNS * VECTORS; at += LANES) {
         let column = at / VECTORS;
-        sh_kv[column * PITCH + at % VECTORS] = vector_of_qkv(group, which, first + column, at % VECTORS);
+        let vector = vector_of_qkv(thread.group, which, first + column, at % VECTORS);
+        sh_columns[column * PITCH + at % VECTORS] = vector;
     }
 }
 
-// q k^T of the staged columns and the rows from `row` on: two matrices at a time.
-fn score(row: u32) {
-    for (var column = 0u; column < COLUMNS; column += 2u * SIZE) {
-        var s0 = Sums();
-        var s1 = Sums();
-        for (var k = 0u; k < HEAD_DIM; k += SIZE) {
-            let queries = coopLoadT<Left>(&sh_q[row * PITCH + k / 8u].lo, 2u * PITCH);
-            let keys = coopLoad<Right>(&sh_kv[column * PITCH + k / 8u].lo, 2u * PITCH);
-            s0 = coopMultiplyAdd(queries, keys, s0);
-            let next_keys = coopLoad<Right>(&sh_kv[(column + SIZE) * PITCH + k / 8u].lo, 2u * PITCH);
-            s1 = coopMultiplyAdd(queries, next_keys, s1);
-        }
-        coopStoreT(s0, &sh_s[row * STRIP + column / 4u], STRIP);
-        coopStoreT(s1, &sh_s[row * STRIP + (column + SIZE) / 4u], STRIP);
+fn stage_rows_of_any(thread: Thread, which: u32, side: u32) {
+    for (var at = thread.local; at < ROWS * VECTORS; at += LANES) {
+        let row = at / VECTORS;
+        let vector = vector_of_any(thread.group, which, thread.group.x * ROWS + row, at % VECTORS);
+        sh_rows[(side * ROWS + row) * PITCH + at % VECTORS] = vector;
     }
 }
 
-// The scores of all rows for the columns from `first` on.
-fn score_all(group: vec3<u32>, first: u32, local: u32, subgroup: u32, subgroups: u32) {
-    stage(group, K, first, local);
+fn stage_any(thread: Thread, which: u32, first: u32) {
+    for (var at = thread.local; at < COLUMNS * VECTORS; at += LANES) {
+        let column = at / VECTORS;
+        let vector = vector_of_any(thread.group, which, first + column, at % VECTORS);
+        sh_columns[column * PITCH + at % VECTORS] = vector;
+    }
+}
+
+// Products of the staged columns and SIZE staged lines from `line` on, those of `row` on.
+fn score(line: u32, row: u32) {
+    var s0 = Sums();
+    var s1 = Sums();
+    for (var k = 0u; k < HEAD_DIM; k += SIZE) {
+        let rows = coopLoadT<Left>(&sh_rows[line * PITCH + k / 8u].lo, 2u * PITCH);
+        let columns = coopLoad<Right>(&sh_columns[k / 8u].lo, 2u * PITCH);
+        s0 = coopMultiplyAdd(rows, columns, s0);
+        let next_columns = coopLoad<Right>(&sh_columns[SIZE * PITCH + k / 8u].lo, 2u * PITCH);
+        s1 = coopMultiplyAdd(rows, next_columns, s1);
+    }
+    unpack(s0, s1, row * STRIP);
+}
+
+// The products of all rows' `side` and what is staged of the columns.
+fn score_all(thread: Thread, side: u32) {
     workgroupBarrier();
-    for (var share = subgroup; share < SHARES; share += subgroups) {
-        score(share * SIZE);
+    for (var share = thread.subgroup; share < SHARES; share += thread.subgroups) {
+        score(side * ROWS + share * SIZE, share * SIZE);
     }
     workgroupBarrier();
 }
@@ -132,8 +198,8 @@ fn total(four: vec4<f32>) -> f32 {
 }
 
 // Adds the columns from `first` on to the softmax of each part of a row.
-fn add_to_softmax(first: u32, local: u32) {
-    for (var item = local; item < ROWS * PARTS; item += LANES) {
+fn add_to_softmax(thread: Thread, first: u32) {
+    for (var item = thread.local; item < ROWS * PARTS; item += LANES) {
         let row = item / PARTS;
         let old = sh_softmax[item];
         var highest = old.highest;
@@ -151,8 +217,8 @@ fn add_to_softmax(first: u32, local: u32) {
 }
 
 // Joins the parts of each row and stores lse.
-fn join_parts(group: vec3<u32>, local: u32) {
-    for (var row = local; row < ROWS; row += LANES) {
+fn join_parts(thread: Thread) {
+    for (var row = thread.local; row < ROWS; row += LANES) {
         var highest = LOWEST;
         for (var part = 0u; part < PARTS; part++) {
             highest = max(highest, sh_softmax[row * PARTS + part].highest);
@@ -163,16 +229,16 @@ fn join_parts(group: vec3<u32>, local: u32) {
             denominator += own.denominator * exp(own.highest - highest);
         }
         sh_softmax[row * PARTS] = Softmax(highest, denominator);
-        let at = group.x * ROWS + row;
+        let at = thread.group.x * ROWS + row;
         if at < params.length {
-            lse[(group.z * params.heads + group.y) * params.length + at] = highest + log(denominator);
+            lse[in_lines(thread.group, at)] = highest + log(denominator);
         }
     }
 }
 
 // exp(s - maximum) of all rows.
-fn weigh(first: u32, local: u32) {
-    for (var at = local; at < ROWS * EIGHTS; at += LANES) {
+fn weigh(thread: Thread, first: u32) {
+    for (var at = thread.local; at < ROWS * EIGHTS; at += LANES) {
         let row = at / EIGHTS;
         let eight = at % EIGHTS;
         let highest = sh_softmax[row * PARTS].highest;
@@ -182,30 +248,108 @@ fn weigh(first: u32, local: u32) {
     }
 }
 
-fn values(column: u32, feature: u32) -> Right {
-    return coopLoadT<Right>(&sh_kv[column * PITCH + feature / 8u].lo, 2u * PITCH);
+// lse or delta of four queries: of the row, or of columns.
+fn saved_lse(by_row: bool, row: u32, column: u32) -> vec4<f32> {
+    if by_row {
+        return vec4<f32>(sh_saved[row].lse);
+    }
+    return vec4<f32>(
+        sh_saved[column].lse,
+        sh_saved[column + 1u].lse,
+        sh_saved[column + 2u].lse,
+        sh_saved[column + 3u].lse,
+    );
 }
 
-// Adds p v of the staged columns, for the rows from `row` and the features from `feature` on.
-fn add_weighted(row: u32, feature: u32) {
-    for (var column = 0u; column < COLUMNS; column += SIZE) {
-        let p = coopLoadT<Left>(&sh_p[row * WEIGHTS + column / 8u].lo, 2u * WEIGHTS);
-        o0 = coopMultiplyAdd(p, values(column, feature), o0);
-        o1 = coopMultiplyAdd(p, values(column, feature + SIZE), o1);
-        if SUMMED > 2u {
-            o2 = coopMultiplyAdd(p, values(column, feature + 2u * SIZE), o2);
-            o3 = coopMultiplyAdd(p, values(column, feature + 3u * SIZE), o3);
-        }
-        if SUMMED > 4u {
-            o4 = coopMultiplyAdd(p, values(column, feature + 4u * SIZE), o4);
-            o5 = coopMultiplyAdd(p, values(column, feature + 5u * SIZE), o5);
-            o6 = coopMultiplyAdd(p, values(column, feature + 6u * SIZE), o6);
-            o7 = coopMultiplyAdd(p, values(column, feature + 7u * SIZE), o7);
+fn saved_delta(by_row: bool, row: u32, column: u32) -> vec4<f32> {
+    if by_row {
+        return vec4<f32>(sh_saved[row].delta);
+    }
+    return vec4<f32>(
+        sh_saved[column].delta,
+        sh_saved[column + 1u].delta,
+        sh_saved[column + 2u].delta,
+        sh_saved[column + 3u].delta,
+    );
+}
+
+// exp(s - lse) of four columns.
+fn four_weights(by_row: bool, first: u32, row: u32, four: u32) -> vec4<f32> {
+    return exp(four_scores(first, row, four) - saved_lse(by_row, row, 4u * four));
+}
+
+// p of all rows.
+fn weigh_values(thread: Thread, by_row: bool, first: u32) {
+    for (var at = thread.local; at < ROWS * EIGHTS; at += LANES) {
+        let row = at / EIGHTS;
+        let four = 2u * (at % EIGHTS);
+        let lo = four_weights(by_row, first, row, four);
+        let hi = four_weights(by_row, first, row, four + 1u);
+        sh_p[row * WEIGHTS + four / 2u] = Pair(vec4<f16>(lo), vec4<f16>(hi));
+    }
+}
+
+// Keeps do v^T less delta, whose place the scores take.
+fn keep_dp(thread: Thread, by_row: bool) {
+    for (var i = 0u; i < ITEMS; i++) {
+        let at = min(thread.local + i * LANES, ROWS * EIGHTS - 1u);
+        let row = at / EIGHTS;
+        let four = 2u * (at % EIGHTS);
+        let lo = sh_s[row * STRIP + four] - saved_delta(by_row, row, 4u * four);
+        let hi = sh_s[row * STRIP + four + 1u] - saved_delta(by_row, row, 4u * four + 4u);
+        dp[i] = Eight(lo, hi);
+    }
+}
+
+// ds of all rows, not scaled.
+fn weigh_gradients(thread: Thread, by_row: bool, first: u32) {
+    for (var i = 0u; i < ITEMS; i++) {
+        let at = thread.local + i * LANES;
+        if at < ROWS * EIGHTS {
+            let row = at / EIGHTS;
+            let four = 2u * (at % EIGHTS);
+            let lo = four_weights(by_row, first, row, four) * dp[i].lo;
+            let hi = four_weights(by_row, first, row, four + 1u) * dp[i].hi;
+            sh_p[row * WEIGHTS + four / 2u] = Pair(vec4<f16>(lo), vec4<f16>(hi));
         }
     }
 }
 
-// Two neighbouring matrices of o, put where all threads can read them.
+fn clear() {
+    sum0 = Sums();
+    sum1 = Sums();
+    sum2 = Sums();
+    sum3 = Sums();
+    sum4 = Sums();
+    sum5 = Sums();
+    sum6 = Sums();
+    sum7 = Sums();
+}
+
+fn values(column: u32, feature: u32) -> Right {
+    return coopLoadT<Right>(&sh_columns[column * PITCH + feature / 8u].lo, 2u * PITCH);
+}
+
+// Adds the staged columns, weighted, for the rows of a share, and the features from `feature` on in both halves.
+fn add_weighted(share: u32, feature: u32) {
+    for (var column = 0u; column < COLUMNS && share < SHARES; column += SIZE) {
+        let p = coopLoadT<Left>(&sh_p[share * SIZE * WEIGHTS + column / 8u].lo, 2u * WEIGHTS);
+        sum0 = coopMultiplyAdd(p, values(column, feature), sum0);
+        sum1 = coopMultiplyAdd(p, values(column, HALF + feature), sum1);
+        if SUMMED > 2u {
+            sum2 = coopMultiplyAdd(p, values(column, feature + SIZE), sum2);
+            sum3 = coopMultiplyAdd(p, values(column, HALF + feature + SIZE), sum3);
+        }
+        if SUMMED > 4u {
+            sum4 = coopMultiplyAdd(p, values(column, feature + 2u * SIZE), sum4);
+            sum5 = coopMultiplyAdd(p, values(column, HALF + feature + 2u * SIZE), sum5);
+            sum6 = coopMultiplyAdd(p, values(column, feature + 3u * SIZE), sum6);
+            sum7 = coopMultiplyAdd(p, values(column, HALF + feature + 3u * SIZE), sum7);
+        }
+    }
+}
+
+// Two matrices, put where all threads can read them.
 fn unpack(first: Sums, second: Sums, slot: u32) {
     coopStoreT(first, &sh_s[slot], STRIP);
     coopStoreT(second, &sh_s[slot + SIZE / 4u], STRIP);
@@ -213,28 +357,123 @@ fn unpack(first: Sums, second: Sums, slot: u32) {
 
 fn unpack_strip(strip: u32, slot: u32) {
     switch strip {
-        case 0u: { unpack(o0, o1, slot); }
-        case 1u: { unpack(o2, o3, slot); }
-        case 2u: { unpack(o4, o5, slot); }
-        default: { unpack(o6, o7, slot); }
+        case 0u: { unpack(sum0, sum1, slot); }
+        case 1u: { unpack(sum2, sum3, slot); }
+        case 2u: { unpack(sum4, sum5, slot); }
+        default: { unpack(sum6, sum7, slot); }
     }
 }
 
-// Stores two matrices of o, which begin at `feature`, of each share from `first` to before `end`.
-fn store_strip(group: vec3<u32>, first: u32, end: u32, feature: u32, local: u32) {
-    const ACROSS: u32 = SIZE / 4u;
-    for (var at = local; at < ROWS * ACROSS; at += LANES) {
+// Two matrices of each subgroup's share. All threads must call it: it has barriers.
+fn lay_strip(strip: u32, share: u32) {
+    workgroupBarrier();
+    if share < SHARES {
+        unpack_strip(strip, share * SIZE * STRIP);
+    }
+    workgroupBarrier();
+}
+
+// Whether what lies in a row of the strips is its sum, and the row is there.
+fn stores(thread: Thread, share: u32, row: u32) -> bool {
+    let summed = row / SIZE >= share && row / SIZE - share < thread.subgroups;
+    return summed && thread.group.x * ROWS + row < params.length;
+}
+
+const ACROSS: u32 = SIZE / 8u;
+
+fn store_o(thread: Thread, share: u32, feature: u32) {
+    for (var at = thread.local; at < ROWS * ACROSS; at += LANES) {
         let row = at / ACROSS;
-        let eight = at % ACROSS;
-        let place = group.x * ROWS + row;
-        if place < params.length && row / SIZE >= first && row / SIZE < end {
+        if stores(thread, share, row) {
             let inverse = 1.0 / sh_softmax[row * PARTS].denominator;
-            let lo = sh_s[row * STRIP + 2u * eight] * inverse;
-            let hi = sh_s[row * STRIP + 2u * eight + 1u] * inverse;
-            let line = (group.z * params.length + place) * params.heads + group.y;
-            o[line * VECTORS + feature / 8u + eight] = Pair(vec4<f16>(lo), vec4<f16>(hi));
+            let four = row * STRIP + 2u * (at % ACROSS);
+            let vector = line_of_o(thread.group, thread.group.x * ROWS + row) * VECTORS + feature / 8u + at % ACROSS;
+            o[vector] = Pair(vec4<f16>(sh_s[four] * inverse), vec4<f16>(sh_s[four + 1u] * inverse));
+            let lo = sh_s[four + SIZE / 4u] * inverse;
+            let hi = sh_s[four + SIZE / 4u + 1u] * inverse;
+            o[vector + VECTORS / 2u] = Pair(vec4<f16>(lo), vec4<f16>(hi));
         }
     }
+}
+
+struct Halves { first: vec4<f32>, second: vec4<f32> }
+
+// Four sums of either half of the features, scaled, and but for v turned back by the angles of position `at`.
+fn finished(which: u32, at: u32, feature: u32, four: u32) -> Halves {
+    let first = sh_s[four];
+    let second = sh_s[four + SIZE / 4u];
+    if which == V {
+        return Halves(first, second);
+    }
+    if TURNED == 0u {
+        return Halves(first * params.scale, second * params.scale);
+    }
+    let start = at * HALF + feature;
+    let turn = transpose(mat4x2<f32>(turns[start], turns[start + 1u], turns[start + 2u], turns[start + 3u]));
+    let cos = turn[0] * params.scale;
+    let sin = turn[1] * params.scale;
+    return Halves(first * cos + second * sin, second * cos - first * sin);
+}
+
+fn store_gradient(thread: Thread, which: u32, share: u32, feature: u32) {
+    for (var item = thread.local; item < ROWS * ACROSS; item += LANES) {
+        let row = item / ACROSS;
+        if stores(thread, share, row) {
+            let at = thread.group.x * ROWS + row;
+            let eight = item % ACROSS;
+            let four = row * STRIP + 2u * eight;
+            let lo = finished(which, at, feature + 8u * eight, four);
+            let hi = finished(which, at, feature + 8u * eight + 4u, four + 1u);
+            let vector = line_of_qkv(thread.group, which, at) * VECTORS + feature / 8u + eight;
+            qkv_grad[vector] = Pair(vec4<f16>(lo.first), vec4<f16>(hi.first));
+            qkv_grad[vector + VECTORS / 2u] = Pair(vec4<f16>(lo.second), vec4<f16>(hi.second));
+        }
+    }
+}
+
+fn store_gradients(thread: Thread, which: u32, share: u32, feature: u32) {
+    for (var strip = 0u; strip < SUMMED / 2u; strip++) {
+        lay_strip(strip, share + thread.subgroup);
+        store_gradient(thread, which, share, feature + SIZE * strip);
+    }
+}
+
+// delta and lse of the rows; delta is stored.
+fn take_inner_products(thread: Thread) {
+    for (var row = thread.local; row < ROWS; row += LANES) {
+        let at = thread.group.x * ROWS + row;
+        let line = line_of_o(thread.group, existing(at)) * VECTORS;
+        var inner = 0.0;
+        for (var i = 0u; i < VECTORS; i++) {
+            let upstream = sh_rows[(ROWS + row) * PITCH + i];
+            let result = o_saved[line + i];
+            inner += total(vec4<f32>(upstream.lo) * vec4<f32>(result.lo));
+            inner += total(vec4<f32>(upstream.hi) * vec4<f32>(result.hi));
+        }
+        sh_saved[row] = Saved(lse_saved[in_lines(thread.group, existing(at))], inner);
+        if at < params.length {
+            delta[in_lines(thread.group, at)] = inner;
+        }
+    }
+}
+
+fn stage_saved(thread: Thread, first: u32) {
+    for (var column = thread.local; column < COLUMNS; column += LANES) {
+        let line = in_lines(thread.group, existing(first + column));
+        sh_saved[column] = Saved(lse_saved[line], delta_saved[line]);
+    }
+}
+
+// Adds ds times the columns from `first` on: k, where these stand against v, or q against do.
+fn add_gradients(thread: Thread, by_row: bool, first: u32, columns: vec2<u32>, share: u32, feature: u32) {
+    stage_any(thread, columns.y, first);
+    score_all(thread, 1u);
+    keep_dp(thread, by_row);
+    stage_any(thread, columns.x, first);
+    score_all(thread, 0u);
+    weigh_gradients(thread, by_row, first);
+    workgroupBarrier();
+    add_weighted(share + thread.subgroup, feature);
 }
 
 @compute @workgroup_size(LANES)
@@ -244,45 +483,93 @@ fn forward(
     @builtin(subgroup_id) subgroup: u32,
     @builtin(num_subgroups) subgroups: u32,
 ) {
-    stage_queries(group, local);
+    let thread = Thread(group, local, subgroup, subgroups);
+    stage_queries(thread);
     for (var item = local; item < ROWS * PARTS; item += LANES) {
         sh_softmax[item] = Softmax(LOWEST, 0.0);
     }
     for (var first = 0u; first < params.length; first += COLUMNS) {
-        score_all(group, first, local, subgroup, subgroups);
-        add_to_softmax(first, local);
+        stage(thread, K, first);
+        score_all(thread, 0u);
+        add_to_softmax(thread, first);
     }
     workgroupBarrier();
-    join_parts(group, local);
+    join_parts(thread);
     for (var share = 0u; share < SHARES; share += subgroups) {
-        for (var feature = 0u; feature < HEAD_DIM; feature += SUMMED * SIZE) {
-            let own = share + subgroup;
-            o0 = Sums();
-            o1 = Sums();
-            o2 = Sums();
-            o3 = Sums();
-            o4 = Sums();
-            o5 = Sums();
-            o6 = Sums();
-            o7 = Sums();
+        for (var feature = 0u; feature < HALF; feature += SPAN) {
+            clear();
             for (var first = 0u; first < params.length; first += COLUMNS) {
                 workgroupBarrier();
-                score_all(group, first, local, subgroup, subgroups);
-                weigh(first, local);
-                stage(group, V, first, local);
+                stage(thread, K, first);
+                score_all(thread, 0u);
+                weigh(thread, first);
+                stage(thread, V, first);
                 workgroupBarrier();
-                if own < SHARES {
-                    add_weighted(own * SIZE, feature);
-                }
+                add_weighted(share + subgroup, feature);
             }
             for (var strip = 0u; strip < SUMMED / 2u; strip++) {
-                workgroupBarrier();
-                if own < SHARES {
-                    unpack_strip(strip, own * SIZE * STRIP);
-                }
-                workgroupBarrier();
-                store_strip(group, share, share + subgroups, feature + 2u * SIZE * strip, local);
+                lay_strip(strip, share + subgroup);
+                store_o(thread, share, feature + SIZE * strip);
             }
+        }
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn reverse_queries(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(num_subgroups) subgroups: u32,
+) {
+    let thread = Thread(group, local, subgroup, subgroups);
+    stage_rows_of_any(thread, Q, 0u);
+    stage_rows_of_any(thread, DO, 1u);
+    workgroupBarrier();
+    take_inner_products(thread);
+    for (var share = 0u; share < SHARES; share += subgroups) {
+        for (var feature = 0u; feature < HALF; feature += SPAN) {
+            clear();
+            for (var first = 0u; first < params.length; first += COLUMNS) {
+                workgroupBarrier();
+                add_gradients(thread, true, first, vec2<u32>(K, V), share, feature);
+            }
+            store_gradients(thread, Q, share, feature);
+        }
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn reverse_keys(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(num_subgroups) subgroups: u32,
+) {
+    let thread = Thread(group, local, subgroup, subgroups);
+    stage_rows_of_any(thread, K, 0u);
+    stage_rows_of_any(thread, V, 1u);
+    for (var share = 0u; share < SHARES; share += subgroups) {
+        for (var feature = 0u; feature < HALF; feature += SPAN) {
+            clear();
+            for (var first = 0u; first < params.length; first += COLUMNS) {
+                workgroupBarrier();
+                stage_saved(thread, first);
+                stage_any(thread, Q, first);
+                score_all(thread, 0u);
+                weigh_values(thread, false, first);
+                stage_any(thread, DO, first);
+                workgroupBarrier();
+                add_weighted(share + subgroup, feature);
+            }
+            store_gradients(thread, V, share, feature);
+            clear();
+            for (var first = 0u; first < params.length; first += COLUMNS) {
+                workgroupBarrier();
+                stage_saved(thread, first);
+                add_gradients(thread, false, first, vec2<u32>(Q, DO), share, feature);
+            }
+            store_gradients(thread, K, share, feature);
         }
     }
 }

@@ -18,22 +18,21 @@ use crate::plan::{
 use crate::{Error, Result};
 
 /// `shaders/attention.wgsl`.
-pub static KERNEL: Kernel = Kernel {
-    name: "attention",
-    source: include_str!("../../../shaders/attention.wgsl"),
-    entries: &[
-        Entry { name: "forward", twin: twins::forward },
-        Entry { name: "reverse_queries", twin: twins::reverse },
-        Entry { name: "reverse_keys", twin: twins::reversed },
-    ],
-};
+pub static KERNEL: Kernel =
+    Kernel { name: "attention", source: include_str!("../../../shaders/attention.wgsl"), entries: ENTRIES };
 
 /// `shaders/attention_matrix.wgsl`: matrix units, everything in f16, sums in f32.
 pub static MATRIX_KERNEL: Kernel = Kernel {
     name: "attention_matrix",
     source: include_str!("../../../shaders/attention_matrix.wgsl"),
-    entries: &[Entry { name: "forward", twin: twins::forward }],
+    entries: ENTRIES,
 };
+
+const ENTRIES: &[Entry] = &[
+    Entry { name: "forward", twin: twins::forward },
+    Entry { name: "reverse_queries", twin: twins::reverse },
+    Entry { name: "reverse_keys", twin: twins::reversed },
+];
 
 /// The largest d: what the kernels' shared memory holds of one position.
 const MAX_HEAD_DIM: usize = 2048;
@@ -85,19 +84,16 @@ impl Attention {
     ) -> Result<()> {
         let Shape { batch, length, width } = self.shape;
         let head_dim = width / self.heads;
-        let core = match entry {
-            "forward" => {
-                let elements = [self.qkv, self.o].map(|tensor| tape.element(tensor));
-                Core::forward(head_dim, elements, &tape.target())
-            }
-            _ => Core::tiled(head_dim),
-        };
+        let halves = tensors.iter().filter(|(name, _)| OF_HALVES.contains(name));
+        let elements: Vec<Element> = halves.map(|&(_, tensor)| tape.element(tensor)).collect();
+        let core = Core::of(head_dim, sides(entry), &elements, &tape.target());
         let groups = [length.div_ceil(core.rows()), self.heads, batch];
-        let mut call = core.call(tape, entry, self.turned.is_some()).groups(groups);
+        let mut call = core.call(tape, entry).groups(groups);
         for &(name, tensor) in tensors {
             call = call.bind(name, tensor);
         }
         call.constant("HEAD_DIM", head_dim)
+            .constant("TURNED", usize::from(self.turned.is_some()))
             .count("length", length)
             .count("heads", self.heads)
             .float("scale", 1.0 / (head_dim as f32).sqrt())
@@ -132,13 +128,13 @@ impl Core {
         Core::Tiled { lanes }
     }
 
-    /// What computes o from heads of `head_dim` features on `target`, qkv and o being of these elements.
-    pub fn forward(head_dim: usize, elements: [Element; 2], target: &Target) -> Core {
+    /// What computes an entry for heads of `head_dim` features on `target`, with so many sides of each row at hand,
+    /// where the tensors that can be halves are of these elements.
+    pub fn of(head_dim: usize, sides: usize, elements: &[Element], target: &Target) -> Core {
         let fits = |units: &Matrices| {
-            let halves = elements == [Element::F16; 2] && target.gradient() == Element::F16;
-            halves
-                && matches!(head_dim, 32 | 64 | 128)
-                && shared_bytes(*units, head_dim) <= target.shared_bytes
+            matches!(head_dim, 32 | 64 | 128)
+                && elements.iter().all(|&element| element == Element::F16)
+                && shared_bytes(*units, head_dim, sides) <= target.shared_bytes
         };
         target.matrices.filter(fits).map_or(Core::tiled(head_dim), Core::Matrix)
     }
@@ -151,26 +147,34 @@ impl Core {
         }
     }
 
-    fn call<'t>(self, tape: &'t mut Tape, entry: &'static str, turned: bool) -> DispatchBuilder<'t> {
+    fn call<'t>(self, tape: &'t mut Tape, entry: &'static str) -> DispatchBuilder<'t> {
         match self {
-            Core::Tiled { lanes } => {
-                tape.call(&KERNEL, entry).constant("LANES", lanes).constant("TURNED", usize::from(turned))
-            }
+            Core::Tiled { lanes } => tape.call(&KERNEL, entry).constant("LANES", lanes),
             Core::Matrix(units) => tape
                 .call(&MATRIX_KERNEL, entry)
+                .constant("SIDES", sides(entry))
                 .constant("SIZE", units.size as usize)
                 .constant("LANES", 4 * units.subgroup as usize),
         }
     }
 }
 
-/// Bytes of shared memory of a workgroup on matrix units: queries and 32 keys, both with a gap of a vector, scores and
-/// weights of each query and these keys, and what the threads of a query's softmax keep.
-fn shared_bytes(units: Matrices, head_dim: usize) -> u32 {
-    let rows = 4 * units.size as usize;
-    let parts = (4 * units.subgroup as usize / rows).clamp(1, 4);
-    let vectors = (rows + 32) * (head_dim / 8 + 1) + rows * (9 + 5);
-    (16 * vectors + 8 * rows * parts) as u32
+/// The tensors that matrix units need in f16. The others are f32 always.
+const OF_HALVES: &[&str] = &["qkv", "o", "o_saved", "o_grad", "qkv_grad"];
+
+/// Of each row, what an entry multiplies the columns by: q, or q and do, or k and v.
+fn sides(entry: &str) -> usize {
+    if entry == "forward" { 1 } else { 2 }
+}
+
+/// Bytes of shared memory of a workgroup on matrix units, at most: rows and columns, scores and weights of each row and
+/// these columns, all with a gap of a vector, and what the threads of a row's softmax keep.
+fn shared_bytes(units: Matrices, head_dim: usize, sides: usize) -> u32 {
+    let (rows, columns) = (4 * units.size as usize, 2 * units.size as usize);
+    let parts = (4 * units.subgroup as usize / rows).clamp(1, columns / 8);
+    let staged = (sides * rows + columns) * (head_dim / 8 + 1);
+    let scores = rows * (columns / 4 + 1 + columns / 8 + 1);
+    (16 * (staged + scores) + 8 * rows * parts) as u32
 }
 
 impl Reverse for Attention {
