@@ -4,7 +4,7 @@
 //! measures what no table can know.
 
 use crate::engine::DeviceInfo;
-use crate::plan::{MANY, Tile, Tiles};
+use crate::plan::{MANY, MatrixTile, MatrixTiles, Tile, Tiles};
 
 /// AMD's PCI number.
 pub const AMD: u32 = 0x1002;
@@ -47,7 +47,11 @@ const TABLE: &[Row] = &[
     Row {
         vendor: Some(NVIDIA),
         kind: None,
-        tiles: Tiles { small_below: MANY, ..Tiles::all(Tile::SMALL) },
+        tiles: Tiles {
+            small_below: MANY,
+            matrices: MatrixTiles::all(MatrixTile::Large, MANY),
+            ..Tiles::all(Tile::SMALL)
+        },
         why: "an H200 ran 64x64 in f32 at 42 to 47 % of its multiply-add peak whatever the shape, no larger tile was \
               measured; on matrix units, 64x64 of C to a subgroup beat 64x32 and 32x64 by a fifth in whole products",
     },
