@@ -17,11 +17,11 @@ pub const TESTS: KernelTests = KernelTests {
     kernel: &MATRIX_KERNEL,
     needs: Needs::Cooperative,
     tests: &[
-        ("shapes", |lab| on_units(lab, shapes)),
         ("steep_scores", |lab| on_units(lab, steep_scores)),
         ("low_scores", |lab| on_units(lab, low_scores)),
         ("turned", |lab| on_units(lab, turned)),
         ("on_other_subgroups", on_other_subgroups),
+        ("shapes", |lab| on_units(lab, shapes)),
         ("long_rows", |lab| on_units(lab, long_rows)),
     ],
     mutants: &[
