@@ -69,7 +69,11 @@ pub const TESTS: KernelTests = KernelTests {
             to: "unpack(sum0, sum1, slot)",
         },
         Mutant { name: "saves_no_maximum", from: "highest + log(", to: "log(" },
-        Mutant { name: "stores_what_another_share_will", from: "row / SIZE >= share && ", to: "" },
+        Mutant {
+            name: "stores_what_another_share_did",
+            from: "row / SIZE - share < thread.subgroups && ",
+            to: "",
+        },
         Mutant {
             name: "keeps_delta_out_of_dq",
             from: "return vec4<f32>(sh_saved[row].delta)",

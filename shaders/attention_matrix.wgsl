@@ -373,10 +373,9 @@ fn lay_strip(strip: u32, share: u32) {
     workgroupBarrier();
 }
 
-// Whether what lies in a row of the strips is its sum, and the row is there.
+// Whether what lies in a row of the strips is its sum, and the row is there. Of earlier shares the difference wraps round.
 fn stores(thread: Thread, share: u32, row: u32) -> bool {
-    let summed = row / SIZE >= share && row / SIZE - share < thread.subgroups;
-    return summed && thread.group.x * ROWS + row < params.length;
+    return row / SIZE - share < thread.subgroups && thread.group.x * ROWS + row < params.length;
 }
 
 const ACROSS: u32 = SIZE / 8u;
