@@ -174,7 +174,9 @@ mod tests {
                     Err(error) => {
                         let said = error.to_string();
                         let (languages, reason) = match variant.kernel.name {
-                            "gemm_coop" => (vec![Language::Hlsl, Language::Glsl], "no cooperative matrices"),
+                            "product_matrix" | "attention_matrix" => {
+                                (vec![Language::Hlsl, Language::Glsl], "no cooperative matrices")
+                            }
                             _ => (vec![], ""),
                         };
                         assert!(languages.contains(&language) && said.contains(reason), "{name}: {said}");
