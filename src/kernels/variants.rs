@@ -36,7 +36,8 @@ pub const COOPERATIVE: &str = "cooperative";
 fn targets() -> Vec<(&'static str, Target)> {
     // As on the AMD GPUs that `--isa` compiles for.
     let matrices = Some(Matrices { size: 16, subgroup: 64 });
-    let cooperative = Target { matrices, precision: Element::F16, ..roomy() };
+    let shared_bytes = 4 * SHARED_BYTES;
+    let cooperative = Target { matrices, precision: Element::F16, shared_bytes, ..Target::default() };
     let halves = [Element::Bf16, Element::F16];
     let halves = halves.map(|precision| (precision.name(), Target { precision, ..Target::default() }));
     let whole = [(GPU, Target::default()), (COOPERATIVE, cooperative)];
