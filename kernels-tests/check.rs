@@ -54,7 +54,7 @@ pub fn equal(found: &[i32], expected: &[i32]) -> Result<(), String> {
     }
 }
 
-fn nmse(found: &[f32], expected: &[f64]) -> f64 {
+pub fn nmse(found: &[f32], expected: &[f64]) -> f64 {
     let errors = found.iter().zip(expected).map(|(&found, &expected)| f64::from(found) - expected);
     let error: f64 = errors.map(|error| error * error).sum();
     let size: f64 = expected.iter().map(|value| value * value).sum();

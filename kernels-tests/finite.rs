@@ -9,7 +9,7 @@ use trm::model::init::Weights;
 use trm::model::{ArchName, ModelConfig, Params};
 use trm::ops::finite::{CHUNK, KERNEL, skip_unless_finite};
 use trm::ops::metrics::{NAMES, SKIPPED, WORDS};
-use trm::recipe::Recipe;
+use trm::recipe::{Recipe, TrainSettings};
 use trm::train::{InitFrom, Observer, RunOptions, StepMetrics, run};
 use trm::{Error, Result};
 
@@ -253,6 +253,8 @@ struct Seen {
 }
 
 impl Observer for Seen {
+    fn laid_out(&mut self, _: &TrainSettings, _: u64) {}
+
     fn started(&mut self, _: u64, _: u64, _: usize) -> Result<()> {
         Ok(())
     }

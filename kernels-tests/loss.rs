@@ -61,9 +61,10 @@ pub const TESTS: KernelTests = KernelTests {
         },
         Mutant {
             name: "explores_by_sample_only",
-            from: "vec4<u32>(clock.step, sample",
-            to: "vec4<u32>(0u * clock.step, sample",
+            from: "vec4<u32>(clock.step, clock",
+            to: "vec4<u32>(0u * clock.step, clock",
         },
+        Mutant { name: "explores_alike_in_all_parts", from: "clock.first_sample + sample", to: "sample" },
         Mutant { name: "explores_one_step_less", from: "minimum = 2u + draw.y", to: "minimum = 1u + draw.y" },
         Mutant { name: "nine_rounds_of_philox", from: "round < 10u", to: "round < 9u" },
         Mutant { name: "drops_the_carries", from: "(cross_a & 0xffffu);", to: "(cross_a & 0u);" },
@@ -124,7 +125,14 @@ struct Tensors {
 
 fn tensors(lab: &mut Lab, sizes: &Sizes, inputs: &Inputs) -> Tensors {
     let Sizes { batch, length, prefix, vocab, max_steps, .. } = *sizes;
-    let clock = Clock { step: sizes.step, lr: 0.0, puzzle_emb_lr: 0.0, betas: (0.9, 0.95), seed: sizes.seed };
+    let clock = Clock {
+        step: sizes.step,
+        lr: 0.0,
+        puzzle_emb_lr: 0.0,
+        betas: (0.9, 0.95),
+        seed: sizes.seed,
+        first_sample: sizes.first_sample,
+    };
     let loss = Loss {
         shape: Shape { batch, length, width: 1 },
         prefix,
@@ -261,13 +269,16 @@ fn halting(lab: &mut Lab) -> Result<()> {
 
 /// The same draws on every engine: half of the samples explore, over several steps and seeds.
 fn exploration(lab: &mut Lab) -> Result<()> {
-    for (step, seed) in [(1, 0), (2, 0), (1, 0x1234_5678_9abc_def0), (1_000_000, u64::MAX)] {
+    for (step, first_sample, seed) in
+        [(1, 0, 0), (2, 64, 0), (1, 0, 0x1234_5678_9abc_def0), (1_000_000, 65_000, u64::MAX)]
+    {
         let sizes = Sizes {
             batch: 300,
             max_steps: 16,
             explore: 0.5,
             global_batch: 300,
             step,
+            first_sample,
             seed,
             ..Sizes::default()
         };

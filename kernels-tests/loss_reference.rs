@@ -1,7 +1,7 @@
 //! The loss of one sample in f64, from the spec's "One supervision step of training", points 3 to 5. It knows
 //! nothing of trm but its conventions: labels of -100 are ignored, statistics come in the order of the log.
 
-/// Sizes and constants of a loss; `step` and `seed` are those of exploration.
+/// Sizes and constants of a loss; `step`, `first_sample` and `seed` are those of exploration.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
     pub batch: usize,
@@ -13,6 +13,7 @@ pub struct Sizes {
     pub explore: f32,
     pub global_batch: usize,
     pub step: u32,
+    pub first_sample: u32,
     pub seed: u64,
 }
 
@@ -27,6 +28,7 @@ impl Default for Sizes {
             compare_continue: false,
             explore: 0.0,
             global_batch: 1,
+            first_sample: 0,
             step: 1,
             seed: 0,
         }
@@ -81,7 +83,7 @@ fn philox(seed: u64, counter: [u32; 4]) -> [u32; 4] {
 
 /// The fewest steps that sample `b` must make.
 fn least_steps(sizes: &Sizes, b: usize) -> i32 {
-    let draw = philox(sizes.seed, [sizes.step, b as u32, 0, 0]);
+    let draw = philox(sizes.seed, [sizes.step, sizes.first_sample + b as u32, 0, 0]);
     let uniform = f64::from(draw[0] >> 8) / f64::from(1 << 24);
     match uniform < f64::from(sizes.explore) {
         true => 2 + (draw[1] % (sizes.max_steps as u32 - 1)) as i32,

@@ -35,6 +35,7 @@ mod linear;
 mod loss;
 mod loss_reference;
 mod metrics;
+mod micro_batches;
 mod models;
 mod mutants;
 mod plan_memory;
@@ -92,6 +93,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     plans::tests,
     plan_memory::tests,
     recompute::tests,
+    micro_batches::tests,
     checkpoint::tests,
     checkpoint_torch::tests,
     data::tests,

@@ -5,6 +5,7 @@ use trm::ops::metrics::{KERNEL, NAMES, WORDS, total_stats};
 
 use crate::check::roundings;
 use crate::harness::{KernelTests, Lab, Mutant, Needs};
+use crate::sign_sgd::parted;
 
 /// Tests and mutants of `metrics`.
 pub const TESTS: KernelTests = KernelTests {
@@ -13,19 +14,22 @@ pub const TESTS: KernelTests = KernelTests {
     tests: &[("totals", totals)],
     mutants: &[
         Mutant { name: "skips_the_first_sample", from: "var sample = 0u", to: "var sample = 1u" },
-        Mutant { name: "mixes_the_metrics", from: "sample * 8u + local", to: "sample * 8u + (local ^ 1u)" },
+        Mutant { name: "mixes_the_metrics", from: ") + local]", to: ") + (local ^ 1u)]" },
+        Mutant { name: "knows_one_part", from: "params.stride)", to: "0u)" },
     ],
 };
 
 fn totals(lab: &mut Lab) -> Result<()> {
-    for batch in [1, 2, 63, 65, 1000] {
-        lab.case(format!("B {batch}"));
+    for (batch, micro_batch) in [(1, 1), (2, 2), (63, 63), (65, 65), (1000, 1000), (63, 21), (64, 8), (6, 1)]
+    {
+        lab.case(format!("B {batch} in {micro_batch}s"));
         let stats: Vec<f32> = (0..batch * NAMES.len()).map(|_| lab.rng.uniform()).collect();
         let sum = |metric: usize| stats.iter().skip(metric).step_by(8).map(|&value| f64::from(value)).sum();
         // The last word is not a sum and stays.
         let expected = (0..NAMES.len()).map(sum).chain([7.0]).collect();
-        let (stats, metrics) = (lab.floats("stats", &stats), lab.floats("metrics", &[7.0; WORDS]));
-        total_stats(&mut lab.tape, batch, stats, metrics)?;
+        let stats = lab.floats("stats", &parted(&stats, micro_batch * NAMES.len()));
+        let metrics = lab.floats("metrics", &[7.0; WORDS]);
+        total_stats(&mut lab.tape, [batch, micro_batch], stats, metrics)?;
         // One rounding for each sample.
         lab.expect_rows("metrics", metrics, expected, 1, roundings(batch));
     }

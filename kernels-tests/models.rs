@@ -122,7 +122,8 @@ impl Session {
         labels.for_each(|(label, _)| *label = IGNORE_LABEL);
         batch.puzzle_identifiers = draw(self.batch, self.config.num_puzzle_identifiers);
         self.run.feed(&batch)?;
-        let clock = Clock { step, lr: 1e-3, puzzle_emb_lr: 1e-2, betas: (0.9, 0.95), seed: 7 };
+        let clock =
+            Clock { step, lr: 1e-3, puzzle_emb_lr: 1e-2, betas: (0.9, 0.95), seed: 7, first_sample: 0 };
         self.run.set_clock(&clock)?;
         self.run.submit()
     }

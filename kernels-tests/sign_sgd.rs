@@ -3,6 +3,7 @@
 use trm::Result;
 use trm::model::Clock;
 use trm::ops::sign_sgd::{KERNEL, SignSgd};
+use trm::plan::align;
 
 use crate::check::roundings;
 use crate::harness::{KernelTests, Lab, Mutant, Needs};
@@ -24,6 +25,7 @@ pub const TESTS: KernelTests = KernelTests {
         Mutant { name: "climbs", from: "- lr * sign(g)", to: "+ lr * sign(g)" },
         Mutant { name: "applies_what_is_skipped", from: "skip[0] != 0u", to: "skip[0] == 7u" },
         Mutant { name: "takes_the_weights_lr", from: "clock.puzzle_emb_lr", to: "clock.lr" },
+        Mutant { name: "knows_one_part", from: "params.row_stride)", to: "0u)" },
     ],
 };
 
@@ -44,9 +46,26 @@ fn reference(table: &[f32], identifiers: &[i32], rows: &[f32], emb_ndim: usize) 
     (0..table.len()).map(element).collect()
 }
 
+/// `values` as a buffer holds them that has a part for each `words` of them.
+pub fn parted<T: Copy + Default>(values: &[T], words: usize) -> Vec<T> {
+    let gap = vec![T::default(); align(words) - words];
+    let parts = values.chunks(words).flat_map(|part| [part, &gap]);
+    let parts = parts.collect::<Vec<_>>().concat();
+    // The last part needs no gap behind it.
+    parts[..parts.len() - gap.len()].to_vec()
+}
+
 fn rows(lab: &mut Lab) -> Result<()> {
-    for (batch, emb_ndim, ids) in [(1, 1, 1), (1, 3, 5), (7, 65, 4), (64, 2, 9), (5, 130, 1000)] {
-        lab.case(format!("B {batch} width {emb_ndim} of {ids} rows"));
+    for (batch, micro_batch, emb_ndim, ids) in [
+        (1, 1, 1, 1),
+        (1, 1, 3, 5),
+        (7, 7, 65, 4),
+        (64, 64, 2, 9),
+        (5, 5, 130, 1000),
+        (9, 3, 65, 4),
+        (140, 70, 2, 9),
+    ] {
+        lab.case(format!("B {batch} in {micro_batch}s, width {emb_ndim} of {ids} rows"));
         let identifiers = lab.below(batch, ids);
         let (table, mut gradients) = (lab.normal(ids * emb_ndim), lab.normal(batch * emb_ndim));
         // A gradient of zero moves nothing; two that cancel move nothing either.
@@ -60,14 +79,16 @@ fn rows(lab: &mut Lab) -> Result<()> {
             (gradients[0], gradients[twin * emb_ndim]) = (0.75, -0.75);
         }
         let expected = reference(&table, &identifiers, &gradients, emb_ndim);
-        let clock = Clock { step: 1, lr: 0.5, puzzle_emb_lr: LR, betas: (0.9, 0.95), seed: 0 };
+        let clock =
+            Clock { step: 1, lr: 0.5, puzzle_emb_lr: LR, betas: (0.9, 0.95), seed: 0, first_sample: 0 };
         let clock = lab.ints("clock", &clock.words().map(|word| word as i32));
         let sgd = SignSgd {
             batch,
+            micro_batch,
             emb_ndim,
             weight_decay: WEIGHT_DECAY,
-            identifiers: lab.ints("identifiers", &identifiers),
-            rows: lab.floats("rows", &gradients),
+            identifiers: lab.ints("identifiers", &parted(&identifiers, micro_batch)),
+            rows: lab.floats("rows", &parted(&gradients, micro_batch * emb_ndim)),
             first_identifier: 0,
             puzzle_emb: lab.floats("puzzle_emb", &table),
             skip: lab.ints("skip", &[0]),
@@ -83,10 +104,11 @@ fn rows(lab: &mut Lab) -> Result<()> {
 fn skipped(lab: &mut Lab) -> Result<()> {
     lab.case("skipped");
     let table = lab.normal(3 * 5);
-    let clock = Clock { step: 1, lr: 0.5, puzzle_emb_lr: LR, betas: (0.9, 0.95), seed: 0 };
+    let clock = Clock { step: 1, lr: 0.5, puzzle_emb_lr: LR, betas: (0.9, 0.95), seed: 0, first_sample: 0 };
     let clock = lab.ints("clock", &clock.words().map(|word| word as i32));
     let sgd = SignSgd {
         batch: 2,
+        micro_batch: 2,
         emb_ndim: 5,
         weight_decay: WEIGHT_DECAY,
         identifiers: lab.ints("identifiers", &[0, 2]),

@@ -139,6 +139,7 @@ fn info(driver: &str) -> DeviceInfo {
         kind: "discrete".into(),
         backend: "vulkan".into(),
         driver: driver.into(),
+        memory_bytes: None,
         max_binding_bytes: None,
         max_buffer_bytes: None,
         max_shared_bytes: None,

@@ -110,7 +110,7 @@ fn halts(sample: u32, step_count: u32) -> bool {
     if step_count >= params.max_steps || params.max_steps < 2u {
         return step_count >= params.max_steps;
     }
-    let draw = philox(vec2<u32>(clock.seed_low, clock.seed_high), vec4<u32>(clock.step, sample, 0u, 0u));
+    let draw = philox(vec2<u32>(clock.seed_low, clock.seed_high), vec4<u32>(clock.step, clock.first_sample + sample, 0u, 0u));
     var minimum = 0u;
     if f32(draw.x >> 8u) < params.explore * 16777216.0 {
         minimum = 2u + draw.y % (params.max_steps - 1u);

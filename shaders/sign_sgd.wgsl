@@ -1,9 +1,12 @@
 // Puzzle embeddings: row = row (1 - lr wd) - lr sign(g), g the sum of the gradients of all slots that used the row.
-// puzzle_emb (held, N) holds the rows of the identifiers from first_identifier on; rows (B, N), identifiers (B). Rows
-// not used in this step stay as they are, and all where skip (1) is not 0: a gradient or loss is not finite.
+// puzzle_emb (held, N) holds the rows of the identifiers from first_identifier on; rows (B, N) and identifiers (B) have
+// a part for each micro-batch. Rows not used in this step stay as they are, and all where skip (1) is not 0: a gradient or loss is not finite.
 // A thread owns one element of a slot's row; the first slot of several with the same identifier does the work. f32.
 
-struct Params { count: u32, batch: u32, emb_ndim: u32, first_identifier: u32, held: u32, weight_decay: f32 }
+struct Params {
+    count: u32, batch: u32, emb_ndim: u32, first_identifier: u32, held: u32, micro_batch: u32, row_stride: u32,
+    identifier_stride: u32, weight_decay: f32,
+}
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> clock: Clock;
@@ -14,6 +17,11 @@ struct Params { count: u32, batch: u32, emb_ndim: u32, first_identifier: u32, he
 
 #import clock
 #import index
+#import slots
+
+fn identifier_of(slot: u32) -> u32 {
+    return identifiers[first_word(slot, 1u, params.micro_batch, params.identifier_stride)];
+}
 
 @compute @workgroup_size(64)
 fn update(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
@@ -23,13 +31,13 @@ fn update(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     }
     let slot = index / params.emb_ndim;
     let column = index % params.emb_ndim;
-    let identifier = identifiers[slot];
+    let identifier = identifier_of(slot);
     var first = true;
     var g = 0.0;
     for (var other = 0u; other < params.batch; other++) {
-        if identifiers[other] == identifier {
+        if identifier_of(other) == identifier {
             first = first && other >= slot;
-            g += rows[other * params.emb_ndim + column];
+            g += rows[first_word(other, params.emb_ndim, params.micro_batch, params.row_stride) + column];
         }
     }
     // An identifier below the first wraps around to a number that no part holds.

@@ -79,6 +79,8 @@ pub struct TrainSettings {
     pub precision: Precision,
     /// Whether the reverse pass computes the inner activations of MLPs again instead of keeping them.
     pub recompute: bool,
+    /// Samples computed at once, a divisor of `global_batch_size`; 0 for what the device has room for.
+    pub micro_batch: usize,
     /// Seed of all randomness.
     pub seed: u64,
     /// Steps between two checkpoints, 0 for one at every evaluation.
@@ -196,6 +198,13 @@ impl TrainSettings {
         if self.global_batch_size > LARGEST_BATCH {
             let expected = format!("at most {LARGEST_BATCH}");
             return Err(out_of_range("global_batch_size", self.global_batch_size, &expected));
+        }
+        if self.micro_batch > 0 && !self.global_batch_size.is_multiple_of(self.micro_batch) {
+            let problem = format!(
+                "{} does not divide train.global_batch_size {}",
+                self.micro_batch, self.global_batch_size
+            );
+            return Err(Error::recipe("train.micro_batch", problem, "choose a divisor, or 0"));
         }
         if !self.epochs.is_multiple_of(self.eval_interval) {
             let problem = format!("{} does not divide train.epochs {}", self.eval_interval, self.epochs);

@@ -7,4 +7,5 @@ struct Clock {
     second_moment_scale: f32,
     seed_low: u32,
     seed_high: u32,
+    first_sample: u32,
 }

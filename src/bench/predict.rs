@@ -26,7 +26,7 @@ pub struct Prediction {
 /// Takes every dispatch for as fast as `roofline` allows, plus 2 us to launch it: a lower bound.
 pub fn predict(plan: &Plan, roofline: Roofline) -> Prediction {
     let mut prediction = Prediction::default();
-    for dispatch in &plan.dispatches {
+    for dispatch in plan.sequence().map(|(index, _)| &plan.dispatches[index]) {
         let [compute, memory] = roofline.parts(dispatch);
         if compute >= memory {
             prediction.compute_seconds += compute;

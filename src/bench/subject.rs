@@ -114,6 +114,7 @@ impl Subject {
             puzzle_emb_lr: settings.puzzle_emb_lr as f32,
             betas: (settings.beta1, settings.beta2),
             seed: settings.seed,
+            first_sample: 0,
         };
         runner.set_clock(&clock)?;
         Ok(runner.into_run())

@@ -112,6 +112,42 @@ fn stored(device: &Device, units: Option<String>) -> String {
     }
 }
 
+/// How much memory may be taken.
+#[derive(Args)]
+pub struct MemoryArgs {
+    /// Take no more device memory than this, as in 6GiB or 500MB
+    ///
+    /// Fewer samples are then computed at once, or inner activations again. Without it, training takes what it can use
+    /// of the device's memory.
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    memory: Option<u64>,
+}
+
+impl MemoryArgs {
+    /// Bytes, where they are limited.
+    pub fn most(&self) -> Option<u64> {
+        self.memory
+    }
+
+    /// The same device, of which no more is taken.
+    pub fn limit(&self, device: Device) -> Device {
+        match self.memory {
+            Some(bytes) => device.holding_at_most(bytes),
+            None => device,
+        }
+    }
+}
+
+fn bytes(text: &str) -> std::result::Result<u64, String> {
+    let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("GB", 1_000_000_000), ("MB", 1_000_000)];
+    let known = |&(unit, factor): &(&str, u64)| Some((text.trim().strip_suffix(unit)?, factor as f64));
+    let parsed = units.iter().find_map(known).and_then(|(number, factor)| {
+        let number: f64 = number.trim().parse().ok()?;
+        (number * factor >= 1.0 && number * factor < 1e18).then_some((number * factor) as u64)
+    });
+    parsed.ok_or_else(|| "give a number with GiB, MiB, GB or MB, as in 6GiB".to_owned())
+}
+
 /// What is kept for the reverse pass.
 #[derive(Args)]
 pub struct RecomputeArgs {

@@ -5,29 +5,33 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use crate::Result;
 use crate::bench::{Prediction, Roofline, predict};
 use crate::data::{Dataset, Split};
+use crate::engine::{Device, select};
+use crate::eval::probe::settle;
 use crate::model::ModelConfig;
-use crate::model::step::{eval_plan, train_plan};
-use crate::plan::{Element, Target};
-use crate::recipe::Recipe;
+use crate::model::step::eval_plan;
+use crate::plan::{Element, Plan, Precision, Target};
+use crate::recipe::{Recipe, TrainSettings};
 use crate::report::{PlanSummary, say};
+use crate::train::Layout;
+use crate::{Error, Result};
 
-use super::common::{RecipeArgs, RecomputeArgs};
+use super::common::{MemoryArgs, RecipeArgs, RecomputeArgs};
 use super::output::Output;
 
 /// S and V where none are given: 9x9 Sudoku's.
 const SUDOKU_SEQ_LEN: usize = 81;
 const SUDOKU_VOCAB_SIZE: usize = 11;
 
-/// Show what one supervision step launches, computes and holds, without a device
+/// Show what one supervision step launches, computes and holds
 ///
 /// Counts dispatches by kernel and by block, floating-point operations, bytes moved and memory by role. "least
 /// possible" is what no placement can do with less than: all that lives as long as the run (weights, moments, moving
 /// average, gradients, puzzle embeddings, carry, batch), and the most of everything else that is alive at once, each
-/// tensor from the dispatch that first writes it to the last that uses it. The sizes of the data are those of 9x9
-/// Sudoku unless they or a data set are given.
+/// tensor from the dispatch that first writes it to the last that uses it. No device is needed; with --device or
+/// --memory, the plan is the one that "trm train" would take there. Without --data, --seq-len and --vocab-size, puzzles
+/// are 9x9 Sudokus.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -35,7 +39,8 @@ pub struct Args {
 
     /// B, samples at once [default: the recipe's global_batch_size]
     ///
-    /// Memory and work grow in proportion to it; the largest binding must fit the limit that "trm devices" shows.
+    /// In one piece, memory and work grow in proportion to it, and the largest binding must fit the limit that "trm
+    /// devices" shows.
     #[arg(long, value_name = "B", value_parser = clap::value_parser!(u16).range(1..))]
     batch: Option<u16>,
 
@@ -78,6 +83,16 @@ pub struct Args {
     #[command(flatten)]
     recompute: RecomputeArgs,
 
+    /// Plan for this device: auto, cpu, gpu, an index or part of a name
+    ///
+    /// Shows how many samples training would compute at once there, and whether it would compute inner activations
+    /// again.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+
+    #[command(flatten)]
+    memory: MemoryArgs,
+
     /// Predict the time of the step on a device of this peak and bandwidth
     ///
     /// Every dispatch is taken for as fast as its arithmetic or its traffic allows, whichever is slower, plus 2 us to
@@ -102,6 +117,7 @@ struct Planned {
     recipe: String,
     mode: &'static str,
     batch: usize,
+    micro_batch: usize,
     seq_len: usize,
     vocab_size: usize,
     num_puzzle_identifiers: usize,
@@ -116,30 +132,38 @@ struct Planned {
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let (name, mut recipe) = args.recipe.load()?;
     args.recompute.apply(&mut recipe.train);
-    let batch = args.batch.map_or(recipe.train.global_batch_size, usize::from);
+    let settings = &mut recipe.train;
+    settings.global_batch_size = args.batch.map_or(settings.global_batch_size, usize::from);
+    let batch = settings.global_batch_size;
     let config = args.config(&recipe)?;
-    // Without a device, auto is what any of them can have.
-    let precision = args.precision.or(recipe.train.precision.element()).unwrap_or_default();
-    let target = Target { precision, recompute: recipe.train.recompute, ..Target::default() };
-    let (mode, plan) = match args.eval {
-        true => ("eval", eval_plan(&config, batch, target)?),
-        false => ("train", train_plan(&config, &recipe.train.optimiser(), batch, target)?),
+    let place = Place::of(args, &recipe.train)?;
+    let target = place.target;
+    let (mode, layout, plan) = match args.eval {
+        true => {
+            let layout = Layout { micro_batch: batch, recompute: false };
+            ("eval", layout, eval_plan(&config, batch, target)?)
+        }
+        false => {
+            let has_room = |plan: &Plan, others| place.has_room(plan, others);
+            let (layout, plan) = Layout::choose(&config, &recipe.train, target, &has_room)?;
+            ("train", layout, plan)
+        }
     };
     let planned = Planned {
         recipe: name.to_owned(),
         mode,
         batch,
+        micro_batch: layout.micro_batch,
         seq_len: config.seq_len,
         vocab_size: config.vocab_size,
         num_puzzle_identifiers: config.num_puzzle_identifiers,
-        precision,
-        recompute: target.recompute && !args.eval,
+        precision: target.precision,
+        recompute: layout.recompute,
         summary: PlanSummary::of(&plan),
         prediction: args.predict.map(|limits| predict(&plan, limits)),
     };
-    if args.data.is_none() && (args.seq_len.is_none() || args.vocab_size.is_none()) {
-        let otherwise = "what --data, --seq-len and --vocab-size leave open is 9x9 Sudoku's";
-        say(format!("sizes: S {}, V {}; {otherwise}", config.seq_len, config.vocab_size));
+    if args.data.is_none() && args.seq_len.is_none() && args.vocab_size.is_none() {
+        say("sizes of 9x9 Sudokus; give --data, or --seq-len and --vocab-size, for others");
     }
     output.data(&planned, text)?;
     Ok(ExitCode::SUCCESS)
@@ -164,11 +188,58 @@ impl Args {
     }
 }
 
+/// Bytes of the largest binding of most drivers.
+const BINDING_BYTES: u64 = (1 << 31) - 4;
+
+/// What is planned for.
+struct Place {
+    device: Option<Device>,
+    most_bytes: Option<u64>,
+    target: Target,
+}
+
+impl Place {
+    fn of(args: &Args, settings: &TrainSettings) -> Result<Place> {
+        let most_bytes = args.memory.most();
+        let precision = args.precision.map_or(settings.precision, Precision::from);
+        let device = match &args.device {
+            Some(name) => Some(args.memory.limit(settle(select(name)?.0, precision).0)),
+            None => None,
+        };
+        // Without a device, auto is what any of them can have.
+        let otherwise = Target { precision: precision.element().unwrap_or_default(), ..Target::default() };
+        let target = device.as_ref().map_or(otherwise, Device::target);
+        Ok(Place { device, most_bytes, target: Target { recompute: settings.recompute, ..target } })
+    }
+
+    /// Without a device or a limit, there is room for everything.
+    fn has_room(&self, plan: &Plan, others: u64) -> Result<()> {
+        let refuse = |what: &str, needed: u64, limit: u64| {
+            let fix = "give more".to_owned();
+            Err(Error::Limit { what: what.into(), needed, limit, unit: "bytes", fix })
+        };
+        match (&self.device, self.most_bytes) {
+            (Some(device), _) => device.check_beside(plan, others),
+            (None, Some(limit)) if plan.bytes() + others > limit => {
+                refuse("--memory", plan.bytes() + others, limit)
+            }
+            (None, Some(_)) if plan.largest_binding().0 > BINDING_BYTES => {
+                refuse("a binding", plan.largest_binding().0, BINDING_BYTES)
+            }
+            (None, _) => Ok(()),
+        }
+    }
+}
+
 fn text(planned: &Planned) -> String {
     let Planned { recipe, mode, batch, seq_len, vocab_size, num_puzzle_identifiers, .. } = planned;
+    let batch = match planned.micro_batch {
+        all if all == *batch => format!("B {batch}"),
+        part => format!("B {batch} in micro-batches of {part}"),
+    };
     let recompute = if planned.recompute { ", inner activations computed again" } else { "" };
     format!(
-        "{recipe}: one supervision step, mode {mode}, B {batch}, S {seq_len}, V {vocab_size}, \
+        "{recipe}: one supervision step, mode {mode}, {batch}, S {seq_len}, V {vocab_size}, \
          {num_puzzle_identifiers} puzzle identifier(s), activations in {}{recompute}\n\n{}{}",
         planned.precision,
         planned.summary,

@@ -10,7 +10,7 @@ use crate::model::Metrics;
 use crate::report::{Progress, describe, say};
 use crate::train::{InitFrom, RunOptions};
 
-use super::common::{DeviceArgs, INTERRUPTED, RecipeArgs, RecomputeArgs, interrupt_flag};
+use super::common::{DeviceArgs, INTERRUPTED, MemoryArgs, RecipeArgs, RecomputeArgs, interrupt_flag};
 use super::output::Output;
 
 /// Train a model
@@ -64,6 +64,9 @@ pub struct Args {
     device: DeviceArgs,
 
     #[command(flatten)]
+    memory: MemoryArgs,
+
+    #[command(flatten)]
     recompute: RecomputeArgs,
 }
 
@@ -87,7 +90,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     recipe.freeze(args.freeze_weights)?;
     args.recompute.apply(&mut recipe.train);
     let stored = recipe.train.precision;
-    let device = args.device.open_for(stored)?.recomputing(recipe.train.recompute);
+    let device = args.memory.limit(args.device.open_for(stored)?).recomputing(recipe.train.recompute);
     recipe.train.precision = device.target().precision.into();
     if args.resume && recipe.train.precision != stored {
         say(format!("going on in {} what was begun in {stored}", recipe.train.precision));

@@ -38,10 +38,10 @@ impl CpuEngine {
     }
 
     /// Written buffers are taken out of the list for the time of the call: a plan never binds them twice.
-    fn run(&mut self, index: usize) {
+    fn run(&mut self, (index, micro_batch): (usize, usize)) {
         let (buffers, roles) = (&mut self.buffers, &self.plan.buffers);
         let dispatch = &self.plan.dispatches[index];
-        let bindings = || dispatch.interface.bindings.iter().zip(&dispatch.slices);
+        let bindings = || dispatch.interface.bindings.iter().zip(self.plan.slices(index, micro_batch));
         let written = || bindings().filter(|(binding, _)| binding.writable);
         let mut taken: Vec<Vec<f32>> =
             written().map(|(_, slice)| std::mem::take(&mut buffers[slice.buffer])).collect();
@@ -83,6 +83,11 @@ impl CpuEngine {
         self.pool.get_mut().extend(widened.filter(|elements| elements.capacity() > 0));
     }
 
+    fn run_all(&mut self) {
+        let plan = self.plan.clone();
+        plan.sequence().for_each(|dispatch| self.run(dispatch));
+    }
+
     fn words(&mut self, slice: Slice) -> &mut [f32] {
         &mut self.buffers[slice.buffer][slice.offset..slice.offset + slice.words]
     }
@@ -102,10 +107,10 @@ fn narrow(element: Element, elements: &[f32], words: &mut [f32]) {
 
 /// Refuses a plan that exceeds the free memory, where the system tells (Linux): allocating it would end the program.
 /// Beside its buffers, products keep weights packed for the forward and the reverse pass, and pack one operand.
-pub(super) fn check_memory(plan: &Plan) -> Result<()> {
+pub(super) fn check_memory(plan: &Plan, others: u64) -> Result<()> {
     let weights = plan.buffers.iter().filter(|buffer| buffer.role == Role::Weights);
     let packed = 2 * 4 * weights.map(|buffer| buffer.words as u64).sum::<u64>() + plan.largest_binding().0;
-    match (plan.bytes() + packed, available_bytes()) {
+    match (plan.bytes() + others + packed, available_bytes()) {
         (needed, Some(limit)) if needed > limit => {
             let fix = "use a smaller batch".into();
             Err(Error::Limit { what: "the CPU engine".into(), needed, limit, unit: "bytes", fix })
@@ -133,7 +138,7 @@ impl Engine for CpuEngine {
     }
 
     fn submit(&mut self) -> Result<()> {
-        (0..self.plan.dispatches.len()).for_each(|index| self.run(index));
+        self.run_all();
         if let Some(slice) = self.metrics_at {
             let block = self.words(slice).to_vec();
             self.metrics.push_back(block);
@@ -143,13 +148,13 @@ impl Engine for CpuEngine {
 
     fn timed_submit(&mut self) -> Result<Times> {
         let start = Instant::now();
-        (0..self.plan.dispatches.len()).for_each(|index| self.run(index));
+        self.run_all();
         Ok(Times { whole: start.elapsed(), ..Times::default() })
     }
 
     fn repeat(&mut self, index: usize, times: u32) -> Result<Times> {
         let start = Instant::now();
-        (0..times).for_each(|_| self.run(index));
+        (0..times).for_each(|_| self.run((index, 0)));
         Ok(Times { whole: start.elapsed(), ..Times::default() })
     }
 

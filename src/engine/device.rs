@@ -17,6 +17,7 @@ pub struct Device {
     precision: Element,
     recompute: bool,
     matrices: Option<Matrices>,
+    most_bytes: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct DeviceInfo {
     pub backend: String,
     /// Driver name and version.
     pub driver: String,
+    /// Memory of its own, in bytes, where the system tells.
+    pub memory_bytes: Option<u64>,
     /// Largest range that one binding may have, in bytes.
     pub max_binding_bytes: Option<u64>,
     /// Largest buffer, in bytes.
@@ -59,7 +62,7 @@ impl DeviceInfo {
 
 impl Device {
     fn of(processor: Processor) -> Device {
-        Device { processor, precision: Element::F32, recompute: false, matrices: None }
+        Device { processor, precision: Element::F32, recompute: false, matrices: None, most_bytes: None }
     }
 
     /// The CPU engine.
@@ -88,6 +91,11 @@ impl Device {
         Device { recompute, ..self }
     }
 
+    /// The same device, of whose memory no more than so many bytes are taken.
+    pub fn holding_at_most(self, bytes: u64) -> Device {
+        Device { most_bytes: Some(bytes), ..self }
+    }
+
     /// Loads a plan: allocates its buffers, prepares its kernels.
     pub(super) fn load(&self, plan: Arc<Plan>) -> Result<Box<dyn Engine>> {
         Ok(match &self.processor {
@@ -101,10 +109,28 @@ impl Device {
     /// # Errors
     /// [`Error::Limit`], or [`Error::Device`] for kernels that it cannot run.
     pub fn check(&self, plan: &Plan) -> Result<()> {
-        match &self.processor {
-            Processor::Cpu => super::cpu::check_memory(plan),
-            Processor::Gpu(gpu) => super::gpu::check_limits(gpu, plan),
+        self.check_beside(plan, 0)
+    }
+
+    /// [`Device::check`] with `others`, so many bytes, in its memory too.
+    ///
+    /// # Errors
+    /// As [`Device::check`].
+    pub fn check_beside(&self, plan: &Plan, others: u64) -> Result<()> {
+        let own = match &self.processor {
+            Processor::Cpu => super::cpu::check_memory(plan, others).map(|()| None)?,
+            Processor::Gpu(gpu) => {
+                super::gpu::check_limits(gpu, plan)?;
+                // The driver and the desktop take a share.
+                gpu.info().memory_bytes.map(|bytes| bytes / 16 * 15)
+            }
+        };
+        let needed = plan.bytes() + others;
+        if let Some(limit) = own.into_iter().chain(self.most_bytes).min().filter(|limit| needed > *limit) {
+            let (what, fix) = (format!("the memory of {}", self.info().name), "use a smaller batch".into());
+            return Err(Error::Limit { what, needed, limit, unit: "bytes", fix });
         }
+        Ok(())
     }
 
     /// The kernel variants that suit it: plans for this device are laid out for them.
@@ -149,6 +175,7 @@ fn cpu_info() -> DeviceInfo {
         kind: "cpu".into(),
         backend: String::new(),
         driver: String::new(),
+        memory_bytes: None,
         max_binding_bytes: None,
         max_buffer_bytes: None,
         max_shared_bytes: None,

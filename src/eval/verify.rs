@@ -239,6 +239,7 @@ impl<'a> Check<'a> {
             puzzle_emb_lr: golden.puzzle_emb_lr.at(u64::from(step)) as f32,
             betas: golden.optimiser.betas,
             seed: 0,
+            first_sample: 0,
         };
         self.runner.set_clock(&clock)
     }

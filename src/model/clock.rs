@@ -13,11 +13,13 @@ pub struct Clock {
     pub betas: (f64, f64),
     /// Seed of exploration.
     pub seed: u64,
+    /// Number of the first sample among all of the step's, for what is drawn for each.
+    pub first_sample: u32,
 }
 
 impl Clock {
     /// Words of a clock on the device.
-    pub const WORDS: usize = 7;
+    pub const WORDS: usize = 8;
 
     /// The device's form.
     pub fn words(&self) -> [u32; Clock::WORDS] {
@@ -32,6 +34,7 @@ impl Clock {
             second_moment_scale.to_bits(),
             self.seed as u32,
             (self.seed >> 32) as u32,
+            self.first_sample,
         ]
     }
 }

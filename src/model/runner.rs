@@ -34,7 +34,7 @@ impl Runner {
         if let Some(table) = rope_table(config) {
             run.write_floats("rope_table", &table)?;
         }
-        let slots = run.plan.view("carry.halted")?.words;
+        let slots = run.plan.words("carry.halted")?;
         run.write_ints("carry.halted", &vec![1; slots])?;
         Ok(Runner { run, config: config.clone() })
     }
@@ -85,9 +85,13 @@ impl Runner {
         self.run.write_ints("batch.puzzle_identifiers", &batch.puzzle_identifiers)
     }
 
-    /// Sets the clock of the next step.
+    /// Sets the clock of the next step, for each of its micro-batches.
     pub fn set_clock(&mut self, clock: &Clock) -> Result<()> {
-        self.run.write("clock", &clock.words())
+        let micro_batches = self.run.plan.micro_batches;
+        let micro_batch = self.run.plan.words("carry.halted")? / micro_batches;
+        let first = |index: usize| clock.first_sample + (index * micro_batch) as u32;
+        let clocks = (0..micro_batches).map(|index| Clock { first_sample: first(index), ..*clock }.words());
+        self.run.write("clock", clocks.collect::<Vec<_>>().as_flattened())
     }
 
     /// The run alone.

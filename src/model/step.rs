@@ -16,7 +16,7 @@ use crate::ops::loss::Loss;
 use crate::ops::puzzle_table::PuzzleTable;
 use crate::ops::sign_sgd::SignSgd;
 use crate::ops::store_weight::Weight;
-use crate::ops::{finite, metrics, rope, sum};
+use crate::ops::{column_sums, finite, metrics, rope, sum};
 use crate::plan::{Axis, Element, LinearForm, Plan, Role, Shape, Tape, Target, Tensor};
 use crate::{Error, Result};
 
@@ -37,22 +37,68 @@ pub struct Optimiser {
     pub global_batch: usize,
 }
 
-/// The plan of one training step of `batch` samples.
+/// The samples of a training step, and how many of them are computed at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batches {
+    /// B.
+    pub batch: usize,
+    /// Samples computed at once; divides B.
+    pub micro_batch: usize,
+}
+
+impl From<usize> for Batches {
+    /// All at once.
+    fn from(batch: usize) -> Batches {
+        Batches { batch, micro_batch: batch }
+    }
+}
+
+impl Batches {
+    fn check(self) -> Result<()> {
+        let Batches { batch, micro_batch } = self;
+        if batch == 0 {
+            return Err(Error::recipe("train.global_batch_size", "is 0", "give at least 1"));
+        }
+        if micro_batch == 0 || !batch.is_multiple_of(micro_batch) {
+            let problem = format!("{micro_batch} does not divide the batch of {batch}");
+            return Err(Error::recipe(
+                "train.micro_batch",
+                problem,
+                "give a divisor, or 0 to have one chosen",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The plan of one training step of a batch, whose micro-batches add up their gradients in their order.
 ///
 /// Host-side names: the inputs `batch.inputs`, `batch.labels`, `batch.puzzle_identifiers`, `clock`; the weights
 /// `weights`, `initial_states`, `puzzle_emb`, `rope_table`; `first_moment`, `second_moment`, `ema`, `gradients`;
-/// the carry `carry.*`; the results `metrics`, `x`, `logits`, `q_logits`, `puzzle_rows`.
+/// the carry `carry.*`; the results `metrics`, `puzzle_rows` and, of the last micro-batch, `x`, `logits`, `q_logits`.
 ///
 /// # Errors
 /// [`Error::Recipe`] for impossible sizes.
-pub fn train_plan(config: &ModelConfig, optimiser: &Optimiser, batch: usize, target: Target) -> Result<Plan> {
-    let mut tape = Tape::new(target);
-    let mut step = Step::on(&mut tape, config, batch)?;
+pub fn train_plan(
+    config: &ModelConfig,
+    optimiser: &Optimiser,
+    batches: impl Into<Batches>,
+    target: Target,
+) -> Result<Plan> {
+    let batches = batches.into();
+    batches.check()?;
+    let Batches { batch, micro_batch } = batches;
+    let mut tape = Tape::new(target).in_micro_batches(batch / micro_batch);
+    let mut step = Step::on(&mut tape, config, micro_batch)?;
     let scale = gradient_scale(&target, optimiser.global_batch * config.seq_len);
     let training = Training::on(&mut tape, &step, optimiser.freeze_weights, scale)?;
     step.store_weights(&mut tape)?;
-    step.reset_carry(&mut tape)?;
+    if tape.micro_batches() > 1 {
+        column_sums::clear(&mut tape, step.clock, training.whole.gradient)?;
+    }
 
+    tape.begin_body();
+    step.reset_carry(&mut tape)?;
     tape.record(true);
     let x = step.embed(&mut tape, Some(training.embed_gradients))?;
     let states = step.recurse(&mut tape, &step.states, x, Pass::Step)?;
@@ -70,11 +116,16 @@ pub fn train_plan(config: &ModelConfig, optimiser: &Optimiser, batch: usize, tar
     let (words, q_words) = (tape.elements(logits), tape.elements(q));
     let (dlogits, dq) = (tape.tensor(Role::Gradient, words), tape.tensor(Role::Gradient, q_words));
     step.loss(logits, q, optimiser.global_batch, scale).train(&mut tape, q_next, dlogits, dq)?;
-    metrics::total_stats(&mut tape, batch, step.stats, step.metrics)?;
 
     tape.contribute(logits, dlogits);
     tape.contribute(q, dq);
     tape.reverse()?;
+    if !optimiser.freeze_weights {
+        training.weight_gradients(&mut tape, &step)?;
+    }
+    tape.end_body();
+
+    step.total_stats(&mut tape)?;
     training.update(&mut tape, &step, optimiser)?;
     step.finish(tape, x, logits, q)
 }
@@ -95,7 +146,7 @@ pub fn eval_plan(config: &ModelConfig, batch: usize, target: Target) -> Result<P
     let (logits, q) = step.heads(&mut tape, states[step.recursion.answer])?;
     tape.scope("loss");
     step.loss(logits, q, batch, 1.0).evaluate(&mut tape, predictions)?;
-    metrics::total_stats(&mut tape, batch, step.stats, step.metrics)?;
+    step.total_stats(&mut tape)?;
     step.finish(tape, x, logits, q)
 }
 
@@ -132,11 +183,9 @@ struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
+    /// A step over micro-batches of `batch` samples.
     fn on(tape: &mut Tape, config: &'a ModelConfig, batch: usize) -> Result<Step<'a>> {
         config.validate()?;
-        if batch == 0 {
-            return Err(Error::recipe("train.global_batch_size", "is 0", "give at least 1"));
-        }
         check_precision(tape.target().precision, config)?;
         let (arch, recursion, params) = (&config.arch, Recursion::of(&config.arch), Params::of(config));
         let shape = Shape { batch, length: config.length(), width: arch.hidden_size };
@@ -154,23 +203,23 @@ impl<'a> Step<'a> {
         }
         let initial_states = recursion.states.iter().map(|state| weights[&format!("{state}_init")]).collect();
         let state = |tape: &mut Tape, name: &String| {
-            tape.buffer(&format!("carry.state.{name}"), Role::Carry, shape.elements())
+            tape.parted_buffer(&format!("carry.state.{name}"), Role::Carry, shape.elements())
         };
         let states = recursion.states.iter().map(|name| state(tape, name)).collect();
         let tokens = batch * config.seq_len;
         let samples = |tape: &mut Tape, prefix: &str, role: Role| Samples {
-            inputs: tape.buffer(&format!("{prefix}.inputs"), role, tokens),
-            labels: tape.buffer(&format!("{prefix}.labels"), role, tokens),
-            identifiers: tape.buffer(&format!("{prefix}.puzzle_identifiers"), role, batch),
+            inputs: tape.parted_buffer(&format!("{prefix}.inputs"), role, tokens),
+            labels: tape.parted_buffer(&format!("{prefix}.labels"), role, tokens),
+            identifiers: tape.parted_buffer(&format!("{prefix}.puzzle_identifiers"), role, batch),
         };
         let rope_words = rope_table(config).map(|table| table.len());
         Ok(Step {
             incoming: samples(tape, "batch", Role::Batch),
             running: samples(tape, "carry.data", Role::Carry),
-            clock: tape.buffer("clock", Role::Batch, Clock::WORDS),
-            steps: tape.buffer("carry.steps", Role::Carry, batch),
-            halted: tape.buffer("carry.halted", Role::Carry, batch),
-            stats: tape.buffer("stats", Role::Metric, batch * metrics::NAMES.len()),
+            clock: tape.parted_buffer("clock", Role::Batch, Clock::WORDS),
+            steps: tape.parted_buffer("carry.steps", Role::Carry, batch),
+            halted: tape.parted_buffer("carry.halted", Role::Carry, batch),
+            stats: tape.parted_buffer("stats", Role::Metric, batch * metrics::NAMES.len()),
             metrics: tape.buffer("metrics", Role::Metric, metrics::WORDS),
             rope_table: rope_words.map(|words| tape.buffer("rope_table", Role::Weights, words)),
             puzzle_table,
@@ -318,6 +367,14 @@ impl<'a> Step<'a> {
         }
     }
 
+    /// The metric block's sums, over all micro-batches.
+    fn total_stats(&self, tape: &mut Tape) -> Result<()> {
+        let micro_batch = self.shape.batch;
+        let batch = micro_batch * tape.micro_batches();
+        let stats = tape.all_parts(self.stats);
+        metrics::total_stats(tape, [batch, micro_batch], stats, self.metrics)
+    }
+
     fn finish(&self, mut tape: Tape, x: Tensor, logits: Tensor, q: Tensor) -> Result<Plan> {
         tape.name("x", x);
         tape.name("logits", logits);
@@ -353,7 +410,7 @@ impl Training {
         let embed_gradients = EmbedGradients {
             tokens: gradients["embed_tokens.embedding_weight"],
             embed_pos: gradients.get("embed_pos.embedding_weight").copied(),
-            puzzle_rows: (emb_ndim > 0).then(|| tape.buffer("puzzle_rows", Role::Gradient, rows)),
+            puzzle_rows: (emb_ndim > 0).then(|| tape.parted_buffer("puzzle_rows", Role::Gradient, rows)),
             scale: 1.0 / scale,
         };
         if !freeze_weights {
@@ -362,24 +419,28 @@ impl Training {
         Ok(Training { whole, gradients, embed_gradients })
     }
 
-    /// What the weights' gradients came to, then the optimisers.
+    /// The optimisers.
     fn update(&self, tape: &mut Tape, step: &Step<'_>, optimiser: &Optimiser) -> Result<()> {
         // The optimisers change nothing where one of these is not finite: the loss, a gradient.
         let mut judged = vec![tape.part(step.metrics, 0, metrics::NAMES.len())?];
         if !optimiser.freeze_weights {
-            self.weight_gradients(tape, step)?;
             judged.push(self.whole.gradient);
         }
-        judged.extend(self.embed_gradients.puzzle_rows);
+        let rows = self.embed_gradients.puzzle_rows.map(|rows| tape.all_parts(rows));
+        judged.extend(rows);
         tape.scope("optimiser");
         let skip = tape.tensor(Role::Gradient, 1);
         finite::skip_unless_finite(tape, &judged, skip, step.metrics)?;
         if !optimiser.freeze_weights {
             self.update_weights(tape, step, skip, optimiser)?;
         }
-        self.update_puzzle_emb(tape, step, skip, optimiser)
+        match rows {
+            Some(rows) => Training::update_puzzle_emb(tape, step, rows, skip, optimiser),
+            None => Ok(()),
+        }
     }
 
+    /// What the weights' gradients came to.
     fn weight_gradients(&self, tape: &mut Tape, step: &Step<'_>) -> Result<()> {
         let scale = self.embed_gradients.scale;
         for (name, &weight) in &step.weights {
@@ -411,20 +472,22 @@ impl Training {
     }
 
     fn update_puzzle_emb(
-        &self,
         tape: &mut Tape,
         step: &Step<'_>,
+        rows: Tensor,
         skip: Tensor,
         optimiser: &Optimiser,
     ) -> Result<()> {
-        let (Some(rows), Some(table)) = (self.embed_gradients.puzzle_rows, &step.puzzle_table) else {
-            return Ok(());
-        };
+        let Some(table) = &step.puzzle_table else { return Ok(()) };
+        let micro_batch = step.shape.batch;
+        let batch = micro_batch * tape.micro_batches();
+        let identifiers = tape.all_parts(step.running.identifiers);
         table.update(tape, step.clock, |puzzle_emb, first_identifier| SignSgd {
-            batch: step.shape.batch,
+            batch,
+            micro_batch,
             emb_ndim: table.emb_ndim,
             weight_decay: optimiser.puzzle_emb_weight_decay as f32,
-            identifiers: step.running.identifiers,
+            identifiers,
             rows,
             first_identifier,
             puzzle_emb,

@@ -267,11 +267,12 @@ pub fn weight_gradient(tape: &mut Tape, weight: Tensor, scale: f32, out: Tensor)
     }
 }
 
-/// Has a sum written to `out`, its parts added in their order, times `scale`; a single part lands there by itself.
+/// Has a sum written to `out`, its parts added in their order, times `scale`. A single part lands there by itself, unless
+/// micro-batches add up there.
 fn add_parts(tape: &mut Tape, total: Tensor, scale: f32, out: Tensor) -> Result<()> {
     let elements = tape.elements(out);
     match tape.elements(total) / elements.max(1) {
-        0 | 1 if scale == 1.0 => tape.settle(total, out),
+        0 | 1 if scale == 1.0 && tape.micro_batches() == 1 => tape.settle(total, out),
         parts => column_sums::column_sums(tape, total, parts, elements, scale, out),
     }
 }

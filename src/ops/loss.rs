@@ -160,6 +160,7 @@ struct Halting {
     explore: f32,
     key: [u32; 2],
     step: u32,
+    first_sample: u32,
 }
 
 impl Halting {
@@ -168,7 +169,7 @@ impl Halting {
             return steps >= self.max_steps;
         }
         let wants = q[0] > if self.compare_continue { q[1] } else { 0.0 };
-        let draw = rng::philox(self.key, [self.step, sample as u32, 0, 0]);
+        let draw = rng::philox(self.key, [self.step, self.first_sample + sample as u32, 0, 0]);
         let explores = ((draw[0] >> 8) as f32) < self.explore * 16_777_216.0;
         let minimum = if explores { 2 + (draw[1] % (self.max_steps as u32 - 1)) as i32 } else { 0 };
         wants && steps >= minimum
@@ -186,6 +187,7 @@ fn train(call: &mut Call<'_>, with_continue: bool) {
         explore: call.float("explore"),
         key: [clock[5].to_bits(), clock[6].to_bits()],
         step: clock[0].to_bits(),
+        first_sample: clock[7].to_bits(),
     };
     let q_next = with_continue.then(|| call.input("q_next"));
     let positions = length - prefix;

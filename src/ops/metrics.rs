@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::Result;
-use crate::plan::{Call, Entry, Kernel, Tape, Tensor};
+use crate::plan::{Call, Entry, Kernel, Tape, Tensor, align};
 
 /// `shaders/metrics.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -109,17 +109,31 @@ pub const WORDS: usize = NAMES.len() + 1;
 /// Place of the flag that `finite` writes; see [`super::finite::skip_unless_finite`].
 pub const SKIPPED: usize = NAMES.len();
 
-/// Lays down the first 8 words of `metrics` = the sums over samples of `stats` (B, 8).
-pub fn total_stats(tape: &mut Tape, batch: usize, stats: Tensor, metrics: Tensor) -> Result<()> {
-    let call = tape.call(&KERNEL, "total").bind("stats", stats).bind("metrics", metrics);
-    call.count("batch", batch).threads(NAMES.len()).push()
+/// Lays down the first 8 words of `metrics` = the sums over samples of `stats` (B, 8), which has a part for each
+/// `micro_batch` samples.
+pub fn total_stats(
+    tape: &mut Tape,
+    [batch, micro_batch]: [usize; 2],
+    stats: Tensor,
+    metrics: Tensor,
+) -> Result<()> {
+    tape.call(&KERNEL, "total")
+        .bind("stats", stats)
+        .bind("metrics", metrics)
+        .count("batch", batch)
+        .count("micro_batch", micro_batch)
+        .count("stride", align(micro_batch * NAMES.len()))
+        .threads(NAMES.len())
+        .push()
 }
 
 fn total(call: &mut Call<'_>) {
+    let (batch, micro_batch, stride) = (call.count("batch"), call.count("micro_batch"), call.count("stride"));
     let stats = call.input("stats");
+    let rows = |part: usize| stats[part * stride..][..micro_batch * NAMES.len()].chunks_exact(NAMES.len());
     let metrics = &mut call.output("metrics")[..NAMES.len()];
     metrics.fill(0.0);
-    for row in stats.chunks_exact(NAMES.len()) {
+    for row in (0..batch / micro_batch).flat_map(rows) {
         metrics.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
     }
 }

@@ -1,7 +1,7 @@
 //! Sign-SGD for puzzle embeddings: only the rows that a step used move, by the sign of their summed gradient.
 
 use crate::Result;
-use crate::plan::{Call, Entry, Kernel, Tape, Tensor, ints};
+use crate::plan::{Call, Entry, Kernel, Tape, Tensor, align, ints};
 
 /// `shaders/sign_sgd.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -15,6 +15,8 @@ pub static KERNEL: Kernel = Kernel {
 pub struct SignSgd {
     /// B.
     pub batch: usize,
+    /// Slots of a part of `identifiers` and of `rows`; divides B.
+    pub micro_batch: usize,
     /// Width of a row.
     pub emb_ndim: usize,
     /// Decoupled weight decay of the rows used.
@@ -47,6 +49,9 @@ impl SignSgd {
             .count("emb_ndim", self.emb_ndim)
             .count("first_identifier", self.first_identifier)
             .count("held", held)
+            .count("micro_batch", self.micro_batch)
+            .count("row_stride", align(self.micro_batch * self.emb_ndim))
+            .count("identifier_stride", align(self.micro_batch))
             .float("weight_decay", self.weight_decay)
             .threads(count)
             .push()
@@ -60,7 +65,14 @@ fn update(call: &mut Call<'_>) {
     let (emb_ndim, decay) = (call.count("emb_ndim"), call.float("weight_decay"));
     let (first, held) = (call.count("first_identifier"), call.count("held"));
     let (lr, rows) = (call.input("clock")[2], call.input("rows"));
+    let (batch, micro_batch) = (call.count("batch"), call.count("micro_batch"));
+    let first_word =
+        |slot: usize, words: usize, stride: usize| slot / micro_batch * stride + slot % micro_batch * words;
     let identifiers = ints(call.input("identifiers"));
+    let identifier_of = |slot: usize| identifiers[first_word(slot, 1, call.count("identifier_stride"))];
+    let identifiers: Vec<i32> = (0..batch).map(identifier_of).collect();
+    let row_stride = call.count("row_stride");
+    let row_of = |slot: usize| &rows[first_word(slot, emb_ndim, row_stride)..][..emb_ndim];
     let table = call.output("puzzle_emb");
     let mut g = vec![0.0f32; emb_ndim];
     for (slot, identifier) in identifiers.iter().enumerate() {
@@ -69,9 +81,8 @@ fn update(call: &mut Call<'_>) {
             continue;
         }
         g.fill(0.0);
-        for (row, _) in rows.chunks_exact(emb_ndim).zip(identifiers).filter(|(_, other)| *other == identifier)
-        {
-            g.iter_mut().zip(row).for_each(|(g, row)| *g += row);
+        for other in (slot..batch).filter(|other| identifiers[*other] == *identifier) {
+            g.iter_mut().zip(row_of(other)).for_each(|(g, row)| *g += row);
         }
         let row = &mut table[at * emb_ndim..][..emb_ndim];
         for (value, g) in row.iter_mut().zip(&g) {

@@ -36,6 +36,12 @@ impl Lifetimes {
                 lives[tensor.0].get_or_insert(Lifetime { first: index, last: index }).last = index;
             }
         }
+        for life in lives.iter_mut().flatten() {
+            // The next micro-batch reads it again.
+            if life.first < tape.body.start && tape.body.contains(&life.last) {
+                life.last = tape.body.end - 1;
+            }
+        }
         for (_, tensor) in &tape.names {
             if let Some(life) = &mut lives[tensor.0] {
                 life.last = tape.pending.len();

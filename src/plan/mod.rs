@@ -91,6 +91,8 @@ pub struct Buffer {
     pub words: usize,
     /// Whether tensors take turns in it; then nothing in it outlives a step.
     pub shared: bool,
+    /// Of one with a part for each micro-batch, the words of a part; parts start on aligned words.
+    pub part_words: Option<usize>,
 }
 
 /// A run of words inside a buffer.
@@ -204,26 +206,32 @@ pub struct Plan {
     pub views: Vec<(String, Slice)>,
     /// What the host names as one but lies in several buffers, one after the other.
     pub split: BTreeMap<String, Range<usize>>,
+    /// Micro-batches that a step consists of.
+    pub micro_batches: usize,
+    /// The dispatches that run once for each micro-batch; those before and after run once a step.
+    pub body: Range<usize>,
     /// The least bytes that any placement of these dispatches' tensors can take: the buffers that live as long as the
     /// run, and the most that is alive at once of all others, each from its first to its last dispatch.
     pub least_bytes: u64,
 }
 
 impl Plan {
-    /// The buffer or view called `name`.
+    /// The buffer or view called `name`; of a buffer with a part for each micro-batch, the first part.
     pub fn view(&self, name: &str) -> Result<Slice> {
         if let Some((_, slice)) = self.views.iter().find(|(known, _)| known == name) {
             return Ok(*slice);
         }
         match self.buffers.iter().position(|buffer| buffer.name == name) {
             Some(buffer) => {
-                Ok(Slice { buffer, offset: 0, words: self.buffers[buffer].words, element: Element::F32 })
+                let Buffer { words, part_words, .. } = self.buffers[buffer];
+                Ok(Slice { buffer, offset: 0, words: part_words.unwrap_or(words), element: Element::F32 })
             }
             None => Err(Error::kernel("plan", format!("has no buffer or view called {name}"))),
         }
     }
 
-    /// The places of everything called `name`, in order: of one buffer or view, or of all buffers of a split one.
+    /// The places of everything called `name`, in order: of one buffer or view, of its parts for the micro-batches, or
+    /// of all buffers of a split one.
     pub fn parts(&self, name: &str) -> Result<Vec<Slice>> {
         let whole = |buffer: usize| Slice {
             buffer,
@@ -233,8 +241,43 @@ impl Plan {
         };
         match self.split.get(name) {
             Some(buffers) => Ok(buffers.clone().map(whole).collect()),
-            None => Ok(vec![self.view(name)?]),
+            None => {
+                let view = self.view(name)?;
+                let parted = self.buffers[view.buffer].part_words.is_some();
+                let count = if parted { self.micro_batches } else { 1 };
+                Ok((0..count).map(|micro_batch| self.part(view, micro_batch)).collect())
+            }
         }
+    }
+
+    /// Words of everything called `name`.
+    pub fn words(&self, name: &str) -> Result<usize> {
+        Ok(self.parts(name)?.iter().map(|slice| slice.words).sum())
+    }
+
+    /// What `slice` is in a micro-batch.
+    fn part(&self, slice: Slice, micro_batch: usize) -> Slice {
+        let stride = self.buffers[slice.buffer].part_words.map_or(0, align);
+        Slice { offset: slice.offset + micro_batch * stride, ..slice }
+    }
+
+    /// What a dispatch binds in a micro-batch.
+    pub fn slices(&self, dispatch: usize, micro_batch: usize) -> impl Iterator<Item = Slice> + '_ {
+        let micro_batch = if self.body.contains(&dispatch) { micro_batch } else { 0 };
+        self.dispatches[dispatch].slices.iter().map(move |&slice| self.part(slice, micro_batch))
+    }
+
+    /// The dispatches of a step in order, each with its micro-batch.
+    pub fn sequence(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let once = |range: Range<usize>| range.map(|dispatch| (dispatch, 0));
+        let turn = |micro_batch| self.body.clone().map(move |dispatch| (dispatch, micro_batch));
+        let turns = (0..self.micro_batches).flat_map(turn);
+        once(0..self.body.start).chain(turns).chain(once(self.body.end..self.dispatches.len()))
+    }
+
+    /// How often a dispatch runs in a step.
+    pub fn times(&self, dispatch: usize) -> usize {
+        if self.body.contains(&dispatch) { self.micro_batches } else { 1 }
     }
 
     /// What the host calls a buffer: by its own name, or by that of the split one that it is a part of.
@@ -259,6 +302,6 @@ impl Plan {
 
     /// Total work and traffic of one step.
     pub fn cost(&self) -> Cost {
-        self.dispatches.iter().map(|dispatch| dispatch.cost).sum()
+        self.sequence().map(|(dispatch, _)| self.dispatches[dispatch].cost).sum()
     }
 }

@@ -18,7 +18,15 @@ pub(super) fn place(mut tape: Tape) -> Result<Plan> {
     let dispatches = tape.pending.iter().map(|pending| resolve(pending, slice)).collect::<Result<_>>()?;
     let view = |(name, tensor): &(String, Tensor)| Ok((name.clone(), slice(*tensor)?));
     let views = tape.names.iter().map(view).collect::<Result<_>>()?;
-    Ok(Plan { dispatches, views, split: tape.split, buffers: tape.buffers, least_bytes })
+    Ok(Plan {
+        dispatches,
+        views,
+        split: tape.split,
+        buffers: tape.buffers,
+        micro_batches: tape.micro_batches,
+        body: tape.body,
+        least_bytes,
+    })
 }
 
 /// The largest tensor first, of equals the one that is born first; each takes the smallest buffer that is free for
@@ -40,7 +48,13 @@ fn choose_buffers(tape: &mut Tape, lifetimes: &Lifetimes) -> Vec<Option<usize>> 
             }
             None => {
                 let count = counts.entry(role).or_default();
-                tape.buffers.push(Buffer { name: format!("{role}.{count}"), role, words, shared: true });
+                tape.buffers.push(Buffer {
+                    name: format!("{role}.{count}"),
+                    role,
+                    words,
+                    shared: true,
+                    part_words: None,
+                });
                 *count += 1;
                 places.push((tape.buffers.len() - 1, vec![life]));
                 tape.buffers.len() - 1

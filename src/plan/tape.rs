@@ -55,12 +55,35 @@ pub struct Tape {
     recording: bool,
     reversing: bool,
     target: Target,
+    pub(super) micro_batches: usize,
+    pub(super) body: Range<usize>,
 }
 
 impl Tape {
     /// An empty tape that does not record, for the kernel variants of `target`.
     pub fn new(target: Target) -> Tape {
-        Tape { target, ..Tape::default() }
+        Tape { target, micro_batches: 1, ..Tape::default() }
+    }
+
+    /// The same for a step of so many micro-batches: what [`Tape::begin_body`] and [`Tape::end_body`] enclose runs once
+    /// for each, over its own part of what [`Tape::parted_buffer`] makes.
+    pub fn in_micro_batches(self, micro_batches: usize) -> Tape {
+        Tape { micro_batches, ..self }
+    }
+
+    /// Micro-batches of a step.
+    pub fn micro_batches(&self) -> usize {
+        self.micro_batches
+    }
+
+    /// The dispatches that follow run once for each micro-batch.
+    pub fn begin_body(&mut self) {
+        self.body = self.pending.len()..self.pending.len();
+    }
+
+    /// The dispatches that follow run once a step, after all micro-batches.
+    pub fn end_body(&mut self) {
+        self.body.end = self.pending.len();
     }
 
     /// From now on, lays down for the kernel variants of another target.
@@ -86,9 +109,34 @@ impl Tape {
     /// [`Tape::buffer`] of other elements than f32.
     pub fn buffer_of(&mut self, name: &str, role: Role, elements: usize, element: Element) -> Tensor {
         let words = element.words(elements);
-        self.buffers.push(Buffer { name: name.to_owned(), role, words, shared: false });
-        let home = Home::Buffer { buffer: self.buffers.len() - 1, offset: 0 };
+        let home = self.add_buffer(name, role, words, None);
         self.add(elements, element, role, home)
+    }
+
+    fn add_buffer(&mut self, name: &str, role: Role, words: usize, part_words: Option<usize>) -> Home {
+        self.buffers.push(Buffer { name: name.to_owned(), role, words, shared: false, part_words });
+        Home::Buffer { buffer: self.buffers.len() - 1, offset: 0 }
+    }
+
+    /// [`Tape::buffer`] with a part of `words` words for each micro-batch, which the host sees as one, without the gaps
+    /// that align parts. The tensor is the part of the micro-batch at hand, and after the body the first.
+    pub fn parted_buffer(&mut self, name: &str, role: Role, words: usize) -> Tensor {
+        if self.micro_batches == 1 {
+            return self.buffer(name, role, words);
+        }
+        let home = self.add_buffer(name, role, self.micro_batches * align(words), Some(words));
+        self.add(words, Element::F32, role, home)
+    }
+
+    /// All parts of a buffer that [`Tape::parted_buffer`] made, with their gaps, for dispatches after the body.
+    pub fn all_parts(&mut self, part: Tensor) -> Tensor {
+        let Info { home, role, element, .. } = self.infos[part.0];
+        match home {
+            Home::Buffer { buffer, offset: 0 } if self.buffers[buffer].part_words.is_some() => {
+                self.add(self.buffers[buffer].words, element, role, home)
+            }
+            _ => part,
+        }
     }
 
     /// Buffers of `sizes` words that the host sees as one called `name`; a single one has that name itself.

@@ -37,6 +37,7 @@ pub(super) fn complete(table: &mut Table) {
     if let Some(Value::Table(train)) = table.get_mut("train") {
         train.entry("precision").or_insert_with(|| "f32".into());
         train.entry("recompute").or_insert_with(|| false.into());
+        train.entry("micro_batch").or_insert_with(|| 0.into());
     }
 }
 

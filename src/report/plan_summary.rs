@@ -78,7 +78,7 @@ impl PlanSummary {
     pub fn of(plan: &Plan) -> PlanSummary {
         let (cost, (largest_binding_bytes, buffer)) = (plan.cost(), plan.largest_binding());
         PlanSummary {
-            dispatches: plan.dispatches.len(),
+            dispatches: plan.sequence().count(),
             flops: cost.flops,
             bytes: cost.bytes,
             peak_memory_bytes: plan.bytes(),
@@ -95,7 +95,7 @@ impl PlanSummary {
 
 fn kernels(plan: &Plan) -> Vec<KernelRow> {
     let mut totals = BTreeMap::<String, (usize, Cost)>::new();
-    for dispatch in &plan.dispatches {
+    for dispatch in plan.sequence().map(|(index, _)| &plan.dispatches[index]) {
         let (count, cost) = totals.entry(dispatch.name()).or_default();
         (*count, *cost) = (*count + 1, *cost + dispatch.cost);
     }
@@ -119,7 +119,7 @@ fn block_of(label: &str) -> Option<&str> {
 
 fn blocks(plan: &Plan) -> Vec<BlockRow> {
     let mut totals = BTreeMap::<(&str, Pass), (usize, usize)>::new();
-    for dispatch in &plan.dispatches {
+    for dispatch in plan.sequence().map(|(index, _)| &plan.dispatches[index]) {
         let Some(block) = block_of(&dispatch.label) else { continue };
         let (evaluations, dispatches) = totals.entry((block, dispatch.pass)).or_default();
         *dispatches += 1;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressStyle};
 
 use super::metrics_log::{Entry, MetricsLog};
 use super::say;
 use crate::Result;
 use crate::model::Metrics;
+use crate::recipe::TrainSettings;
 use crate::train::{Observer, StepMetrics};
 
 /// Time between two plain lines.
@@ -98,6 +99,16 @@ impl Progress {
 }
 
 impl Observer for Progress {
+    fn laid_out(&mut self, settings: &TrainSettings, bytes: u64) {
+        let batch = settings.global_batch_size;
+        let at_once = match settings.micro_batch {
+            all if all == batch => format!("{batch} samples at once"),
+            part => format!("{part} of {batch} samples at once"),
+        };
+        let again = if settings.recompute { ", inner activations computed again" } else { "" };
+        self.say(&format!("memory: {} for {at_once}{again}", BinaryBytes(bytes)));
+    }
+
     fn started(&mut self, done: u64, total: u64, batch: usize) -> Result<()> {
         (self.batch, self.total_steps, self.first_step, self.last_step) = (batch, total, done, done);
         (self.started, self.shown) = (Instant::now(), Instant::now());

@@ -14,7 +14,7 @@ use crate::engine::Device;
 use crate::eval::Evaluator;
 use crate::model::init::Weights;
 use crate::model::{Metrics, Which};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, TrainSettings};
 use crate::{Result, files};
 
 /// The recipe's name in a run folder.
@@ -48,6 +48,8 @@ pub struct InitFrom<'a> {
 
 /// Is told what happens, and may stop the run.
 pub trait Observer {
+    /// Settings with nothing left open, and the bytes of device memory that training takes with them.
+    fn laid_out(&mut self, settings: &TrainSettings, bytes: u64);
     /// Before the first step: steps done (0 unless resumed), steps of the whole run, samples per step.
     fn started(&mut self, done: u64, total: u64, batch: usize) -> Result<()>;
     /// Metrics of a step, at least one step late.
@@ -77,10 +79,13 @@ pub struct Outcome {
 /// Bad data or settings before anything is written; device failures, full disks, and losses or gradients that stay
 /// infinite or NaN later.
 pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outcome> {
-    let settings = &options.recipe.train;
     let dataset = Arc::new(Dataset::open(options.data, Split::Train)?);
-    let mut evaluator = Evaluation::open(&options)?;
     let mut trainer = Trainer::new(options.recipe, dataset.clone(), options.device)?;
+    observer.laid_out(trainer.settings(), trainer.bytes());
+    let recipe = Recipe { train: trainer.settings().clone(), ..options.recipe.clone() };
+    let options = RunOptions { recipe: &recipe, ..options };
+    let settings = &recipe.train;
+    let mut evaluator = Evaluation::open(&options)?;
     if options.resume {
         trainer.restore(options.out)?;
     } else {
@@ -161,7 +166,7 @@ impl Evaluation {
         }
         let dataset = Arc::new(Dataset::open(options.data, Split::Test)?);
         let config = options.recipe.model(&dataset)?;
-        let batch = options.recipe.train.global_batch_size.min(dataset.examples().max(1));
+        let batch = options.recipe.train.micro_batch.min(dataset.examples().max(1));
         let evaluator = Evaluator::new(&config, options.device, batch)?;
         Ok(Some(Evaluation { evaluator, dataset }))
     }

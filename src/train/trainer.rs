@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::layout::Layout;
 use crate::checkpoint::{self, State};
 use crate::data::{Batch, Dataset, Sampler};
 use crate::engine::{Counts, Device, Run};
 use crate::model::init::Weights;
-use crate::model::step::train_plan;
 use crate::model::{Clock, Metrics, ModelConfig, Params, Runner, Schedule, Which};
 use crate::ops::metrics::SKIPPED;
-use crate::plan::{Role, Target};
+use crate::plan::{Buffer, Plan, Role, Target};
 use crate::recipe::{Recipe, TrainSettings};
 use crate::{Error, Result};
 
@@ -78,8 +78,10 @@ impl Trainer {
         }
         let data = dataset.identity();
         let sampler = Sampler::new(dataset, batch, settings.eval_interval, settings.seed)?;
-        let plan_of = |batch| train_plan(&config, &settings.optimiser(), batch, target);
-        let mut runner = Runner::of(Run::of_batch(device, batch, plan_of)?, &config)?;
+        let (layout, run) = load(&config, &settings, target, device)?;
+        let settings =
+            TrainSettings { micro_batch: layout.micro_batch, recompute: layout.recompute, ..settings };
+        let mut runner = Runner::of(run, &config)?;
         runner.load(&Weights::fresh(&config, settings.seed))?;
         let schedule = |base| Schedule {
             base,
@@ -124,6 +126,16 @@ impl Trainer {
         self.runner.config()
     }
 
+    /// The settings, with what they left open decided: `micro_batch` and `recompute`.
+    pub fn settings(&self) -> &TrainSettings {
+        &self.settings
+    }
+
+    /// Bytes of device memory that the plan takes.
+    pub fn bytes(&self) -> u64 {
+        self.runner.plan.bytes()
+    }
+
     /// Steps done.
     pub fn step_count(&self) -> u64 {
         self.step
@@ -152,6 +164,7 @@ impl Trainer {
             puzzle_emb_lr: self.puzzle_emb_lr.at(self.step) as f32,
             betas: (self.settings.beta1, self.settings.beta2),
             seed: self.settings.seed,
+            first_sample: 0,
         };
         self.runner.feed(&self.batch)?;
         self.runner.set_clock(&clock)?;
@@ -201,7 +214,7 @@ impl Trainer {
     /// Everything that a resumed run needs to continue bit-identically.
     pub fn state(&mut self) -> Result<State> {
         let mut buffers = BTreeMap::new();
-        for name in self.kept_buffers().into_keys() {
+        for name in self.kept_buffers()?.into_keys() {
             let words = self.runner.read_ints(&name)?;
             buffers.insert(name, bytemuck::cast_vec(words));
         }
@@ -222,7 +235,7 @@ impl Trainer {
     /// where `train.eval_interval` is too short for where the run stood.
     pub fn restore(&mut self, folder: &Path) -> Result<()> {
         let state = checkpoint::load_state(folder)?;
-        let kept = self.kept_buffers();
+        let kept = self.kept_buffers()?;
         let sizes = kept.iter().map(|(name, words)| (name.as_str(), *words));
         state.check(folder, self.config(), self.settings.global_batch_size, &self.data, sizes)?;
         for (name, words) in &state.buffers {
@@ -233,18 +246,41 @@ impl Trainer {
         Ok(())
     }
 
-    /// Names and words of what outlives a step: weights, optimiser, carry. A table that this device splits is one,
-    /// so that a run can go on with another device.
-    fn kept_buffers(&self) -> BTreeMap<String, usize> {
+    /// Names and words of what outlives a step: weights, optimiser, carry. What this device splits is one, so that a
+    /// run can go on with another device or in other micro-batches.
+    fn kept_buffers(&self) -> Result<BTreeMap<String, usize>> {
         let plan = &self.runner.plan;
-        let mut kept = BTreeMap::new();
-        for (index, buffer) in plan.buffers.iter().enumerate() {
-            let outlives = matches!(buffer.role, Role::Weights | Role::Optimiser | Role::Carry);
-            if outlives && !buffer.shared && buffer.name != "rope_table" {
-                *kept.entry(plan.host_name(index).to_owned()).or_default() += buffer.words;
+        let outlives = |(index, buffer): (usize, &Buffer)| {
+            let role = matches!(buffer.role, Role::Weights | Role::Optimiser | Role::Carry);
+            (role && !buffer.shared && buffer.name != "rope_table").then(|| plan.host_name(index).to_owned())
+        };
+        let names = plan.buffers.iter().enumerate().filter_map(outlives);
+        names.map(|name| plan.words(&name).map(|words| (name, words))).collect()
+    }
+}
+
+/// Loads the best layout for which the device has memory, which it may know only when it is asked for it.
+fn load(
+    config: &ModelConfig,
+    settings: &TrainSettings,
+    target: Target,
+    device: &Device,
+) -> Result<(Layout, Run)> {
+    let mut refused: Option<(u64, Error)> = None;
+    loop {
+        let has_room = |plan: &Plan, others| match &refused {
+            Some((bytes, Error::Memory { device, .. })) if plan.bytes() >= *bytes => {
+                let (what, fix) = (format!("the free memory of {device}"), "use a smaller batch".into());
+                Err(Error::Limit { what, needed: plan.bytes(), limit: bytes - 1, unit: "bytes", fix })
             }
+            _ => device.check_beside(plan, others),
+        };
+        let (layout, plan) = Layout::choose(config, settings, target, &has_room)?;
+        let bytes = plan.bytes();
+        match Run::new(device, plan) {
+            Err(error @ Error::Memory { .. }) => refused = Some((bytes, error)),
+            outcome => return Ok((layout, outcome?)),
         }
-        kept
     }
 }
 

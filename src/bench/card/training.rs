@@ -9,7 +9,7 @@ use crate::data::sudoku::{GenerateOptions, build_generated};
 use crate::engine::Device;
 use crate::model::Metrics;
 use crate::plan::Element;
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, TrainSettings};
 use crate::train::{Observer, RunOptions, StepMetrics, run};
 use crate::{Error, Result};
 
@@ -50,6 +50,8 @@ struct Watch {
 }
 
 impl Observer for Watch {
+    fn laid_out(&mut self, _: &TrainSettings, _: u64) {}
+
     fn started(&mut self, _done: u64, total: u64, batch: usize) -> Result<()> {
         (self.training.total_steps, self.batch, self.started) = (total, batch, Instant::now());
         Ok(())

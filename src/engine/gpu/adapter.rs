@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::table;
+use super::{memory, table};
 use crate::engine::{Counts, DeviceInfo};
 use crate::plan::{Matrices, Target, Tiles};
 use crate::{Error, Result};
@@ -24,6 +24,11 @@ fn instance(backends: wgpu::Backends) -> wgpu::Instance {
     wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends,
         flags: wgpu::InstanceFlags::empty(),
+        // Some drivers move what exceeds their memory to the host's, where every access takes long, without a word.
+        memory_budget_thresholds: wgpu::MemoryBudgetThresholds {
+            for_resource_creation: Some(95),
+            for_device_loss: None,
+        },
         ..wgpu::InstanceDescriptor::new_without_display_handle()
     })
 }
@@ -53,6 +58,8 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> DeviceInfo {
         kind: kind.into(),
         backend: info.backend.to_str().into(),
         driver: format!("{} {}", info.driver, info.driver_info).trim().into(),
+        // A software adapter's is the host's, of which its driver names any number.
+        memory_bytes: memory::bytes(adapter).filter(|_| info.device_type != wgpu::DeviceType::Cpu),
         max_binding_bytes: Some(limits.max_storage_buffer_binding_size),
         max_buffer_bytes: Some(limits.max_buffer_size),
         max_shared_bytes: Some(limits.max_compute_workgroup_storage_size),

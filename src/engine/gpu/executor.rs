@@ -17,6 +17,7 @@ const IN_FLIGHT: usize = 4;
 pub struct GpuEngine {
     pub(super) gpu: Arc<Gpu>,
     buffers: Vec<wgpu::Buffer>,
+    plan: Arc<Plan>,
     launches: Vec<Launch>,
     metrics_at: Option<Slice>,
     idle: Vec<wgpu::Buffer>,
@@ -27,14 +28,15 @@ pub struct GpuEngine {
 /// One dispatch, ready to be recorded.
 struct Launch {
     pipeline: wgpu::ComputePipeline,
-    bindings: wgpu::BindGroup,
+    /// One for all micro-batches, or one for each.
+    bindings: Vec<wgpu::BindGroup>,
     grid: [u32; 3],
 }
 
 impl Launch {
-    fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+    fn record(&self, pass: &mut wgpu::ComputePass<'_>, micro_batch: usize) {
         pass.set_pipeline(&self.pipeline);
-        pass.set_bind_group(0, &self.bindings, &[]);
+        pass.set_bind_group(0, &self.bindings[micro_batch.min(self.bindings.len() - 1)], &[]);
         pass.dispatch_workgroups(self.grid[0], self.grid[1], self.grid[2]);
     }
 }
@@ -72,6 +74,7 @@ impl GpuEngine {
         let idle = metrics_at.map(staging).unwrap_or_default();
         Ok(GpuEngine {
             launches: launches?,
+            plan,
             gpu,
             buffers,
             metrics_at,
@@ -79,6 +82,12 @@ impl GpuEngine {
             flying: VecDeque::new(),
             landed: VecDeque::new(),
         })
+    }
+
+    /// Records a whole step.
+    fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        let sequence = self.plan.sequence();
+        sequence.for_each(|(dispatch, micro_batch)| self.launches[dispatch].record(pass, micro_batch));
     }
 
     /// Waits for everything submitted.
@@ -146,7 +155,7 @@ impl Engine for GpuEngine {
         let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            self.launches.iter().for_each(|launch| launch.record(&mut pass));
+            self.record(&mut pass);
         }
         let staging = self.metrics_at.zip(self.idle.pop());
         if let Some((slice, staging)) = &staging {
@@ -160,11 +169,11 @@ impl Engine for GpuEngine {
     }
 
     fn timed_submit(&mut self) -> Result<Times> {
-        self.timed(|pass| self.launches.iter().for_each(|launch| launch.record(pass)))
+        self.timed(|pass| self.record(pass))
     }
 
     fn repeat(&mut self, index: usize, times: u32) -> Result<Times> {
-        self.timed(|pass| (0..times).for_each(|_| self.launches[index].record(pass)))
+        self.timed(|pass| (0..times).for_each(|_| self.launches[index].record(pass, 0)))
     }
 
     fn counts(&self) -> Counts {
@@ -299,13 +308,19 @@ fn launches(gpu: &Gpu, plan: &Plan, buffers: &[wgpu::Buffer]) -> Result<Vec<Laun
     gpu.queue.write_buffer(&uniforms, 0, bytemuck::cast_slice(&params));
     let mut pipelines = BTreeMap::new();
     let mut launches = Vec::with_capacity(plan.dispatches.len());
-    for (dispatch, start) in plan.dispatches.iter().zip(starts) {
+    for (index, (dispatch, start)) in plan.dispatches.iter().zip(starts).enumerate() {
         let key = (dispatch.kernel.name, dispatch.entry.name, dispatch.constants.clone());
         let pipeline: &wgpu::ComputePipeline = match pipelines.entry(key) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(new) => new.insert(pipeline(gpu, dispatch)?),
         };
-        let bindings = bind_group(gpu, pipeline, dispatch, buffers, (&uniforms, start));
+        let parted = dispatch.slices.iter().any(|slice| plan.buffers[slice.buffer].part_words.is_some());
+        let groups = if parted { plan.times(index) } else { 1 };
+        let group = |micro_batch| {
+            let slices = plan.slices(index, micro_batch);
+            bind_group(gpu, pipeline, dispatch, slices, buffers, (&uniforms, start))
+        };
+        let bindings = (0..groups).map(group).collect();
         launches.push(Launch { pipeline: pipeline.clone(), bindings, grid: dispatch.grid });
     }
     Ok(launches)
@@ -345,6 +360,7 @@ fn bind_group(
     gpu: &Gpu,
     pipeline: &wgpu::ComputePipeline,
     dispatch: &Dispatch,
+    slices: impl Iterator<Item = Slice>,
     buffers: &[wgpu::Buffer],
     (uniforms, start): (&wgpu::Buffer, usize),
 ) -> wgpu::BindGroup {
@@ -352,7 +368,7 @@ fn bind_group(
         let size = std::num::NonZeroU64::new(words as u64 * 4);
         wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: offset as u64 * 4, size })
     };
-    let storage = dispatch.interface.bindings.iter().zip(&dispatch.slices).map(|(binding, slice)| {
+    let storage = dispatch.interface.bindings.iter().zip(slices).map(|(binding, slice)| {
         let resource =
             range(&buffers[slice.buffer], slice.offset, slice.words.next_multiple_of(VECTOR_WORDS));
         wgpu::BindGroupEntry { binding: binding.slot, resource }

@@ -2,6 +2,7 @@
 
 mod adapter;
 mod executor;
+mod memory;
 mod profiler;
 pub mod table;
 
