@@ -48,6 +48,7 @@ mod rms_norm;
 mod sign_sgd;
 mod step_gradients;
 mod store_weight;
+mod submissions;
 mod sum;
 mod train_puzzle_emb;
 mod tune;
@@ -88,6 +89,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     mutants::tests,
     gradient_graphs::tests,
     step_gradients::tests,
+    submissions::tests,
     golden::tests,
     determinism::tests,
     plans::tests,

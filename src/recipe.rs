@@ -81,6 +81,8 @@ pub struct TrainSettings {
     pub recompute: bool,
     /// Samples computed at once, a divisor of `global_batch_size`; 0 for what the device has room for.
     pub micro_batch: usize,
+    /// About the longest time that work handed to a GPU at once takes, in ms; 0 for whole steps.
+    pub max_submission_ms: u64,
     /// Seed of all randomness.
     pub seed: u64,
     /// Steps between two checkpoints, 0 for one at every evaluation.

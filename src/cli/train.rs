@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -91,6 +92,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     args.recompute.apply(&mut recipe.train);
     let stored = recipe.train.precision;
     let device = args.memory.limit(args.device.open_for(stored)?).recomputing(recipe.train.recompute);
+    let device = device.submitting_at_most(Duration::from_millis(recipe.train.max_submission_ms));
     recipe.train.precision = device.target().precision.into();
     if args.resume && recipe.train.precision != stored {
         say(format!("going on in {} what was begun in {stored}", recipe.train.precision));

@@ -1,6 +1,7 @@
 //! Which devices there are, which one a run takes, and why.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -18,7 +19,11 @@ pub struct Device {
     recompute: bool,
     matrices: Option<Matrices>,
     most_bytes: Option<u64>,
+    most_submission: Duration,
 }
+
+/// Eight of these are what Windows grants a GPU before it resets it.
+const MOST_SUBMISSION: Duration = Duration::from_millis(250);
 
 #[derive(Clone, Debug)]
 enum Processor {
@@ -62,7 +67,14 @@ impl DeviceInfo {
 
 impl Device {
     fn of(processor: Processor) -> Device {
-        Device { processor, precision: Element::F32, recompute: false, matrices: None, most_bytes: None }
+        Device {
+            processor,
+            precision: Element::F32,
+            recompute: false,
+            matrices: None,
+            most_bytes: None,
+            most_submission: MOST_SUBMISSION,
+        }
     }
 
     /// The CPU engine.
@@ -96,11 +108,17 @@ impl Device {
         Device { most_bytes: Some(bytes), ..self }
     }
 
+    /// The same device, work handed to it in pieces of about so long at the most, 250 ms unless told; zero for whole
+    /// steps.
+    pub fn submitting_at_most(self, most_submission: Duration) -> Device {
+        Device { most_submission, ..self }
+    }
+
     /// Loads a plan: allocates its buffers, prepares its kernels.
     pub(super) fn load(&self, plan: Arc<Plan>) -> Result<Box<dyn Engine>> {
         Ok(match &self.processor {
             Processor::Cpu => Box::new(CpuEngine::new(plan)),
-            Processor::Gpu(gpu) => Box::new(GpuEngine::new(gpu.clone(), plan)?),
+            Processor::Gpu(gpu) => Box::new(GpuEngine::new(gpu.clone(), plan, self.most_submission)?),
         })
     }
 

@@ -38,6 +38,7 @@ pub(super) fn complete(table: &mut Table) {
         train.entry("precision").or_insert_with(|| "f32".into());
         train.entry("recompute").or_insert_with(|| false.into());
         train.entry("micro_batch").or_insert_with(|| 0.into());
+        train.entry("max_submission_ms").or_insert_with(|| 250.into());
     }
 }
 

@@ -11,6 +11,10 @@ use crate::{Error, Result};
 /// a mixer model at batches of 8, 64 and 768 take 1.99, 0.40 and 0.17 ms a sample in PyTorch), smaller GPUs less.
 const HALF_BUSY: f64 = 4096.0;
 
+/// Floating-point operations a second that slow GPUs do: the longest dispatch is to take no longer there than
+/// `train.max_submission_ms`, as it cannot be cut.
+const SLOW: u64 = 500_000_000_000;
+
 /// The way a step is computed; results differ by roundings only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -72,10 +76,15 @@ fn largest(
     sizes: &[usize],
     has_room: &HasRoom<'_>,
 ) -> Result<(usize, Plan)> {
-    let batch = settings.global_batch_size;
+    let (batch, most_flops) = (settings.global_batch_size, settings.max_submission_ms * (SLOW / 1000));
     let fitting = |micro_batch: usize| {
         let plan = train_plan(config, &settings.optimiser(), Batches { batch, micro_batch }, target)?;
         let evaluation = eval_plan(config, micro_batch, target)?.bytes();
+        let longest = plan.dispatches.iter().map(|dispatch| dispatch.cost.flops).max().unwrap_or(0);
+        if sizes[0] < micro_batch && most_flops > 0 && longest > most_flops {
+            let (what, fix) = ("a dispatch".into(), "raise train.max_submission_ms".into());
+            return Err(Error::Limit { what, needed: longest, limit: most_flops, unit: "FLOP", fix });
+        }
         has_room(&plan, evaluation).map(|()| (micro_batch, plan))
     };
     // The usual case first: the whole batch.

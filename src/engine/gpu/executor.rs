@@ -1,10 +1,13 @@
-//! Running a plan: pipelines and bind groups are made once; a step is one command buffer with one compute pass.
+//! Running a plan: pipelines and bind groups are made once; a step is one command buffer with one compute pass, or
+//! several one after the other where it takes long.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::time::{Duration, Instant};
 
 use super::adapter::Gpu;
+use super::submissions::Pace;
 use crate::engine::{Counts, Engine, Times};
 use crate::ops::KERNELS;
 use crate::plan::{ALIGN_WORDS, Dispatch, Plan, Slice, align};
@@ -19,6 +22,7 @@ pub struct GpuEngine {
     buffers: Vec<wgpu::Buffer>,
     plan: Arc<Plan>,
     launches: Vec<Launch>,
+    pace: Pace,
     metrics_at: Option<Slice>,
     idle: Vec<wgpu::Buffer>,
     flying: VecDeque<Flight>,
@@ -46,15 +50,18 @@ struct Flight {
     buffer: wgpu::Buffer,
     submission: wgpu::SubmissionIndex,
     mapped: Receiver<std::result::Result<(), wgpu::BufferAsyncError>>,
+    /// Another step was on its way when this one was submitted.
+    follows: bool,
 }
 
 impl GpuEngine {
-    /// Allocates the plan's buffers, all zero, and compiles its kernels.
+    /// Allocates the plan's buffers, all zero, and compiles its kernels. Submissions take about `most_submission` at the
+    /// most, unless it is zero.
     ///
     /// # Errors
     /// [`Error::Limit`] where a buffer, a binding or a loop exceeds what the adapter allows, [`Error::Memory`] where
     /// there is none left, [`Error::Device`] where the driver refuses otherwise.
-    pub fn new(gpu: Arc<Gpu>, plan: Arc<Plan>) -> Result<GpuEngine> {
+    pub fn new(gpu: Arc<Gpu>, plan: Arc<Plan>, most_submission: Duration) -> Result<GpuEngine> {
         check_limits(&gpu, &plan)?;
         let memory = gpu.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let validation = gpu.device.push_error_scope(wgpu::ErrorFilter::Validation);
@@ -74,6 +81,7 @@ impl GpuEngine {
         let idle = metrics_at.map(staging).unwrap_or_default();
         Ok(GpuEngine {
             launches: launches?,
+            pace: Pace::of(&plan, most_submission),
             plan,
             gpu,
             buffers,
@@ -82,6 +90,39 @@ impl GpuEngine {
             flying: VecDeque::new(),
             landed: VecDeque::new(),
         })
+    }
+
+    /// Submits a step in as many parts as its pace asks for; the last one copies the metric block to `staging`.
+    fn submit_parts(&mut self, staging: Option<(Slice, &wgpu::Buffer)>) -> Result<wgpu::SubmissionIndex> {
+        let plan = self.plan.clone();
+        let mut sequence = plan.sequence().peekable();
+        loop {
+            let mut encoder =
+                self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            let (mut work, budget) = (0.0, self.pace.budget());
+            {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                let fits =
+                    |work: f64, dispatch: usize| work == 0.0 || work + self.pace.work(dispatch) <= budget;
+                while let Some((dispatch, micro_batch)) = sequence.next_if(|one| fits(work, one.0)) {
+                    self.launches[dispatch].record(&mut pass, micro_batch);
+                    work += self.pace.work(dispatch);
+                }
+            }
+            let last = sequence.peek().is_none();
+            if let (true, Some((slice, staging))) = (last, staging) {
+                copy(&mut encoder, &self.buffers, slice, staging);
+            }
+            let start = Instant::now();
+            let submission = self.gpu.submit(encoder.finish());
+            if self.pace.learns() {
+                self.wait()?;
+                self.pace.took(work, start.elapsed());
+            }
+            if last {
+                return Ok(submission);
+            }
+        }
     }
 
     /// Records a whole step.
@@ -121,6 +162,7 @@ impl GpuEngine {
         flight.buffer.unmap();
         self.landed.push_back(bytemuck::cast_vec(words));
         if let Some(flight) = self.flying.pop_front() {
+            self.pace.step_ended(flight.follows);
             self.idle.push(flight.buffer);
         }
         Ok(true)
@@ -152,18 +194,11 @@ impl Engine for GpuEngine {
         if self.metrics_at.is_some() && self.idle.is_empty() {
             self.land(true)?;
         }
-        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            self.record(&mut pass);
-        }
         let staging = self.metrics_at.zip(self.idle.pop());
-        if let Some((slice, staging)) = &staging {
-            copy(&mut encoder, &self.buffers, *slice, staging);
-        }
-        let submission = self.gpu.submit(encoder.finish());
+        let submission = self.submit_parts(staging.as_ref().map(|(slice, buffer)| (*slice, buffer)))?;
         if let Some((_, buffer)) = staging {
-            self.flying.push_back(Flight { mapped: map(&self.gpu, &buffer), buffer, submission });
+            let (mapped, follows) = (map(&self.gpu, &buffer), !self.flying.is_empty());
+            self.flying.push_back(Flight { mapped, buffer, submission, follows });
         }
         self.gpu.check()
     }

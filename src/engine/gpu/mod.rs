@@ -1,9 +1,10 @@
-//! The GPU engine: adapters, pipelines, and the plan as one submission per supervision step.
+//! The GPU engine: adapters, pipelines, and each supervision step as one submission, or several where it takes long.
 
 mod adapter;
 mod executor;
 mod memory;
 mod profiler;
+mod submissions;
 pub mod table;
 
 pub use adapter::{Gpu, adapters};
