@@ -20,7 +20,7 @@ use trm::plan::{
     Target, Tile, Tiles,
 };
 use trm::recipe::Recipe;
-use trm::train::Layout;
+use trm::train::{Layout, Room};
 use trm::{Error, Result};
 
 use crate::data::trials;
@@ -140,7 +140,7 @@ fn recipes_at_their_own_batch() {
     let limit = (1 << 31) - 4;
     let device = Device::gpu(Arc::new(Gpu::noop(48 << 10, limit, limit).unwrap())).holding_at_most(8 << 30);
     for (name, vocab_size, seq_len, num_puzzle_identifiers, expected) in [
-        ("sudoku-mlp", 11, 81, 1, [(384, true), (192, false)]),
+        ("sudoku-mlp", 11, 81, 1, [(384, true), (768, true)]),
         ("sudoku-att", 11, 81, 1, [(256, true), (256, false)]),
         ("maze-hard", 6, 900, 1, [(32, true), (32, false)]),
         ("arc1", 12, 900, 876_406, [(8, true), (16, true)]),
@@ -150,8 +150,9 @@ fn recipes_at_their_own_batch() {
         let config = ModelConfig { arch, vocab_size, seq_len, num_puzzle_identifiers };
         let chosen = [Element::F32, Element::F16].map(|precision| {
             let target = Target { precision, ..device.target() };
-            let has_room = |plan: &Plan, others| device.check_beside(plan, others);
-            let found = Layout::choose(&config, &train, target, &has_room);
+            let holds = |plan: &Plan, others| device.check_beside(plan, others);
+            let room = Room { holds: &holds, most_flops: 500_000_000_000 };
+            let found = Layout::choose(&config, &train, target, room);
             let (layout, _) = found.unwrap_or_else(|error| panic!("{name}: {error}"));
             (layout.micro_batch, layout.recompute)
         });

@@ -14,7 +14,7 @@ use crate::model::step::eval_plan;
 use crate::plan::{Element, Plan, Precision, Target};
 use crate::recipe::{Recipe, TrainSettings};
 use crate::report::{PlanSummary, say};
-use crate::train::Layout;
+use crate::train::{Layout, Room};
 use crate::{Error, Result};
 
 use super::common::{MemoryArgs, RecipeArgs, RecomputeArgs};
@@ -144,8 +144,10 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
             ("eval", layout, eval_plan(&config, batch, target)?)
         }
         false => {
-            let has_room = |plan: &Plan, others| place.has_room(plan, others);
-            let (layout, plan) = Layout::choose(&config, &recipe.train, target, &has_room)?;
+            let holds = |plan: &Plan, others| place.holds(plan, others);
+            let most_flops = place.device.as_ref().map_or(u64::MAX, Device::most_flops);
+            let room = Room { holds: &holds, most_flops };
+            let (layout, plan) = Layout::choose(&config, &recipe.train, target, room)?;
             ("train", layout, plan)
         }
     };
@@ -207,13 +209,17 @@ impl Place {
             None => None,
         };
         // Without a device, auto is what any of them can have.
-        let otherwise = Target { precision: precision.element().unwrap_or_default(), ..Target::default() };
+        let otherwise = Target {
+            precision: precision.element().unwrap_or_default(),
+            binding_bytes: most_bytes.map_or(u64::MAX, |_| BINDING_BYTES),
+            ..Target::default()
+        };
         let target = device.as_ref().map_or(otherwise, Device::target);
         Ok(Place { device, most_bytes, target: Target { recompute: settings.recompute, ..target } })
     }
 
     /// Without a device or a limit, there is room for everything.
-    fn has_room(&self, plan: &Plan, others: u64) -> Result<()> {
+    fn holds(&self, plan: &Plan, others: u64) -> Result<()> {
         let refuse = |what: &str, needed: u64, limit: u64| {
             let fix = "give more".to_owned();
             Err(Error::Limit { what: what.into(), needed, limit, unit: "bytes", fix })

@@ -25,6 +25,11 @@ pub struct Device {
 /// Eight of these are what Windows grants a GPU before it resets it.
 const MOST_SUBMISSION: Duration = Duration::from_millis(250);
 
+/// Floating-point operations a second that a discrete GPU does at least.
+const SLOW_DISCRETE: f64 = 2e12;
+/// The same of all others.
+const SLOW_INTEGRATED: f64 = 0.5e12;
+
 #[derive(Clone, Debug)]
 enum Processor {
     Cpu,
@@ -112,6 +117,18 @@ impl Device {
     /// steps.
     pub fn submitting_at_most(self, most_submission: Duration) -> Device {
         Device { most_submission, ..self }
+    }
+
+    /// Floating-point operations of the longest dispatch that is sure not to exceed what is submitted at most, even on
+    /// the slowest GPU of its kind.
+    pub fn most_flops(&self) -> u64 {
+        match &self.processor {
+            Processor::Gpu(gpu) if !self.most_submission.is_zero() => {
+                let slowest = if gpu.info().kind == "discrete" { SLOW_DISCRETE } else { SLOW_INTEGRATED };
+                (self.most_submission.as_secs_f64() * slowest) as u64
+            }
+            _ => u64::MAX,
+        }
     }
 
     /// Loads a plan: allocates its buffers, prepares its kernels.

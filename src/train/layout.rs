@@ -1,6 +1,8 @@
 //! How a training step is laid out on what a device has room for: how many samples at once, and what is kept for the
 //! reverse pass.
 
+#[cfg(doc)]
+use crate::engine::Device;
 use crate::model::ModelConfig;
 use crate::model::step::{Batches, eval_plan, train_plan};
 use crate::plan::{Element, Plan, Target};
@@ -11,10 +13,6 @@ use crate::{Error, Result};
 /// a mixer model at batches of 8, 64 and 768 take 1.99, 0.40 and 0.17 ms a sample in PyTorch), smaller GPUs less.
 const HALF_BUSY: f64 = 4096.0;
 
-/// Floating-point operations a second that slow GPUs do: the longest dispatch is to take no longer there than
-/// `train.max_submission_ms`, as it cannot be cut.
-const SLOW: u64 = 500_000_000_000;
-
 /// The way a step is computed; results differ by roundings only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -24,8 +22,26 @@ pub struct Layout {
     pub recompute: bool,
 }
 
-/// Whether a device has room for a training plan, with so many bytes beside it: [`Error::Limit`] where not.
-pub type HasRoom<'a> = dyn Fn(&Plan, u64) -> Result<()> + 'a;
+/// What a device allows.
+#[derive(Clone, Copy)]
+pub struct Room<'a> {
+    /// Whether there is room for a training plan, with so many bytes beside it: [`Error::Limit`] where not.
+    pub holds: &'a dyn Fn(&Plan, u64) -> Result<()>,
+    /// Floating-point operations of the longest dispatch, which cannot be cut; [`Device::most_flops`].
+    pub most_flops: u64,
+}
+
+impl Room<'_> {
+    /// Whether there is room for `plan`.
+    fn check(&self, plan: &Plan, others: u64) -> Result<()> {
+        let needed = plan.dispatches.iter().map(|dispatch| dispatch.cost.flops).max().unwrap_or(0);
+        if needed > self.most_flops {
+            let (what, fix) = ("a dispatch".into(), "raise train.max_submission_ms".into());
+            return Err(Error::Limit { what, needed, limit: self.most_flops, unit: "FLOP", fix });
+        }
+        (self.holds)(plan, others)
+    }
+}
 
 impl Layout {
     /// The layout that `settings` ask for, or, of what they leave open, the one for which there is room that promises
@@ -37,7 +53,7 @@ impl Layout {
         config: &ModelConfig,
         settings: &TrainSettings,
         target: Target,
-        has_room: &HasRoom<'_>,
+        room: Room<'_>,
     ) -> Result<(Layout, Plan)> {
         let batch = settings.global_batch_size;
         let sizes: Vec<usize> = match settings.micro_batch {
@@ -49,7 +65,7 @@ impl Layout {
         let mut best: Option<(f64, Layout, Plan)> = None;
         for &recompute in keep {
             let target = Target { recompute, ..target };
-            match largest(config, settings, target, &sizes, has_room) {
+            match largest(config, settings, target, &sizes, room) {
                 Ok((micro_batch, plan)) => {
                     let time = relative_time(&plan, micro_batch * config.length());
                     if best.as_ref().is_none_or(|(known, ..)| time < *known) {
@@ -74,18 +90,15 @@ fn largest(
     settings: &TrainSettings,
     target: Target,
     sizes: &[usize],
-    has_room: &HasRoom<'_>,
+    room: Room<'_>,
 ) -> Result<(usize, Plan)> {
-    let (batch, most_flops) = (settings.global_batch_size, settings.max_submission_ms * (SLOW / 1000));
+    let batch = settings.global_batch_size;
     let fitting = |micro_batch: usize| {
         let plan = train_plan(config, &settings.optimiser(), Batches { batch, micro_batch }, target)?;
         let evaluation = eval_plan(config, micro_batch, target)?.bytes();
-        let longest = plan.dispatches.iter().map(|dispatch| dispatch.cost.flops).max().unwrap_or(0);
-        if sizes[0] < micro_batch && most_flops > 0 && longest > most_flops {
-            let (what, fix) = ("a dispatch".into(), "raise train.max_submission_ms".into());
-            return Err(Error::Limit { what, needed: longest, limit: most_flops, unit: "FLOP", fix });
-        }
-        has_room(&plan, evaluation).map(|()| (micro_batch, plan))
+        // The smallest is taken however long its dispatches are.
+        let most_flops = if micro_batch == sizes[0] { u64::MAX } else { room.most_flops };
+        Room { most_flops, ..room }.check(&plan, evaluation).map(|()| (micro_batch, plan))
     };
     // The usual case first: the whole batch.
     let mut refused = match sizes.last().map(|&size| fitting(size)) {

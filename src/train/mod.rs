@@ -4,6 +4,6 @@ mod layout;
 mod run;
 mod trainer;
 
-pub use layout::Layout;
+pub use layout::{Layout, Room};
 pub use run::{InitFrom, Observer, Outcome, RECIPE_FILE, RunOptions, run};
 pub use trainer::{StepMetrics, Trainer};

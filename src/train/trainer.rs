@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::layout::Layout;
+use super::layout::{Layout, Room};
 use crate::checkpoint::{self, State};
 use crate::data::{Batch, Dataset, Sampler};
 use crate::engine::{Counts, Device, Run};
@@ -268,14 +268,19 @@ fn load(
 ) -> Result<(Layout, Run)> {
     let mut refused: Option<(u64, Error)> = None;
     loop {
-        let has_room = |plan: &Plan, others| match &refused {
+        let holds = |plan: &Plan, others| match &refused {
             Some((bytes, Error::Memory { device, .. })) if plan.bytes() >= *bytes => {
                 let (what, fix) = (format!("the free memory of {device}"), "use a smaller batch".into());
                 Err(Error::Limit { what, needed: plan.bytes(), limit: bytes - 1, unit: "bytes", fix })
             }
             _ => device.check_beside(plan, others),
         };
-        let (layout, plan) = Layout::choose(config, settings, target, &has_room)?;
+        let (layout, plan) = Layout::choose(
+            config,
+            settings,
+            target,
+            Room { holds: &holds, most_flops: device.most_flops() },
+        )?;
         let bytes = plan.bytes();
         match Run::new(device, plan) {
             Err(error @ Error::Memory { .. }) => refused = Some((bytes, error)),
