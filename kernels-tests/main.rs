@@ -25,6 +25,7 @@ mod determinism;
 mod embed;
 mod eval_arc;
 mod eval_roll;
+mod faults;
 mod finite;
 mod golden;
 mod gradient_graphs;
@@ -106,6 +107,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     data_sudoku::tests,
     eval_arc::tests,
     eval_roll::tests,
+    faults::tests,
     finite::tests,
     train_puzzle_emb::tests,
     tune::tests,

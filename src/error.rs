@@ -48,7 +48,7 @@ pub enum Error {
         /// What the user can do.
         fix: String,
     },
-    /// No such device, or it failed while working.
+    /// No such device, or it cannot do what is asked.
     #[error("device {device}: {problem}; {fix}")]
     Device {
         /// The adapter's name, or what was asked for.
@@ -57,6 +57,14 @@ pub enum Error {
         problem: String,
         /// What the user can do.
         fix: String,
+    },
+    /// A device failed while it worked: it was lost, its driver does not answer or refuses.
+    #[error("device {device}: {problem}; check its driver, or use --device cpu")]
+    Lost {
+        /// The adapter's name.
+        device: String,
+        /// What happened.
+        problem: String,
     },
     /// A plan needs more than the device can give.
     #[error("{what}: needs {needed} {unit}, the limit is {limit}; {fix}")]
@@ -73,11 +81,11 @@ pub enum Error {
         fix: String,
     },
     /// A device has no memory left for a plan.
-    #[error("device {device}: has no memory left for {needed} bytes; use a smaller batch or another device")]
+    #[error("device {device}: has no memory left{}; use a smaller batch or another device", for_bytes(*needed))]
     Memory {
         /// The adapter's name.
         device: String,
-        /// What the plan takes.
+        /// What the plan takes; 0 where memory ran out later.
         needed: u64,
     },
     /// A kernel, its Rust declaration and the plan contradict each other: a defect of trm itself.
@@ -98,6 +106,10 @@ pub enum Error {
         /// What the user can do.
         fix: String,
     },
+}
+
+fn for_bytes(needed: u64) -> String {
+    if needed > 0 { format!(" for {needed} bytes") } else { String::new() }
 }
 
 /// Results of fallible functions in this crate.
@@ -143,6 +155,11 @@ impl Error {
     /// An [`Error::Kernel`] of `kernel`.
     pub fn kernel(kernel: impl Into<String>, problem: impl Into<String>) -> Error {
         Error::Kernel { kernel: kernel.into(), problem: problem.into() }
+    }
+
+    /// Whether a device failed, which another try on a new one may survive.
+    pub fn is_device_fault(&self) -> bool {
+        matches!(self, Error::Lost { .. } | Error::Memory { .. })
     }
 
     /// The exit code of the binary: 2 for what the user typed, 1 for everything else.

@@ -20,6 +20,8 @@ pub struct Device {
     matrices: Option<Matrices>,
     most_bytes: Option<u64>,
     most_submission: Duration,
+    #[cfg(feature = "testing")]
+    faults: Option<Arc<super::faults::Faults>>,
 }
 
 /// Eight of these are what Windows grants a GPU before it resets it.
@@ -79,6 +81,8 @@ impl Device {
             matrices: None,
             most_bytes: None,
             most_submission: MOST_SUBMISSION,
+            #[cfg(feature = "testing")]
+            faults: None,
         }
     }
 
@@ -131,12 +135,45 @@ impl Device {
         }
     }
 
+    /// Has the driver drop the device.
+    #[cfg(feature = "testing")]
+    pub fn destroy(&self) {
+        if let Processor::Gpu(gpu) = &self.processor {
+            gpu.destroy();
+        }
+    }
+
+    /// The same device, to which a fault comes.
+    #[cfg(feature = "testing")]
+    pub fn failing(self, faults: Arc<super::faults::Faults>) -> Device {
+        Device { faults: Some(faults), ..self }
+    }
+
     /// Loads a plan: allocates its buffers, prepares its kernels.
     pub(super) fn load(&self, plan: Arc<Plan>) -> Result<Box<dyn Engine>> {
-        Ok(match &self.processor {
+        let engine: Box<dyn Engine> = match &self.processor {
             Processor::Cpu => Box::new(CpuEngine::new(plan)),
             Processor::Gpu(gpu) => Box::new(GpuEngine::new(gpu.clone(), plan, self.most_submission)?),
-        })
+        };
+        #[cfg(feature = "testing")]
+        if let Some(faults) = &self.faults {
+            faults.pass(super::faults::Stage::Load)?;
+            let faults = faults.clone();
+            return Ok(Box::new(super::faults::FaultyEngine { engine, faults, broken: false }));
+        }
+        Ok(engine)
+    }
+
+    /// The same device opened anew, after it failed.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where it is not there any more or the driver refuses.
+    pub fn reopened(&self) -> Result<Device> {
+        let processor = match &self.processor {
+            Processor::Cpu => Processor::Cpu,
+            Processor::Gpu(gpu) => Processor::Gpu(Arc::new(gpu.reopened()?)),
+        };
+        Ok(Device { processor, ..self.clone() })
     }
 
     /// Whether the limits of the device allow a plan; [`Error::Limit`] names the first that does not.

@@ -5,6 +5,8 @@
 
 mod cpu;
 pub mod device;
+#[cfg(feature = "testing")]
+pub mod faults;
 pub mod gpu;
 mod run;
 mod timing;

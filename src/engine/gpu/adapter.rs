@@ -16,8 +16,15 @@ pub struct Gpu {
     checked: bool,
     cooperative: Option<Matrices>,
     tuned: OnceLock<Tiles>,
-    failure: Arc<Mutex<Option<String>>>,
+    failure: Arc<Mutex<Option<Failure>>>,
     counts: Mutex<Counts>,
+}
+
+/// What a device reported of itself.
+#[derive(Clone, Debug)]
+enum Failure {
+    Memory,
+    Other(String),
 }
 
 fn instance(backends: wgpu::Backends) -> wgpu::Instance {
@@ -156,9 +163,13 @@ impl Gpu {
         let failure = Arc::new(Mutex::new(None));
         let (lost, uncaptured) = (failure.clone(), failure.clone());
         device.set_device_lost_callback(move |reason, message| {
-            note(&lost, format!("lost ({reason:?}): {message}"))
+            note(&lost, Failure::Other(format!("lost ({reason:?}): {message}")))
         });
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| note(&uncaptured, error.to_string())));
+        let failure_of = |error: wgpu::Error| match error {
+            wgpu::Error::OutOfMemory { .. } => Failure::Memory,
+            other => Failure::Other(other.to_string()),
+        };
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| note(&uncaptured, failure_of(error))));
         Ok(Gpu {
             device,
             queue,
@@ -232,21 +243,42 @@ impl Gpu {
     /// An error if the device failed since it was opened.
     pub(super) fn check(&self) -> Result<()> {
         match self.failure.lock() {
-            Ok(failure) if failure.is_none() => Ok(()),
-            Ok(failure) => Err(self.failed(failure.clone().unwrap_or_default())),
+            Ok(failure) => match &*failure {
+                None => Ok(()),
+                Some(Failure::Memory) => Err(Error::Memory { device: self.info.name.clone(), needed: 0 }),
+                Some(Failure::Other(problem)) => Err(self.failed(problem.clone())),
+            },
             Err(_) => Err(self.failed("a driver callback failed".into())),
         }
     }
 
-    /// An [`Error::Device`] of this device.
+    /// An [`Error::Lost`] of this device.
     pub(super) fn failed(&self, problem: String) -> Error {
-        Error::device(&self.info.name, problem, "check its driver, or use --device cpu")
+        Error::Lost { device: self.info.name.clone(), problem }
+    }
+
+    /// Has the driver drop the device.
+    #[cfg(feature = "testing")]
+    pub(in crate::engine) fn destroy(&self) {
+        self.device.destroy();
+    }
+
+    /// The same adapter, opened anew, with the tiles that this one adopted.
+    ///
+    /// # Errors
+    /// As [`Gpu::open`].
+    pub fn reopened(&self) -> Result<Gpu> {
+        let gpu = Gpu { checked: self.checked, ..Gpu::open(&self.info)? };
+        if let Some(&tiles) = self.tuned.get() {
+            gpu.adopt(tiles);
+        }
+        Ok(gpu)
     }
 }
 
 /// Keeps the first failure: later ones follow from it.
-fn note(failure: &Mutex<Option<String>>, message: String) {
+fn note(failure: &Mutex<Option<Failure>>, now: Failure) {
     if let Ok(mut first) = failure.lock() {
-        first.get_or_insert(message);
+        first.get_or_insert(now);
     }
 }

@@ -133,9 +133,23 @@ impl GpuEngine {
 
     /// Waits for everything submitted.
     pub(super) fn wait(&self) -> Result<()> {
-        let waited = self.gpu.device.poll(wgpu::PollType::wait_indefinitely());
-        waited.map_err(|error| self.gpu.failed(error.to_string()))?;
+        self.poll(wgpu::PollType::Wait { submission_index: None, timeout: Some(self.patience()) })?;
         self.gpu.check()
+    }
+
+    fn poll(&self, how: wgpu::PollType) -> Result<()> {
+        let failed = |error| match error {
+            wgpu::PollError::Timeout => {
+                self.gpu.failed(format!("has not answered for {} s", self.patience().as_secs()))
+            }
+            other => self.gpu.failed(other.to_string()),
+        };
+        self.gpu.device.poll(how).map(|_| ()).map_err(failed)
+    }
+
+    /// How long the device may take for all that is submitted before it counts as hung.
+    fn patience(&self) -> Duration {
+        self.pace.patience(self.flying.len())
     }
 
     /// Takes the oldest flying metric block in, if it has arrived or `wait` says to wait for it.
@@ -143,10 +157,13 @@ impl GpuEngine {
         let Some(flight) = self.flying.front() else { return Ok(false) };
         let poll = match wait {
             // For its own submission only: waiting for all of them would leave the device without work.
-            true => wgpu::PollType::Wait { submission_index: Some(flight.submission.clone()), timeout: None },
+            true => wgpu::PollType::Wait {
+                submission_index: Some(flight.submission.clone()),
+                timeout: Some(self.patience()),
+            },
             false => wgpu::PollType::Poll,
         };
-        self.gpu.device.poll(poll).map_err(|error| self.gpu.failed(error.to_string()))?;
+        self.poll(poll)?;
         // After waiting, the answer may be in the hands of another thread that polls the same device: receive, not try.
         let dropped = || self.gpu.failed("a read was dropped by the driver".into());
         let outcome = match wait {

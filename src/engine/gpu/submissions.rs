@@ -8,6 +8,11 @@ use crate::plan::Plan;
 /// Floating-point operations that take a GPU about as long as moving a byte.
 const FLOPS_PER_BYTE: f64 = 16.0;
 
+/// What a hung driver is waited for at least.
+const LONGEST: Duration = Duration::from_secs(60);
+/// The same before a step was timed: drivers compile kernels when they first run, and a software adapter is slow.
+const LONGEST_FIRST: Duration = Duration::from_secs(3600);
+
 /// Cuts steps into submissions of bounded time, by the costs of the plan and the time that steps are seen to take.
 pub(super) struct Pace {
     /// Of each dispatch, in bytes.
@@ -45,6 +50,18 @@ impl Pace {
         // Costs are no exact measure of time: half of what they promise.
         let speed = 0.5 * work / seconds.max(1e-9);
         if self.most.is_zero() { f64::INFINITY } else { self.most.as_secs_f64() * speed }
+    }
+
+    /// How long a device may take for `steps` and one more before it counts as hung: much longer than it ever took, and
+    /// longer still while nobody knows.
+    pub(super) fn patience(&self, steps: usize) -> Duration {
+        let (work, seconds) = self.timed;
+        match work < self.step {
+            true => LONGEST_FIRST,
+            false => {
+                LONGEST + Duration::from_secs_f64(20.0 * self.step * seconds / work * (steps + 1) as f64)
+            }
+        }
     }
 
     /// A submission of `work` took so long.

@@ -1,0 +1,129 @@
+//! Faults on demand, for tests: an engine that fails at a call of one's choice, and from then on for good, as a lost device
+//! does.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use super::{Counts, Engine, Times};
+use crate::plan::Slice;
+use crate::{Error, Result};
+
+/// What happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The device is gone.
+    Lost,
+    /// Its memory is used up.
+    Memory,
+}
+
+/// Where in the life of a run it happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// A plan is loaded.
+    Load,
+    /// The host writes.
+    Write,
+    /// A step is submitted.
+    Submit,
+    /// The metric block of a step is taken.
+    Metrics,
+    /// The host reads.
+    Read,
+}
+
+/// One fault that is to come, once, at a call of a stage.
+#[derive(Debug)]
+pub struct Faults {
+    fault: Fault,
+    stage: Stage,
+    /// Calls of that stage that still go well.
+    left: AtomicU32,
+    struck: AtomicBool,
+}
+
+impl Faults {
+    /// After `calls` calls of `stage`.
+    pub fn after(calls: u32, stage: Stage, fault: Fault) -> Faults {
+        Faults { fault, stage, left: AtomicU32::new(calls), struck: AtomicBool::new(false) }
+    }
+
+    /// Whether it has come.
+    pub fn struck(&self) -> bool {
+        self.struck.load(Ordering::SeqCst)
+    }
+
+    /// Fails where the fault is due; another device is whole again.
+    pub(super) fn pass(&self, stage: Stage) -> Result<()> {
+        if stage != self.stage || self.struck() {
+            return Ok(());
+        }
+        let count = |left: u32| left.checked_sub(1);
+        match self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count) {
+            Ok(_) => Ok(()),
+            Err(_) => {
+                self.struck.store(true, Ordering::SeqCst);
+                Err(self.error())
+            }
+        }
+    }
+
+    fn error(&self) -> Error {
+        let device = "of a test".to_owned();
+        match self.fault {
+            Fault::Lost => Error::Lost { device, problem: "lost (a test)".into() },
+            Fault::Memory => Error::Memory { device, needed: 1 },
+        }
+    }
+}
+
+/// An engine to which a fault comes.
+pub(super) struct FaultyEngine {
+    pub(super) engine: Box<dyn Engine>,
+    pub(super) faults: std::sync::Arc<Faults>,
+    pub(super) broken: bool,
+}
+
+impl FaultyEngine {
+    fn pass(&mut self, stage: Stage) -> Result<()> {
+        if self.broken {
+            return Err(self.faults.error());
+        }
+        self.faults.pass(stage).inspect_err(|_| self.broken = true)
+    }
+}
+
+impl Engine for FaultyEngine {
+    fn write(&mut self, slice: Slice, words: &[u32]) -> Result<()> {
+        self.pass(Stage::Write)?;
+        self.engine.write(slice, words)
+    }
+
+    fn read(&mut self, slice: Slice) -> Result<Vec<u32>> {
+        self.pass(Stage::Read)?;
+        self.engine.read(slice)
+    }
+
+    fn submit(&mut self) -> Result<()> {
+        self.pass(Stage::Submit)?;
+        self.engine.submit()
+    }
+
+    fn timed_submit(&mut self) -> Result<Times> {
+        self.pass(Stage::Submit)?;
+        self.engine.timed_submit()
+    }
+
+    fn repeat(&mut self, index: usize, times: u32) -> Result<Times> {
+        self.pass(Stage::Submit)?;
+        self.engine.repeat(index, times)
+    }
+
+    fn counts(&self) -> Counts {
+        self.engine.counts()
+    }
+
+    fn metrics(&mut self, wait: bool) -> Result<Option<Vec<f32>>> {
+        self.pass(Stage::Metrics)?;
+        self.engine.metrics(wait)
+    }
+}
