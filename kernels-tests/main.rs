@@ -44,6 +44,7 @@ mod plans;
 mod product;
 mod product_matrix;
 mod puzzle_table;
+mod ranks;
 mod recompute;
 mod rms_norm;
 mod sign_sgd;
@@ -95,6 +96,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     determinism::tests,
     plans::tests,
     plan_memory::tests,
+    ranks::tests,
     recompute::tests,
     micro_batches::tests,
     checkpoint::tests,

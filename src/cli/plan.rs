@@ -147,7 +147,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
             let holds = |plan: &Plan, others| place.holds(plan, others);
             let most_flops = place.device.as_ref().map_or(u64::MAX, Device::most_flops);
             let room = Room { holds: &holds, most_flops };
-            let (layout, plan) = Layout::choose(&config, &recipe.train, target, room)?;
+            let (layout, plan) = Layout::choose(&config, &recipe.train, target, 1, room)?;
             ("train", layout, plan)
         }
     };

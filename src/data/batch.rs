@@ -45,6 +45,17 @@ impl Batch {
         self.puzzle_identifiers[row] = other.puzzle_identifiers[from];
     }
 
+    /// The examples in `rows`, as a batch of their own.
+    pub fn part(&self, rows: std::ops::Range<usize>) -> Batch {
+        let tokens = rows.start * self.seq_len..rows.end * self.seq_len;
+        Batch {
+            inputs: self.inputs[tokens.clone()].to_vec(),
+            labels: self.labels[tokens].to_vec(),
+            puzzle_identifiers: self.puzzle_identifiers[rows].to_vec(),
+            seq_len: self.seq_len,
+        }
+    }
+
     /// Inputs and labels of example `row`, (S) each.
     pub fn row_mut(&mut self, row: usize) -> (&mut [i32], &mut [i32]) {
         let range = row * self.seq_len..(row + 1) * self.seq_len;

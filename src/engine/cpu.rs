@@ -8,7 +8,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use super::{Counts, Engine, Times};
-use crate::plan::{Call, Element, Input, Kept, Output, Plan, Pool, Role, Slice, StoredMut};
+use crate::plan::{Call, Element, Half, Input, Kept, Output, Plan, Pool, Role, Slice, StoredMut};
 use crate::{Error, Result};
 
 /// Buffers in memory and the plan that works on them.
@@ -83,9 +83,9 @@ impl CpuEngine {
         self.pool.get_mut().extend(widened.filter(|elements| elements.capacity() > 0));
     }
 
-    fn run_all(&mut self) {
+    fn run_half(&mut self, half: Half) {
         let plan = self.plan.clone();
-        plan.sequence().for_each(|dispatch| self.run(dispatch));
+        plan.half(half).for_each(|dispatch| self.run(dispatch));
     }
 
     fn words(&mut self, slice: Slice) -> &mut [f32] {
@@ -137,9 +137,9 @@ impl Engine for CpuEngine {
         Ok(bytemuck::cast_slice(self.words(slice)).to_vec())
     }
 
-    fn submit(&mut self) -> Result<()> {
-        self.run_all();
-        if let Some(slice) = self.metrics_at {
+    fn submit(&mut self, half: Half) -> Result<()> {
+        self.run_half(half);
+        if let (Some(slice), true) = (self.metrics_at, half != Half::First) {
             let block = self.words(slice).to_vec();
             self.metrics.push_back(block);
         }
@@ -148,7 +148,7 @@ impl Engine for CpuEngine {
 
     fn timed_submit(&mut self) -> Result<Times> {
         let start = Instant::now();
-        self.run_all();
+        self.run_half(Half::Whole);
         Ok(Times { whole: start.elapsed(), ..Times::default() })
     }
 
@@ -191,7 +191,7 @@ mod tests {
         let (weights, x, y) = (view("weights"), view("x"), view("y"));
         engine.write(x, &[1.0f32.to_bits(); 20]).unwrap();
         engine.write(weights, &[weight.to_bits(); 24]).unwrap();
-        engine.submit().unwrap();
+        engine.submit(Half::Whole).unwrap();
         engine.read(y).unwrap()
     }
 

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::{Counts, Engine, Times};
-use crate::plan::Slice;
+use crate::plan::{Half, Slice};
 use crate::{Error, Result};
 
 /// What happens.
@@ -103,9 +103,9 @@ impl Engine for FaultyEngine {
         self.engine.read(slice)
     }
 
-    fn submit(&mut self) -> Result<()> {
+    fn submit(&mut self, half: Half) -> Result<()> {
         self.pass(Stage::Submit)?;
-        self.engine.submit()
+        self.engine.submit(half)
     }
 
     fn timed_submit(&mut self) -> Result<Times> {

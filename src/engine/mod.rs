@@ -12,7 +12,7 @@ mod run;
 mod timing;
 
 use crate::Result;
-use crate::plan::Slice;
+use crate::plan::{Half, Slice};
 
 pub use crate::plan::Element;
 pub use device::{Device, DeviceInfo, devices, select};
@@ -30,9 +30,9 @@ pub trait Engine {
     /// Reads a part of a buffer after all submitted steps; waits for them.
     fn read(&mut self, slice: Slice) -> Result<Vec<u32>>;
 
-    /// Runs the plan once: one submission. Where the plan has a metric block, its copy is queued for
-    /// [`Engine::metrics`].
-    fn submit(&mut self) -> Result<()>;
+    /// Runs the plan once, or a half of it: one submission, unless it takes long. Where the plan has a metric block, its
+    /// copy is queued for [`Engine::metrics`] at the end.
+    fn submit(&mut self, half: Half) -> Result<()>;
 
     /// Runs the plan once and waits for it; queues no metric block. For `trm bench`, not for training.
     fn timed_submit(&mut self) -> Result<Times>;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Counts, Device, Engine, Times};
-use crate::plan::{Plan, Slice};
+use crate::plan::{Half, Plan, Slice};
 use crate::{Error, Result};
 
 /// A plan loaded into an engine, with typed access by name.
@@ -95,7 +95,12 @@ impl Run {
 
     /// Runs the plan once.
     pub fn submit(&mut self) -> Result<()> {
-        self.engine.submit()
+        self.engine.submit(Half::Whole)
+    }
+
+    /// Runs a half of the plan.
+    pub fn submit_half(&mut self, half: Half) -> Result<()> {
+        self.engine.submit(half)
     }
 
     /// See [`Engine::timed_submit`].

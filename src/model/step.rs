@@ -44,18 +44,24 @@ pub struct Batches {
     pub batch: usize,
     /// Samples computed at once; divides B.
     pub micro_batch: usize,
+    /// How many plans like this one make the step together, each with B samples of its own: after the gradients, the step
+    /// pauses for the host to add them up and to write `gathered.*`.
+    pub ranks: usize,
 }
 
 impl From<usize> for Batches {
     /// All at once.
     fn from(batch: usize) -> Batches {
-        Batches { batch, micro_batch: batch }
+        Batches { batch, micro_batch: batch, ranks: 1 }
     }
 }
 
 impl Batches {
     fn check(self) -> Result<()> {
-        let Batches { batch, micro_batch } = self;
+        let Batches { batch, micro_batch, ranks } = self;
+        if ranks == 0 {
+            return Err(Error::usage("ranks", "are 0", "give at least 1"));
+        }
         if batch == 0 {
             return Err(Error::recipe("train.global_batch_size", "is 0", "give at least 1"));
         }
@@ -75,7 +81,8 @@ impl Batches {
 ///
 /// Host-side names: the inputs `batch.inputs`, `batch.labels`, `batch.puzzle_identifiers`, `clock`; the weights
 /// `weights`, `initial_states`, `puzzle_emb`, `rope_table`; `first_moment`, `second_moment`, `ema`, `gradients`;
-/// the carry `carry.*`; the results `metrics`, `puzzle_rows` and, of the last micro-batch, `x`, `logits`, `q_logits`.
+/// the carry `carry.*`; of several ranks, `gathered.puzzle_rows` and `gathered.puzzle_identifiers`; the results
+/// `metrics`, `puzzle_rows` and, of the last micro-batch, `x`, `logits`, `q_logits`.
 ///
 /// # Errors
 /// [`Error::Recipe`] for impossible sizes.
@@ -87,11 +94,11 @@ pub fn train_plan(
 ) -> Result<Plan> {
     let batches = batches.into();
     batches.check()?;
-    let Batches { batch, micro_batch } = batches;
+    let Batches { batch, micro_batch, ranks } = batches;
     let mut tape = Tape::new(target).in_micro_batches(batch / micro_batch);
     let mut step = Step::on(&mut tape, config, micro_batch)?;
     let scale = gradient_scale(&target, optimiser.global_batch * config.seq_len);
-    let training = Training::on(&mut tape, &step, optimiser.freeze_weights, scale)?;
+    let training = Training::on(&mut tape, &step, (optimiser.freeze_weights, ranks), scale)?;
     step.store_weights(&mut tape)?;
     if tape.micro_batches() > 1 {
         column_sums::clear(&mut tape, step.clock, training.whole.gradient)?;
@@ -126,6 +133,9 @@ pub fn train_plan(
     tape.end_body();
 
     step.total_stats(&mut tape)?;
+    if ranks > 1 {
+        tape.pause();
+    }
     training.update(&mut tape, &step, optimiser)?;
     step.finish(tape, x, logits, q)
 }
@@ -388,10 +398,28 @@ struct Training {
     whole: Moments,
     gradients: BTreeMap<String, Tensor>,
     embed_gradients: EmbedGradients,
+    used_rows: Option<UsedRows>,
+}
+
+/// The puzzle embeddings that a step used, over all of its samples.
+#[derive(Clone, Copy)]
+struct UsedRows {
+    batch: usize,
+    /// Samples of a part of the tensors.
+    micro_batch: usize,
+    /// (B, emb_ndim) gradients.
+    rows: Tensor,
+    /// (B).
+    identifiers: Tensor,
 }
 
 impl Training {
-    fn on(tape: &mut Tape, step: &Step<'_>, freeze_weights: bool, scale: f32) -> Result<Training> {
+    fn on(
+        tape: &mut Tape,
+        step: &Step<'_>,
+        (freeze_weights, ranks): (bool, usize),
+        scale: f32,
+    ) -> Result<Training> {
         let words = step.params.buffer_elements(Home::Trained);
         let gradient = tape.buffer("gradients", Role::Gradient, words);
         let whole = Moments {
@@ -413,10 +441,24 @@ impl Training {
             puzzle_rows: (emb_ndim > 0).then(|| tape.parted_buffer("puzzle_rows", Role::Gradient, rows)),
             scale: 1.0 / scale,
         };
+        let used_rows = embed_gradients.puzzle_rows.map(|rows| {
+            let (micro_batch, batch) = (step.shape.batch, step.shape.batch * tape.micro_batches());
+            if ranks == 1 {
+                let [rows, identifiers] = [rows, step.running.identifiers].map(|part| tape.all_parts(part));
+                return UsedRows { batch, micro_batch, rows, identifiers };
+            }
+            let all = ranks * batch;
+            UsedRows {
+                batch: all,
+                micro_batch: all,
+                rows: tape.buffer("gathered.puzzle_rows", Role::Gradient, all * emb_ndim),
+                identifiers: tape.buffer("gathered.puzzle_identifiers", Role::Batch, all),
+            }
+        });
         if !freeze_weights {
             step.weights.values().for_each(|&weight| tape.require_grad(weight));
         }
-        Ok(Training { whole, gradients, embed_gradients })
+        Ok(Training { whole, gradients, embed_gradients, used_rows })
     }
 
     /// The optimisers.
@@ -426,16 +468,15 @@ impl Training {
         if !optimiser.freeze_weights {
             judged.push(self.whole.gradient);
         }
-        let rows = self.embed_gradients.puzzle_rows.map(|rows| tape.all_parts(rows));
-        judged.extend(rows);
+        judged.extend(self.used_rows.map(|used| used.rows));
         tape.scope("optimiser");
         let skip = tape.tensor(Role::Gradient, 1);
         finite::skip_unless_finite(tape, &judged, skip, step.metrics)?;
         if !optimiser.freeze_weights {
             self.update_weights(tape, step, skip, optimiser)?;
         }
-        match rows {
-            Some(rows) => Training::update_puzzle_emb(tape, step, rows, skip, optimiser),
+        match self.used_rows {
+            Some(used) => Training::update_puzzle_emb(tape, step, used, skip, optimiser),
             None => Ok(()),
         }
     }
@@ -474,14 +515,12 @@ impl Training {
     fn update_puzzle_emb(
         tape: &mut Tape,
         step: &Step<'_>,
-        rows: Tensor,
+        used: UsedRows,
         skip: Tensor,
         optimiser: &Optimiser,
     ) -> Result<()> {
         let Some(table) = &step.puzzle_table else { return Ok(()) };
-        let micro_batch = step.shape.batch;
-        let batch = micro_batch * tape.micro_batches();
-        let identifiers = tape.all_parts(step.running.identifiers);
+        let UsedRows { batch, micro_batch, rows, identifiers } = used;
         table.update(tape, step.clock, |puzzle_emb, first_identifier| SignSgd {
             batch,
             micro_batch,

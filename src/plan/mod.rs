@@ -195,6 +195,17 @@ impl Dispatch {
     }
 }
 
+/// A part of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// All of it.
+    Whole,
+    /// Up to where it pauses for the host.
+    First,
+    /// From there on.
+    Second,
+}
+
 /// One whole supervision step: what an engine runs.
 #[derive(Debug)]
 pub struct Plan {
@@ -210,6 +221,8 @@ pub struct Plan {
     pub micro_batches: usize,
     /// The dispatches that run once for each micro-batch; those before and after run once a step.
     pub body: Range<usize>,
+    /// The dispatch before which the step pauses for the host: the end, unless ranks exchange gradients.
+    pub pause: usize,
     /// The least bytes that any placement of these dispatches' tensors can take: the buffers that live as long as the
     /// run, and the most that is alive at once of all others, each from its first to its last dispatch.
     pub least_bytes: u64,
@@ -273,6 +286,15 @@ impl Plan {
         let turn = |micro_batch| self.body.clone().map(move |dispatch| (dispatch, micro_batch));
         let turns = (0..self.micro_batches).flat_map(turn);
         once(0..self.body.start).chain(turns).chain(once(self.body.end..self.dispatches.len()))
+    }
+
+    /// [`Plan::sequence`] up to where the step pauses, or from there on.
+    pub fn half(&self, half: Half) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.sequence().filter(move |(dispatch, _)| match half {
+            Half::Whole => true,
+            Half::First => *dispatch < self.pause,
+            Half::Second => *dispatch >= self.pause,
+        })
     }
 
     /// How often a dispatch runs in a step.

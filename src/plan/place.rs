@@ -25,6 +25,7 @@ pub(super) fn place(mut tape: Tape) -> Result<Plan> {
         buffers: tape.buffers,
         micro_batches: tape.micro_batches,
         body: tape.body,
+        pause: tape.pause.unwrap_or(tape.pending.len()),
         least_bytes,
     })
 }

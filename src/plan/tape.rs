@@ -57,6 +57,7 @@ pub struct Tape {
     target: Target,
     pub(super) micro_batches: usize,
     pub(super) body: Range<usize>,
+    pub(super) pause: Option<usize>,
 }
 
 impl Tape {
@@ -79,6 +80,11 @@ impl Tape {
     /// The dispatches that follow run once for each micro-batch.
     pub fn begin_body(&mut self) {
         self.body = self.pending.len()..self.pending.len();
+    }
+
+    /// The step pauses here for the host.
+    pub fn pause(&mut self) {
+        self.pause = Some(self.pending.len());
     }
 
     /// The dispatches that follow run once a step, after all micro-batches.

@@ -45,7 +45,7 @@ impl Room<'_> {
 
 impl Layout {
     /// The layout that `settings` ask for, or, of what they leave open, the one for which there is room that promises
-    /// most speed; with its plan. Evaluation with batches of the same size has to fit beside it.
+    /// most speed; with its plan, of one of `ranks` that share the global batch. Evaluation with batches of the same size has to fit beside it.
     ///
     /// # Errors
     /// [`Error::Limit`] where there is room for none, [`Error::Recipe`] for impossible sizes.
@@ -53,19 +53,21 @@ impl Layout {
         config: &ModelConfig,
         settings: &TrainSettings,
         target: Target,
+        ranks: usize,
         room: Room<'_>,
     ) -> Result<(Layout, Plan)> {
-        let batch = settings.global_batch_size;
+        let batch = settings.global_batch_size / ranks;
         let sizes: Vec<usize> = match settings.micro_batch {
-            0 => (1..=batch).filter(|&size| batch.is_multiple_of(size)).collect(),
-            size => vec![size],
+            size if size > 0 && (ranks == 1 || batch.is_multiple_of(size)) => vec![size],
+            // That of a run with fewer ranks need not divide the share of one.
+            _ => (1..=batch).filter(|&size| batch.is_multiple_of(size)).collect(),
         };
         let keep: &[bool] = if target.recompute { &[true] } else { &[false, true] };
         let mut refused = None;
         let mut best: Option<(f64, Layout, Plan)> = None;
         for &recompute in keep {
             let target = Target { recompute, ..target };
-            match largest(config, settings, target, &sizes, room) {
+            match largest(config, settings, target, (ranks, &sizes), room) {
                 Ok((micro_batch, plan)) => {
                     let time = relative_time(&plan, micro_batch * config.length());
                     if best.as_ref().is_none_or(|(known, ..)| time < *known) {
@@ -89,12 +91,12 @@ fn largest(
     config: &ModelConfig,
     settings: &TrainSettings,
     target: Target,
-    sizes: &[usize],
+    (ranks, sizes): (usize, &[usize]),
     room: Room<'_>,
 ) -> Result<(usize, Plan)> {
-    let batch = settings.global_batch_size;
+    let batch = settings.global_batch_size / ranks;
     let fitting = |micro_batch: usize| {
-        let plan = train_plan(config, &settings.optimiser(), Batches { batch, micro_batch }, target)?;
+        let plan = train_plan(config, &settings.optimiser(), Batches { batch, micro_batch, ranks }, target)?;
         let evaluation = eval_plan(config, micro_batch, target)?.bytes();
         // The smallest is taken however long its dispatches are.
         let most_flops = if micro_batch == sizes[0] { u64::MAX } else { room.most_flops };

@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::layout::{Layout, Room};
+use super::ranks::{self, Alone, Ranks};
 use crate::checkpoint::{self, State};
 use crate::data::{Batch, Dataset, Sampler};
 use crate::engine::{Counts, Device, Run};
 use crate::model::init::Weights;
 use crate::model::{Clock, Metrics, ModelConfig, Params, Runner, Schedule, Which};
-use crate::ops::metrics::SKIPPED;
-use crate::plan::{Buffer, Plan, Role, Target};
+use crate::ops::metrics::{NAMES, SKIPPED};
+use crate::plan::{Buffer, Half, Plan, Role, Target};
 use crate::recipe::{Recipe, TrainSettings};
 use crate::{Error, Result};
 
@@ -20,11 +21,13 @@ const MOST_SKIPPED: u32 = 8;
 
 /// A model in training on one device.
 pub struct Trainer {
+    ranks: Arc<dyn Ranks>,
     runner: Runner,
     settings: TrainSettings,
     sampler: Sampler,
     /// [`Dataset::identity`] of what is sampled.
     data: String,
+    /// Of all ranks.
     batch: Batch,
     lr: Schedule,
     puzzle_emb_lr: Schedule,
@@ -59,6 +62,20 @@ impl Trainer {
         Trainer::laid_out_for(device.target(), recipe, dataset, device)
     }
 
+    /// [`Trainer::new`] as one of several ranks, each with its share of the global batch and a device of its own. From then
+    /// on all of them have to make the same calls, but for [`Trainer::metrics`] without waiting.
+    ///
+    /// # Errors
+    /// Those of [`Trainer::new`], and [`Error::Recipe`] for a batch that cannot be shared equally.
+    pub fn among(
+        ranks: Arc<dyn Ranks>,
+        recipe: &Recipe,
+        dataset: Arc<Dataset>,
+        device: &Device,
+    ) -> Result<Trainer> {
+        Trainer::of(ranks, device.target(), recipe, dataset, device)
+    }
+
     /// [`Trainer::new`] with a plan for another target than the device's own, such as one of smaller bindings.
     ///
     /// # Errors
@@ -69,8 +86,22 @@ impl Trainer {
         dataset: Arc<Dataset>,
         device: &Device,
     ) -> Result<Trainer> {
+        Trainer::of(Arc::new(Alone), target, recipe, dataset, device)
+    }
+
+    fn of(
+        ranks: Arc<dyn Ranks>,
+        target: Target,
+        recipe: &Recipe,
+        dataset: Arc<Dataset>,
+        device: &Device,
+    ) -> Result<Trainer> {
         let (config, settings) = (recipe.model(&dataset)?, recipe.train.clone());
         let batch = settings.global_batch_size;
+        if !batch.is_multiple_of(ranks.size()) {
+            let problem = format!("{batch} cannot be shared equally by {} ranks", ranks.size());
+            return Err(Error::recipe("train.global_batch_size", problem, "start a number that divides it"));
+        }
         let total_steps = settings.steps_of(settings.epochs, &dataset);
         if total_steps == 0 {
             let problem = format!("{} epochs over {} groups give no step", settings.epochs, dataset.groups());
@@ -78,7 +109,7 @@ impl Trainer {
         }
         let data = dataset.identity();
         let sampler = Sampler::new(dataset, batch, settings.eval_interval, settings.seed)?;
-        let (layout, run) = load(&config, &settings, target, device)?;
+        let (layout, run) = load(&config, &settings, target, ranks.size(), device)?;
         let settings =
             TrainSettings { micro_batch: layout.micro_batch, recompute: layout.recompute, ..settings };
         let mut runner = Runner::of(run, &config)?;
@@ -90,6 +121,7 @@ impl Trainer {
             min_ratio: settings.lr_min_ratio,
         };
         Ok(Trainer {
+            ranks,
             runner,
             batch: Batch::new(batch, config.seq_len),
             lr: schedule(settings.lr),
@@ -151,7 +183,31 @@ impl Trainer {
         self.runner.counts()
     }
 
-    /// One supervision step: one batch up, one submission.
+    /// Samples of this rank's share of the batch.
+    fn share(&self) -> usize {
+        self.settings.global_batch_size / self.ranks.size()
+    }
+
+    /// Has all ranks' gradients, statistics and puzzle rows be the same as if one of them had computed all samples.
+    fn exchange(&mut self) -> Result<()> {
+        let mut sums = self.runner.read_floats("gradients")?;
+        let gradients = sums.len();
+        sums.extend_from_slice(&self.runner.read_floats("metrics")?[..NAMES.len()]);
+        ranks::sum(&*self.ranks, &mut sums)?;
+        self.runner.write_floats("gradients", &sums[..gradients])?;
+        self.runner.write_floats("metrics", &sums[gradients..])?;
+        if self.runner.plan.view("puzzle_rows").is_ok() {
+            let used =
+                [("puzzle_rows", "puzzle_rows"), ("carry.data.puzzle_identifiers", "puzzle_identifiers")];
+            for (own, all) in used {
+                let words = self.ranks.gather(&self.runner.read(own)?)?;
+                self.runner.write(&format!("gathered.{all}"), &words)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One supervision step: one batch up, one submission; of several ranks, two, between which they exchange gradients.
     ///
     /// # Errors
     /// A broken data set or device.
@@ -164,12 +220,20 @@ impl Trainer {
             puzzle_emb_lr: self.puzzle_emb_lr.at(self.step) as f32,
             betas: (self.settings.beta1, self.settings.beta2),
             seed: self.settings.seed,
-            first_sample: 0,
+            first_sample: (self.ranks.rank() * self.share()) as u32,
         };
-        self.runner.feed(&self.batch)?;
-        self.runner.set_clock(&clock)?;
         self.awaited.push_back(self.step);
-        self.runner.submit()
+        if self.ranks.size() == 1 {
+            self.runner.feed(&self.batch)?;
+            self.runner.set_clock(&clock)?;
+            return self.runner.submit();
+        }
+        let first = self.ranks.rank() * self.share();
+        self.runner.feed(&self.batch.part(first..first + self.share()))?;
+        self.runner.set_clock(&clock)?;
+        self.runner.submit_half(Half::First)?;
+        self.exchange()?;
+        self.runner.submit_half(Half::Second)
     }
 
     /// The oldest metrics not yet taken; None if there are none, or, unless `wait`, if they are not there yet.
@@ -211,12 +275,13 @@ impl Trainer {
         self.runner.weights(which)
     }
 
-    /// Everything that a resumed run needs to continue bit-identically.
+    /// Everything that a resumed run needs to continue bit-identically: of several ranks, the same as of one.
     pub fn state(&mut self) -> Result<State> {
         let mut buffers = BTreeMap::new();
         for name in self.kept_buffers()?.into_keys() {
-            let words = self.runner.read_ints(&name)?;
-            buffers.insert(name, bytemuck::cast_vec(words));
+            let words = self.runner.read(&name)?;
+            let words = if is_carry(&name) { self.ranks.gather(&words)? } else { words };
+            buffers.insert(name, words);
         }
         Ok(State {
             step: self.step,
@@ -239,6 +304,11 @@ impl Trainer {
         let sizes = kept.iter().map(|(name, words)| (name.as_str(), *words));
         state.check(folder, self.config(), self.settings.global_batch_size, &self.data, sizes)?;
         for (name, words) in &state.buffers {
+            let own = words.len() / self.ranks.size();
+            let words = match is_carry(name) {
+                true => &words[self.ranks.rank() * own..][..own],
+                false => &words[..],
+            };
             self.runner.write(name, words)?;
         }
         self.sampler.restore(state.sampler)?;
@@ -255,8 +325,15 @@ impl Trainer {
             (role && !buffer.shared && buffer.name != "rope_table").then(|| plan.host_name(index).to_owned())
         };
         let names = plan.buffers.iter().enumerate().filter_map(outlives);
-        names.map(|name| plan.words(&name).map(|words| (name, words))).collect()
+        let ranks = self.ranks.size();
+        let all = |name: &str, words: usize| if is_carry(name) { ranks * words } else { words };
+        names.map(|name| plan.words(&name).map(|words| (name.clone(), all(&name, words)))).collect()
     }
+}
+
+/// What each rank has its share of.
+fn is_carry(name: &str) -> bool {
+    name.starts_with("carry.")
 }
 
 /// Loads the best layout for which the device has memory, which it may know only when it is asked for it.
@@ -264,6 +341,7 @@ fn load(
     config: &ModelConfig,
     settings: &TrainSettings,
     target: Target,
+    ranks: usize,
     device: &Device,
 ) -> Result<(Layout, Run)> {
     let mut refused: Option<(u64, Error)> = None;
@@ -279,6 +357,7 @@ fn load(
             config,
             settings,
             target,
+            ranks,
             Room { holds: &holds, most_flops: device.most_flops() },
         )?;
         let bytes = plan.bytes();

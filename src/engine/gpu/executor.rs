@@ -10,7 +10,7 @@ use super::adapter::Gpu;
 use super::submissions::Pace;
 use crate::engine::{Counts, Engine, Times};
 use crate::ops::KERNELS;
-use crate::plan::{ALIGN_WORDS, Dispatch, Plan, Slice, align};
+use crate::plan::{ALIGN_WORDS, Dispatch, Half, Plan, Slice, align};
 use crate::{Error, Result};
 
 /// Metric blocks that may be on their way; one more submission waits for the oldest.
@@ -92,10 +92,14 @@ impl GpuEngine {
         })
     }
 
-    /// Submits a step in as many parts as its pace asks for; the last one copies the metric block to `staging`.
-    fn submit_parts(&mut self, staging: Option<(Slice, &wgpu::Buffer)>) -> Result<wgpu::SubmissionIndex> {
+    /// Submits a half of a step in as many parts as its pace asks for; the last one copies the metric block to `staging`.
+    fn submit_parts(
+        &mut self,
+        half: Half,
+        staging: Option<(Slice, &wgpu::Buffer)>,
+    ) -> Result<wgpu::SubmissionIndex> {
         let plan = self.plan.clone();
-        let mut sequence = plan.sequence().peekable();
+        let mut sequence = plan.half(half).peekable();
         loop {
             let mut encoder =
                 self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -207,12 +211,15 @@ impl Engine for GpuEngine {
         }
     }
 
-    fn submit(&mut self) -> Result<()> {
+    fn submit(&mut self, half: Half) -> Result<()> {
+        if half == Half::First {
+            return self.submit_parts(half, None).map(|_| ());
+        }
         if self.metrics_at.is_some() && self.idle.is_empty() {
             self.land(true)?;
         }
         let staging = self.metrics_at.zip(self.idle.pop());
-        let submission = self.submit_parts(staging.as_ref().map(|(slice, buffer)| (*slice, buffer)))?;
+        let submission = self.submit_parts(half, staging.as_ref().map(|(slice, buffer)| (*slice, buffer)))?;
         if let Some((_, buffer)) = staging {
             let (mapped, follows) = (map(&self.gpu, &buffer), !self.flying.is_empty());
             self.flying.push_back(Flight { mapped, buffer, submission, follows });
