@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::diagnosis;
 use super::layout::{Layout, Room};
 use crate::checkpoint::{self, State};
 use crate::data::{Batch, Dataset, Sampler};
@@ -34,6 +35,8 @@ pub struct Trainer {
     skipped_in_a_row: u32,
     /// That last step with its loss, where the loss is not finite.
     lost: Option<(u64, f64)>,
+    /// How many times the learning rates were halved.
+    lr_halvings: u32,
 }
 
 /// The metrics of one step, by then some steps ago.
@@ -101,6 +104,7 @@ impl Trainer {
             awaited: VecDeque::new(),
             skipped_in_a_row: 0,
             lost: None,
+            lr_halvings: 0,
         })
     }
 
@@ -160,8 +164,8 @@ impl Trainer {
         self.step += 1;
         let clock = Clock {
             step: u32::try_from(self.step).unwrap_or(u32::MAX),
-            lr: self.lr.at(self.step) as f32,
-            puzzle_emb_lr: self.puzzle_emb_lr.at(self.step) as f32,
+            lr: self.rate(&self.lr, self.step) as f32,
+            puzzle_emb_lr: self.rate(&self.puzzle_emb_lr, self.step) as f32,
             betas: (self.settings.beta1, self.settings.beta2),
             seed: self.settings.seed,
             first_sample: 0,
@@ -191,7 +195,7 @@ impl Trainer {
             );
             return Err(not_finite(format!("gradients at step {step}"), problem));
         }
-        Ok(Some(StepMetrics { step, lr: self.lr.at(step), metrics, skipped }))
+        Ok(Some(StepMetrics { step, lr: self.rate(&self.lr, step), metrics, skipped }))
     }
 
     /// Refuses weights that are not worth keeping: those whose last loss, of the metrics taken so far, is not finite.
@@ -224,26 +228,52 @@ impl Trainer {
             config: self.config().clone(),
             batch: self.settings.global_batch_size,
             data: Some(self.data.clone()),
+            lr_halvings: self.lr_halvings,
             buffers,
         })
     }
 
-    /// Continues where the state in `folder` was taken.
+    /// Continues where `state`, which was read from the file `path`, was taken.
     ///
     /// # Errors
-    /// [`Error::File`] where there is none, or it belongs to another model, data set or batch size; [`Error::Recipe`]
-    /// where `train.eval_interval` is too short for where the run stood.
-    pub fn restore(&mut self, folder: &Path) -> Result<()> {
-        let state = checkpoint::load_state(folder)?;
+    /// [`Error::File`] where it belongs to another model, data set or batch size; [`Error::Recipe`] where
+    /// `train.eval_interval` is too short for where the run stood.
+    pub fn restore(&mut self, path: &Path, state: &State) -> Result<()> {
         let kept = self.kept_buffers()?;
         let sizes = kept.iter().map(|(name, words)| (name.as_str(), *words));
-        state.check(folder, self.config(), self.settings.global_batch_size, &self.data, sizes)?;
+        state.check(path, self.config(), self.settings.global_batch_size, &self.data, sizes)?;
+        // Of steps that are made again.
+        while self.runner.metrics(true)?.is_some() {}
+        self.awaited.clear();
+        (self.skipped_in_a_row, self.lost) = (0, None);
         for (name, words) in &state.buffers {
             self.runner.write(name, words)?;
         }
         self.sampler.restore(state.sampler)?;
-        self.step = state.step;
+        (self.step, self.lr_halvings) = (state.step, state.lr_halvings);
         Ok(())
+    }
+
+    /// How many times the learning rates were halved since the run began.
+    pub fn lr_halvings(&self) -> u32 {
+        self.lr_halvings
+    }
+
+    fn rate(&self, schedule: &Schedule, step: u64) -> f64 {
+        schedule.at(step) * 0.5f64.powf(self.lr_halvings.into())
+    }
+
+    /// Adds to an [`Error::Numeric`] what the weights and the last gradients tell.
+    pub fn explain(&mut self, lost: Error) -> Error {
+        let gradients = self.runner.read_floats("gradients").ok();
+        match (lost, self.runner.weights(Which::Raw)) {
+            (Error::Numeric { what, problem, fix }, Ok(weights)) => {
+                let params = Params::of(self.config());
+                let seen = diagnosis::describe(&params, &weights.trained, gradients.as_deref());
+                Error::Numeric { what, problem: problem + &seen, fix }
+            }
+            (lost, _) => lost,
+        }
     }
 
     /// Names and words of what outlives a step: weights, optimiser, carry. What this device splits is one, so that a
