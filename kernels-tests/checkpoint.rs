@@ -272,7 +272,8 @@ fn foreign_states_are_refused() {
 fn of_format_2(bytes: &[u8]) -> Vec<u8> {
     let (length, metadata) = safetensors::SafeTensors::read_metadata(bytes).unwrap();
     let text = &metadata.metadata().as_ref().unwrap()["trm_state"];
-    let header = serde_json::json!({ "__metadata__": { "trm_state": text.replace("\"format\":1", "\"format\":2") } });
+    let header =
+        serde_json::json!({ "__metadata__": { "trm_state": text.replace("\"format\":1", "\"format\":2") } });
     let mut header = header.to_string().into_bytes();
     header.resize(header.len().next_multiple_of(8), b' ');
     assert!(length > header.len());
@@ -310,5 +311,8 @@ fn a_flipped_bit_is_noticed() {
     let last = bytes.len() - 1;
     bytes[last - 2] ^= 1;
     fs::write(&path, &bytes).unwrap();
-    refused(checkpoint::load(dir.path()), &["model.safetensors: tensor ", "is damaged", "; the disk or a copy"]);
+    refused(
+        checkpoint::load(dir.path()),
+        &["model.safetensors: tensor ", "is damaged", "; the disk or a copy"],
+    );
 }

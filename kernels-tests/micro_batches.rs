@@ -1,6 +1,8 @@
 //! A step in micro-batches against the same step in one piece: the same samples halt, the same gradients come out but for
 //! roundings, and a run goes from one size to another.
 
+use std::path::Path;
+
 use libtest_mimic::{Failed, Trial};
 use trm::engine::{Device, Run};
 use trm::model::step::{Batches, train_plan};

@@ -259,7 +259,7 @@ pub struct WeightsArgs {
     /// Which checkpoint of --run: best, latest or a step [default: latest]
     ///
     /// "best" has the highest exact accuracy of those that "trm runs" lists.
-    #[arg(long, value_name = "STEP", requires = "run")]
+    #[arg(long, value_name = "STEP", requires = "run", conflicts_with = "weights")]
     at: Option<At>,
 
     /// Weights: a .safetensors file, or the folder of a model.safetensors
@@ -315,14 +315,12 @@ fn chosen(run: &Path, at: At) -> Result<Checkpoint> {
     let found = match at {
         At::Best => Checkpoint::best(&all),
         At::Latest => all.iter().rev().find(|checkpoint| checkpoint.is_good()),
-        At::Step(step) => all.iter().find(|checkpoint| checkpoint.step == step),
+        At::Step(step) => Some(Checkpoint::at(run, &all, step)?),
     };
     found.cloned().ok_or_else(|| {
-        let steps: Vec<String> = all.iter().map(|checkpoint| checkpoint.step.to_string()).collect();
         let problem = match at {
-            At::Best => "has no checkpoint that was evaluated".to_owned(),
-            _ if all.is_empty() => "has no checkpoint".to_owned(),
-            _ => format!("has no such checkpoint, but those of steps {}", steps.join(", ")),
+            At::Best => "has no checkpoint that was evaluated",
+            _ => "has no checkpoint",
         };
         Error::file(run, problem, "see \"trm runs\" for what there is")
     })

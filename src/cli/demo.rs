@@ -81,7 +81,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         data: &data,
         out: &folder,
         device: &device,
-        resume: false,
+        resume: None,
         init_from: None,
     };
     say(format!("training {name} on {}", device.info().name));

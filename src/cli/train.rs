@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::model::Metrics;
 use crate::report::{Progress, describe, say};
-use crate::train::{InitFrom, RunOptions};
+use crate::train::{InitFrom, ResumeFrom, RunOptions};
 
 use super::common::{DeviceArgs, MemoryArgs, RecipeArgs, RecomputeArgs};
 use super::output::Output;
@@ -44,6 +44,12 @@ pub struct Args {
     /// folder. An evaluation that was cut off is made up for.
     #[arg(long, conflicts_with = "recipe")]
     resume: bool,
+
+    /// Continue from the checkpoint of this step instead
+    ///
+    /// One that "trm runs" lists. Later ones are removed as soon as a new one has proved good.
+    #[arg(long, value_name = "STEP", requires = "resume", conflicts_with = "recipe")]
+    at: Option<u64>,
 
     /// Begin from the weights of a run or file instead of fresh ones
     ///
@@ -116,7 +122,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         data: &args.data,
         out: &args.out,
         device: &device,
-        resume: args.resume,
+        resume: args.resume.then(|| args.at.map_or(ResumeFrom::Newest, ResumeFrom::Step)),
         init_from: args
             .init_from
             .as_deref()

@@ -124,7 +124,7 @@ impl MetricsLog {
 mod tests {
     use super::*;
 
-    fn entry(split: &'static str, step: u64, metrics: &Metrics) -> Entry<'_> {
+    fn entry<'a>(split: &'static str, step: u64, metrics: &'a Metrics) -> Entry<'a> {
         let loss = metrics.loss();
         Entry { split, step, lr: Some(0.5), skipped_steps: Some(0), loss, metrics }
     }

@@ -88,6 +88,19 @@ impl Checkpoint {
         best.map(|(_, checkpoint)| checkpoint)
     }
 
+    /// The one of `checkpoints`, those of the folder `run`, after `step` steps.
+    ///
+    /// # Errors
+    /// [`Error::File`] that lists the steps that there are.
+    pub fn at<'a>(run: &Path, checkpoints: &'a [Checkpoint], step: u64) -> Result<&'a Checkpoint> {
+        checkpoints.iter().find(|checkpoint| checkpoint.step == step).ok_or_else(|| {
+            let steps: Vec<String> =
+                checkpoints.iter().map(|checkpoint| checkpoint.step.to_string()).collect();
+            let problem = format!("has no checkpoint of step {step}, but of {}", steps.join(", "));
+            Error::file(run, problem, "see \"trm runs\" for what there is")
+        })
+    }
+
     /// Training has not diverged from it, as far as is known.
     pub fn is_good(&self) -> bool {
         self.note.diverged.is_none()

@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use super::checkpoints::{CHECKPOINTS, Checkpoint, Note, superseded};
+use super::run::ResumeFrom;
 use super::sessions;
 use crate::checkpoint::{self, STATE_FILE, State};
 use crate::recipe::Recipe;
@@ -71,13 +72,18 @@ impl RunFolder {
         Ok(RunFolder { path: path.to_path_buf(), _lock: lock })
     }
 
-    /// The newest checkpoint that is whole and that training has not diverged from, and a line for each newer one.
+    /// The checkpoint asked for with its state, and a line for each newer one that was passed over.
     ///
     /// # Errors
-    /// [`Error::File`] where there is none.
-    pub fn newest(&self) -> Result<(Checkpoint, State, Vec<String>)> {
+    /// [`Error::File`] where there is none, or that of this step is damaged.
+    pub fn load(&self, from: ResumeFrom) -> Result<(Checkpoint, State, Vec<String>)> {
+        let all = Checkpoint::list(&self.path)?;
+        if let ResumeFrom::Step(step) = from {
+            let checkpoint = Checkpoint::at(&self.path, &all, step)?;
+            return Ok((checkpoint.clone(), checkpoint::load_state(&checkpoint.path)?, Vec::new()));
+        }
         let mut passed_over = Vec::new();
-        for checkpoint in Checkpoint::list(&self.path)?.into_iter().rev() {
+        for checkpoint in all.into_iter().rev() {
             if let Some(lost) = &checkpoint.note.diverged {
                 let file = checkpoint.path.display();
                 passed_over.push(format!("{file}: training diverged from it: {lost}; passed over"));
@@ -148,12 +154,12 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn give_up(&self, step: u64, lost: &Error) -> Result<()> {
+    pub fn give_up(&self, step: u64, lost: &str) -> Result<()> {
         let good = |checkpoint: &Checkpoint| checkpoint.is_good() && checkpoint.step < step;
         if !Checkpoint::list(&self.path)?.iter().any(good) {
             return Ok(());
         }
-        self.note(step, &Note { diverged: Some(lost.to_string()), ..Note::default() })
+        self.note(step, &Note { diverged: Some(lost.to_owned()), ..Note::default() })
     }
 
     /// Removes the checkpoints that are not among the last `keep` up to `newest`, nor the best.

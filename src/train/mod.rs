@@ -11,6 +11,6 @@ mod trainer;
 pub use checkpoints::{Checkpoint, Note};
 pub use folder::RECIPE_FILE;
 pub use layout::{Layout, Room};
-pub use run::{InitFrom, Observer, Outcome, RunOptions, run};
+pub use run::{InitFrom, Observer, Outcome, ResumeFrom, RunOptions, run};
 pub(crate) use sessions::now;
 pub use trainer::{StepMetrics, Trainer};

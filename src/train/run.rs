@@ -36,10 +36,19 @@ pub struct RunOptions<'a> {
     pub out: &'a Path,
     /// Where to compute.
     pub device: &'a Device,
-    /// Continue from the folder's newest checkpoint.
-    pub resume: bool,
+    /// Continue from a checkpoint of the folder.
+    pub resume: Option<ResumeFrom>,
     /// Begin a new run from saved weights instead of fresh ones.
     pub init_from: Option<InitFrom<'a>>,
+}
+
+/// Which checkpoint a run continues from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResumeFrom {
+    /// The newest that is whole and that training has not diverged from.
+    Newest,
+    /// That after so many steps. What came later goes as soon as a new checkpoint has proved good.
+    Step(u64),
 }
 
 /// Weights that a run begins from; see [`Trainer::init_from`].
@@ -90,16 +99,16 @@ pub struct Outcome {
 /// Bad data or settings before anything is written, a run folder that is in use; device failures, full disks, and
 /// losses or gradients that stay infinite or NaN later.
 pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outcome> {
-    let folder = if options.resume { Some(RunFolder::open(options.out)?) } else { None };
+    let resumed = options.resume.map(|from| Ok((RunFolder::open(options.out)?, from))).transpose()?;
     let dataset = Arc::new(Dataset::open(options.data, Split::Train)?);
     let mut trainer = Trainer::new(options.recipe, dataset.clone(), options.device)?;
     observer.laid_out(trainer.settings(), trainer.bytes());
     let recipe = Recipe { train: trainer.settings().clone(), ..options.recipe.clone() };
     let options = RunOptions { recipe: &recipe, ..options };
     let evaluation = Evaluation::open(&options)?;
-    let (folder, evaluated) = match folder {
-        Some(folder) => {
-            let evaluated = resume(&folder, &mut trainer, observer)?;
+    let (folder, evaluated) = match resumed {
+        Some((folder, from)) => {
+            let evaluated = resume(&folder, from, &mut trainer, observer)?;
             (folder, evaluated)
         }
         None => {
@@ -119,7 +128,9 @@ pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outco
         settings,
         eval_every: settings.steps_of(settings.eval_interval, &dataset).max(1),
         saved: trainer.step_count(),
+        saved_here: false,
         confirmed: false,
+        went_back_to: None,
         save_wanted: false,
         evaluated,
         last_evaluation: None,
@@ -133,9 +144,14 @@ pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outco
     outcome.and_then(|outcome| ended.map(|()| outcome))
 }
 
-/// Puts the trainer where the newest whole checkpoint stands; returns its step if its evaluation was made.
-fn resume(folder: &RunFolder, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<Option<u64>> {
-    let (checkpoint, state, passed_over) = folder.newest()?;
+/// Puts the trainer where a checkpoint stands; returns its step if its evaluation was made.
+fn resume(
+    folder: &RunFolder,
+    from: ResumeFrom,
+    trainer: &mut Trainer,
+    observer: &mut dyn Observer,
+) -> Result<Option<u64>> {
+    let (checkpoint, state, passed_over) = folder.load(from)?;
     passed_over.iter().for_each(|line| observer.note(line));
     trainer.restore(&checkpoint.path, &state)?;
     let halved = match state.lr_halvings {
@@ -162,10 +178,14 @@ struct Training<'a> {
     evaluation: Option<Evaluation>,
     settings: &'a TrainSettings,
     eval_every: u64,
-    /// Steps done at the newest checkpoint, ...
+    /// Steps done at the newest checkpoint of this run, ...
     saved: u64,
+    /// ... whether it was written since the run was resumed or went back to one, ...
+    saved_here: bool,
     /// ... and whether a finite loss has followed it.
     confirmed: bool,
+    /// The checkpoint that the run went back to last.
+    went_back_to: Option<u64>,
     /// A checkpoint is due; while the last loss is not finite, the one that is there is better, and it waits.
     save_wanted: bool,
     /// The step whose evaluation was made last.
@@ -183,7 +203,7 @@ impl Training<'_> {
             match self.advance() {
                 Ok(None) => {}
                 Ok(Some(outcome)) => return Ok(outcome),
-                Err(lost @ Error::Numeric { .. }) => self.go_back(lost)?,
+                Err(Error::Numeric { what, problem, .. }) => self.go_back(what, problem)?,
                 Err(error) => return Err(error),
             }
         }
@@ -192,7 +212,7 @@ impl Training<'_> {
     /// Saves if that is due, and then evaluates, makes a step or ends.
     fn advance(&mut self) -> Result<Option<Outcome>> {
         let (step, stopping) = (self.trainer.step_count(), self.observer.stop());
-        let last = step == self.trainer.total_steps();
+        let last = step >= self.trainer.total_steps();
         let evaluating = self.owes_evaluation(step, last);
         let every = self.settings.checkpoint_every;
         let now_and_then = (every > 0 && step.is_multiple_of(every))
@@ -234,8 +254,8 @@ impl Training<'_> {
 
     /// The newest checkpoint is a good one: those that it replaces can go.
     fn confirm(&mut self) -> Result<()> {
-        if !self.confirmed {
-            self.confirmed = true;
+        let first = !std::mem::replace(&mut self.confirmed, true);
+        if first && self.saved_here {
             self.folder.prune(self.saved, self.settings.keep)?;
         }
         Ok(())
@@ -253,7 +273,7 @@ impl Training<'_> {
         }
         let started = Instant::now();
         self.folder.save(&self.trainer.state()?)?;
-        (self.saved, self.confirmed) = (step, false);
+        (self.saved, self.saved_here, self.confirmed) = (step, true, false);
         self.observer.saved(step)?;
         self.saving += started.elapsed();
         self.save_at = after(wait(self.settings.checkpoint_minutes, started.elapsed()));
@@ -281,20 +301,28 @@ impl Training<'_> {
         if last { self.confirm() } else { Ok(()) }
     }
 
-    /// After `lost`, a loss that is not finite: goes on from the last good checkpoint with halved learning rates where
+    /// After a loss that is not finite, `what` and its `problem`: goes on from the last good checkpoint with halved learning rates where
     /// the recipe says so; else, or if that was done too often, leaves the folder so that it can be resumed.
-    fn go_back(&mut self, lost: Error) -> Result<()> {
-        let lost = self.trainer.explain(lost);
-        if !self.confirmed {
+    fn go_back(&mut self, what: String, problem: String) -> Result<()> {
+        let problem = problem + &self.trainer.explain()?;
+        let lost = format!("{what}: {problem}");
+        let halvings = self.trainer.lr_halvings() + 1;
+        let stops = self.settings.on_divergence == OnDivergence::Stop || halvings > MOST_HALVINGS;
+        // One finite loss is little: where going back to a checkpoint has not helped, an older one may.
+        if !self.confirmed || (!stops && self.went_back_to == Some(self.saved)) {
             self.folder.give_up(self.saved, &lost)?;
         }
-        let (good, state, _) = self.folder.newest()?;
-        let halvings = self.trainer.lr_halvings() + 1;
-        if self.settings.on_divergence == OnDivergence::Stop || halvings > MOST_HALVINGS {
+        let (good, state, _) = self.folder.load(ResumeFrom::Newest)?;
+        if stops {
             if good.step != self.saved {
                 self.folder.publish(&good.path, &state)?;
             }
-            return Err(with_advice(lost, good.step));
+            let fix = format!(
+                "--resume goes on from step {}, or with --at from an older checkpoint: give it a lower train.lr, a \
+                 longer train.lr_warmup_steps or train.on_divergence=back-off",
+                good.step
+            );
+            return Err(Error::Numeric { what, problem, fix });
         }
         let state = State { lr_halvings: halvings, ..state };
         self.folder.rewrite(&good, &state)?;
@@ -303,20 +331,10 @@ impl Training<'_> {
             "{lost}; going back to step {} with learning rates halved, the {halvings}. of {MOST_HALVINGS} times",
             good.step
         ));
-        (self.saved, self.confirmed, self.save_wanted) = (good.step, false, false);
+        (self.saved, self.saved_here, self.confirmed, self.save_wanted) = (good.step, false, false, false);
+        self.went_back_to = Some(good.step);
         self.evaluated = evaluation_made(&good);
         self.observer.went_back(good.step, halvings)
-    }
-}
-
-fn with_advice(lost: Error, step: u64) -> Error {
-    let fix = format!(
-        "--resume goes on from step {step}: give it a lower train.lr, a longer train.lr_warmup_steps or \
-         train.on_divergence=back-off"
-    );
-    match lost {
-        Error::Numeric { what, problem, .. } => Error::Numeric { what, problem, fix },
-        other => other,
     }
 }
 

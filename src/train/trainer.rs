@@ -263,17 +263,15 @@ impl Trainer {
         schedule.at(step) * 0.5f64.powf(self.lr_halvings.into())
     }
 
-    /// Adds to an [`Error::Numeric`] what the weights and the last gradients tell.
-    pub fn explain(&mut self, lost: Error) -> Error {
+    /// What the weights and the last gradients tell of a loss that is not finite.
+    ///
+    /// # Errors
+    /// Device failures.
+    pub fn explain(&mut self) -> Result<String> {
+        // A run with frozen weights has none.
         let gradients = self.runner.read_floats("gradients").ok();
-        match (lost, self.runner.weights(Which::Raw)) {
-            (Error::Numeric { what, problem, fix }, Ok(weights)) => {
-                let params = Params::of(self.config());
-                let seen = diagnosis::describe(&params, &weights.trained, gradients.as_deref());
-                Error::Numeric { what, problem: problem + &seen, fix }
-            }
-            (lost, _) => lost,
-        }
+        let weights = self.runner.weights(Which::Raw)?.trained;
+        Ok(diagnosis::describe(&Params::of(self.config()), &weights, gradients.as_deref()))
     }
 
     /// Names and words of what outlives a step: weights, optimiser, carry. What this device splits is one, so that a
