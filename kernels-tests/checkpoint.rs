@@ -17,7 +17,7 @@ use crate::data::{folder, refused, trials};
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn()); 7] = [
+    let tests: [(&str, fn()); 8] = [
         ("weights_read_back_exactly", weights_read_back_exactly),
         ("the_same_weights_give_the_same_file", the_same_weights_give_the_same_file),
         ("half_precision_weights_become_f32", half_precision_weights_become_f32),
@@ -25,6 +25,7 @@ pub fn tests() -> Vec<Trial> {
         ("broken_configs_are_named", broken_configs_are_named),
         ("a_state_reads_back_bit_for_bit", a_state_reads_back_bit_for_bit),
         ("foreign_states_are_refused", foreign_states_are_refused),
+        ("a_flipped_bit_is_noticed", a_flipped_bit_is_noticed),
     ];
     trials("checkpoint", &tests)
 }
@@ -217,18 +218,19 @@ fn state() -> State {
         },
         batch: 3,
         data: Some("5 groups, 5 examples, checksum 0a".into()),
+        lr_halvings: 2,
         buffers: buffers.into_iter().map(|(name, words)| (name.to_owned(), words)).collect(),
     }
 }
 
 fn a_state_reads_back_bit_for_bit() {
     let (dir, saved) = (folder(), state());
-    let out = dir.path().join("run");
+    let out = dir.path().join(STATE_FILE);
     checkpoint::save_state(&out, &saved).unwrap();
     assert_eq!(checkpoint::load_state(&out).unwrap(), saved);
     let buffers = [("weights", 70), ("ema", 3), ("carry.halted", 3), ("empty", 0)];
     saved.check(&out, &saved.config, 3, "5 groups, 5 examples, checksum 0a", buffers).unwrap();
-    let older = State { data: None, ..saved };
+    let older = State { data: None, lr_halvings: 0, ..saved };
     checkpoint::save_state(&out, &older).unwrap();
     assert_eq!(checkpoint::load_state(&out).unwrap(), older);
     older.check(&out, &older.config, 3, "any", buffers).unwrap();
@@ -236,36 +238,81 @@ fn a_state_reads_back_bit_for_bit() {
 
 fn foreign_states_are_refused() {
     let (dir, state) = (folder(), state());
-    checkpoint::save_state(dir.path(), &state).unwrap();
+    let path = dir.path().join(STATE_FILE);
+    checkpoint::save_state(&path, &state).unwrap();
     let buffers = [("weights", 70), ("ema", 3), ("carry.halted", 3), ("empty", 0)];
     let check = |config: &ModelConfig, batch, buffers: &[(&str, usize)], parts: &[&str]| {
         let data = "5 groups, 5 examples, checksum 0a";
-        let result = state.check(dir.path(), config, batch, data, buffers.iter().copied());
+        let result = state.check(&path, config, batch, data, buffers.iter().copied());
         refused(result, &[&["state.safetensors: "], parts].concat());
     };
     let mut other = state.config.clone();
     other.arch.H_cycles = 9;
     check(&other, 3, &buffers, &["saved with arch.H_cycles = 2, expected 9", "start a new run"]);
     check(&state.config, 4, &buffers, &["saved with a batch of 3, expected 4"]);
-    let other = state.check(dir.path(), &state.config, 3, "6 groups", buffers);
+    let other = state.check(&path, &state.config, 3, "6 groups", buffers);
     refused(other, &["state.safetensors: saved with a data set of 5 groups", "has 6 groups", "--init-from"]);
     check(&state.config, 3, &buffers[1..], &["buffer weights is none of this run's"]);
     check(&state.config, 3, &[&buffers[..], &[("new", 1)]].concat(), &["buffer new is missing"]);
     check(&state.config, 3, &[("weights", 71)], &["buffer weights has 70 words, expected 71"]);
 
-    let path = dir.path().join(STATE_FILE);
     let bytes = fs::read(&path).unwrap();
-    let mut changed = bytes.clone();
-    let version = br#"{\"format\":1"#;
-    let at = bytes.windows(version.len()).position(|window| window == version).unwrap();
-    changed[at + version.len() - 1] = b'2';
-    fs::write(&path, &changed).unwrap();
-    refused(checkpoint::load_state(dir.path()), &["format 2, this trm reads format 1"]);
+    fs::write(&path, of_format_2(&bytes)).unwrap();
+    refused(checkpoint::load_state(&path), &["format 2, this trm reads format 1"]);
     fs::write(&path, &bytes[..bytes.len() - 4]).unwrap();
-    refused(checkpoint::load_state(dir.path()), &["state.safetensors: ", "cut short"]);
+    refused(checkpoint::load_state(&path), &["state.safetensors: ", "cut short"]);
     tampered(dir.path(), |_| {});
     fs::copy(dir.path().join(WEIGHTS_FILE), &path).unwrap();
-    refused(checkpoint::load_state(dir.path()), &["lacks trm_state"]);
+    refused(checkpoint::load_state(&path), &["lacks trm_state"]);
     fs::remove_file(&path).unwrap();
-    refused(checkpoint::load_state(dir.path()), &["state.safetensors: no such file"]);
+    refused(checkpoint::load_state(&path), &["state.safetensors: no such file"]);
+}
+
+/// A state as another version would write it, whose header has no checksum.
+fn of_format_2(bytes: &[u8]) -> Vec<u8> {
+    let (length, metadata) = safetensors::SafeTensors::read_metadata(bytes).unwrap();
+    let text = &metadata.metadata().as_ref().unwrap()["trm_state"];
+    let header =
+        serde_json::json!({ "__metadata__": { "trm_state": text.replace("\"format\":1", "\"format\":2") } });
+    let mut header = header.to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    assert!(length > header.len());
+    [(header.len() as u64).to_le_bytes().to_vec(), header].concat()
+}
+
+/// Each bit of a small state, and some of each tensor of a model: what comes back is the same, or the file is named.
+fn a_flipped_bit_is_noticed() {
+    let (dir, saved) = (folder(), state());
+    let path = dir.path().join(STATE_FILE);
+    checkpoint::save_state(&path, &saved).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    let data_at = bytes.len() - 4 * (70 + 3 + 3);
+    let mut silent = 0;
+    for bit in 0..8 * bytes.len() {
+        let mut changed = bytes.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&path, &changed).unwrap();
+        match checkpoint::load_state(&path) {
+            Ok(found) => {
+                assert!(bit / 8 < data_at, "bit {bit} of the data");
+                assert_eq!(found, saved, "bit {bit}");
+                silent += 1;
+            }
+            Err(error) => assert!(error.to_string().contains("state.safetensors: "), "{error}"),
+        }
+    }
+    // Of the header, names that nobody asks for and white space may change.
+    assert!(silent < 200, "{silent} of {data_at} bytes");
+
+    let config = config(ArchName::Trm, true, PosEncodings::None);
+    checkpoint::save(dir.path(), &config, &weights(&config)).unwrap();
+    let path = dir.path().join(WEIGHTS_FILE);
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last - 2] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    refused(
+        checkpoint::load(dir.path()),
+        &["model.safetensors: tensor ", "is damaged", "; the disk or a copy"],
+    );
 }

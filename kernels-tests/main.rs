@@ -13,6 +13,8 @@ mod checkpoint;
 mod checkpoint_torch;
 mod cli;
 mod cli_files;
+mod cli_runs;
+mod cli_stops;
 mod cli_tune;
 mod column_sums;
 mod data;
@@ -86,6 +88,8 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     check::tests,
     cli::tests,
     cli_files::tests,
+    cli_runs::tests,
+    cli_stops::tests,
     cli_tune::tests,
     linear::tests,
     mutants::tests,

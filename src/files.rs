@@ -11,6 +11,9 @@ use memmap2::Mmap;
 
 use crate::{Error, Result};
 
+/// How the names of files begin that are being written.
+const PARTIAL: &str = ".partial-";
+
 /// A folder that appears at its destination only when [`OutputFolder::commit`] is called; dropped before
 /// that, it is removed with all that was written into it.
 #[derive(Debug)]
@@ -54,7 +57,7 @@ impl OutputFolder {
         fs::rename(self.temporary.path(), &self.destination).map_err(Error::io(&self.destination))?;
         // The temporary name is gone by now; keeping it only disarms the removal.
         let _ = self.temporary.keep();
-        Ok(())
+        sync_folder(parent(&self.destination))
     }
 }
 
@@ -63,7 +66,7 @@ pub fn obstacle(path: &Path) -> Option<String> {
     if path.is_dir() {
         return Some("is a folder".into());
     }
-    let error = tempfile::Builder::new().prefix(".partial-").tempfile_in(parent(path)).err()?;
+    let error = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(parent(path)).err()?;
     Some(match error.kind() {
         ErrorKind::NotFound => "is in a folder that does not exist or takes no files".into(),
         kind => format!("cannot be written: {kind}"),
@@ -91,7 +94,7 @@ pub fn write_atomic_with(
     // The library's default of 0600 would keep others from reading the result; the umask still applies.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let temporary = builder.prefix(".partial-").tempfile_in(parent(path));
+    let temporary = builder.prefix(PARTIAL).tempfile_in(parent(path));
     let temporary = temporary.map_err(|error| match error.kind() {
         ErrorKind::NotFound => Error::file(path, "its folder does not exist", "make it or name another"),
         _ => Error::io(path)(error),
@@ -101,6 +104,38 @@ pub fn write_atomic_with(
     drop(file);
     written.map_err(Error::io(path))?;
     temporary.persist(path).map_err(|failed| failed.error).map_err(Error::io(path))?;
+    sync_folder(parent(path))
+}
+
+/// Has the names in a folder survive a power cut, where a system lets a folder be flushed.
+///
+/// # Errors
+/// [`Error::Io`] at `folder`.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    let flushed = File::open(folder).and_then(|folder| folder.sync_all());
+    match flushed {
+        // Some network file systems flush files only.
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
+        flushed => flushed.map_err(Error::io(folder)),
+    }
+}
+
+/// Removes what writers that were killed have left in `folder` of [`write_atomic`]; for a folder in which nobody else
+/// writes.
+///
+/// # Errors
+/// [`Error::Io`] at the file.
+pub fn remove_partial(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
+        let entry = entry.map_err(Error::io(folder))?;
+        let left = entry.file_name().to_string_lossy().starts_with(PARTIAL) && entry.path().is_file();
+        if left {
+            fs::remove_file(entry.path()).map_err(Error::io(entry.path()))?;
+        }
+    }
     Ok(())
 }
 

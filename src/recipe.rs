@@ -85,8 +85,24 @@ pub struct TrainSettings {
     pub max_submission_ms: u64,
     /// Seed of all randomness.
     pub seed: u64,
-    /// Steps between two checkpoints, 0 for one at every evaluation.
+    /// Steps between two checkpoints, 0 for none by steps; there is one at every evaluation.
     pub checkpoint_every: u64,
+    /// Minutes between two checkpoints, 0 for none by time.
+    pub checkpoint_minutes: f64,
+    /// The last checkpoints that are kept, beside the best.
+    pub keep: usize,
+    /// What happens when losses or gradients stay infinite or NaN.
+    pub on_divergence: OnDivergence,
+}
+
+/// What a run does when its losses or gradients stay infinite or NaN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnDivergence {
+    /// It ends, and can be resumed from its last good checkpoint.
+    Stop,
+    /// It goes on from its last good checkpoint with half the learning rates, a few times at the most.
+    BackOff,
 }
 
 impl Recipe {
@@ -158,6 +174,7 @@ impl Recipe {
         check_choice::<ArchName>(&table, "arch", "name")?;
         check_choice::<PosEncodings>(&table, "arch", "pos_encodings")?;
         check_choice::<Precision>(&table, "train", "precision")?;
+        check_choice::<OnDivergence>(&table, "train", "on_divergence")?;
         let recipe: Recipe = Value::Table(table)
             .try_into()
             .map_err(|error: toml::de::Error| Error::recipe("recipe", one_line(error.message()), SEE))?;
@@ -193,6 +210,7 @@ impl TrainSettings {
             ("global_batch_size", self.global_batch_size),
             ("epochs", self.epochs),
             ("eval_interval", self.eval_interval),
+            ("keep", self.keep),
         ];
         if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return Err(out_of_range(key, 0, "an integer of at least 1"));
@@ -225,6 +243,7 @@ impl TrainSettings {
             ("puzzle_emb_lr", self.puzzle_emb_lr, not_negative),
             ("puzzle_emb_weight_decay", self.puzzle_emb_weight_decay, not_negative),
             ("ema_rate", self.ema_rate, decay),
+            ("checkpoint_minutes", self.checkpoint_minutes, not_negative),
         ];
         match numbers.into_iter().find(|(_, value, (_, accepts))| !accepts(*value)) {
             Some((key, value, (expected, _))) => Err(out_of_range(key, value, expected)),

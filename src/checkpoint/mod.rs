@@ -5,6 +5,7 @@
 //! strict way from named tensors to [`crate::model::init::Weights`], whatever file they lie in. Nothing read here is
 //! trusted: every name, shape, type and value is checked, and no file can make this code run another program.
 
+mod checksums;
 mod export;
 mod import;
 mod pickle_check;
@@ -19,7 +20,7 @@ mod weights;
 pub use export::{Card, export_folder, export_pytorch};
 pub use import::{Imported, import_pytorch, reset_puzzle_emb};
 pub use release_config::read_release_config;
-pub use state::{STATE_FILE, State, load_state, save_state};
+pub use state::{STATE_FILE, State, check_state, load_state, load_state_weights, save_state, state_step};
 pub use tensors::TensorInfo;
 pub use torch_file::PREFIXES;
 pub use weights::{CONFIG_FILE, WEIGHTS_FILE, load, load_config, save};

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo as Place};
 
+use super::checksums::{self, Checksums};
 use super::tensors::{TensorFile, TensorInfo};
 use crate::{Error, Result, files};
 
@@ -27,10 +28,12 @@ pub(super) struct SafetensorsFile {
     metadata: Metadata,
     data_start: usize,
     tensors: BTreeMap<String, TensorInfo>,
+    checksums: Checksums,
 }
 
 impl SafetensorsFile {
-    /// Maps `path` and checks its header against its length.
+    /// Maps `path` and checks its header against its length, and against its checksum where it has one. Those of
+    /// tensors are checked when they are read.
     pub fn open(path: &Path) -> Result<SafetensorsFile> {
         let map = files::map(path)?;
         let (header, metadata) = SafeTensors::read_metadata(&map)
@@ -39,8 +42,9 @@ impl SafetensorsFile {
             (name, TensorInfo { shape: place.shape.clone(), dtype: place.dtype.to_string() })
         };
         let tensors = metadata.tensors().into_iter().map(describe).collect();
+        let checksums = Checksums::of(path, &metadata)?;
         let data_start = LENGTH_BYTES + header;
-        Ok(SafetensorsFile { path: path.to_path_buf(), map, metadata, data_start, tensors })
+        Ok(SafetensorsFile { path: path.to_path_buf(), map, metadata, data_start, tensors, checksums })
     }
 
     /// The text under `key` in the header.
@@ -63,7 +67,9 @@ impl TensorFile for SafetensorsFile {
         let bytes =
             place.and_then(|(start, end)| self.map.get(self.data_start + start..self.data_start + end));
         let missing = || Error::file(&self.path, format!("tensor {name} is missing"), FETCH_AGAIN);
-        bytes.map(Cow::Borrowed).ok_or_else(missing)
+        let bytes = bytes.ok_or_else(missing)?;
+        self.checksums.check(&self.path, name, bytes)?;
+        Ok(Cow::Borrowed(bytes))
     }
 }
 
@@ -76,9 +82,9 @@ pub(super) struct Entry<'a> {
     pub bytes: &'a [u8],
 }
 
-/// Writes the tensors in the order given, with at most one text in the header (several would come in random
-/// order); whole or not at all.
-pub(super) fn write(path: &Path, text: Option<(&str, String)>, entries: &[Entry<'_>]) -> Result<()> {
+/// Writes the tensors in the order given, with one text in the header and the checksums of all; whole or not at all.
+/// The same tensors and text give the same bytes.
+pub(super) fn write(path: &Path, text: (&str, String), entries: &[Entry<'_>]) -> Result<()> {
     let mut end = 0;
     let mut place = |entry: &Entry<'_>| {
         let start = end;
@@ -86,11 +92,12 @@ pub(super) fn write(path: &Path, text: Option<(&str, String)>, entries: &[Entry<
         let shape = entry.shape.clone();
         (entry.name.to_owned(), Place { dtype: entry.dtype, shape, data_offsets: (start, end) })
     };
-    let places = entries.iter().map(&mut place).collect();
-    let text = text.map(|(key, text)| HashMap::from([(key.to_owned(), text)]));
+    let places: Vec<(String, Place)> = entries.iter().map(&mut place).collect();
     let broken = |problem: String| Error::file(path, problem, "this is a defect of trm; nothing was written");
-    let metadata = Metadata::new(text, places).map_err(|error| broken(error.to_string()))?;
-    let mut header = serde_json::to_vec(&metadata).map_err(|error| broken(error.to_string()))?;
+    let metadata = Metadata::new(Some(HashMap::from([(text.0.to_owned(), text.1)])), places)
+        .map_err(|error| broken(error.to_string()))?;
+    let tensors = entries.iter().map(|entry| (entry.name, entry.bytes));
+    let mut header = checksums::header(&metadata, tensors).map_err(|error| broken(error.to_string()))?;
     header.resize(header.len().next_multiple_of(LENGTH_BYTES), b' ');
     files::write_atomic_with(path, |file| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;

@@ -37,7 +37,7 @@ pub fn save(folder: &Path, config: &ModelConfig, weights: &Weights) -> Result<()
         .collect();
     // The entry that other tools ask for before they take a file.
     let format = ("format", "pt".to_owned());
-    write(&folder.join(WEIGHTS_FILE), Some(format), &entries)
+    write(&folder.join(WEIGHTS_FILE), format, &entries)
 }
 
 /// Reads what [`save`] wrote: `path` is the folder, or its `.safetensors` file with `config.json` beside it.

@@ -1,9 +1,7 @@
-//! What several commands share: arguments, and how they are interrupted.
+//! What several commands share: their arguments.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::str::FromStr;
 
 use clap::Args;
 
@@ -16,14 +14,9 @@ use crate::model::init::Weights;
 use crate::plan::{Element, Precision};
 use crate::recipe::{Recipe, TrainSettings};
 use crate::report::say;
+use crate::train::Checkpoint;
 use crate::tune::{Cache, Cached, Choice, Key};
 use crate::{Error, Result};
-
-/// Exit code after Ctrl-C: 128 and the signal's number, as shells report it.
-pub const INTERRUPTED: u8 = 130;
-
-/// Signals that follow the first one so closely are the same.
-const SAME_WISH: Duration = Duration::from_millis(500);
 
 /// Where to compute.
 #[derive(Args)]
@@ -254,19 +247,46 @@ impl ModelArgs {
 
 /// A trained model.
 #[derive(Args)]
-#[group(required = true, multiple = false)]
+#[command(group = clap::ArgGroup::new("model").required(true))]
 pub struct WeightsArgs {
     /// Run folder whose weights to use
     ///
-    /// The moving average of the weights, where the recipe keeps one.
-    #[arg(long, value_name = "DIR")]
+    /// The moving average of the weights, where the recipe keeps one; those of the newest checkpoint, unless --at says
+    /// otherwise.
+    #[arg(long, value_name = "DIR", group = "model")]
     run: Option<PathBuf>,
+
+    /// Which checkpoint of --run: best, latest or a step [default: latest]
+    ///
+    /// "best" has the highest exact accuracy of those that "trm runs" lists.
+    #[arg(long, value_name = "STEP", requires = "run", conflicts_with = "weights")]
+    at: Option<At>,
 
     /// Weights: a .safetensors file, or the folder of a model.safetensors
     ///
     /// With config.json beside it.
-    #[arg(long, value_name = "FILE|DIR")]
+    #[arg(long, value_name = "FILE|DIR", group = "model")]
     weights: Option<PathBuf>,
+}
+
+/// A choice of a run's checkpoints.
+#[derive(Clone, Copy, Debug)]
+enum At {
+    Best,
+    Latest,
+    Step(u64),
+}
+
+impl FromStr for At {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> std::result::Result<At, Self::Err> {
+        match text {
+            "best" => Ok(At::Best),
+            "latest" => Ok(At::Latest),
+            step => step.parse().map(At::Step).map_err(|_| "expected best, latest or a number of steps"),
+        }
+    }
 }
 
 impl WeightsArgs {
@@ -278,26 +298,30 @@ impl WeightsArgs {
 
     /// Reads the model.
     pub fn load(&self) -> Result<(ModelConfig, Weights)> {
-        let neither = || Error::usage("--weights", "is missing", "give --weights or --run");
-        checkpoint::load(self.run.as_ref().or(self.weights.as_ref()).ok_or_else(neither)?)
+        match (&self.run, &self.weights, self.at) {
+            (Some(run), _, Some(at)) => {
+                let checkpoint = chosen(run, at)?;
+                say(format!("weights: {}", checkpoint.path.display()));
+                checkpoint::load_state_weights(&checkpoint.path)
+            }
+            (Some(path), ..) | (None, Some(path), _) => checkpoint::load(path),
+            (None, None, _) => Err(Error::usage("--weights", "is missing", "give --weights or --run")),
+        }
     }
 }
 
-/// A flag that Ctrl-C sets. Another one later ends the program at once, as it would without this.
-pub fn interrupt_flag() -> Result<Arc<AtomicBool>> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let seen = flag.clone();
-    let mut first: Option<Instant> = None;
-    let handler = move || {
-        if !seen.swap(true, Ordering::Relaxed) {
-            say("\ninterrupted: finishing this step and saving; once more to quit at once");
-        }
-        // Some supervisors signal the process and then its group: that is one wish, not two.
-        if first.get_or_insert_with(Instant::now).elapsed() > SAME_WISH {
-            std::process::exit(i32::from(INTERRUPTED));
-        }
+fn chosen(run: &Path, at: At) -> Result<Checkpoint> {
+    let all = Checkpoint::list(run)?;
+    let found = match at {
+        At::Best => Checkpoint::best(&all),
+        At::Latest => all.iter().rev().find(|checkpoint| checkpoint.is_good()),
+        At::Step(step) => Some(Checkpoint::at(run, &all, step)?),
     };
-    let refused = |error: ctrlc::Error| Error::io("Ctrl-C handler")(std::io::Error::other(error));
-    ctrlc::set_handler(handler).map_err(refused)?;
-    Ok(flag)
+    found.cloned().ok_or_else(|| {
+        let problem = match at {
+            At::Best => "has no checkpoint that was evaluated",
+            _ => "has no checkpoint",
+        };
+        Error::file(run, problem, "see \"trm runs\" for what there is")
+    })
 }

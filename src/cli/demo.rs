@@ -17,9 +17,10 @@ use crate::recipe::Recipe;
 use crate::report::{Progress, describe, say};
 use crate::train::RunOptions;
 
-use super::common::{DeviceArgs, INTERRUPTED, interrupt_flag};
+use super::common::DeviceArgs;
 use super::output::Output;
 use super::solve::Solved;
+use super::stop::Stop;
 
 const SHOWN: usize = 3;
 
@@ -72,13 +73,15 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     generate(&out, size, args.seed)?;
     let mut recipe = Recipe::load(name, &[])?;
     recipe.train.seed = args.seed;
-    let mut progress = Progress::new(&folder, interrupt_flag()?);
+    let stop = Stop::on_signals()?;
+    let wanted = stop.clone();
+    let mut progress = Progress::new(&folder, move || wanted.wanted());
     let options = RunOptions {
         recipe: &recipe,
         data: &data,
         out: &folder,
         device: &device,
-        resume: false,
+        resume: None,
         init_from: None,
     };
     say(format!("training {name} on {}", device.info().name));
@@ -87,11 +90,11 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     drop(progress);
     if !outcome.finished {
         say(format!("stopped; the run is in {}", folder.display()));
-        return Ok(ExitCode::from(INTERRUPTED));
+        return Ok(ExitCode::from(stop.exit_code()));
     }
 
     let solved = solve(&folder, &data, &device, output)?;
-    let test = outcome.evaluation;
+    let test = outcome.evaluation.map(|(_, metrics)| metrics);
     let summary = Summary {
         device: device.info().name,
         run: folder,

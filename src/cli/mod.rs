@@ -14,7 +14,9 @@ mod import;
 mod kernels;
 mod output;
 mod plan;
+mod runs;
 mod solve;
+mod stop;
 mod train;
 mod tune;
 mod verify;
@@ -28,7 +30,7 @@ use crate::Result;
 use crate::report::say;
 use output::Output;
 
-const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure, 2 unusable arguments or recipe, 130 interrupted.";
+const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure, 2 unusable arguments or recipe, 124 out of time,\n  128 and a signal's number after that signal (130 for Ctrl-C).";
 
 /// Train Tiny Recursion Models and solve puzzles with them, on GPUs through WebGPU or on the CPU.
 #[derive(Parser)]
@@ -50,6 +52,7 @@ enum Command {
     Demo(demo::Args),
     Data(data::Args),
     Train(train::Args),
+    Runs(runs::Args),
     Eval(eval::Args),
     Solve(solve::Args),
     Import(import::Args),
@@ -68,6 +71,7 @@ impl Command {
             Command::Demo(args) => demo::run(args, output),
             Command::Data(args) => data::run(args, output),
             Command::Train(args) => train::run(args, output),
+            Command::Runs(args) => runs::run(args, output),
             Command::Eval(args) => eval::run(args, output),
             Command::Solve(args) => solve::run(args, output),
             Command::Import(args) => import::run(args, output),

@@ -9,16 +9,18 @@ use serde::Serialize;
 use crate::Result;
 use crate::model::Metrics;
 use crate::report::{Progress, describe, say};
-use crate::train::{InitFrom, RunOptions};
+use crate::train::{InitFrom, ResumeFrom, RunOptions};
 
-use super::common::{DeviceArgs, INTERRUPTED, MemoryArgs, RecipeArgs, RecomputeArgs, interrupt_flag};
+use super::common::{DeviceArgs, MemoryArgs, RecipeArgs, RecomputeArgs};
 use super::output::Output;
+use super::stop::Stop;
 
 /// Train a model
 ///
-/// Writes a run folder: recipe.toml, metrics.jsonl, the weights (model.safetensors with config.json, the moving average
-/// where the recipe keeps one) and state.safetensors, from which --resume continues bit-identically. Ctrl-C finishes
-/// the step at hand, saves, and exits with 130.
+/// Writes a run folder: recipe.toml, metrics.jsonl, sessions.jsonl (who trained it when and where), checkpoints, from
+/// which --resume continues bit-identically, and the weights of the newest (model.safetensors with config.json, the
+/// moving average where the recipe keeps one). SIGINT (Ctrl-C), SIGTERM and SIGHUP finish the step at hand, save, and
+/// exit with 130, 143 and 129; a second one ends at once. "trm runs" lists the checkpoints.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -36,12 +38,18 @@ pub struct Args {
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
 
-    /// Continue the run in --out from its last checkpoint
+    /// Continue the run in --out from its newest checkpoint that is whole
     ///
     /// Takes the recipe of the run; --set may still change it. The data set must be that of the run, in whatever
-    /// folder.
+    /// folder. An evaluation that was cut off is made up for.
     #[arg(long, conflicts_with = "recipe")]
     resume: bool,
+
+    /// Continue from the checkpoint of this step instead
+    ///
+    /// One that "trm runs" lists. Later ones are removed as soon as a new one has proved good.
+    #[arg(long, value_name = "STEP", requires = "resume", conflicts_with = "recipe")]
+    at: Option<u64>,
 
     /// Begin from the weights of a run or file instead of fresh ones
     ///
@@ -61,6 +69,13 @@ pub struct Args {
     #[arg(long)]
     freeze_weights: bool,
 
+    /// Stop after so much time, as 2h30m
+    ///
+    /// Finishes the step at hand, saves, and exits with 124, unless the run was finished; --resume continues. Leave
+    /// room for a step and a checkpoint before the time that a scheduler allows.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    time_limit: Option<Duration>,
+
     #[command(flatten)]
     device: DeviceArgs,
 
@@ -79,11 +94,14 @@ struct Summary {
     finished: bool,
     seconds: f64,
     samples_per_s: f64,
-    /// The last evaluation.
+    /// The last evaluation, ...
     test: Option<Metrics>,
+    /// ... and the steps done by then.
+    test_step: Option<u64>,
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
+    let stop = Stop::on_signals()?.after(args.time_limit);
     let mut recipe = match args.resume {
         true => args.recipe.load_from_run(&args.out)?,
         false => args.recipe.load()?.1,
@@ -97,13 +115,14 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     if args.resume && recipe.train.precision != stored {
         say(format!("going on in {} what was begun in {stored}", recipe.train.precision));
     }
-    let mut progress = Progress::new(&args.out, interrupt_flag()?);
+    let wanted = stop.clone();
+    let mut progress = Progress::new(&args.out, move || wanted.wanted());
     let options = RunOptions {
         recipe: &recipe,
         data: &args.data,
         out: &args.out,
         device: &device,
-        resume: args.resume,
+        resume: args.resume.then(|| args.at.map_or(ResumeFrom::Newest, ResumeFrom::Step)),
         init_from: args
             .init_from
             .as_deref()
@@ -116,17 +135,21 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         finished: outcome.finished,
         seconds: progress.seconds(),
         samples_per_s: progress.samples_per_s(),
-        test: outcome.evaluation,
+        test: outcome.evaluation.map(|(_, metrics)| metrics),
+        test_step: outcome.evaluation.map(|(step, _)| step),
     };
     drop(progress);
     output.data(&summary, text)?;
-    Ok(if summary.finished { ExitCode::SUCCESS } else { ExitCode::from(INTERRUPTED) })
+    Ok(if summary.finished { ExitCode::SUCCESS } else { ExitCode::from(stop.exit_code()) })
 }
 
 fn text(summary: &Summary) -> String {
-    let Summary { run, step, finished, seconds, samples_per_s, test } = summary;
+    let Summary { run, step, finished, seconds, samples_per_s, test, test_step } = summary;
     let run = run.display();
-    let test = test.as_ref().map_or(String::new(), |test| format!("test: {}\n", describe(test)));
+    let test = match (test, test_step) {
+        (Some(test), Some(step)) => format!("test after step {step}: {}\n", describe(test)),
+        _ => String::new(),
+    };
     let state = match finished {
         true => format!("{run}: finished after {step} steps"),
         false => format!("{run}: stopped after {step} steps; continue with --resume"),

@@ -32,13 +32,16 @@ pub(super) fn declared() -> Result<BTreeMap<String, Value>> {
     Ok(leaves(&parse(name, text)?))
 }
 
-/// Gives an older recipe the keys that came later, with the values that say what its run did.
+/// Gives an older recipe the keys that came later, with the values that compute what its run did.
 pub(super) fn complete(table: &mut Table) {
     if let Some(Value::Table(train)) = table.get_mut("train") {
         train.entry("precision").or_insert_with(|| "f32".into());
         train.entry("recompute").or_insert_with(|| false.into());
         train.entry("micro_batch").or_insert_with(|| 0.into());
         train.entry("max_submission_ms").or_insert_with(|| 250.into());
+        train.entry("checkpoint_minutes").or_insert_with(|| 10.0.into());
+        train.entry("keep").or_insert_with(|| 3.into());
+        train.entry("on_divergence").or_insert_with(|| "stop".into());
     }
 }
 

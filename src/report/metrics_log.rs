@@ -1,13 +1,15 @@
-//! `metrics.jsonl` in a run folder: a line for each training step and each evaluation, without times, so that
-//! equal runs write equal logs.
+//! `metrics.jsonl` in a run folder: a line for each training step and each evaluation, handed to the system at once.
+//! But for their times, equal runs write equal logs.
 
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::Metrics;
+use crate::train::now;
 use crate::{Error, Result, files};
 
 /// The log's name in a run folder.
@@ -32,72 +34,138 @@ pub(super) struct Entry<'a> {
     pub metrics: &'a Metrics,
 }
 
+/// Training went back to `step`.
+#[derive(Serialize)]
+pub(super) struct WentBack {
+    /// `back-off`.
+    pub split: &'static str,
+    pub step: u64,
+    /// How many times the learning rates are halved from here on.
+    pub lr_halvings: u32,
+}
+
+/// A line with its time.
+#[derive(Serialize)]
+struct Timed<'a, T> {
+    #[serde(flatten)]
+    line: &'a T,
+    time: String,
+}
+
+/// What is read back of a line.
+#[derive(Deserialize)]
+struct Line {
+    split: Option<String>,
+    step: u64,
+}
+
 /// The open log.
 pub(super) struct MetricsLog {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: File,
+    /// Steps without a line, of those that were done before.
+    pub missing: u64,
+    /// The last step whose evaluation stands in the log.
+    tested: Option<u64>,
 }
 
 impl MetricsLog {
     /// Opens the log in `folder`. Of a resumed run the lines of the first `done` steps stay; the rest, which will
-    /// be computed again, goes.
+    /// be computed again, goes, and so does what is no line of a log.
     pub fn open(folder: &Path, done: u64) -> Result<MetricsLog> {
         let path = folder.join(LOG_FILE);
-        let old = if path.exists() { files::read_to_string(&path)? } else { String::new() };
-        let kept = old.lines().filter(|line| step_of(line).is_some_and(|step| step <= done));
-        let kept: String = kept.flat_map(|line| [line, "\n"]).collect();
+        let old = if path.exists() { files::read(&path)? } else { Vec::new() };
+        let (mut kept, mut trained, mut tested) = (String::new(), BTreeSet::new(), None);
+        for text in String::from_utf8_lossy(&old).lines() {
+            let Ok(line) = serde_json::from_str::<Line>(text) else { continue };
+            if line.step > done {
+                continue;
+            }
+            match line.split.as_deref() {
+                Some("train") => drop(trained.insert(line.step)),
+                Some("test") => tested = Some(line.step),
+                _ => {}
+            }
+            kept += text;
+            kept += "\n";
+        }
         files::write_atomic(&path, kept.as_bytes())?;
         let file = File::options().append(true).open(&path).map_err(Error::io(&path))?;
-        Ok(MetricsLog { path, file: BufWriter::new(file) })
+        Ok(MetricsLog { path, file, missing: done.saturating_sub(trained.len() as u64), tested })
     }
 
-    /// Adds a line.
+    /// Adds a line; of an evaluation, unless it is there already, as of a run that was cut off just after it.
     pub fn add(&mut self, entry: &Entry<'_>) -> Result<()> {
-        let json = serde_json::to_string(entry).map_err(|error| Error::io(&self.path)(error.into()))?;
-        writeln!(self.file, "{json}").map_err(Error::io(&self.path))
+        if entry.split == "test" && self.tested.replace(entry.step) == Some(entry.step) {
+            return Ok(());
+        }
+        self.write(entry)
     }
 
-    /// Hands all lines to the file.
-    pub fn flush(&mut self) -> Result<()> {
-        self.file.flush().map_err(Error::io(&self.path))
+    /// Takes back the lines after a step, and says that training goes on from there.
+    pub fn go_back(&mut self, folder: &Path, line: &WentBack) -> Result<()> {
+        *self = MetricsLog::open(folder, line.step)?;
+        self.write(line)
     }
-}
 
-/// The step of a line; none of one that was cut short.
-fn step_of(line: &str) -> Option<u64> {
-    #[derive(Deserialize)]
-    struct Stepped {
-        step: u64,
+    fn write(&mut self, line: &impl Serialize) -> Result<()> {
+        let json = serde_json::to_string(&Timed { line, time: now() })
+            .map_err(|error| Error::io(&self.path)(error.into()))?;
+        self.file.write_all((json + "\n").as_bytes()).map_err(Error::io(&self.path))
     }
-    serde_json::from_str::<Stepped>(line).ok().map(|line| line.step)
+
+    /// Has all lines survive a power cut.
+    pub fn sync(&mut self) -> Result<()> {
+        self.file.sync_data().map_err(Error::io(&self.path))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn entry<'a>(split: &'static str, step: u64, metrics: &'a Metrics) -> Entry<'a> {
+        let loss = metrics.loss();
+        Entry { split, step, lr: Some(0.5), skipped_steps: Some(0), loss, metrics }
+    }
+
+    fn lines(folder: &Path) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(folder.join(LOG_FILE)).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
     #[test]
-    fn a_resumed_log_keeps_the_steps_done() {
+    fn a_resumed_log_keeps_the_steps_done_and_knows_what_is_missing() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(LOG_FILE);
-        std::fs::write(&path, "{\"step\":1,\"a\":2}\n{\"step\":2}\n{\"step\":3}\n{\"st").unwrap();
+        let train = |step: u64| format!("{{\"split\":\"train\",\"step\":{step},\"a\":2}}\n");
+        let torn = b"{\"split\":\"test\",\"step\":4}\n\0\0\xff\n{\"st".to_vec();
+        let old = [(train(1) + &train(3) + &train(4) + &train(5)).into_bytes(), torn].concat();
+        std::fs::write(folder.path().join(LOG_FILE), old).unwrap();
         let metrics = Metrics::of([2.0, 2.0, 1.0, 2.0, 4.0, 0.5, 0.25, 0.0]).averaged(1.0);
-        let mut log = MetricsLog::open(folder.path(), 2).unwrap();
-        let entry = Entry {
-            split: "train",
-            step: 3,
-            lr: Some(0.5),
-            skipped_steps: Some(0),
-            loss: metrics.loss(),
-            metrics: &metrics,
-        };
-        log.add(&entry).unwrap();
-        log.flush().unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[..2], ["{\"step\":1,\"a\":2}", "{\"step\":2}"]);
-        let last: serde_json::Value = serde_json::from_str(lines[2]).unwrap();
-        assert_eq!((&last["step"], &last["exact_accuracy"]), (&3.into(), &0.5.into()));
-        assert_eq!((&last["loss"], &last["skipped_steps"], lines.len()), (&0.625.into(), &0.into(), 3));
+        let mut log = MetricsLog::open(folder.path(), 4).unwrap();
+        assert_eq!(log.missing, 1);
+        log.add(&entry("test", 4, &metrics)).unwrap();
+        log.add(&entry("train", 5, &metrics)).unwrap();
+        log.add(&entry("test", 5, &metrics)).unwrap();
+        let seen = lines(folder.path());
+        let steps: Vec<_> = seen.iter().map(|line| (line["split"].as_str(), line["step"].as_u64())).collect();
+        let expected = [("train", 1), ("train", 3), ("train", 4), ("test", 4), ("train", 5), ("test", 5)];
+        assert_eq!(steps, expected.map(|(split, step)| (Some(split), Some(step))));
+        let last = &seen[4];
+        assert_eq!((&last["exact_accuracy"], &last["loss"]), (&0.5.into(), &0.625.into()));
+        assert!(humantime::parse_rfc3339(last["time"].as_str().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn going_back_takes_lines_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let metrics = Metrics::default();
+        let mut log = MetricsLog::open(folder.path(), 0).unwrap();
+        (1..=4).for_each(|step| log.add(&entry("train", step, &metrics)).unwrap());
+        log.go_back(folder.path(), &WentBack { split: "back-off", step: 2, lr_halvings: 1 }).unwrap();
+        log.add(&entry("train", 3, &metrics)).unwrap();
+        let steps: Vec<_> = lines(folder.path()).iter().map(|line| line["step"].as_u64()).collect();
+        assert_eq!(steps, [Some(1), Some(2), Some(2), Some(3)]);
+        assert_eq!(lines(folder.path())[2]["lr_halvings"], 1);
     }
 }

@@ -2,13 +2,11 @@
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressStyle};
 
-use super::metrics_log::{Entry, MetricsLog};
+use super::metrics_log::{Entry, MetricsLog, WentBack};
 use super::say;
 use crate::Result;
 use crate::model::Metrics;
@@ -23,14 +21,15 @@ const BAR_EVERY: Duration = Duration::from_millis(500);
 /// Watches a run for people and keeps its log.
 pub struct Progress {
     folder: PathBuf,
-    stop: Arc<AtomicBool>,
+    stop: Box<dyn Fn() -> bool>,
     log: Option<MetricsLog>,
     /// Present on a terminal.
     bar: Option<ProgressBar>,
     window: Window,
     batch: usize,
     total_steps: u64,
-    first_step: u64,
+    /// Steps since the run started or was resumed, those that were taken back included.
+    made: u64,
     last_step: u64,
     started: Instant,
     shown: Instant,
@@ -38,17 +37,17 @@ pub struct Progress {
 
 impl Progress {
     /// Of the run in `folder`, which stops after the step in which `stop` becomes true.
-    pub fn new(folder: &Path, stop: Arc<AtomicBool>) -> Progress {
+    pub fn new(folder: &Path, stop: impl Fn() -> bool + 'static) -> Progress {
         let now = Instant::now();
         Progress {
             folder: folder.to_path_buf(),
-            stop,
+            stop: Box::new(stop),
             log: None,
             bar: None,
             window: Window::default(),
             batch: 0,
             total_steps: 0,
-            first_step: 0,
+            made: 0,
             last_step: 0,
             started: now,
             shown: now,
@@ -57,7 +56,7 @@ impl Progress {
 
     /// Samples of training steps per second since the run started or was resumed.
     pub fn samples_per_s(&self) -> f64 {
-        let samples = (self.last_step - self.first_step) as f64 * self.batch as f64;
+        let samples = self.made as f64 * self.batch as f64;
         samples / self.started.elapsed().as_secs_f64().max(1e-9)
     }
 
@@ -92,7 +91,7 @@ impl Progress {
     }
 
     fn time_left(&self) -> HumanDuration {
-        let done = (self.last_step - self.first_step).max(1) as f64;
+        let done = self.made.max(1) as f64;
         let seconds = self.seconds() / done * self.total_steps.saturating_sub(self.last_step) as f64;
         HumanDuration(Duration::from_secs_f64(seconds.round()))
     }
@@ -110,9 +109,13 @@ impl Observer for Progress {
     }
 
     fn started(&mut self, done: u64, total: u64, batch: usize) -> Result<()> {
-        (self.batch, self.total_steps, self.first_step, self.last_step) = (batch, total, done, done);
+        (self.batch, self.total_steps, self.last_step) = (batch, total, done);
         (self.started, self.shown) = (Instant::now(), Instant::now());
-        self.log = Some(MetricsLog::open(&self.folder, done)?);
+        let log = MetricsLog::open(&self.folder, done)?;
+        if log.missing > 0 {
+            self.say(&format!("metrics.jsonl lacks {} of the {done} steps that are done", log.missing));
+        }
+        self.log = Some(log);
         if std::io::stderr().is_terminal() {
             let style = ProgressStyle::with_template("{pos}/{len} {bar:12} {wide_msg}");
             let bar = ProgressBar::new(total).with_position(done);
@@ -129,7 +132,7 @@ impl Observer for Progress {
             self.say(&format!("step {}: skipped, as its loss or gradients are not finite", step.step));
         }
         self.window.add(&step.metrics);
-        self.last_step = step.step;
+        (self.last_step, self.made) = (step.step, self.made + 1);
         if let Some(bar) = &self.bar {
             bar.set_position(step.step);
         }
@@ -147,15 +150,25 @@ impl Observer for Progress {
             metrics,
         })?;
         self.say(&format!("step {step}: test {}", describe(metrics)));
-        self.log.as_mut().map_or(Ok(()), MetricsLog::flush)
+        Ok(())
     }
 
     fn saved(&mut self, _step: u64) -> Result<()> {
-        self.log.as_mut().map_or(Ok(()), MetricsLog::flush)
+        self.log.as_mut().map_or(Ok(()), MetricsLog::sync)
     }
 
     fn stop(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        (self.stop)()
+    }
+
+    fn note(&mut self, text: &str) {
+        self.say(text);
+    }
+
+    fn went_back(&mut self, step: u64, lr_halvings: u32) -> Result<()> {
+        (self.last_step, self.window) = (step, Window::default());
+        let line = WentBack { split: "back-off", step, lr_halvings };
+        self.log.as_mut().map_or(Ok(()), |log| log.go_back(&self.folder, &line))
     }
 }
 

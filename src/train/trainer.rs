@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::diagnosis;
 use super::layout::{Layout, Room};
 use super::ranks::{self, Alone, Ranks};
 use crate::checkpoint::{self, State};
@@ -37,6 +38,8 @@ pub struct Trainer {
     skipped_in_a_row: u32,
     /// That last step with its loss, where the loss is not finite.
     lost: Option<(u64, f64)>,
+    /// How many times the learning rates were halved.
+    lr_halvings: u32,
 }
 
 /// The metrics of one step, by then some steps ago.
@@ -133,6 +136,7 @@ impl Trainer {
             awaited: VecDeque::new(),
             skipped_in_a_row: 0,
             lost: None,
+            lr_halvings: 0,
         })
     }
 
@@ -216,8 +220,8 @@ impl Trainer {
         self.step += 1;
         let clock = Clock {
             step: u32::try_from(self.step).unwrap_or(u32::MAX),
-            lr: self.lr.at(self.step) as f32,
-            puzzle_emb_lr: self.puzzle_emb_lr.at(self.step) as f32,
+            lr: self.rate(&self.lr, self.step) as f32,
+            puzzle_emb_lr: self.rate(&self.puzzle_emb_lr, self.step) as f32,
             betas: (self.settings.beta1, self.settings.beta2),
             seed: self.settings.seed,
             first_sample: (self.ranks.rank() * self.share()) as u32,
@@ -255,7 +259,7 @@ impl Trainer {
             );
             return Err(not_finite(format!("gradients at step {step}"), problem));
         }
-        Ok(Some(StepMetrics { step, lr: self.lr.at(step), metrics, skipped }))
+        Ok(Some(StepMetrics { step, lr: self.rate(&self.lr, step), metrics, skipped }))
     }
 
     /// Refuses weights that are not worth keeping: those whose last loss, of the metrics taken so far, is not finite.
@@ -289,20 +293,24 @@ impl Trainer {
             config: self.config().clone(),
             batch: self.settings.global_batch_size,
             data: Some(self.data.clone()),
+            lr_halvings: self.lr_halvings,
             buffers,
         })
     }
 
-    /// Continues where the state in `folder` was taken.
+    /// Continues where `state`, which was read from the file `path`, was taken.
     ///
     /// # Errors
-    /// [`Error::File`] where there is none, or it belongs to another model, data set or batch size; [`Error::Recipe`]
-    /// where `train.eval_interval` is too short for where the run stood.
-    pub fn restore(&mut self, folder: &Path) -> Result<()> {
-        let state = checkpoint::load_state(folder)?;
+    /// [`Error::File`] where it belongs to another model, data set or batch size; [`Error::Recipe`] where
+    /// `train.eval_interval` is too short for where the run stood.
+    pub fn restore(&mut self, path: &Path, state: &State) -> Result<()> {
         let kept = self.kept_buffers()?;
         let sizes = kept.iter().map(|(name, words)| (name.as_str(), *words));
-        state.check(folder, self.config(), self.settings.global_batch_size, &self.data, sizes)?;
+        state.check(path, self.config(), self.settings.global_batch_size, &self.data, sizes)?;
+        // Of steps that are made again.
+        while self.runner.metrics(true)?.is_some() {}
+        self.awaited.clear();
+        (self.skipped_in_a_row, self.lost) = (0, None);
         for (name, words) in &state.buffers {
             let own = words.len() / self.ranks.size();
             let words = match is_carry(name) {
@@ -312,8 +320,28 @@ impl Trainer {
             self.runner.write(name, words)?;
         }
         self.sampler.restore(state.sampler)?;
-        self.step = state.step;
+        (self.step, self.lr_halvings) = (state.step, state.lr_halvings);
         Ok(())
+    }
+
+    /// How many times the learning rates were halved since the run began.
+    pub fn lr_halvings(&self) -> u32 {
+        self.lr_halvings
+    }
+
+    fn rate(&self, schedule: &Schedule, step: u64) -> f64 {
+        schedule.at(step) * 0.5f64.powf(self.lr_halvings.into())
+    }
+
+    /// What the weights and the last gradients tell of a loss that is not finite.
+    ///
+    /// # Errors
+    /// Device failures.
+    pub fn explain(&mut self) -> Result<String> {
+        // A run with frozen weights has none.
+        let gradients = self.runner.read_floats("gradients").ok();
+        let weights = self.runner.weights(Which::Raw)?.trained;
+        Ok(diagnosis::describe(&Params::of(self.config()), &weights, gradients.as_deref()))
     }
 
     /// Names and words of what outlives a step: weights, optimiser, carry. What this device splits is one, so that a

@@ -117,7 +117,7 @@ pub(super) fn train(part: &mut Part<Training>, devices: &[&Device], end: Instant
         };
         let out = folder.path().join(precision.name());
         let options =
-            RunOptions { recipe: &recipe, data: &data, out: &out, device, resume: false, init_from: None };
+            RunOptions { recipe: &recipe, data: &data, out: &out, device, resume: None, init_from: None };
         let trained = run(options, &mut watch);
         if part.fitting(&name, trained)?.is_some() {
             let Watch { started, batch, mut training, .. } = watch;

@@ -1,0 +1,305 @@
+//! Run folders through the command line: checkpoints that are kept, listed, damaged and passed over, runs that diverge,
+//! and what is written down of a run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use libtest_mimic::Trial;
+use serde_json::Value;
+
+use crate::cli::{Outcome, Ran, Test, Workshop, borrowed, check, refuse, succeed, trm};
+
+/// All tests of this file.
+pub fn tests() -> Vec<Trial> {
+    let trials: [Test; 9] = [
+        ("a run that diverges can be resumed", diverged_run),
+        ("a healthy run that diverges keeps its good checkpoint", diverged_later),
+        ("a diverged run backs off", backed_off),
+        ("the last checkpoints and the best are kept and listed", kept),
+        ("a damaged checkpoint is passed over", damaged),
+        ("an evaluation that was cut off is made up for", evaluation_made_up),
+        ("an older run goes on", older_run),
+        ("a hole in the metrics is told, leftovers go", leftovers),
+        ("sessions are written down", sessions),
+    ];
+    trials.into_iter().map(|(name, test)| Trial::test(format!("cli_runs: {name}"), test)).collect()
+}
+
+/// The arguments that resume `run`, with changes.
+pub fn resume_args(workshop: &Workshop, run: &str, sets: &[&str]) -> Vec<String> {
+    let mut args = ["train", "--resume", "--device", "cpu"].map(str::to_owned).to_vec();
+    args.extend(["--data".into(), workshop.path("data"), "--out".into(), workshop.path(run)]);
+    sets.iter().for_each(|set| args.extend(["--set".into(), (*set).to_owned()]));
+    args
+}
+
+fn resume(workshop: &Workshop, run: &str, sets: &[&str]) -> Outcome<Ran> {
+    let args = resume_args(workshop, run, sets);
+    let ran = trm(&borrowed(&args))?;
+    check(ran.code == 0, || format!("{args:?} exits with {}: {}", ran.code, ran.stderr))?;
+    Ok(ran)
+}
+
+fn train_with(workshop: &Workshop, run: &str, epochs: usize, sets: &[&str]) -> Outcome<Ran> {
+    let mut args = workshop.train_args(run, epochs);
+    sets.iter().for_each(|set| args.extend(["--set".into(), (*set).to_owned()]));
+    trm(&borrowed(&args))
+}
+
+fn listing(workshop: &Workshop, run: &str) -> Outcome<Value> {
+    Ok(serde_json::from_str(&succeed(&["runs", &workshop.path(run), "--json"])?)?)
+}
+
+fn steps_of(listing: &Value) -> Vec<u64> {
+    let all = listing["checkpoints"].as_array().into_iter().flatten();
+    all.filter_map(|checkpoint| checkpoint["step"].as_u64()).collect()
+}
+
+fn checkpoint(workshop: &Workshop, run: &str, step: u64) -> PathBuf {
+    Path::new(&workshop.path(run)).join(format!("checkpoints/step-{step:09}.safetensors"))
+}
+
+/// Both runs have the same newest checkpoint, the same weights for use, and logs that differ in their times only.
+pub fn same_run(workshop: &Workshop, first: &str, second: &str, step: u64) -> Outcome {
+    let read = |run: &str| -> Outcome<_> {
+        let weights = fs::read(Path::new(&workshop.path(run)).join("model.safetensors"))?;
+        Ok((fs::read(checkpoint(workshop, run, step))?, weights, metrics(workshop, run)?))
+    };
+    let (first, second) = (read(first)?, read(second)?);
+    check(first.0 == second.0, || format!("the checkpoints of step {step} differ"))?;
+    check(first.1 == second.1, || "the weights differ".into())?;
+    check(first.2 == second.2, || format!("the logs differ: {:#?} and {:#?}", first.2, second.2))
+}
+
+/// The lines of `metrics.jsonl` without their times.
+fn metrics(workshop: &Workshop, run: &str) -> Outcome<Vec<Value>> {
+    let text = fs::read_to_string(Path::new(&workshop.path(run)).join("metrics.jsonl"))?;
+    let parsed = |line: &str| -> Outcome<Value> {
+        let mut line: Value = serde_json::from_str(line)?;
+        let time = line.as_object_mut().and_then(|line| line.remove("time"));
+        check(time.is_some_and(|time| time.is_string()), || format!("{line} has no time"))?;
+        Ok(line)
+    };
+    text.lines().map(parsed).collect()
+}
+
+/// What a recipe asks for that is thrown off at once: NaN follows the first steps.
+const THROWN_OFF: [&str; 2] = ["train.lr=1e6", "train.lr_warmup_steps=0"];
+
+/// Its weights are lost with the first step, and so are those of the checkpoint of step 2; it can be resumed all the same,
+/// and one that never came to a checkpoint, too.
+fn diverged_run() -> Outcome {
+    let workshop = Workshop::new()?;
+    for (run, every) in [("early", "train.checkpoint_every=2"), ("before", "train.checkpoint_every=0")] {
+        let ran = train_with(&workshop, run, 20, &[&THROWN_OFF[..], &[every]].concat())?;
+        check(ran.code == 1 && ran.stderr.contains("error: loss at step "), || ran.stderr.clone())?;
+        check(
+            ran.stderr.contains("the largest weight is") && ran.stderr.contains("--resume goes on"),
+            || ran.stderr,
+        )?;
+        let again = resume(&workshop, run, &["train.lr=1e-3"])?;
+        check(again.stdout.contains("finished after 80 steps"), || again.stdout.clone())?;
+        check(again.stderr.contains("going on from"), || again.stderr)?;
+    }
+    train_with(&workshop, "whole", 20, &["train.lr=1e-3", "train.lr_warmup_steps=0"])?;
+    same_run(&workshop, "before", "whole", 80)
+}
+
+/// As a run that went well is resumed with a learning rate that throws it off.
+fn diverged_later() -> Outcome {
+    let workshop = Workshop::new()?;
+    workshop.train("run", 4)?;
+    let lost = ["train.epochs=20", "train.lr=1e6", "train.checkpoint_every=1"];
+    let ran = trm(&borrowed(&resume_args(&workshop, "run", &lost)))?;
+    check(ran.code == 1 && ran.stderr.contains("error: "), || ran.stderr)?;
+    let found = listing(&workshop, "run")?;
+    check(found["latest"].as_u64() >= Some(16), || found.to_string())?;
+    let back = resume_args(&workshop, "run", &["train.epochs=8"]);
+    let ran = trm(&[&borrowed(&back)[..], &["--at", "16"]].concat())?;
+    check(ran.code == 0 && ran.stderr.contains("going on from"), || ran.stderr)?;
+    workshop.train("whole", 8)?;
+    same_run(&workshop, "run", "whole", 32)
+}
+
+/// Learning rates are halved a few times, which is written down, survives, and does not go on for ever.
+fn backed_off() -> Outcome {
+    let workshop = Workshop::new()?;
+    let sets = [&THROWN_OFF[..], &["train.on_divergence=back-off"]].concat();
+    let ran = train_with(&workshop, "run", 40, &sets)?;
+    check(ran.code == 1 && ran.stderr.contains("the 5. of 5 times"), || ran.stderr)?;
+    let lines = metrics(&workshop, "run")?;
+    let last = lines.iter().rfind(|line| line["split"] == "back-off").ok_or("no line of it")?;
+    check(last["lr_halvings"] == 5, || last.to_string())?;
+    // The same learning rate with fewer halvings to go, which are those of the checkpoint.
+    let again = resume(&workshop, "run", &["train.lr=3.2e-2"])?;
+    check(again.stderr.contains("learning rates halved 5 times"), || again.stderr)?;
+    let lines = metrics(&workshop, "run")?;
+    let last = lines.iter().rfind(|line| line["split"] == "train").ok_or("no steps")?;
+    check(last["lr"] == 1e-3 && last["step"] == 160, || last.to_string())
+}
+
+fn kept() -> Outcome {
+    let workshop = Workshop::new()?;
+    let sets = ["train.checkpoint_every=3", "train.keep=2"];
+    let ran = train_with(&workshop, "run", 4, &sets)?;
+    check(ran.code == 0, || ran.stderr)?;
+    let found = listing(&workshop, "run")?;
+    let mut expected = vec![15, 16];
+    let best = found["best"].as_u64().ok_or("no best one")?;
+    if best == 8 {
+        expected.insert(0, 8);
+    }
+    check(steps_of(&found) == expected && found["latest"] == 16, || found.to_string())?;
+    let last = &found["checkpoints"][expected.len() - 1];
+    let summary: Value = serde_json::from_str(&ran.stdout)?;
+    check(last["exact_accuracy"] == summary["test"]["exact_accuracy"] && last["whole"] == true, || {
+        found.to_string()
+    })?;
+    check(summary["test_step"] == 16, || summary.to_string())?;
+    let bytes = fs::metadata(checkpoint(&workshop, "run", 16))?.len();
+    check(last["bytes"] == bytes, || last.to_string())?;
+    // The newest is what --run means, and any of them can be asked for.
+    let (run, data) = (workshop.path("run"), workshop.path("data"));
+    let measured = |more: &[&str]| -> Outcome<Value> {
+        let args = ["eval", "--run", &run, "--data", &data, "--device", "cpu", "--json"];
+        let mut measured: Value = serde_json::from_str(&succeed(&[&args, more].concat())?)?;
+        measured.as_object_mut().and_then(|measured| measured.remove("seconds"));
+        Ok(measured)
+    };
+    let newest = measured(&[])?;
+    check(newest == measured(&["--at", "latest"])? && newest == measured(&["--at", "16"])?, || {
+        newest.to_string()
+    })?;
+    check(newest != measured(&["--at", "15"])?, || "step 15 has the weights of step 16".into())?;
+    check(measured(&["--at", "best"])? == measured(&["--at", &best.to_string()])?, || "best".into())?;
+    refuse(
+        &["eval", "--run", &run, "--data", &data, "--at", "7"],
+        1,
+        &["no checkpoint of step 7, but of", "trm runs"],
+    )?;
+    refuse(
+        &["eval", "--run", &run, "--data", &data, "--at", "x"],
+        2,
+        &["best, latest or a number of steps"],
+    )?;
+    refuse(&["eval", "--weights", &run, "--data", &data, "--at", "16"], 2, &["--at", "cannot be used with"])?;
+    refuse(&["runs", &data], 1, &["holds no checkpoint of a run"])
+}
+
+/// A flipped bit in the newest: the one before is taken, that is said, and the run ends as one that was left alone.
+fn damaged() -> Outcome {
+    let workshop = Workshop::new()?;
+    train_with(&workshop, "run", 4, &["train.checkpoint_every=3"])?;
+    let newest = checkpoint(&workshop, "run", 16);
+    let mut bytes = fs::read(&newest)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    fs::write(&newest, &bytes)?;
+    let found = listing(&workshop, "run")?;
+    check(found["latest"] == 15 && found.to_string().contains("is damaged"), || found.to_string())?;
+    let ran = resume(&workshop, "run", &["train.epochs=8"])?;
+    let said = ["step-000000016.safetensors: ", "is damaged", "passed over", "step-000000015.safetensors"];
+    check(said.iter().all(|part| ran.stderr.contains(part)), || ran.stderr)?;
+    train_with(&workshop, "whole", 8, &["train.checkpoint_every=3"])?;
+    same_run(&workshop, "run", "whole", 32)?;
+    let all = listing(&workshop, "run")?;
+    let remaining = all["checkpoints"].as_array().into_iter().flatten();
+    remaining
+        .map(|one| fs::write(one["file"].as_str().unwrap_or_default(), ""))
+        .collect::<Result<(), _>>()?;
+    refuse(
+        &borrowed(&resume_args(&workshop, "run", &[]))[..],
+        1,
+        &["no checkpoint to go on from", "step-000000032"],
+    )
+}
+
+/// As after a kill between a checkpoint and the end of its evaluation, in the middle of a run and at its end.
+fn evaluation_made_up() -> Outcome {
+    let workshop = Workshop::new()?;
+    train_with(&workshop, "whole", 4, &["train.keep=9"])?;
+    train_with(&workshop, "run", 4, &["train.keep=9"])?;
+    let log = Path::new(&workshop.path("run")).join("metrics.jsonl");
+    for cut_at in [16, 8] {
+        let text = fs::read_to_string(&log)?;
+        let test = |line: &&str| line.contains("\"test\"") && line.contains(&format!("\"step\":{cut_at},"));
+        check(text.lines().filter(test).count() == 1, || text.clone())?;
+        let cut: Vec<&str> = text.lines().filter(|line| !test(line)).collect();
+        fs::write(&log, cut.join("\n") + "\n")?;
+        fs::remove_file(checkpoint(&workshop, "run", cut_at).with_extension("json"))?;
+        if cut_at == 8 {
+            fs::remove_file(checkpoint(&workshop, "run", 16))?;
+        }
+        let ran = resume(&workshop, "run", &[])?;
+        check(ran.stderr.contains(&format!("step {cut_at}: test")), || ran.stderr)?;
+        same_run(&workshop, "run", "whole", 16)?;
+    }
+    // And killed just after its line was written: it is made again, and stands in the log once.
+    fs::remove_file(checkpoint(&workshop, "run", 16).with_extension("json"))?;
+    resume(&workshop, "run", &[])?;
+    same_run(&workshop, "run", "whole", 16)
+}
+
+/// A run of a version that had one checkpoint and fewer keys goes on, and may change what is stored and kept on the way.
+fn older_run() -> Outcome {
+    let workshop = Workshop::new()?;
+    workshop.train("run", 2)?;
+    let run = PathBuf::from(workshop.path("run"));
+    let (recipe, newest) = (run.join("recipe.toml"), checkpoint(&workshop, "run", 8));
+    fs::rename(&newest, run.join("state.safetensors"))?;
+    for name in ["checkpoints", "sessions.jsonl", "lock"] {
+        let path = run.join(name);
+        if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+    }
+    let text = fs::read_to_string(&recipe)?;
+    let newer = ["precision", "recompute", "checkpoint_minutes", "keep", "on_divergence"];
+    let is_newer = |line: &&str| newer.iter().any(|key| line.starts_with(key));
+    check(text.lines().filter(is_newer).count() == newer.len(), || text.clone())?;
+    let older: Vec<&str> = text.lines().filter(|line| !is_newer(line)).collect();
+    fs::write(&recipe, older.join("\n"))?;
+    check(listing(&workshop, "run")?["latest"] == 8, || "an older run is not listed".into())?;
+    let halves = ["--precision", "bf16", "--recompute"];
+    for (epochs, more) in [("4", &[][..]), ("6", &halves), ("8", &[])] {
+        let args = resume_args(&workshop, "run", &[&format!("train.epochs={epochs}")]);
+        succeed(&[&borrowed(&args)[..], more].concat())?;
+    }
+    Ok(())
+}
+
+fn leftovers() -> Outcome {
+    let workshop = Workshop::new()?;
+    workshop.train("run", 2)?;
+    let run = PathBuf::from(workshop.path("run"));
+    let left = [run.join(".partial-abc"), run.join("checkpoints/.partial-def")];
+    left.iter().try_for_each(|path| fs::write(path, "half"))?;
+    let log = run.join("metrics.jsonl");
+    let text = fs::read_to_string(&log)?;
+    let lines: Vec<&str> = text.lines().collect();
+    fs::write(&log, [&lines[..2], &lines[5..], &["{\"spl"]].concat().join("\n"))?;
+    let ran = resume(&workshop, "run", &["train.epochs=4"])?;
+    check(ran.stderr.contains("metrics.jsonl lacks 3 of the 8 steps that are done"), || ran.stderr)?;
+    check(left.iter().all(|path| !path.exists()), || "what a killed writer left is still there".into())?;
+    let lines = metrics(&workshop, "run")?;
+    let steps: Vec<_> =
+        lines.iter().filter(|line| line["split"] == "train").map(|line| line["step"].as_u64()).collect();
+    let expected: Vec<_> = [1, 2, 6, 7, 8].into_iter().chain(9..=16).map(Some).collect();
+    check(steps == expected, || format!("{steps:?}"))
+}
+
+fn sessions() -> Outcome {
+    let workshop = Workshop::new()?;
+    workshop.train("run", 2)?;
+    resume(&workshop, "run", &["train.epochs=4", "train.lr=1e-4"])?;
+    let text = fs::read_to_string(Path::new(&workshop.path("run")).join("sessions.jsonl"))?;
+    let lines: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let events: Vec<_> = lines.iter().map(|line| (line["event"].as_str(), line["step"].as_u64())).collect();
+    let expected = [("start", 0), ("end", 8), ("start", 8), ("end", 16)];
+    check(events == expected.map(|(event, step)| (Some(event), Some(step))), || text.clone())?;
+    let start = &lines[2];
+    for name in ["time", "trm", "host", "device", "driver", "precision", "data", "train"] {
+        check(start[name].is_string(), || format!("{name}: {start}"))?;
+    }
+    let right =
+        start["pid"].is_u64() && start["recipe"]["train"]["lr"] == 1e-4 && lines[3]["ended"] == "finished";
+    check(right && start["train"].as_str().is_some_and(|data| data.contains("checksum")), || text)
+}

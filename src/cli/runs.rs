@@ -1,0 +1,93 @@
+//! `trm runs`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use crate::checkpoint;
+use crate::report::Table;
+use crate::train::Checkpoint;
+use crate::{Error, Result};
+
+use super::output::Output;
+
+/// List the checkpoints of a run
+///
+/// Reads each to its end: one that is damaged says what is wrong with it. "trm eval", "solve" and "export" take any of
+/// them with --run DIR --at STEP.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Run folder
+    #[arg(value_name = "DIR")]
+    run: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Listing {
+    run: PathBuf,
+    checkpoints: Vec<Listed>,
+    /// Steps of the one with the highest exact accuracy.
+    best: Option<u64>,
+    /// Steps of the one from which --resume continues.
+    latest: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    step: u64,
+    /// On the test split; none where it was not evaluated.
+    exact_accuracy: Option<f64>,
+    bytes: u64,
+    /// When it was written, UTC.
+    time: String,
+    whole: bool,
+    /// What is wrong with it.
+    fault: Option<String>,
+    file: PathBuf,
+}
+
+pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
+    let all = Checkpoint::list(&args.run)?;
+    if all.is_empty() {
+        let fix = "name the folder of a run that was started with \"trm train\"";
+        return Err(Error::file(&args.run, "holds no checkpoint of a run", fix));
+    }
+    let checkpoints = all.iter().map(listed).collect::<Result<Vec<_>>>()?;
+    let latest = checkpoints.iter().rev().find(|listed| listed.fault.is_none()).map(|listed| listed.step);
+    let best = Checkpoint::best(&all).map(|checkpoint| checkpoint.step);
+    output.data(&Listing { run: args.run.clone(), checkpoints, best, latest }, text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn listed(checkpoint: &Checkpoint) -> Result<Listed> {
+    let damage = checkpoint::check_state(&checkpoint.path).err().map(|error| error.to_string());
+    let diverged = checkpoint.note.diverged.as_ref().map(|lost| format!("training diverged from it: {lost}"));
+    Ok(Listed {
+        step: checkpoint.step,
+        exact_accuracy: checkpoint.note.exact_accuracy,
+        bytes: checkpoint.bytes()?,
+        time: humantime::format_rfc3339_seconds(checkpoint.written()?).to_string(),
+        whole: damage.is_none(),
+        fault: damage.or(diverged),
+        file: checkpoint.path.clone(),
+    })
+}
+
+fn text(listing: &Listing) -> String {
+    let mut table = Table::new(["step", "exact accuracy", "bytes", "written", "state"]);
+    for listed in &listing.checkpoints {
+        let accuracy = listed.exact_accuracy.map(|share| format!("{:.1} %", 100.0 * share));
+        let marks = [("best", listing.best), ("latest", listing.latest)];
+        let marks = marks.iter().filter(|(_, step)| *step == Some(listed.step)).map(|(name, _)| *name);
+        let state = match (&listed.fault, listed.whole) {
+            (None, _) => marks.fold("whole".to_owned(), |state, mark| format!("{state}, {mark}")),
+            (Some(_), true) => "diverged".to_owned(),
+            (Some(_), false) => "damaged".to_owned(),
+        };
+        let (step, accuracy) = (listed.step.to_string(), accuracy.unwrap_or_default());
+        table.row([step, accuracy, listed.bytes.to_string(), listed.time.clone(), state]);
+    }
+    let faults = listing.checkpoints.iter().filter_map(|listed| Some((listed.step, listed.fault.as_ref()?)));
+    faults.fold(table.to_string(), |text, (step, fault)| format!("{text}step {step}: {fault}\n"))
+}
