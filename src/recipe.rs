@@ -16,6 +16,7 @@ use crate::data::Dataset;
 use crate::model::step::Optimiser;
 use crate::model::{Arch, ArchName, ModelConfig, PosEncodings};
 use crate::plan::Precision;
+use crate::text::one_line;
 use crate::{Error, Result, files};
 
 /// The recipes that come with trm; the first one declares the keys.
@@ -226,7 +227,12 @@ impl TrainSettings {
             ("puzzle_emb_weight_decay", self.puzzle_emb_weight_decay, not_negative),
             ("ema_rate", self.ema_rate, decay),
         ];
-        match numbers.into_iter().find(|(_, value, (_, accepts))| !accepts(*value)) {
+        // Devices compute in f32, where a large number is infinite.
+        let accepted = |value: f64, accepts: fn(f64) -> bool| accepts(value) && (value as f32).is_finite();
+        match numbers.into_iter().find(|(_, value, (_, accepts))| !accepted(*value, *accepts)) {
+            Some((key, value, (expected, _))) if value.is_finite() && value > f64::from(f32::MAX) => {
+                Err(out_of_range(key, format!("{value:e}, infinite in f32"), expected))
+            }
             Some((key, value, (expected, _))) => Err(out_of_range(key, value, expected)),
             None => Ok(()),
         }
@@ -237,10 +243,6 @@ const SEE: &str = "compare with assets/recipes/sudoku-mlp.toml";
 
 fn out_of_range(key: &str, value: impl std::fmt::Display, expected: &str) -> Error {
     Error::recipe(format!("train.{key}"), format!("is {value}"), format!("give {expected}"))
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn text_of(name_or_path: &str) -> Result<String> {
@@ -333,6 +335,7 @@ mod tests {
     fn unknown_keys_name_the_nearest() {
         assert!(refusal(&["arch.hiden_size=8"]).contains("did you mean arch.hidden_size?"));
         assert!(refusal(&["lr=1"]).contains("did you mean train.lr?"));
+        assert!(refusal(&["foo=1"]).starts_with("foo: is no key of a recipe; compare with assets/recipes"));
         assert!(refusal(&["arch=1"]).starts_with("arch: is no key"));
         assert!(refusal(&["train.lr.x=1"]).starts_with("train.lr.x: lr is no table"));
     }
@@ -342,7 +345,10 @@ mod tests {
         let cases = [
             ("arch.hidden_size=\"big\"", "arch.hidden_size: is \"big\", expected an integer from 0 to 65536"),
             ("arch.L_cycles=-1", "arch.L_cycles: is -1, expected an integer"),
-            ("train.seed=1.5", "train.seed: is 1.5, expected an integer of at least 0"),
+            ("train.seed=1.5", "train.seed: is 1.5, expected an integer from 0 to 9223372036854775807"),
+            ("train.seed=18446744073709551615", "train.seed: is \"18446744073709551615\", expected an integer from 0"),
+            ("train.lr=1e39", "train.lr: is 1e39, infinite in f32; give a number of at least 0"),
+            ("arch.rms_norm_eps=1e39", "arch.rms_norm_eps: is 1e39; give a number from 0 to 3.4e38"),
             ("train.lr=fast", "train.lr: is \"fast\", expected a number"),
             ("train.lr=nan", "train.lr: is NaN; give"),
             ("train.lr=-1", "train.lr: is -1; give a number of at least 0"),

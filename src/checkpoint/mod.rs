@@ -23,8 +23,3 @@ pub use state::{STATE_FILE, State, load_state, save_state};
 pub use tensors::TensorInfo;
 pub use torch_file::PREFIXES;
 pub use weights::{CONFIG_FILE, WEIGHTS_FILE, load, load_config, save};
-
-/// A library's message as part of one of ours.
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}

@@ -25,6 +25,26 @@ pub const INTERRUPTED: u8 = 130;
 /// Signals that follow the first one so closely are the same.
 const SAME_WISH: Duration = Duration::from_millis(500);
 
+/// Threads beyond so many for each processor only cost time: a pool of 5,000 takes ten seconds to start.
+const MOST_THREADS_EACH: usize = 64;
+
+/// Refuses a number of threads that nobody can want; how many there are is for the thread pool to read.
+///
+/// # Errors
+/// [`Error::Usage`] that names the variable.
+pub fn check_threads() -> Result<()> {
+    const VARIABLE: &str = "RAYON_NUM_THREADS";
+    let Some(text) = std::env::var_os(VARIABLE) else { return Ok(()) };
+    let most = MOST_THREADS_EACH * std::thread::available_parallelism().map_or(1, usize::from);
+    match text.to_str().and_then(|text| text.trim().parse::<usize>().ok()) {
+        Some(threads) if threads <= most => Ok(()),
+        _ => {
+            let fix = format!("give a number up to {most}, or 0 for one for each processor");
+            Err(Error::usage(VARIABLE, format!("is {}", text.display()), fix))
+        }
+    }
+}
+
 /// Where to compute.
 #[derive(Args)]
 pub struct DeviceArgs {

@@ -193,13 +193,13 @@ fn score_arc(args: &Args, evaluator: &mut Evaluator, samples: usize) -> Result<S
     Ok(Summary { arc: Some(arc), ..Summary::of(samples, evaluation) })
 }
 
-/// Says every few seconds how much is done: samples, and of those at work the steps that they have taken.
+/// Says every few seconds how many samples are done; those at work count by the steps that they have taken.
 fn told_of(samples: usize) -> impl FnMut(f64) {
     let mut told = Instant::now();
     move |done| {
         if told.elapsed() >= LINE_EVERY {
             told = Instant::now();
-            say(format!("{done:.1} of {samples} samples"));
+            say(format!("{done:.0} of {samples} samples", done = done.floor()));
         }
     }
 }

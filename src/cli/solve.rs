@@ -62,7 +62,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         let thoughts = solver.solve(puzzle)?;
         let solved = Solved::of(puzzle, &thoughts);
         all_solved &= solved.solved;
-        output.data(&solved, |solved| solved.text(puzzle, &thoughts, args.watch, output.colour()))
+        output.painted(&solved, |solved| solved.text(puzzle, &thoughts, args.watch, output.colour()))
     };
     for puzzle in &args.puzzles {
         match puzzle.as_str() {

@@ -33,11 +33,11 @@ impl Solver {
     pub fn new(config: &ModelConfig, weights: &Weights, device: &Device) -> Result<Solver> {
         let shape = Shape::of_cells(config.seq_len).filter(|shape| shape.vocab_size() == config.vocab_size);
         let problem = format!(
-            "a model of {} cells and {} tokens is no Sudoku model",
+            "{} cells and {} tokens are no Sudoku's",
             config.seq_len, config.vocab_size
         );
         let shape =
-            shape.ok_or_else(|| Error::usage("--weights", problem, "give weights trained on Sudokus"))?;
+            shape.ok_or_else(|| Error::usage("model", problem, "give weights trained on Sudokus"))?;
         let mut evaluator = Evaluator::new(config, device, 1)?;
         evaluator.load(weights)?;
         Ok(Solver { evaluator, shape })

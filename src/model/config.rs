@@ -138,22 +138,23 @@ impl Arch {
         self.validate_layers()?;
         self.validate_heads()?;
         self.validate_embedding()?;
-        let real = |value: f64, least: f64| value.is_finite() && value >= least;
+        // Devices compute in f32, where a large number is infinite.
+        let real = |value: f64, least: f64| (value as f32).is_finite() && value >= least;
         if !real(self.expansion, 1e-3) {
             return Err(wrong("expansion", format!("is {}", self.expansion), "give a positive number"));
         }
         if !real(self.rms_norm_eps, 0.0) {
             return Err(wrong(
                 "rms_norm_eps",
-                format!("is {}", self.rms_norm_eps),
-                "give a number of at least 0",
+                format!("is {:e}", self.rms_norm_eps),
+                "give a number from 0 to 3.4e38",
             ));
         }
         if !real(self.rope_theta, 1.0) {
             return Err(wrong(
                 "rope_theta",
-                format!("is {}", self.rope_theta),
-                "give a number of at least 1",
+                format!("is {:e}", self.rope_theta),
+                "give a number from 1 to 3.4e38",
             ));
         }
         if !(0.0..=1.0).contains(&self.halt_exploration_prob) {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressStyle};
 
 use super::metrics_log::{Entry, MetricsLog};
-use super::say;
+use super::{plain_terminal, say};
 use crate::Result;
 use crate::model::Metrics;
 use crate::recipe::TrainSettings;
@@ -113,7 +113,7 @@ impl Observer for Progress {
         (self.batch, self.total_steps, self.first_step, self.last_step) = (batch, total, done, done);
         (self.started, self.shown) = (Instant::now(), Instant::now());
         self.log = Some(MetricsLog::open(&self.folder, done)?);
-        if std::io::stderr().is_terminal() {
+        if std::io::stderr().is_terminal() && !plain_terminal() {
             let style = ProgressStyle::with_template("{pos}/{len} {bar:12} {wide_msg}");
             let bar = ProgressBar::new(total).with_position(done);
             self.bar = Some(style.map_or(bar.clone(), |style| bar.with_style(style)));
