@@ -329,7 +329,7 @@ fn an_exported_folder_is_whole() {
     }
     let front: Front = serde_saphyr::from_str(text.split("---\n").nth(1).unwrap()).unwrap();
     assert_eq!(front.models.len(), 1);
-    refused(checkpoint::export_folder(&out, &config, &weights(&config), &card), &["--out: ", "not empty"]);
+    refused(checkpoint::export_folder(&out, &config, &weights(&config), &card), &["exists and is not empty"]);
     let bare = dir.path().join("bare");
     checkpoint::export_folder(&bare, &config, &weights(&config), &Card::default()).unwrap();
     assert!(!fs::read_to_string(bare.join("README.md")).unwrap().contains("model-index"));

@@ -101,7 +101,13 @@ impl Recipe {
         for set in sets {
             apply(&mut table, set)?;
         }
-        Recipe::from_table(table)
+        Recipe::from_table(table).map_err(|error| match error {
+            // What was typed needs no place, and built-in recipes are in order.
+            Error::Recipe { key, problem, fix } if !built_in(name_or_path) && !sets_key(sets, &key) => {
+                Error::recipe(format!("{name_or_path}: {key}"), problem, fix)
+            }
+            other => other,
+        })
     }
 
     /// Names of the built-in recipes.
@@ -243,6 +249,15 @@ const SEE: &str = "compare with assets/recipes/sudoku-mlp.toml";
 
 fn out_of_range(key: &str, value: impl std::fmt::Display, expected: &str) -> Error {
     Error::recipe(format!("train.{key}"), format!("is {value}"), format!("give {expected}"))
+}
+
+fn built_in(name: &str) -> bool {
+    Recipe::names().any(|known| known == name)
+}
+
+/// Whether one of `sets` changes `key`.
+fn sets_key(sets: &[String], key: &str) -> bool {
+    sets.iter().filter_map(|set| set.split_once('=')).any(|(changed, _)| changed.trim() == key)
 }
 
 fn text_of(name_or_path: &str) -> Result<String> {

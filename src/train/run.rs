@@ -80,6 +80,7 @@ pub struct Outcome {
 /// infinite or NaN later.
 pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outcome> {
     let dataset = Arc::new(Dataset::open(options.data, Split::Train)?);
+    dataset.check_tokens()?;
     let mut trainer = Trainer::new(options.recipe, dataset.clone(), options.device)?;
     observer.laid_out(trainer.settings(), trainer.bytes());
     let recipe = Recipe { train: trainer.settings().clone(), ..options.recipe.clone() };
@@ -165,6 +166,7 @@ impl Evaluation {
             return Ok(None);
         }
         let dataset = Arc::new(Dataset::open(options.data, Split::Test)?);
+        dataset.check_tokens()?;
         let config = options.recipe.model(&dataset)?;
         let batch = options.recipe.train.micro_batch.min(dataset.examples().max(1));
         let evaluator = Evaluator::new(&config, options.device, batch)?;

@@ -76,7 +76,7 @@ impl Trainer {
             let problem = format!("{} epochs over {} groups give no step", settings.epochs, dataset.groups());
             return Err(Error::recipe("train.epochs", problem, "raise it or lower train.global_batch_size"));
         }
-        let data = dataset.identity();
+        let data = dataset.identity()?;
         let sampler = Sampler::new(dataset, batch, settings.eval_interval, settings.seed)?;
         let (layout, run) = load(&config, &settings, target, device)?;
         let settings =

@@ -37,8 +37,9 @@ impl Kind {
         };
         let mut tokens = [vec![0; split.metadata.seq_len], vec![0; split.metadata.seq_len]];
         let [inputs, labels] = &mut tokens;
-        set.inputs.read_row(0, inputs);
-        set.labels.read_row(0, labels);
+        if set.inputs.read_row(0, inputs).and_then(|()| set.labels.read_row(0, labels)).is_err() {
+            return Kind::Other;
+        }
         Kind::of_example(split.metadata.vocab_size, inputs, labels)
     }
 

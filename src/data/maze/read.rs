@@ -22,7 +22,7 @@ pub(super) fn read(path: &Path, size: Option<(usize, usize)>) -> Result<Vec<Maze
     let headers = reader.headers().map_err(|error| broken(error.to_string()))?;
     let column = |name: &str| {
         let missing = || broken(format!("line 1: no column \"{name}\""));
-        headers.iter().position(|header| header.trim() == name).ok_or_else(missing)
+        headers.iter().position(|header| header.trim().eq_ignore_ascii_case(name)).ok_or_else(missing)
     };
     let (question, answer) = (column("question")?, column("answer")?);
     let (mut mazes, mut size) = (Vec::new(), size);
