@@ -83,7 +83,8 @@ fn files_of_torch_are_read_exactly() {
     for (file, arch, prefix, rounding, extra) in cases {
         let imported = import(file, &arch).unwrap();
         assert_eq!((imported.prefix, imported.reset_from), (prefix, None), "{file}");
-        let expected = ModelConfig { arch, vocab_size: 11, seq_len: 9, num_puzzle_identifiers: 5 };
+        let expected =
+            ModelConfig { arch, vocab_size: 11, seq_len: 9, num_puzzle_identifiers: 5, identifiers: None };
         assert_eq!(imported.config, expected, "{file}");
         let params = Params::of(&imported.config);
         let fixed = ["H_init", "L_init", "embed_tokens.embedding_weight", "lm_head.weight", "q_head.weight"];

@@ -264,7 +264,10 @@ fn json_documents() -> Outcome {
     let plan = json(&["plan", "--recipe", "tiny-sudoku4", "--data", &data, "--batch", "2", "--eval"])?;
     check(plan["seq_len"] == 16 && plan["dispatches"].is_u64(), || plan.to_string())?;
     let assumed = trm(&["plan", "--recipe", "tiny-sudoku4", "--seq-len", "16"])?.stderr;
-    check(assumed.starts_with("sizes: puzzles of 16 tokens, each one of 11: 9x9 Sudoku's where not given"), || assumed)?;
+    check(
+        assumed.starts_with("sizes: puzzles of 16 tokens, each one of 11: 9x9 Sudoku's where not given"),
+        || assumed,
+    )?;
     let (peak, least) = (plan["peak_memory_bytes"].as_u64(), plan["least_memory_bytes"].as_u64());
     check(least > Some(0) && least <= peak, || plan.to_string())?;
     let verified = json(&["verify", "--device", "cpu"])?;

@@ -114,7 +114,9 @@ impl fmt::Display for Error {
             Error::Recipe { key, problem, fix } => format!("{key}: {problem}; {fix}"),
             Error::Usage { argument, problem, fix } => format!("{argument}: {problem}; {fix}"),
             Error::Device { device, problem, fix } => format!("device {device}: {problem}; {fix}"),
-            Error::Limit { what, needed, limit, unit, fix } => format!("{what}: needs {needed} {unit}, the limit is {limit}; {fix}"),
+            Error::Limit { what, needed, limit, unit, fix } => {
+                format!("{what}: needs {needed} {unit}, the limit is {limit}; {fix}")
+            }
             Error::Lost { device, problem } => {
                 format!("device {device}: {problem}; check its driver, or use --device cpu")
             }

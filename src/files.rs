@@ -53,14 +53,16 @@ impl OutputFolder {
     pub fn create(out: &Path) -> Result<Self> {
         refuse_existing(out)?;
         // A link is to go on leading to the folder.
-        let destination = if out.is_symlink() { out.canonicalize().map_err(Error::io(out))? } else { out.into() };
+        let destination =
+            if out.is_symlink() { out.canonicalize().map_err(Error::io(out))? } else { out.into() };
         refuse_irreplaceable(&destination)?;
         let parent = parent(&destination);
         fs::create_dir_all(parent).map_err(Error::io(parent))?;
         let name = destination.file_name().unwrap_or_default().to_string_lossy();
         let prefix = format!(".{name}.partial-");
         remove_leftovers(parent, &prefix);
-        let temporary = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent).map_err(Error::io(parent))?;
+        let temporary =
+            tempfile::Builder::new().prefix(&prefix).tempdir_in(parent).map_err(Error::io(parent))?;
         let temporary = temporary.keep();
         unfinished().push(temporary.clone());
         let mut folder = OutputFolder { temporary, lock: None, destination };
@@ -204,8 +206,13 @@ impl Pieces {
         while !piece.is_empty() {
             match read_at(&self.file, piece, offset) {
                 Ok(0) => {
-                    let problem = format!("ends before byte {offset}, it had {} when it was opened", self.bytes);
-                    return Err(Error::file(&self.path, problem, "restore the file and begin again, or resume"));
+                    let problem =
+                        format!("ends before byte {offset}, it had {} when it was opened", self.bytes);
+                    return Err(Error::file(
+                        &self.path,
+                        problem,
+                        "restore the file and begin again, or resume",
+                    ));
                 }
                 Ok(count) => (offset, piece) = (offset + count as u64, &mut piece[count..]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

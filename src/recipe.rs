@@ -4,6 +4,7 @@
 //! here. All keys are required, so that a recipe in a run folder says everything about its run; keys that came later
 //! mean in older recipes what those runs did.
 
+mod effect;
 mod keys;
 
 use std::path::Path;
@@ -137,6 +138,7 @@ impl Recipe {
             vocab_size: metadata.vocab_size,
             seq_len: metadata.seq_len,
             num_puzzle_identifiers: metadata.num_puzzle_identifiers,
+            identifiers: dataset.identifiers().map(str::to_owned),
         };
         config.validate()?;
         Ok(config)
@@ -361,7 +363,10 @@ mod tests {
             ("arch.hidden_size=\"big\"", "arch.hidden_size: is \"big\", expected an integer from 0 to 65536"),
             ("arch.L_cycles=-1", "arch.L_cycles: is -1, expected an integer"),
             ("train.seed=1.5", "train.seed: is 1.5, expected an integer from 0 to 9223372036854775807"),
-            ("train.seed=18446744073709551615", "train.seed: is \"18446744073709551615\", expected an integer from 0"),
+            (
+                "train.seed=18446744073709551615",
+                "train.seed: is \"18446744073709551615\", expected an integer from 0",
+            ),
             ("train.lr=1e39", "train.lr: is 1e39, infinite in f32; give a number of at least 0"),
             ("arch.rms_norm_eps=1e39", "arch.rms_norm_eps: is 1e39; give a number from 0 to 3.4e38"),
             ("train.lr=fast", "train.lr: is \"fast\", expected a number"),

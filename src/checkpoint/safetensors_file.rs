@@ -36,16 +36,21 @@ impl SafetensorsFile {
         let broken = |problem: String| Error::file(path, problem, FETCH_AGAIN);
         let pieces = Pieces::open(path)?;
         let room = pieces.bytes().checked_sub(LENGTH_BYTES as u64);
-        let room = room.ok_or_else(|| broken(format!("has {} bytes, fewer than any header", pieces.bytes())))?;
+        let room =
+            room.ok_or_else(|| broken(format!("has {} bytes, fewer than any header", pieces.bytes())))?;
         let mut length = [0; LENGTH_BYTES];
         pieces.read(0, &mut length)?;
         let length = u64::from_le_bytes(length);
         if length > room.min(MOST_HEADER_BYTES) {
-            return Err(broken(format!("its header is to have {length} bytes, the file has {}", pieces.bytes())));
+            return Err(broken(format!(
+                "its header is to have {length} bytes, the file has {}",
+                pieces.bytes()
+            )));
         }
         let mut header = vec![0; length as usize];
         pieces.read(LENGTH_BYTES as u64, &mut header)?;
-        let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| broken(error.to_string()))?;
+        let metadata: Metadata =
+            serde_json::from_slice(&header).map_err(|error| broken(error.to_string()))?;
         if metadata.data_len() as u64 != room - length {
             let (promised, found) = (metadata.data_len(), room - length);
             return Err(broken(format!("its tensors have {promised} bytes, the file has {found} of them")));

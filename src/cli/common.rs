@@ -17,7 +17,7 @@ use crate::plan::{Element, Precision};
 use crate::recipe::{Recipe, TrainSettings};
 use crate::report::say;
 use crate::tune::{Cache, Cached, Choice, Key};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// Exit code after Ctrl-C: 128 and the signal's number, as shells report it.
 pub const INTERRUPTED: u8 = 130;
@@ -220,7 +220,13 @@ impl RecipeArgs {
         let names = || Recipe::names().collect::<Vec<_>>().join(", ");
         let missing = || Error::usage("--recipe", "is missing", format!("give a file or one of {}", names()));
         let name = self.recipe.as_deref().or(otherwise).ok_or_else(missing)?;
-        Ok((name, Recipe::load(name, &self.set)?))
+        let recipe = Recipe::load(name, &self.set)?;
+        self.say_idle(&recipe);
+        Ok((name, recipe))
+    }
+
+    fn say_idle(&self, recipe: &Recipe) {
+        recipe.without_effect(&self.set).iter().for_each(say);
     }
 
     /// The recipe of the run in `folder` with the changes of `--set`.
@@ -230,7 +236,14 @@ impl RecipeArgs {
             let fix = "name the folder of a run that was started with \"trm train\"";
             return Err(Error::file(path, "no such file", fix));
         }
-        Recipe::load(&path.to_string_lossy(), &self.set)
+        let path = path.to_string_lossy();
+        let (own, changed) = (Recipe::load(&path, &[])?, Recipe::load(&path, &self.set)?);
+        if own.train.seed != changed.train.seed {
+            let problem = format!("is {} since the run began", own.train.seed);
+            return Err(Error::recipe("train.seed", problem, "leave it as it is, or begin a new run"));
+        }
+        self.say_idle(&changed);
+        Ok(changed)
     }
 }
 
@@ -303,21 +316,39 @@ impl WeightsArgs {
     }
 }
 
+/// Has Ctrl-C remove what is not complete before it ends the program.
+pub fn remove_when_interrupted() -> Result<()> {
+    let handler = || {
+        files::remove_unfinished();
+        say("\ninterrupted: nothing was written");
+        std::process::exit(i32::from(INTERRUPTED));
+    };
+    ctrlc::set_handler(handler).map_err(no_handler)
+}
+
+fn no_handler(error: ctrlc::Error) -> Error {
+    Error::io("Ctrl-C handler")(std::io::Error::other(error))
+}
+
 /// A flag that Ctrl-C sets. Another one later ends the program at once, as it would without this.
 pub fn interrupt_flag() -> Result<Arc<AtomicBool>> {
+    interrupt_flag_to("finishing this step and saving")
+}
+
+/// The same, saying what is done then.
+pub fn interrupt_flag_to(ending: &'static str) -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let seen = flag.clone();
     let mut first: Option<Instant> = None;
     let handler = move || {
         if !seen.swap(true, Ordering::Relaxed) {
-            say("\ninterrupted: finishing this step and saving; once more to quit at once");
+            say(format!("\ninterrupted: {ending}; once more to quit at once"));
         }
         // Some supervisors signal the process and then its group: that is one wish, not two.
         if first.get_or_insert_with(Instant::now).elapsed() > SAME_WISH {
             std::process::exit(i32::from(INTERRUPTED));
         }
     };
-    let refused = |error: ctrlc::Error| Error::io("Ctrl-C handler")(std::io::Error::other(error));
-    ctrlc::set_handler(handler).map_err(refused)?;
+    ctrlc::set_handler(handler).map_err(no_handler)?;
     Ok(flag)
 }

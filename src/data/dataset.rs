@@ -14,6 +14,8 @@ use super::npy::{Array, REBUILD};
 use crate::{Error, Result, files};
 
 pub(super) const METADATA_FILE: &str = "dataset.json";
+/// The names of all puzzle identifiers, beside the splits.
+pub(super) const IDENTIFIERS_FILE: &str = "identifiers.json";
 
 /// What to do where there is no data set.
 const NAME_ONE: &str = "name the folder of a data set, or build one with \"trm data\"";
@@ -187,6 +189,7 @@ pub struct Dataset {
     folder: PathBuf,
     metadata: Metadata,
     sets: Vec<Set>,
+    identifiers: Option<String>,
 }
 
 impl Dataset {
@@ -199,7 +202,8 @@ impl Dataset {
         let metadata = Metadata::read(&folder.join(METADATA_FILE))?;
         let open = |set: &String| Set::open(&folder, set, &metadata);
         let sets = metadata.sets.iter().map(open).collect::<Result<Vec<_>>>()?;
-        let dataset = Dataset { folder, metadata, sets };
+        let identifiers = checksum_of_names(dir, &metadata)?;
+        let dataset = Dataset { folder, metadata, sets, identifiers };
         dataset.check_totals()?;
         Ok(dataset)
     }
@@ -246,6 +250,11 @@ impl Dataset {
         Ok(format!("{groups} groups, {examples} examples, checksum {:08x}", checksum.finalize()))
     }
 
+    /// A checksum of `identifiers.json`, where puzzles have identifiers of their own and the file names them.
+    pub fn identifiers(&self) -> Option<&str> {
+        self.identifiers.as_deref()
+    }
+
     /// Looks at every token and label, before a run of days meets a bad one.
     ///
     /// # Errors
@@ -258,7 +267,9 @@ impl Dataset {
             if let Some((example, position, token)) = set.inputs.first_not(known)? {
                 return Err(outside(&set.inputs, example, position, "token", token, vocab_size));
             }
-            if let Some((example, position, label)) = set.labels.first_not(|label| known(label) || ignored(label))? {
+            if let Some((example, position, label)) =
+                set.labels.first_not(|label| known(label) || ignored(label))?
+            {
                 return Err(outside(&set.labels, example, position, "label", label, vocab_size));
             }
         }
@@ -308,6 +319,15 @@ impl Dataset {
         };
         Err(Error::file(self.folder.join(METADATA_FILE), problem, REBUILD))
     }
+}
+
+/// Nothing where all puzzles share one identifier.
+fn checksum_of_names(dir: &Path, metadata: &Metadata) -> Result<Option<String>> {
+    let path = dir.join(IDENTIFIERS_FILE);
+    if metadata.num_puzzle_identifiers < 2 || !path.is_file() {
+        return Ok(None);
+    }
+    Ok(Some(format!("{:08x}", crc32fast::hash(&files::read(&path)?))))
 }
 
 fn in_range(value: i32, count: usize) -> bool {

@@ -122,7 +122,10 @@ impl Array {
             let at = values.iter().position(|&value| !fine(value))?;
             Some(Ok(((first + at) / self.columns, (first + at) % self.columns, values[at])))
         };
-        (0..elements.div_ceil(BLOCK)).into_par_iter().find_map_first(|block| search(block * BLOCK)).transpose()
+        (0..elements.div_ceil(BLOCK))
+            .into_par_iter()
+            .find_map_first(|block| search(block * BLOCK))
+            .transpose()
     }
 
     fn read(&self, first: usize, out: &mut [i32]) -> Result<()> {

@@ -13,11 +13,14 @@ use crate::ops::metrics::NAMES;
 use crate::{Error, Result};
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A model without gradients on one device.
 pub struct Evaluator {
     runner: Runner,
     batch: usize,
+    /// No further samples are begun once it is true.
+    stop: Arc<AtomicBool>,
 }
 
 /// When a sample is done, and when it is looked at.
@@ -79,12 +82,17 @@ impl Evaluator {
     /// [`Error::Recipe`] for impossible sizes, [`Error::Limit`] for a batch that does not fit the device.
     pub fn new(config: &ModelConfig, device: &Device, batch: usize) -> Result<Evaluator> {
         let run = Run::of_batch(device, batch, |batch| eval_plan(config, batch, device.target()))?;
-        Ok(Evaluator { runner: Runner::of(run, config)?, batch })
+        Ok(Evaluator { runner: Runner::of(run, config)?, batch, stop: Arc::default() })
     }
 
     /// Uploads weights.
     pub fn load(&mut self, weights: &Weights) -> Result<()> {
         self.runner.load(weights)
+    }
+
+    /// Begins no further samples once `flag` is true: streams end early then, as if they had no more.
+    pub fn stop_when(&mut self, flag: Arc<AtomicBool>) {
+        self.stop = flag;
     }
 
     /// Supervision steps that a sample runs at the most.
@@ -116,7 +124,7 @@ impl Evaluator {
         loop {
             let mut fresh = vec![0; self.batch];
             for (slot, running) in slots.iter_mut().enumerate().filter(|(_, running)| running.is_none()) {
-                more = more && next(&mut one)?;
+                more = more && !self.stop.load(Ordering::Relaxed) && next(&mut one)?;
                 if !more {
                     break;
                 }
@@ -207,7 +215,7 @@ pub(super) fn no_labels(dataset: &Dataset) -> Error {
     Error::file(dataset.folder(), "holds no labelled sample", "evaluate on a split with labels")
 }
 
-/// Refuses a data set whose sizes differ from the model's, naming the first.
+/// Refuses a data set whose sizes differ from the model's, naming the first, or whose puzzle identifiers are others.
 pub fn check_fit(config: &ModelConfig, dataset: &Dataset) -> Result<()> {
     let metadata = dataset.metadata();
     let sizes = [
@@ -221,6 +229,6 @@ pub fn check_fit(config: &ModelConfig, dataset: &Dataset) -> Result<()> {
             format!("its {name} is {found}, the model's is {expected}"),
             "use the data set that the model was trained for",
         )),
-        None => Ok(()),
+        None => config.check_identifiers(dataset.folder(), dataset.identifiers()),
     }
 }

@@ -32,12 +32,8 @@ impl Solver {
     /// [`Error::Usage`] for weights of a model that is not for Sudoku.
     pub fn new(config: &ModelConfig, weights: &Weights, device: &Device) -> Result<Solver> {
         let shape = Shape::of_cells(config.seq_len).filter(|shape| shape.vocab_size() == config.vocab_size);
-        let problem = format!(
-            "{} cells and {} tokens are no Sudoku's",
-            config.seq_len, config.vocab_size
-        );
-        let shape =
-            shape.ok_or_else(|| Error::usage("model", problem, "give weights trained on Sudokus"))?;
+        let problem = format!("{} cells and {} tokens are no Sudoku's", config.seq_len, config.vocab_size);
+        let shape = shape.ok_or_else(|| Error::usage("model", problem, "give weights trained on Sudokus"))?;
         let mut evaluator = Evaluator::new(config, device, 1)?;
         evaluator.load(weights)?;
         Ok(Solver { evaluator, shape })

@@ -1,5 +1,7 @@
 //! The sizes of a model: the authors' `arch` keys, and what the data set adds to them.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -90,6 +92,9 @@ pub struct ModelConfig {
     pub seq_len: usize,
     /// Rows of the puzzle embedding table.
     pub num_puzzle_identifiers: usize,
+    /// What those rows stand for: [`crate::data::Dataset::identifiers`]; None where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identifiers: Option<String>,
 }
 
 impl Arch {
@@ -246,6 +251,26 @@ fn wrong(key: &str, problem: impl Into<String>, fix: impl Into<String>) -> Error
 }
 
 impl ModelConfig {
+    /// Refuses puzzle identifiers (a checksum of their names, found at `place`) other than those whose embeddings these
+    /// weights hold; without embeddings, and where nothing is known, any will do.
+    ///
+    /// # Errors
+    /// [`Error::File`] at `place`.
+    pub fn check_identifiers(&self, place: &Path, found: Option<&str>) -> Result<()> {
+        match (self.identifiers.as_deref(), found) {
+            (Some(own), Some(found)) if own != found && self.arch.puzzle_emb_ndim > 0 => {
+                let problem =
+                    format!("its identifiers.json has checksum {found}, the model was trained with {own}");
+                Err(Error::file(
+                    place,
+                    problem,
+                    "its puzzles have other embeddings: use the data set of the training",
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// L = P + S.
     pub fn length(&self) -> usize {
         self.arch.prefix() + self.seq_len

@@ -106,16 +106,19 @@ impl Trainer {
 
     /// Begins from other weights than fresh ones, before the first step; the optimiser begins anew, as in the release.
     ///
-    /// With `reset_puzzle_emb`, weights for another number of puzzle identifiers are taken, and each of this data
-    /// set's rows starts as the mean of theirs.
+    /// With `reset_puzzle_emb`, weights for other puzzle identifiers are taken, and each of this data set's rows starts
+    /// as the mean of theirs.
     ///
     /// # Errors
-    /// [`Error::File`] naming `from` and the first tensor that this model does not have or has in another shape.
+    /// [`Error::File`] naming `from` and other puzzle identifiers, or the first tensor that this model does not have or has in another shape.
     pub fn init_from(&mut self, from: &Path, reset_puzzle_emb: bool) -> Result<()> {
         let (mut config, mut weights) = checkpoint::load(from)?;
-        let identifiers = self.config().num_puzzle_identifiers;
-        if reset_puzzle_emb && config.num_puzzle_identifiers != identifiers {
-            checkpoint::reset_puzzle_emb(&mut config, &mut weights, identifiers);
+        let (rows, names) = (self.config().num_puzzle_identifiers, self.config().identifiers.as_deref());
+        let same = config.num_puzzle_identifiers == rows && config.check_identifiers(from, names).is_ok();
+        if reset_puzzle_emb && !same {
+            checkpoint::reset_puzzle_emb(&mut config, &mut weights, rows);
+        } else {
+            config.check_identifiers(from, names)?;
         }
         check_same_tensors(from, &Params::of(&config), &Params::of(self.config()))?;
         self.runner.load(&weights)

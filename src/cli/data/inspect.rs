@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use crate::Result;
-use crate::text::printable;
 use crate::data::inspect::{Report, SplitReport, Spread, Violation, draw, inspect};
+use crate::text::printable;
 
 use crate::cli::output::Output;
 

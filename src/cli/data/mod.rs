@@ -11,11 +11,13 @@ use clap::Subcommand;
 
 use crate::Result;
 
+use super::common::remove_when_interrupted;
 use super::output::Output;
 
 /// Build data sets, and look into them
 ///
-/// Data sets have the layout of the authors' release: train and test folders with dataset.json and .npy arrays.
+/// Data sets have the layout of the authors' release: train and test folders with dataset.json and .npy arrays. They
+/// appear when they are complete; Ctrl-C leaves nothing, and what a killed build left is removed by the next.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -31,6 +33,7 @@ enum Command {
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
+    remove_when_interrupted()?;
     match &args.command {
         Command::Sudoku(args) => sudoku::run(args, output),
         Command::Maze(args) => maze::run(args, output),

@@ -4,11 +4,11 @@ use rayon::prelude::*;
 
 use super::layout::{MOST_TOKENS, SetFiles, SplitFiles};
 use super::{Example, Findings, Kind, Rule, SplitReport, Spread};
+use crate::Result;
 use crate::data::arc::Grid;
 use crate::data::npy::Array;
 use crate::data::sudoku::{self, Shape};
 use crate::data::{IGNORE_LABEL, Metadata, Split, maze};
-use crate::Result;
 
 /// Counts and checks everything in a split.
 pub(super) fn scan(files: &SplitFiles, kind: Kind, findings: &mut Findings) -> SplitReport {

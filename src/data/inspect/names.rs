@@ -7,9 +7,8 @@ use super::layout::{SetFiles, SplitFiles};
 use super::{Findings, Kind, Rule};
 use crate::data::Split;
 use crate::data::arc::{Augmentation, Grid, TEST_PUZZLES_FILE, Task, read_tasks};
+use crate::data::dataset::IDENTIFIERS_FILE;
 use crate::files;
-
-const IDENTIFIERS_FILE: &str = "identifiers.json";
 
 /// Reads `identifiers.json`; no names if that is not possible.
 pub(super) fn read(dir: &Path, kind: Kind, splits: &[SplitFiles], findings: &mut Findings) -> Vec<String> {
