@@ -249,6 +249,15 @@ pub fn read_to_string(path: &Path) -> Result<String> {
     fs::read_to_string(path).map_err(Error::io(path))
 }
 
+/// Bytes that the disk under the nearest existing folder of `path` has left, where the system tells.
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let folder = path.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
+    #[cfg(unix)]
+    return rustix::fs::statvfs(folder).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    #[cfg(not(unix))]
+    return None;
+}
+
 /// What a JSON file says; a byte order mark before it says nothing.
 ///
 /// # Errors

@@ -127,7 +127,7 @@ fn free_folder() -> PathBuf {
 fn generate(out: &Path, size: usize, seed: u64) -> Result<()> {
     let folder = OutputFolder::create(out)?;
     let options = GenerateOptions::small(folder.path().join("data"), size, seed);
-    let summary = build_generated(&options)?;
+    let summary = build_generated(&options, &mut |_| {})?;
     folder.commit()?;
     say(format!(
         "generated {} puzzles of {1}x{1} cells to learn from, with {2} augmentations each, and {3} to test",

@@ -53,7 +53,7 @@ fn split_text(split: &SplitReport) -> String {
     let tokens = |counts: &[u64]| counts.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
     format!(
         "\n{}: {} groups, {} puzzles, {} examples ({} without labels), {} tokens each\n  puzzles per group: \
-         {}\n  examples per puzzle: {}\n  input tokens from 0 on: {}\n  label tokens from 0 on: {}\n",
+         {}\n  examples per puzzle: {}\n  input tokens from 0 on: {}\n  label tokens from 0 on: {}\n  repeated examples: {}{}\n",
         split.split,
         split.groups,
         split.puzzles,
@@ -64,6 +64,12 @@ fn split_text(split: &SplitReport) -> String {
         spread(&split.examples_per_puzzle),
         tokens(&split.input_tokens),
         tokens(&split.label_tokens),
+        split.repeated,
+        if split.split == "test" {
+            format!("; in the training split, too: {}", split.also_in_train)
+        } else {
+            String::new()
+        },
     )
 }
 

@@ -35,6 +35,8 @@ pub(super) fn scan(files: &SplitFiles, kind: Kind, findings: &mut Findings) -> S
         input_tokens: tally.input_tokens,
         label_tokens: tally.label_tokens,
         examples_without_labels: tally.without_labels,
+        repeated: 0,
+        also_in_train: 0,
     }
 }
 
