@@ -41,6 +41,7 @@ pub fn tests() -> Vec<Trial> {
 }
 
 /// What a command did.
+#[derive(Debug)]
 pub struct Ran {
     pub code: i32,
     pub stdout: String,
@@ -197,7 +198,7 @@ fn recipe_errors() -> Outcome {
     let path = folder.path().join("my.toml");
     fs::write(&path, "[arch]\nname = \"trm\"\n")?;
     let path = path.to_string_lossy();
-    refuse(&["plan", "--recipe", &path], 2, &["arch.H_cycles: is missing; add it"])?;
+    refuse(&["plan", "--recipe", &path], 2, &["my.toml: arch.H_cycles: is missing; add it"])?;
     let workshop = Workshop::new()?;
     let mut args = workshop.train_args("run", 2);
     args.extend(["--set".into(), "train.global_batch_size=1000".into()]);

@@ -31,6 +31,8 @@ mod golden;
 mod gradient_graphs;
 mod gradients;
 mod harness;
+mod hostile;
+mod hostile_data;
 mod isa;
 mod linear;
 mod loss;
@@ -92,6 +94,8 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     step_gradients::tests,
     submissions::tests,
     golden::tests,
+    hostile::tests,
+    hostile_data::tests,
     determinism::tests,
     plans::tests,
     plan_memory::tests,

@@ -140,9 +140,9 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let samples = dataset.examples();
     let answers = samples.max(1) * (1 + usize::from(args.augment.unwrap_or_default()));
     let batch = args.batch.map_or(DEFAULT_BATCH, usize::from).min(answers);
+    let interrupted = interrupt_flag_to("finishing the samples at work")?;
     let mut evaluator = Evaluator::new(&config, &args.device.open()?, batch)?;
     evaluator.load(&weights)?;
-    let interrupted = interrupt_flag_to("finishing the samples at work")?;
     evaluator.stop_when(interrupted.clone());
     let (started, mut score) = (Instant::now(), None);
     let measured = match args.augment {
