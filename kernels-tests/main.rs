@@ -27,6 +27,7 @@ mod eval_arc;
 mod eval_roll;
 mod faults;
 mod finite;
+mod fuzz;
 mod golden;
 mod gradient_graphs;
 mod gradients;
@@ -113,6 +114,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     eval_roll::tests,
     faults::tests,
     finite::tests,
+    fuzz::tests,
     train_puzzle_emb::tests,
     tune::tests,
 ];
