@@ -9,7 +9,7 @@ use libtest_mimic::Trial;
 
 use targets::{TARGETS, Target, corpus};
 
-const MUTANTS: u64 = 300;
+const MUTANTS: u64 = 200;
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {

@@ -239,7 +239,11 @@ fn other_identifiers() -> Outcome {
     let sets = ["train.epochs=1", "train.eval_interval=1"];
     ARC_SETS.iter().chain(&sets).for_each(|set| tune.extend(["--set", set]));
     tune.extend(["--init-from", &run]);
-    refuse(&tune, 1, &["run: its identifiers.json has checksum "])?;
+    refuse(
+        &tune,
+        1,
+        &["run: the data set is another: its identifiers.json has checksum ", "; give --reset-puzzle-emb"],
+    )?;
     succeed(&[&tune[..], &["--reset-puzzle-emb"]].concat())?;
     let eval = ["eval", "--run", &tuned, "--device", "cpu", "--data"];
     succeed(&[&eval[..], &[&other]].concat())?;

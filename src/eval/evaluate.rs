@@ -229,6 +229,13 @@ pub fn check_fit(config: &ModelConfig, dataset: &Dataset) -> Result<()> {
             format!("its {name} is {found}, the model's is {expected}"),
             "use the data set that the model was trained for",
         )),
-        None => config.check_identifiers(dataset.folder(), dataset.identifiers()),
+        None => match config.identifiers_fault(dataset.identifiers()) {
+            Some(fault) => {
+                let fix =
+                    "its puzzles have other embeddings: use the data set that the model was trained for";
+                Err(Error::file(dataset.folder(), fault, fix))
+            }
+            None => Ok(()),
+        },
     }
 }

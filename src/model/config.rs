@@ -1,7 +1,5 @@
 //! The sizes of a model: the authors' `arch` keys, and what the data set adds to them.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -251,23 +249,14 @@ fn wrong(key: &str, problem: impl Into<String>, fix: impl Into<String>) -> Error
 }
 
 impl ModelConfig {
-    /// Refuses puzzle identifiers (a checksum of their names, found at `place`) other than those whose embeddings these
-    /// weights hold; without embeddings, and where nothing is known, any will do.
-    ///
-    /// # Errors
-    /// [`Error::File`] at `place`.
-    pub fn check_identifiers(&self, place: &Path, found: Option<&str>) -> Result<()> {
+    /// What is wrong with puzzles of these identifiers (the checksum of their names) for weights of this model: they are
+    /// others than those whose embeddings the weights hold. Without embeddings, and where nothing is known, any will do.
+    pub fn identifiers_fault(&self, found: Option<&str>) -> Option<String> {
         match (self.identifiers.as_deref(), found) {
             (Some(own), Some(found)) if own != found && self.arch.puzzle_emb_ndim > 0 => {
-                let problem =
-                    format!("its identifiers.json has checksum {found}, the model was trained with {own}");
-                Err(Error::file(
-                    place,
-                    problem,
-                    "its puzzles have other embeddings: use the data set of the training",
-                ))
+                Some(format!("its identifiers.json has checksum {found}, the model was trained with {own}"))
             }
-            _ => Ok(()),
+            _ => None,
         }
     }
 

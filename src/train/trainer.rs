@@ -18,6 +18,9 @@ use crate::{Error, Result};
 /// Steps in a row that may be skipped: a single bad batch passes, weights that are lost do not.
 const MOST_SKIPPED: u32 = 8;
 
+/// What helps where weights are to learn other puzzles.
+const RESET: &str = "give --reset-puzzle-emb to start each row from the mean of those saved";
+
 /// A model in training on one device.
 pub struct Trainer {
     runner: Runner,
@@ -113,14 +116,17 @@ impl Trainer {
     /// [`Error::File`] naming `from` and other puzzle identifiers, or the first tensor that this model does not have or has in another shape.
     pub fn init_from(&mut self, from: &Path, reset_puzzle_emb: bool) -> Result<()> {
         let (mut config, mut weights) = checkpoint::load(from)?;
-        let (rows, names) = (self.config().num_puzzle_identifiers, self.config().identifiers.as_deref());
-        let same = config.num_puzzle_identifiers == rows && config.check_identifiers(from, names).is_ok();
-        if reset_puzzle_emb && !same {
-            checkpoint::reset_puzzle_emb(&mut config, &mut weights, rows);
-        } else {
-            config.check_identifiers(from, names)?;
+        let own = self.config();
+        let other_puzzles = config.identifiers_fault(own.identifiers.as_deref());
+        if reset_puzzle_emb
+            && (config.num_puzzle_identifiers != own.num_puzzle_identifiers || other_puzzles.is_some())
+        {
+            checkpoint::reset_puzzle_emb(&mut config, &mut weights, own.num_puzzle_identifiers);
         }
-        check_same_tensors(from, &Params::of(&config), &Params::of(self.config()))?;
+        check_same_tensors(from, &Params::of(&config), &Params::of(own))?;
+        if let Some(fault) = other_puzzles.filter(|_| !reset_puzzle_emb) {
+            return Err(Error::file(from, format!("the data set is another: {fault}"), RESET));
+        }
         self.runner.load(&weights)
     }
 
@@ -309,9 +315,7 @@ fn check_same_tensors(from: &Path, found: &Params, expected: &Params) -> Result<
         Some(name) => {
             let (found, expected) = (shape(found, name), shape(expected, name));
             let fix = match name {
-                "puzzle_emb.weights" => {
-                    "give --reset-puzzle-emb to start each row from the mean of those saved"
-                }
+                "puzzle_emb.weights" => RESET,
                 _ => "use the recipe and data of these weights",
             };
             let problem = format!("its {name} is {found}, the run's {expected}");
