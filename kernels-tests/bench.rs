@@ -226,16 +226,10 @@ fn one_submission() -> Outcome {
 fn trainer(data: &Path) -> Outcome<Trainer> {
     let (min_clues, max_clues) = (None, None);
     let out = data.to_path_buf();
-    build_generated(&GenerateOptions {
-        out,
-        size: 4,
-        train: 64,
-        test: 4,
-        min_clues,
-        max_clues,
-        num_aug: 0,
-        seed: 1,
-    })?;
+    build_generated(
+        &GenerateOptions { out, size: 4, train: 64, test: 4, min_clues, max_clues, num_aug: 0, seed: 1 },
+        &mut |_| {},
+    )?;
     let sets = ["train.global_batch_size=4", "arch.hidden_size=32", "arch.puzzle_emb_ndim=32"];
     let recipe = Recipe::load("tiny-sudoku4", &sets.map(str::to_owned))?;
     let dataset = Arc::new(Dataset::open(data, Split::Train)?);

@@ -51,7 +51,7 @@ pub fn config(name: ArchName, mlp_t: bool, pos_encodings: PosEncodings) -> Model
         halt_exploration_prob: 0.1,
         no_ACT_continue: true,
     };
-    ModelConfig { arch, vocab_size: 11, seq_len: 9, num_puzzle_identifiers: 5 }
+    ModelConfig { arch, vocab_size: 11, seq_len: 9, num_puzzle_identifiers: 5, identifiers: None }
 }
 
 /// Models that between them have every kind of tensor.

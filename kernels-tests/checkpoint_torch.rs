@@ -83,7 +83,8 @@ fn files_of_torch_are_read_exactly() {
     for (file, arch, prefix, rounding, extra) in cases {
         let imported = import(file, &arch).unwrap();
         assert_eq!((imported.prefix, imported.reset_from), (prefix, None), "{file}");
-        let expected = ModelConfig { arch, vocab_size: 11, seq_len: 9, num_puzzle_identifiers: 5 };
+        let expected =
+            ModelConfig { arch, vocab_size: 11, seq_len: 9, num_puzzle_identifiers: 5, identifiers: None };
         assert_eq!(imported.config, expected, "{file}");
         let params = Params::of(&imported.config);
         let fixed = ["H_init", "L_init", "embed_tokens.embedding_weight", "lm_head.weight", "q_head.weight"];
@@ -329,7 +330,7 @@ fn an_exported_folder_is_whole() {
     }
     let front: Front = serde_saphyr::from_str(text.split("---\n").nth(1).unwrap()).unwrap();
     assert_eq!(front.models.len(), 1);
-    refused(checkpoint::export_folder(&out, &config, &weights(&config), &card), &["--out: ", "not empty"]);
+    refused(checkpoint::export_folder(&out, &config, &weights(&config), &card), &["exists and is not empty"]);
     let bare = dir.path().join("bare");
     checkpoint::export_folder(&bare, &config, &weights(&config), &Card::default()).unwrap();
     assert!(!fs::read_to_string(bare.join("README.md")).unwrap().contains("model-index"));

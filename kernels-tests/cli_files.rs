@@ -24,7 +24,7 @@ pub fn tests() -> Vec<Trial> {
 fn existing_output() -> Outcome {
     let workshop = Workshop::new()?;
     let data = workshop.path("data");
-    let refusal = ["--out: ", "exists and is not empty"];
+    let refusal = [data.as_str(), ": exists and is not empty; name a new folder"];
     refuse(&["data", "sudoku", "--generate", "9", "--test", "1", "--out", &data], 2, &refusal)?;
     refuse(&["demo", "--device", "cpu", "--out", &data], 2, &refusal)?;
     refuse(&borrowed(&workshop.train_args("data", 2)), 2, &refusal)

@@ -72,8 +72,8 @@ fn output_is_whole_or_absent() {
     fs::write(finished.path().join("a"), "1").unwrap();
     finished.commit().unwrap();
     assert_eq!((entries(&out), entries(&dir.path().join("deep"))), (1, 1));
-    refused(OutputFolder::create(&out), &["--out", "deep/out", "not empty"]);
-    refused(OutputFolder::create(&out.join("a")), &["--out", "not a readable folder"]);
+    refused(OutputFolder::create(&out), &["deep/out: exists and is not empty"]);
+    refused(OutputFolder::create(&out.join("a")), &["out/a: ", "not a readable folder"]);
 
     let file = out.join("a");
     files::write_atomic(&file, b"22").unwrap();

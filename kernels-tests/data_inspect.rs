@@ -73,7 +73,7 @@ impl Fixture {
             num_aug: 2,
             seed: 1,
         };
-        sudoku::build_generated(&options).unwrap();
+        sudoku::build_generated(&options, &mut |_| {}).unwrap();
         Fixture { _folder: folder, dir }
     }
 

@@ -186,9 +186,11 @@ fn generated_puzzles_are_unique_and_apart() {
     for (shape, num_aug) in [(Shape::ALL[0], 30), (Shape::ALL[1], 2), (Shape::ALL[2], 1)] {
         let dir = folder();
         let out = dir.path().join("set");
-        let summary =
-            build_generated(&GenerateOptions { num_aug, ..options(out.clone(), shape.size(), 60, 40) })
-                .unwrap();
+        let summary = build_generated(
+            &GenerateOptions { num_aug, ..options(out.clone(), shape.size(), 60, 40) },
+            &mut |_| {},
+        )
+        .unwrap();
         assert_eq!((summary.size, summary.train.puzzles, summary.test.puzzles), (shape.size(), 60, 40));
         assert_eq!((summary.train.examples, summary.test.examples), (60 * (1 + num_aug), 40));
         let (train, test) = (read(&out, Split::Train, shape), read(&out, Split::Test, shape));
@@ -211,7 +213,11 @@ fn generation_is_reproducible() {
     let dir = folder();
     let build = |name: &str, seed| {
         let out = dir.path().join(name);
-        build_generated(&GenerateOptions { num_aug: 1, seed, ..options(out.clone(), 6, 300, 50) }).unwrap();
+        build_generated(
+            &GenerateOptions { num_aug: 1, seed, ..options(out.clone(), 6, 300, 50) },
+            &mut |_| {},
+        )
+        .unwrap();
         fs::read(out.join("train/all__inputs.npy")).unwrap()
     };
     let first = build("a", 1);
@@ -245,15 +251,15 @@ fn impossible_requests_are_refused() {
         ),
     ];
     for (options, parts) in cases {
-        refused(build_generated(&options), parts);
+        refused(build_generated(&options, &mut |_| {}), parts);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left behind");
     }
     let all =
         GenerateOptions { train: 200, test: 88, min_clues: Some(16), max_clues: Some(16), ..base.clone() };
-    build_generated(&all).unwrap();
-    refused(build_generated(&all), &["--out", "not empty"]);
+    build_generated(&all, &mut |_| {}).unwrap();
+    refused(build_generated(&all, &mut |_| {}), &["exists and is not empty"]);
     let only = GenerateOptions { out: dir.path().join("only"), train: 1, test: 287, num_aug: 3, ..all };
-    build_generated(&only).unwrap();
+    build_generated(&only, &mut |_| {}).unwrap();
 }
 
 /// Writes `train.csv` of `lines` and a good `test.csv`, and builds a data set of them.
@@ -269,7 +275,7 @@ fn build_csv(dir: &Path, lines: &[String], change: impl Fn(&mut CsvOptions)) -> 
     let mut options =
         CsvOptions { out, train_csv, test_csv, subsample: None, num_aug: 0, min_difficulty: None, seed: 1 };
     change(&mut options);
-    build_from_csv(&options)
+    build_from_csv(&options, &mut |_| {})
 }
 
 fn csv_files_become_data_sets() {

@@ -285,16 +285,19 @@ fn votes(device: &Device) -> Outcome {
 fn sudoku_votes(device: &Device) -> Outcome {
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("data");
-    sudoku::build_generated(&sudoku::GenerateOptions {
-        out: out.clone(),
-        size: 4,
-        train: 1,
-        test: 3,
-        min_clues: None,
-        max_clues: None,
-        num_aug: 0,
-        seed: 1,
-    })?;
+    sudoku::build_generated(
+        &sudoku::GenerateOptions {
+            out: out.clone(),
+            size: 4,
+            train: 1,
+            test: 3,
+            min_clues: None,
+            max_clues: None,
+            num_aug: 0,
+            seed: 1,
+        },
+        &mut |_| {},
+    )?;
     let dataset = Arc::new(Dataset::open(&out, Split::Test)?);
     let (config, weights) = model(&dataset, true)?;
     let mut evaluator = Evaluator::new(&config, device, 4)?;

@@ -29,10 +29,13 @@ mod eval_arc;
 mod eval_roll;
 mod faults;
 mod finite;
+mod fuzz;
 mod golden;
 mod gradient_graphs;
 mod gradients;
 mod harness;
+mod hostile;
+mod hostile_data;
 mod isa;
 mod linear;
 mod loss;
@@ -97,6 +100,8 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     step_gradients::tests,
     submissions::tests,
     golden::tests,
+    hostile::tests,
+    hostile_data::tests,
     determinism::tests,
     plans::tests,
     plan_memory::tests,
@@ -115,6 +120,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     eval_roll::tests,
     faults::tests,
     finite::tests,
+    fuzz::tests,
     train_puzzle_emb::tests,
     tune::tests,
 ];

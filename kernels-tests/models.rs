@@ -30,7 +30,7 @@ pub fn small(name: ArchName) -> ModelConfig {
         halt_exploration_prob: 0.5,
         no_ACT_continue: true,
     };
-    ModelConfig { arch, vocab_size: 7, seq_len: 5, num_puzzle_identifiers: 3 }
+    ModelConfig { arch, vocab_size: 7, seq_len: 5, num_puzzle_identifiers: 3, identifiers: None }
 }
 
 /// The same with mixer blocks.

@@ -198,7 +198,11 @@ fn recipes() -> impl Iterator<Item = (&'static str, ModelConfig, Vec<usize>)> {
         };
         let arch = Recipe::load(name, &[]).unwrap().arch;
         let batches = if name == "maze-hard" { vec![8, 1] } else { vec![8] };
-        (name, ModelConfig { arch, vocab_size, seq_len, num_puzzle_identifiers: 1 }, batches)
+        (
+            name,
+            ModelConfig { arch, vocab_size, seq_len, num_puzzle_identifiers: 1, identifiers: None },
+            batches,
+        )
     })
 }
 

@@ -101,7 +101,10 @@ fn training(config: &ModelConfig, batch: usize, target: Target) -> Plan {
 fn recipes() -> impl Iterator<Item = (&'static str, ModelConfig)> {
     Recipe::names().map(|name| {
         let arch = Recipe::load(name, &[]).unwrap().arch;
-        (name, ModelConfig { arch, vocab_size: 11, seq_len: 81, num_puzzle_identifiers: 1 })
+        (
+            name,
+            ModelConfig { arch, vocab_size: 11, seq_len: 81, num_puzzle_identifiers: 1, identifiers: None },
+        )
     })
 }
 
@@ -147,7 +150,7 @@ fn recipes_at_their_own_batch() {
         ("arc2", 12, 900, 1_191_406, [(3, true), (6, true)]),
     ] {
         let Recipe { arch, train, .. } = Recipe::load(name, &[]).unwrap();
-        let config = ModelConfig { arch, vocab_size, seq_len, num_puzzle_identifiers };
+        let config = ModelConfig { arch, vocab_size, seq_len, num_puzzle_identifiers, identifiers: None };
         let chosen = [Element::F32, Element::F16].map(|precision| {
             let target = Target { precision, ..device.target() };
             let holds = |plan: &Plan, others| device.check_beside(plan, others);
@@ -290,7 +293,8 @@ fn a_layer_takes_few_dispatches() {
     for (recipe, each) in [("sudoku-mlp", 6), ("sudoku-att", 7), ("maze-hard", 7), ("arc1", 7)] {
         let arch = Recipe::load(recipe, &[]).unwrap().arch;
         let layers = arch.H_cycles * (arch.L_cycles + 1) * arch.L_layers;
-        let config = ModelConfig { arch, vocab_size: 11, seq_len: 81, num_puzzle_identifiers: 1 };
+        let config =
+            ModelConfig { arch, vocab_size: 11, seq_len: 81, num_puzzle_identifiers: 1, identifiers: None };
         let target = TARGETS[0];
         for plan in [eval_plan(&config, 8, target).unwrap(), training(&config, 8, target)] {
             let forward = plan.dispatches.iter().filter(|one| one.pass != Pass::Reverse);

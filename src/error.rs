@@ -3,15 +3,17 @@
 //! Every message reads `place: what is wrong; what to do`, so that a user sees first which file,
 //! key or limit is at fault. The binary maps [`Error::Usage`] and [`Error::Recipe`] to exit code 2 and the rest to 1.
 
+use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+use crate::text::printable;
 
 /// What can go wrong, by who can mend it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused a file or folder.
-    #[error("{}: {source}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -19,7 +21,6 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file was read but breaks its format or contradicts another file.
-    #[error("{}: {problem}; {fix}", path.display())]
     File {
         /// The file or folder.
         path: PathBuf,
@@ -29,7 +30,6 @@ pub enum Error {
         fix: String,
     },
     /// A key of a recipe is unknown, missing, of the wrong type or out of range.
-    #[error("{key}: {problem}; {fix}")]
     Recipe {
         /// The dotted key, `arch.num_heads`.
         key: String,
@@ -39,7 +39,6 @@ pub enum Error {
         fix: String,
     },
     /// A command's arguments do not fit together, or an argument's value is not usable.
-    #[error("{argument}: {problem}; {fix}")]
     Usage {
         /// The argument as it is typed, `--out`.
         argument: String,
@@ -49,7 +48,6 @@ pub enum Error {
         fix: String,
     },
     /// No such device, or it cannot do what is asked.
-    #[error("device {device}: {problem}; {fix}")]
     Device {
         /// The adapter's name, or what was asked for.
         device: String,
@@ -59,7 +57,6 @@ pub enum Error {
         fix: String,
     },
     /// A device failed while it worked: it was lost, its driver does not answer or refuses.
-    #[error("device {device}: {problem}; check its driver, or use --device cpu")]
     Lost {
         /// The adapter's name.
         device: String,
@@ -67,7 +64,6 @@ pub enum Error {
         problem: String,
     },
     /// A plan needs more than the device can give.
-    #[error("{what}: needs {needed} {unit}, the limit is {limit}; {fix}")]
     Limit {
         /// The buffer, binding or grid at fault.
         what: String,
@@ -81,7 +77,6 @@ pub enum Error {
         fix: String,
     },
     /// A device has no memory left for a plan.
-    #[error("device {device}: has no memory left{}; use a smaller batch or another device", for_bytes(*needed))]
     Memory {
         /// The adapter's name.
         device: String,
@@ -89,7 +84,6 @@ pub enum Error {
         needed: u64,
     },
     /// A kernel, its Rust declaration and the plan contradict each other: a defect of trm itself.
-    #[error("kernel {kernel}: {problem}")]
     Kernel {
         /// `shader.entry_point`.
         kernel: String,
@@ -97,7 +91,6 @@ pub enum Error {
         problem: String,
     },
     /// A computation left the range where its results mean something.
-    #[error("{what}: {problem}; {fix}")]
     Numeric {
         /// The quantity, `loss at step 312`.
         what: String,
@@ -110,6 +103,32 @@ pub enum Error {
 
 fn for_bytes(needed: u64) -> String {
     if needed > 0 { format!(" for {needed} bytes") } else { String::new() }
+}
+
+/// One line that steers no terminal, whatever is in the files and names that it speaks of.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let message = match self {
+            Error::Io { path, source } => format!("{}: {source}", path.display()),
+            Error::File { path, problem, fix } => format!("{}: {problem}; {fix}", path.display()),
+            Error::Recipe { key, problem, fix } => format!("{key}: {problem}; {fix}"),
+            Error::Usage { argument, problem, fix } => format!("{argument}: {problem}; {fix}"),
+            Error::Device { device, problem, fix } => format!("device {device}: {problem}; {fix}"),
+            Error::Limit { what, needed, limit, unit, fix } => {
+                format!("{what}: needs {needed} {unit}, the limit is {limit}; {fix}")
+            }
+            Error::Lost { device, problem } => {
+                format!("device {device}: {problem}; check its driver, or use --device cpu")
+            }
+            Error::Memory { device, needed } => {
+                let needed = for_bytes(*needed);
+                format!("device {device}: has no memory left{needed}; use a smaller batch or another device")
+            }
+            Error::Kernel { kernel, problem } => format!("kernel {kernel}: {problem}"),
+            Error::Numeric { what, problem, fix } => format!("{what}: {problem}; {fix}"),
+        };
+        f.write_str(&printable(&message.lines().map(str::trim).collect::<Vec<_>>().join(" ")))
+    }
 }
 
 /// Results of fallible functions in this crate.

@@ -6,58 +6,118 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use memmap2::Mmap;
+use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
 
 /// How the names of files begin that are being written.
 const PARTIAL: &str = ".partial-";
+/// The name of the file in an unfinished folder that its writer has locked.
+const LOCK: &str = ".lock";
+
+/// Output folders of this process that are not complete.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes all output folders that are not complete, for a program that is about to end. Whoever would complete or drop
+/// one now waits for that end.
+pub fn remove_unfinished() {
+    let folders = unfinished();
+    for folder in folders.iter() {
+        // A file that is made at this moment keeps its folder from going.
+        let _ = (0..8).any(|_| fs::remove_dir_all(folder).is_ok() || !folder.exists());
+    }
+    std::mem::forget(folders);
+}
 
 /// A folder that appears at its destination only when [`OutputFolder::commit`] is called; dropped before
 /// that, it is removed with all that was written into it.
 #[derive(Debug)]
 pub struct OutputFolder {
-    temporary: tempfile::TempDir,
+    temporary: PathBuf,
+    /// Held by whoever writes: a folder without such a writer was left behind by a process that was killed.
+    lock: Option<File>,
     destination: PathBuf,
 }
 
 impl OutputFolder {
-    /// A new temporary folder beside `out`, whose missing parents are created.
+    /// A new temporary folder beside `out`, whose missing parents are created. What killed processes left there of
+    /// earlier attempts is removed.
     ///
     /// # Errors
-    /// [`Error::Usage`] for `--out` if `out` is a file or a folder with something in it; [`Error::Io`] if the
-    /// folder cannot be made.
+    /// [`Error::Usage`] if `out` is a file or a folder with something in it, or cannot be replaced; [`Error::Io`] if
+    /// the folder cannot be made.
     pub fn create(out: &Path) -> Result<Self> {
         refuse_existing(out)?;
-        let parent = parent(out);
+        // A link is to go on leading to the folder.
+        let destination =
+            if out.is_symlink() { out.canonicalize().map_err(Error::io(out))? } else { out.into() };
+        refuse_irreplaceable(&destination)?;
+        let parent = parent(&destination);
         fs::create_dir_all(parent).map_err(Error::io(parent))?;
-        let name = out.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = tempfile::Builder::new()
-            .prefix(&format!(".{name}.partial-"))
-            .tempdir_in(parent)
-            .map_err(Error::io(parent))?;
-        Ok(OutputFolder { temporary, destination: out.to_path_buf() })
+        let name = destination.file_name().unwrap_or_default().to_string_lossy();
+        let prefix = format!(".{name}.partial-");
+        remove_leftovers(parent, &prefix);
+        let temporary =
+            tempfile::Builder::new().prefix(&prefix).tempdir_in(parent).map_err(Error::io(parent))?;
+        let temporary = temporary.keep();
+        unfinished().push(temporary.clone());
+        let mut folder = OutputFolder { temporary, lock: None, destination };
+        let path = folder.temporary.join(LOCK);
+        let lock = File::create(&path).map_err(Error::io(&path))?;
+        // A file system without locks keeps what is left behind, and nothing else.
+        let _ = lock.try_lock();
+        folder.lock = Some(lock);
+        Ok(folder)
     }
 
     /// Where to write until [`OutputFolder::commit`].
     pub fn path(&self) -> &Path {
-        self.temporary.path()
+        &self.temporary
     }
 
     /// Renames the folder to its destination.
     ///
     /// # Errors
     /// As [`OutputFolder::create`], if the destination was filled meanwhile or cannot be written.
-    pub fn commit(self) -> Result<()> {
+    pub fn commit(mut self) -> Result<()> {
         refuse_existing(&self.destination)?;
+        let _at_once = unfinished();
         if self.destination.is_dir() {
             fs::remove_dir(&self.destination).map_err(Error::io(&self.destination))?;
         }
-        fs::rename(self.temporary.path(), &self.destination).map_err(Error::io(&self.destination))?;
-        // The temporary name is gone by now; keeping it only disarms the removal.
-        let _ = self.temporary.keep();
+        let lock = self.temporary.join(LOCK);
+        fs::remove_file(&lock).map_err(Error::io(&lock))?;
+        self.lock = None;
+        fs::rename(&self.temporary, &self.destination).map_err(Error::io(&self.destination))?;
         sync_folder(parent(&self.destination))
+    }
+}
+
+impl Drop for OutputFolder {
+    fn drop(&mut self) {
+        let mut folders = unfinished();
+        folders.retain(|folder| *folder != self.temporary);
+        self.lock = None;
+        // After a commit there is nothing of this name.
+        let _ = fs::remove_dir_all(&self.temporary);
+    }
+}
+
+/// Removes the unfinished folders in `parent` whose names start with `prefix` and whose writers are gone.
+fn remove_leftovers(parent: &Path, prefix: &str) {
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix)) {
+        let writerless = File::open(entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok());
+        if writerless {
+            // Where that is not possible, nothing is lost but room.
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -139,16 +199,73 @@ pub fn remove_partial(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A read-only view of a file that may be larger than memory.
-///
-/// # Errors
-/// [`Error::Io`] at `path`.
-#[allow(unsafe_code)]
-pub fn map(path: &Path) -> Result<Mmap> {
-    let file = File::open(path).map_err(Error::io(path))?;
-    // SAFETY: the map is read-only and only ever read as bytes. Files are written under another name and
-    // renamed, so trm itself never changes a mapped one; that nobody else truncates it is asked of the user.
-    unsafe { Mmap::map(&file) }.map_err(Error::io(path))
+/// A file that may be larger than memory, read piece by piece from any number of threads. What is cut short while it
+/// is read becomes an error; a mapped file would become a signal.
+#[derive(Debug)]
+pub struct Pieces {
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+}
+
+impl Pieces {
+    /// Opens the regular file `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] at `path`, [`Error::File`] for a pipe, device or folder, which has no pieces.
+    pub fn open(path: &Path) -> Result<Pieces> {
+        // Opening a pipe would wait for its writer.
+        if !fs::metadata(path).map_err(Error::io(path))?.is_file() {
+            return Err(Error::file(path, "is no regular file", "name a file on a disk"));
+        }
+        let file = File::open(path).map_err(Error::io(path))?;
+        let bytes = file.metadata().map_err(Error::io(path))?.len();
+        Ok(Pieces { path: path.to_path_buf(), file, bytes })
+    }
+
+    /// How long it was when it was opened.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Fills `piece` with what is there from `offset` on.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a file that ends before, [`Error::Io`] where the system refuses.
+    pub fn read(&self, mut offset: u64, mut piece: &mut [u8]) -> Result<()> {
+        while !piece.is_empty() {
+            match read_at(&self.file, piece, offset) {
+                Ok(0) => {
+                    let problem =
+                        format!("ends before byte {offset}, it had {} when it was opened", self.bytes);
+                    return Err(Error::file(
+                        &self.path,
+                        problem,
+                        "restore the file and begin again, or resume",
+                    ));
+                }
+                Ok(count) => (offset, piece) = (offset + count as u64, &mut piece[count..]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::io(&self.path)(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, piece: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, piece, offset)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, piece: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, piece, offset)
 }
 
 /// The whole content of a file.
@@ -167,6 +284,25 @@ pub fn read_to_string(path: &Path) -> Result<String> {
     fs::read_to_string(path).map_err(Error::io(path))
 }
 
+/// Bytes that the disk under the nearest existing folder of `path` has left, where the system tells.
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let folder = path.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
+    #[cfg(unix)]
+    return rustix::fs::statvfs(folder).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    #[cfg(not(unix))]
+    return None;
+}
+
+/// What a JSON file says; a byte order mark before it says nothing.
+///
+/// # Errors
+/// [`Error::Io`] at `path`; [`Error::File`] with `fix` for what is no JSON, or JSON of something else.
+pub fn read_json<T: DeserializeOwned>(path: &Path, fix: &str) -> Result<T> {
+    let bytes = read(path)?;
+    let json = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    serde_json::from_slice(json).map_err(|error| Error::file(path, error.to_string(), fix))
+}
+
 fn refuse_existing(out: &Path) -> Result<()> {
     let problem = match fs::read_dir(out).map(|mut entries| entries.next().is_none()) {
         Ok(true) => return Ok(()),
@@ -175,7 +311,18 @@ fn refuse_existing(out: &Path) -> Result<()> {
         Err(_) => "exists and is not a readable folder",
     };
     let fix = "name a new folder or remove this one first";
-    Err(Error::usage("--out", format!("{} {problem}", out.display()), fix))
+    Err(Error::usage(out.display().to_string(), problem, fix))
+}
+
+/// Finds out before the work whether a folder that is there, and empty, can make room for another.
+fn refuse_irreplaceable(out: &Path) -> Result<()> {
+    if !out.is_dir() {
+        return Ok(());
+    }
+    fs::remove_dir(out).and_then(|()| fs::create_dir(out)).map_err(|error| {
+        let problem = format!("cannot be replaced: {}", error.kind());
+        Error::usage(out.display().to_string(), problem, "name a folder in it that is not there yet")
+    })
 }
 
 /// The folder `path` lies in; a bare name lies in the current one.

@@ -13,6 +13,7 @@ pub mod model;
 pub mod recipe;
 pub mod report;
 pub mod rng;
+mod text;
 pub mod train;
 mod vectors;
 

@@ -4,6 +4,7 @@
 //! here. All keys are required, so that a recipe in a run folder says everything about its run; keys that came later
 //! mean in older recipes what those runs did.
 
+mod effect;
 mod keys;
 
 use std::path::Path;
@@ -16,6 +17,7 @@ use crate::data::Dataset;
 use crate::model::step::Optimiser;
 use crate::model::{Arch, ArchName, ModelConfig, PosEncodings};
 use crate::plan::Precision;
+use crate::text::one_line;
 use crate::{Error, Result, files};
 
 /// The recipes that come with trm; the first one declares the keys.
@@ -116,7 +118,13 @@ impl Recipe {
         for set in sets {
             apply(&mut table, set)?;
         }
-        Recipe::from_table(table)
+        Recipe::from_table(table).map_err(|error| match error {
+            // What was typed needs no place, and built-in recipes are in order.
+            Error::Recipe { key, problem, fix } if !built_in(name_or_path) && !sets_key(sets, &key) => {
+                Error::recipe(format!("{name_or_path}: {key}"), problem, fix)
+            }
+            other => other,
+        })
     }
 
     /// Names of the built-in recipes.
@@ -146,6 +154,7 @@ impl Recipe {
             vocab_size: metadata.vocab_size,
             seq_len: metadata.seq_len,
             num_puzzle_identifiers: metadata.num_puzzle_identifiers,
+            identifiers: dataset.identifiers().map(str::to_owned),
         };
         config.validate()?;
         Ok(config)
@@ -245,7 +254,12 @@ impl TrainSettings {
             ("ema_rate", self.ema_rate, decay),
             ("checkpoint_minutes", self.checkpoint_minutes, not_negative),
         ];
-        match numbers.into_iter().find(|(_, value, (_, accepts))| !accepts(*value)) {
+        // Devices compute in f32, where a large number is infinite.
+        let accepted = |value: f64, accepts: fn(f64) -> bool| accepts(value) && (value as f32).is_finite();
+        match numbers.into_iter().find(|(_, value, (_, accepts))| !accepted(*value, *accepts)) {
+            Some((key, value, (expected, _))) if value.is_finite() && value > f64::from(f32::MAX) => {
+                Err(out_of_range(key, format!("{value:e}, infinite in f32"), expected))
+            }
             Some((key, value, (expected, _))) => Err(out_of_range(key, value, expected)),
             None => Ok(()),
         }
@@ -258,8 +272,13 @@ fn out_of_range(key: &str, value: impl std::fmt::Display, expected: &str) -> Err
     Error::recipe(format!("train.{key}"), format!("is {value}"), format!("give {expected}"))
 }
 
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+fn built_in(name: &str) -> bool {
+    Recipe::names().any(|known| known == name)
+}
+
+/// Whether one of `sets` changes `key`.
+fn sets_key(sets: &[String], key: &str) -> bool {
+    sets.iter().filter_map(|set| set.split_once('=')).any(|(changed, _)| changed.trim() == key)
 }
 
 fn text_of(name_or_path: &str) -> Result<String> {
@@ -352,6 +371,7 @@ mod tests {
     fn unknown_keys_name_the_nearest() {
         assert!(refusal(&["arch.hiden_size=8"]).contains("did you mean arch.hidden_size?"));
         assert!(refusal(&["lr=1"]).contains("did you mean train.lr?"));
+        assert!(refusal(&["foo=1"]).starts_with("foo: is no key of a recipe; compare with assets/recipes"));
         assert!(refusal(&["arch=1"]).starts_with("arch: is no key"));
         assert!(refusal(&["train.lr.x=1"]).starts_with("train.lr.x: lr is no table"));
     }
@@ -361,7 +381,13 @@ mod tests {
         let cases = [
             ("arch.hidden_size=\"big\"", "arch.hidden_size: is \"big\", expected an integer from 0 to 65536"),
             ("arch.L_cycles=-1", "arch.L_cycles: is -1, expected an integer"),
-            ("train.seed=1.5", "train.seed: is 1.5, expected an integer of at least 0"),
+            ("train.seed=1.5", "train.seed: is 1.5, expected an integer from 0 to 9223372036854775807"),
+            (
+                "train.seed=18446744073709551615",
+                "train.seed: is \"18446744073709551615\", expected an integer from 0",
+            ),
+            ("train.lr=1e39", "train.lr: is 1e39, infinite in f32; give a number of at least 0"),
+            ("arch.rms_norm_eps=1e39", "arch.rms_norm_eps: is 1e39; give a number from 0 to 3.4e38"),
             ("train.lr=fast", "train.lr: is \"fast\", expected a number"),
             ("train.lr=nan", "train.lr: is NaN; give"),
             ("train.lr=-1", "train.lr: is -1; give a number of at least 0"),

@@ -56,7 +56,13 @@ impl Subject {
         seq_len: usize,
         vocab_size: usize,
     ) -> Result<Subject> {
-        let config = ModelConfig { arch: recipe.arch, vocab_size, seq_len, num_puzzle_identifiers: 1 };
+        let config = ModelConfig {
+            arch: recipe.arch,
+            vocab_size,
+            seq_len,
+            num_puzzle_identifiers: 1,
+            identifiers: None,
+        };
         config.validate()?;
         Ok(Subject { name: name.into(), config, settings: recipe.train, batch })
     }

@@ -110,7 +110,8 @@ fn read_config(file: &TorchFile, arch: &Arch, dataset: Option<&Metadata>) -> Res
         _ => rows(file, "puzzle_emb.weights")?,
     };
     let vocab_size = rows(file, "embed_tokens.embedding_weight")?;
-    let config = ModelConfig { arch: arch.clone(), vocab_size, seq_len, num_puzzle_identifiers };
+    let config =
+        ModelConfig { arch: arch.clone(), vocab_size, seq_len, num_puzzle_identifiers, identifiers: None };
     config.validate().map_err(|error| at_file(file.path(), error))?;
     if let Some(dataset) = dataset {
         agree(file, "vocab_size", vocab_size, dataset.vocab_size)?;

@@ -24,8 +24,3 @@ pub use state::{STATE_FILE, State, check_state, load_state, load_state_weights, 
 pub use tensors::TensorInfo;
 pub use torch_file::PREFIXES;
 pub use weights::{CONFIG_FILE, WEIGHTS_FILE, load, load_config, save};
-
-/// A library's message as part of one of ours.
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}

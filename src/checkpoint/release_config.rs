@@ -8,9 +8,9 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::one_line;
 use super::weights::at_file;
 use crate::model::{Arch, ArchName, PosEncodings};
+use crate::text::one_line;
 use crate::{Error, Result, files};
 
 /// The whole file; the settings of the training run are of no use here.

@@ -1,50 +1,70 @@
-//! One safetensors file: mapped for reading, streamed for writing.
+//! One safetensors file: read tensor by tensor, streamed for writing.
 //!
-//! The library checks and makes the header; its own file writer is not used because it neither flushes to the
+//! The library checks and makes what is in the header; its own file writer is not used because it neither flushes to the
 //! disk nor leaves the file readable to others, and because tables of gigabytes should not be held twice.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use memmap2::Mmap;
-use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo as Place};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo as Place};
 
 use super::checksums::{self, Checksums};
 use super::tensors::{TensorFile, TensorInfo};
-use crate::{Error, Result, files};
+use crate::files::{self, Pieces};
+use crate::{Error, Result};
 
 /// The header's length comes first, as a u64.
 const LENGTH_BYTES: usize = 8;
+/// As in the library: no file of tensors comes near.
+const MOST_HEADER_BYTES: u64 = 100_000_000;
 
 const FETCH_AGAIN: &str = "the file is cut short or no safetensors file: fetch or save it again";
 
-/// A mapped file whose header was found to fit its length.
+/// A file whose header was found to fit its length.
 #[derive(Debug)]
 pub(super) struct SafetensorsFile {
-    path: PathBuf,
-    map: Mmap,
+    pieces: Pieces,
     metadata: Metadata,
-    data_start: usize,
+    data_start: u64,
     tensors: BTreeMap<String, TensorInfo>,
     checksums: Checksums,
 }
 
 impl SafetensorsFile {
-    /// Maps `path` and checks its header against its length, and against its checksum where it has one. Those of
+    /// Opens `path` and checks its header against its length, and against its checksum where it has one. Those of
     /// tensors are checked when they are read.
     pub fn open(path: &Path) -> Result<SafetensorsFile> {
-        let map = files::map(path)?;
-        let (header, metadata) = SafeTensors::read_metadata(&map)
-            .map_err(|error| Error::file(path, error.to_string(), FETCH_AGAIN))?;
+        let broken = |problem: String| Error::file(path, problem, FETCH_AGAIN);
+        let pieces = Pieces::open(path)?;
+        let room = pieces.bytes().checked_sub(LENGTH_BYTES as u64);
+        let room =
+            room.ok_or_else(|| broken(format!("has {} bytes, fewer than any header", pieces.bytes())))?;
+        let mut length = [0; LENGTH_BYTES];
+        pieces.read(0, &mut length)?;
+        let length = u64::from_le_bytes(length);
+        if length > room.min(MOST_HEADER_BYTES) {
+            return Err(broken(format!(
+                "its header is to have {length} bytes, the file has {}",
+                pieces.bytes()
+            )));
+        }
+        let mut header = vec![0; length as usize];
+        pieces.read(LENGTH_BYTES as u64, &mut header)?;
+        let metadata: Metadata =
+            serde_json::from_slice(&header).map_err(|error| broken(error.to_string()))?;
+        if metadata.data_len() as u64 != room - length {
+            let (promised, found) = (metadata.data_len(), room - length);
+            return Err(broken(format!("its tensors have {promised} bytes, the file has {found} of them")));
+        }
         let describe = |(name, place): (String, &Place)| {
             (name, TensorInfo { shape: place.shape.clone(), dtype: place.dtype.to_string() })
         };
         let tensors = metadata.tensors().into_iter().map(describe).collect();
         let checksums = Checksums::of(path, &metadata)?;
-        let data_start = LENGTH_BYTES + header;
-        Ok(SafetensorsFile { path: path.to_path_buf(), map, metadata, data_start, tensors, checksums })
+        let data_start = LENGTH_BYTES as u64 + length;
+        Ok(SafetensorsFile { pieces, metadata, data_start, tensors, checksums })
     }
 
     /// The text under `key` in the header.
@@ -55,7 +75,7 @@ impl SafetensorsFile {
 
 impl TensorFile for SafetensorsFile {
     fn path(&self) -> &Path {
-        &self.path
+        self.pieces.path()
     }
 
     fn tensors(&self) -> &BTreeMap<String, TensorInfo> {
@@ -63,13 +83,12 @@ impl TensorFile for SafetensorsFile {
     }
 
     fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>> {
-        let place = self.metadata.info(name).map(|info| info.data_offsets);
-        let bytes =
-            place.and_then(|(start, end)| self.map.get(self.data_start + start..self.data_start + end));
-        let missing = || Error::file(&self.path, format!("tensor {name} is missing"), FETCH_AGAIN);
-        let bytes = bytes.ok_or_else(missing)?;
-        self.checksums.check(&self.path, name, bytes)?;
-        Ok(Cow::Borrowed(bytes))
+        let missing = || Error::file(self.path(), format!("tensor {name} is missing"), FETCH_AGAIN);
+        let (start, end) = self.metadata.info(name).map(|info| info.data_offsets).ok_or_else(missing)?;
+        let mut bytes = vec![0; end - start];
+        self.pieces.read(self.data_start + start as u64, &mut bytes)?;
+        self.checksums.check(self.path(), name, &bytes)?;
+        Ok(Cow::Owned(bytes))
     }
 }
 

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use pytorch_reader::PytorchReader;
 use zip::{CompressionMethod, ZipArchive};
 
-use super::one_line;
 use super::pickle_check::check_pickle;
 use super::tensors::{TensorFile, TensorInfo};
+use crate::text::one_line;
 use crate::{Error, Result};
 
 /// What the release puts before the model's tensor names: with torch.compile, without it, and nothing.

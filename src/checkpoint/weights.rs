@@ -65,8 +65,7 @@ pub fn load_config(path: &Path) -> Result<ModelConfig> {
     if !path.is_file() {
         return Err(Error::file(path, "no such file", "put the config.json of these weights beside them"));
     }
-    let config: ModelConfig = serde_json::from_slice(&files::read(path)?)
-        .map_err(|error| Error::file(path, error.to_string(), "take the config.json of these weights"))?;
+    let config: ModelConfig = files::read_json(path, "take the config.json of these weights")?;
     config.validate().map_err(|error| at_file(path, error))?;
     Ok(config)
 }

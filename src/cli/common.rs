@@ -18,6 +18,26 @@ use crate::train::Checkpoint;
 use crate::tune::{Cache, Cached, Choice, Key};
 use crate::{Error, Result};
 
+/// Threads beyond so many for each processor only cost time: a pool of 5,000 takes ten seconds to start.
+const MOST_THREADS_EACH: usize = 64;
+
+/// Refuses a number of threads that nobody can want; how many there are is for the thread pool to read.
+///
+/// # Errors
+/// [`Error::Usage`] that names the variable.
+pub fn check_threads() -> Result<()> {
+    const VARIABLE: &str = "RAYON_NUM_THREADS";
+    let Some(text) = std::env::var_os(VARIABLE) else { return Ok(()) };
+    let most = MOST_THREADS_EACH * std::thread::available_parallelism().map_or(1, usize::from);
+    match text.to_str().and_then(|text| text.trim().parse::<usize>().ok()) {
+        Some(threads) if threads <= most => Ok(()),
+        _ => {
+            let fix = format!("give a number up to {most}, or 0 for one for each processor");
+            Err(Error::usage(VARIABLE, format!("is {}", text.display()), fix))
+        }
+    }
+}
+
 /// Where to compute.
 #[derive(Args)]
 pub struct DeviceArgs {
@@ -193,7 +213,13 @@ impl RecipeArgs {
         let names = || Recipe::names().collect::<Vec<_>>().join(", ");
         let missing = || Error::usage("--recipe", "is missing", format!("give a file or one of {}", names()));
         let name = self.recipe.as_deref().or(otherwise).ok_or_else(missing)?;
-        Ok((name, Recipe::load(name, &self.set)?))
+        let recipe = Recipe::load(name, &self.set)?;
+        self.say_idle(&recipe);
+        Ok((name, recipe))
+    }
+
+    fn say_idle(&self, recipe: &Recipe) {
+        recipe.without_effect(&self.set).iter().for_each(say);
     }
 
     /// The recipe of the run in `folder` with the changes of `--set`.
@@ -203,7 +229,14 @@ impl RecipeArgs {
             let fix = "name the folder of a run that was started with \"trm train\"";
             return Err(Error::file(path, "no such file", fix));
         }
-        Recipe::load(&path.to_string_lossy(), &self.set)
+        let path = path.to_string_lossy();
+        let (own, changed) = (Recipe::load(&path, &[])?, Recipe::load(&path, &self.set)?);
+        if own.train.seed != changed.train.seed {
+            let problem = format!("is {} since the run began", own.train.seed);
+            return Err(Error::recipe("train.seed", problem, "leave it as it is, or begin a new run"));
+        }
+        self.say_idle(&changed);
+        Ok(changed)
     }
 }
 

@@ -73,7 +73,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     generate(&out, size, args.seed)?;
     let mut recipe = Recipe::load(name, &[])?;
     recipe.train.seed = args.seed;
-    let stop = Stop::on_signals()?;
+    let stop = Stop::on_signals("finishing this step and saving")?;
     let wanted = stop.clone();
     let mut progress = Progress::new(&folder, move || wanted.wanted());
     let options = RunOptions {
@@ -130,7 +130,7 @@ fn free_folder() -> PathBuf {
 fn generate(out: &Path, size: usize, seed: u64) -> Result<()> {
     let folder = OutputFolder::create(out)?;
     let options = GenerateOptions::small(folder.path().join("data"), size, seed);
-    let summary = build_generated(&options)?;
+    let summary = build_generated(&options, &mut |_| {})?;
     folder.commit()?;
     say(format!(
         "generated {} puzzles of {1}x{1} cells to learn from, with {2} augmentations each, and {3} to test",

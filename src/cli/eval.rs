@@ -1,23 +1,24 @@
 //! `trm eval`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::data::arc::TEST_PUZZLES_FILE;
+use crate::data::arc::{Score, TEST_PUZZLES_FILE};
 use crate::data::{Dataset, Split};
 use crate::eval::vote::Voted;
 use crate::eval::{AtStep, Evaluation, Evaluator, Pace, arc, check_fit, vote};
 use crate::model::Metrics;
 use crate::report::{Table, describe, say, write_arc_html};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 use super::common::{DeviceArgs, WeightsArgs};
 use super::output::Output;
+use super::stop::Stop;
 
 /// Largest batch unless asked for another: more fills a GPU no better and takes memory.
 const DEFAULT_BATCH: usize = 128;
@@ -28,7 +29,7 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 ///
 /// Reports the share of right cells, of samples that are right in every cell, and of samples whose halt head is right
 /// about that, after the last supervision step and after every one before. On ARC the augmented answers are voted on,
-/// and submission.json is written.
+/// and submission.json is written. Ctrl-C ends it with the figures of the samples that are done, and 130.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -125,23 +126,59 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         let problem = format!("{} is no ARC data set", args.data.display());
         return Err(Error::usage("--submission, --html", problem, "leave them out"));
     }
+    let submission = args.submission.clone().unwrap_or_else(|| args.weights.folder().join("submission.json"));
+    let written = on_arc.then_some((&submission, "--submission")).into_iter();
+    for (path, argument) in written.chain(args.html.iter().map(|path| (path, "--html"))) {
+        if let Some(obstacle) = files::obstacle(path) {
+            return Err(Error::usage(
+                argument,
+                format!("{} {obstacle}", path.display()),
+                "name another file",
+            ));
+        }
+    }
     let samples = dataset.examples();
     let answers = samples.max(1) * (1 + usize::from(args.augment.unwrap_or_default()));
     let batch = args.batch.map_or(DEFAULT_BATCH, usize::from).min(answers);
+    let stop = Stop::on_signals("finishing the samples at work")?;
     let mut evaluator = Evaluator::new(&config, &args.device.open()?, batch)?;
     evaluator.load(&weights)?;
-    let started = Instant::now();
-    let mut summary = match args.augment {
-        Some(augment) => vote_on(args, usize::from(augment), &mut evaluator, &dataset)?,
-        None if on_arc => score_arc(args, &mut evaluator, samples)?,
-        None => {
-            let measured = evaluator.evaluate_at(args.pace(), dataset, told_of(samples))?;
-            Summary::of(measured.samples, Some(measured))
-        }
+    evaluator.stop_when(stop.flag());
+    let (started, mut score) = (Instant::now(), None);
+    let measured = match args.augment {
+        Some(augment) => vote_on(args, usize::from(augment), &mut evaluator, &dataset),
+        None if on_arc => score_arc(args, &mut evaluator, samples, &submission).map(|(summary, scored)| {
+            score = Some(scored);
+            summary
+        }),
+        None => evaluator
+            .evaluate_at(args.pace(), dataset.clone(), told_of(samples))
+            .map(|measured| Summary::of(measured.samples, Some(measured))),
+    };
+    let cut_off = stop.wanted();
+    let mut summary = match measured {
+        Ok(summary) => summary,
+        // Nothing was measured yet, which is nobody's fault.
+        Err(Error::File { .. }) if cut_off => return Ok(ExitCode::from(stop.exit_code())),
+        Err(error) => return Err(error),
     };
     summary.seconds = started.elapsed().as_secs_f64();
+    if cut_off {
+        say(format!("interrupted: the figures are those of the first of {samples} samples"));
+        (summary.arc, score) = (None, None);
+    }
+    // Before the files, which a full disk may refuse.
     output.data(&summary, text)?;
-    Ok(ExitCode::SUCCESS)
+    if let Some(score) = score {
+        write_files(args, &score, &submission)?;
+    }
+    Ok(if cut_off { ExitCode::from(stop.exit_code()) } else { ExitCode::SUCCESS })
+}
+
+fn write_files(args: &Args, score: &Score, submission: &Path) -> Result<()> {
+    score.write_submission(submission)?;
+    let title = format!("{} on {}", args.weights.folder().display(), args.data.display());
+    args.html.as_ref().map_or(Ok(()), |path| write_arc_html(path, &title, score))
 }
 
 impl Args {
@@ -167,39 +204,36 @@ fn vote_on(
     evaluator: &mut Evaluator,
     dataset: &Arc<Dataset>,
 ) -> Result<Summary> {
-    let samples = dataset.examples();
-    let voted = vote::evaluate(evaluator, args.halt, dataset, (augment, args.seed), told_of(samples))?;
-    Ok(Summary { voted: Some(voted), ..Summary::of(samples, None) })
+    let progress = told_of(dataset.examples());
+    let voted = vote::evaluate(evaluator, args.halt, dataset, (augment, args.seed), progress)?;
+    Ok(Summary { voted: Some(voted), ..Summary::of(voted.samples, None) })
 }
 
-fn score_arc(args: &Args, evaluator: &mut Evaluator, samples: usize) -> Result<Summary> {
+fn score_arc(
+    args: &Args,
+    evaluator: &mut Evaluator,
+    samples: usize,
+    submission: &Path,
+) -> Result<(Summary, Score)> {
     let arc::ArcEvaluation { score, evaluation } =
         arc::evaluate(evaluator, args.pace(), &args.data, told_of(samples))?;
-    let submission = args.submission.clone().unwrap_or_else(|| args.weights.folder().join("submission.json"));
-    score.write_submission(&submission)?;
-    if let Some(path) = &args.html {
-        write_arc_html(
-            path,
-            &format!("{} on {}", args.weights.folder().display(), args.data.display()),
-            &score,
-        )?;
-    }
     let arc = ArcSummary {
         tasks: score.tasks.len(),
-        pass_at: score.pass_at,
+        pass_at: score.pass_at.clone(),
         inputs_without_prediction: score.inputs_without_prediction,
-        submission,
+        submission: submission.to_path_buf(),
     };
-    Ok(Summary { arc: Some(arc), ..Summary::of(samples, evaluation) })
+    let samples = evaluation.as_ref().map_or(samples, |evaluation| evaluation.samples);
+    Ok((Summary { arc: Some(arc), ..Summary::of(samples, evaluation) }, score))
 }
 
-/// Says every few seconds how much is done: samples, and of those at work the steps that they have taken.
+/// Says every few seconds how many samples are done; those at work count by the steps that they have taken.
 fn told_of(samples: usize) -> impl FnMut(f64) {
     let mut told = Instant::now();
     move |done| {
         if told.elapsed() >= LINE_EVERY {
             told = Instant::now();
-            say(format!("{done:.1} of {samples} samples"));
+            say(format!("{done:.0} of {samples} samples", done = done.floor()));
         }
     }
 }

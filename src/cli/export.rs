@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::checkpoint::{Card, PREFIXES, export_folder, export_pytorch};
-use crate::{Error, Result, files};
+use crate::{Result, files};
 
 use super::common::WeightsArgs;
 use super::output::Output;
@@ -94,9 +94,7 @@ fn card(args: &Args, folder: &Path) -> Result<Card> {
 /// The numbers that `trm eval --json` printed; those one level down get a dotted name, as `pass_at.2`.
 fn numbers(path: &Path) -> Result<Vec<(String, f64)>> {
     let fix = "give the file that \"trm eval --json\" was directed to";
-    let bytes = files::read(path).map_err(|error| error.or_missing(fix))?;
-    let document: Map<String, Value> =
-        serde_json::from_slice(&bytes).map_err(|error| Error::file(path, error.to_string(), fix))?;
+    let document: Map<String, Value> = files::read_json(path, fix).map_err(|error| error.or_missing(fix))?;
     let mut found = Vec::new();
     for (name, value) in &document {
         let inner = value.as_object().into_iter().flatten();

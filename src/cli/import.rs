@@ -77,7 +77,8 @@ struct Tensor<'a> {
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let dataset = args.data.as_ref().map(|dir| Dataset::open(dir, Split::Train)).transpose()?;
     let metadata = dataset.as_ref().map(Dataset::metadata);
-    let imported = import_pytorch(&args.file, &arch(args)?, metadata, args.reset_puzzle_emb)?;
+    let mut imported = import_pytorch(&args.file, &arch(args)?, metadata, args.reset_puzzle_emb)?;
+    imported.config.identifiers = dataset.as_ref().and_then(Dataset::identifiers).map(str::to_owned);
     let folder = OutputFolder::create(&args.out)?;
     checkpoint::save(folder.path(), &imported.config, &imported.weights)?;
     folder.commit()?;

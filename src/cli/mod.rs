@@ -30,11 +30,13 @@ use crate::Result;
 use crate::report::say;
 use output::Output;
 
-const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure, 2 unusable arguments or recipe, 124 out of time,\n  128 and a signal's number after that signal (130 for Ctrl-C).";
+const AFTERWORD: &str = "The CPU engine and data builders take a thread for each processor; RAYON_NUM_THREADS=N takes N.\n\
+     Exit codes: 0 success, 1 failure, 2 unusable arguments or recipe, 124 out of time,\n  \
+     128 and a signal's number after that signal (130 for Ctrl-C).";
 
-/// Train Tiny Recursion Models and solve puzzles with them, on GPUs through WebGPU or on the CPU.
+/// Train Tiny Recursion Models and solve puzzles with them, on GPUs through Vulkan, Metal or DX12, or on the CPU.
 #[derive(Parser)]
-#[command(name = "trm", version, after_help = EXIT_CODES, arg_required_else_help = true, max_term_width = 110)]
+#[command(name = "trm", version, after_help = AFTERWORD, arg_required_else_help = true, max_term_width = 110)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -93,11 +95,10 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refused(&error),
     };
-    match cli.command.run(&Output::new(cli.json)) {
+    match common::check_threads().and_then(|()| cli.command.run(&Output::new(cli.json))) {
         Ok(code) => code,
         Err(error) => {
-            let message = error.to_string();
-            say(format!("error: {}", message.lines().map(str::trim).collect::<Vec<_>>().join(" ")));
+            say(format!("error: {error}"));
             ExitCode::from(error.exit_code())
         }
     }

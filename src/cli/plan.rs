@@ -164,8 +164,11 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         summary: PlanSummary::of(&plan),
         prediction: args.predict.map(|limits| predict(&plan, limits)),
     };
-    if args.data.is_none() && args.seq_len.is_none() && args.vocab_size.is_none() {
-        say("sizes of 9x9 Sudokus; give --data, or --seq-len and --vocab-size, for others");
+    if args.data.is_none() && (args.seq_len.is_none() || args.vocab_size.is_none()) {
+        let (seq_len, vocab_size) = (config.seq_len, config.vocab_size);
+        let otherwise =
+            "9x9 Sudoku's where not given; --data DIR, or --seq-len and --vocab-size, take others";
+        say(format!("sizes: puzzles of {seq_len} tokens, each one of {vocab_size}: {otherwise}"));
     }
     output.data(&planned, text)?;
     Ok(ExitCode::SUCCESS)
@@ -186,7 +189,7 @@ impl Args {
                 (metadata.vocab_size, metadata.seq_len, metadata.num_puzzle_identifiers)
             }
         };
-        Ok(ModelConfig { arch, vocab_size, seq_len, num_puzzle_identifiers })
+        Ok(ModelConfig { arch, vocab_size, seq_len, num_puzzle_identifiers, identifiers: None })
     }
 }
 

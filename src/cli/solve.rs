@@ -2,6 +2,7 @@
 
 use std::io::BufRead;
 use std::process::ExitCode;
+use std::sync::mpsc::{self, Receiver};
 
 use serde::Serialize;
 
@@ -12,6 +13,9 @@ use crate::{Error, Result};
 
 use super::common::{DeviceArgs, WeightsArgs};
 use super::output::Output;
+
+/// Lines of standard input that are solved at once, where so many are waiting.
+const AT_ONCE: usize = 16;
 
 /// Solve Sudoku puzzles
 ///
@@ -56,40 +60,79 @@ struct Step {
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let (config, weights) = args.weights.load()?;
-    let mut solver = Solver::new(&config, &weights, &args.device.open()?)?;
+    let device = args.device.open()?;
+    let mut one = Solver::new(&config, &weights, &device)?;
+    let mut many = None;
     let mut all_solved = true;
-    let mut solve = |puzzle: &Grid| {
-        let thoughts = solver.solve(puzzle)?;
-        let solved = Solved::of(puzzle, &thoughts);
-        all_solved &= solved.solved;
-        output.data(&solved, |solved| solved.text(puzzle, &thoughts, args.watch, output.colour()))
+    let mut solve = |puzzles: &[Grid]| {
+        // A batch takes its time, however few there are.
+        let solver = match 2 * puzzles.len() < AT_ONCE {
+            true => &mut one,
+            false => match &mut many {
+                Some(many) => many,
+                none => none.insert(Solver::of_batch(&config, &weights, &device, AT_ONCE)?),
+            },
+        };
+        for (puzzle, thoughts) in puzzles.iter().zip(solver.solve_all(puzzles)?) {
+            let solved = Solved::of(puzzle, &thoughts);
+            all_solved &= solved.solved;
+            let text = |solved: &Solved| solved.text(puzzle, &thoughts, args.watch, output.colour());
+            output.painted(&solved, text)?;
+        }
+        Ok(())
     };
     for puzzle in &args.puzzles {
         match puzzle.as_str() {
             "-" => each_line(&mut solve)?,
-            puzzle => solve(&Grid::parse(puzzle)?)?,
+            puzzle => solve(&[Grid::parse(puzzle)?])?,
         }
     }
     Ok(if all_solved { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Empty lines are skipped.
-fn each_line(mut solve: impl FnMut(&Grid) -> Result<()>) -> Result<()> {
-    for (index, line) in std::io::stdin().lock().lines().enumerate() {
-        let line = line.map_err(Error::io("standard input"))?;
-        let puzzle = line.trim();
-        if puzzle.is_empty() {
-            continue;
-        }
-        let at_line = |error| match error {
-            Error::Usage { problem, fix, .. } => {
-                Error::usage(format!("standard input, line {}", index + 1), problem, fix)
+/// Hands on the lines that are waiting, at most [`AT_ONCE`], without waiting for more. Empty lines are skipped.
+fn each_line(mut solve: impl FnMut(&[Grid]) -> Result<()>) -> Result<()> {
+    let lines = lines_of_input();
+    while let Ok(first) = lines.recv() {
+        let (mut puzzles, mut refused) = (Vec::new(), None);
+        for (number, line) in std::iter::once(first).chain(lines.try_iter()).take(AT_ONCE) {
+            match parse_line(number, line) {
+                Ok(puzzle) => puzzles.extend(puzzle),
+                Err(error) => {
+                    refused = Some(error);
+                    break;
+                }
             }
-            other => other,
-        };
-        solve(&Grid::parse(puzzle).map_err(at_line)?)?;
+        }
+        solve(&puzzles)?;
+        refused.map_or(Ok(()), Err)?;
     }
     Ok(())
+}
+
+/// Numbered from 1 on, as they come.
+fn lines_of_input() -> Receiver<(usize, std::io::Result<String>)> {
+    let (sender, lines) = mpsc::sync_channel(AT_ONCE);
+    std::thread::spawn(move || {
+        let lines = (1..).zip(std::io::stdin().lock().lines());
+        // Nobody listens after a line that was refused.
+        lines.map(|line| sender.send(line)).take_while(std::result::Result::is_ok).for_each(drop);
+    });
+    lines
+}
+
+fn parse_line(number: usize, line: std::io::Result<String>) -> Result<Option<Grid>> {
+    let line = line.map_err(Error::io("standard input"))?;
+    let puzzle = line.trim();
+    if puzzle.is_empty() {
+        return Ok(None);
+    }
+    Grid::parse(puzzle).map(Some).map_err(|error| match error {
+        Error::Usage { problem, fix, .. } => {
+            Error::usage(format!("standard input, line {number}"), problem, fix)
+        }
+        other => other,
+    })
 }
 
 impl Solved {

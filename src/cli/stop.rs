@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::report::say;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// Exit code after the time that a command was given is over, as that of timeout(1).
 const TIME_OVER: u8 = 124;
@@ -22,9 +22,9 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// From now on SIGINT, SIGTERM and SIGHUP, or what other systems have in their place, are wishes. Another signal
-    /// later ends the program at once, as it would without this.
-    pub fn on_signals() -> Result<Stop> {
+    /// From now on SIGINT, SIGTERM and SIGHUP, or what other systems have in their place, are wishes, upon which people
+    /// are told what is done. Another signal later ends the program at once, as it would without this.
+    pub fn on_signals(ending: &'static str) -> Result<Stop> {
         let stop = Stop { wanted: Arc::default(), exit_code: Arc::new(AtomicU8::new(TIME_OVER)), end: None };
         let seen = stop.clone();
         let mut first: Option<Instant> = None;
@@ -32,7 +32,7 @@ impl Stop {
             let exit_code = number.saturating_add(128);
             if !seen.wanted.swap(true, Ordering::Relaxed) {
                 seen.exit_code.store(exit_code, Ordering::Relaxed);
-                say("\ninterrupted: finishing this step and saving; once more to quit at once");
+                say(format!("\ninterrupted: {ending}; once more to quit at once"));
             }
             // Some supervisors signal the process and then its group: that is one wish, not two.
             if first.get_or_insert_with(Instant::now).elapsed() > SAME_WISH {
@@ -41,6 +41,11 @@ impl Stop {
         })
         .map_err(Error::io("signal handler"))?;
         Ok(stop)
+    }
+
+    /// Becomes true with the first signal.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        self.wanted.clone()
     }
 
     /// The end of the time from now on is such a wish, too.
@@ -57,6 +62,16 @@ impl Stop {
     pub fn exit_code(&self) -> u8 {
         self.exit_code.load(Ordering::Relaxed)
     }
+}
+
+/// Has signals remove what is not complete before they end the program.
+pub fn clean_up_on_signals() -> Result<()> {
+    on_each_signal(|number| {
+        files::remove_unfinished();
+        say("\ninterrupted: nothing was written");
+        std::process::exit(number.saturating_add(128).into());
+    })
+    .map_err(Error::io("signal handler"))
 }
 
 /// Calls `handler` with the number of each signal that asks the program to end.

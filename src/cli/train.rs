@@ -101,7 +101,7 @@ struct Summary {
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
-    let stop = Stop::on_signals()?.after(args.time_limit);
+    let stop = Stop::on_signals("finishing this step and saving")?.after(args.time_limit);
     let mut recipe = match args.resume {
         true => args.recipe.load_from_run(&args.out)?,
         false => args.recipe.load()?.1,

@@ -1,7 +1,8 @@
-//! One split of a data set, memory-mapped and checked.
+//! One split of a data set on disk, checked.
 //!
 //! Opening checks everything that costs time in proportion to puzzles: numbers in `dataset.json` against the
-//! arrays, index arrays, identifiers. Tokens and labels, which may be gigabytes, are checked as they are read.
+//! arrays, index arrays, identifiers. Tokens and labels, which may be gigabytes, are checked as they are read, or all at
+//! once by [`Dataset::check_tokens`].
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,8 @@ use super::npy::{Array, REBUILD};
 use crate::{Error, Result, files};
 
 pub(super) const METADATA_FILE: &str = "dataset.json";
+/// The names of all puzzle identifiers, beside the splits.
+pub(super) const IDENTIFIERS_FILE: &str = "identifiers.json";
 
 /// What to do where there is no data set.
 const NAME_ONE: &str = "name the folder of a data set, or build one with \"trm data\"";
@@ -74,8 +77,7 @@ impl Metadata {
     fn read(path: &Path) -> Result<Metadata> {
         let broken = |problem: String| Error::file(path, problem, REBUILD);
         let metadata: Metadata =
-            serde_json::from_slice(&files::read(path).map_err(|error| error.or_missing(NAME_ONE))?)
-                .map_err(|error| broken(error.to_string()))?;
+            files::read_json(path, REBUILD).map_err(|error| error.or_missing(NAME_ONE))?;
         let Metadata { pad_id, blank_identifier_id, vocab_size, num_puzzle_identifiers, .. } = metadata;
         if metadata.seq_len == 0 || metadata.sets.is_empty() {
             return Err(broken("seq_len 0 or no sets, expected some of both".into()));
@@ -164,7 +166,7 @@ impl Set {
     }
 
     /// Adds the index arrays and examples spread evenly over the set, as numbers, whatever types the files have.
-    fn add_to(&self, checksum: &mut crc32fast::Hasher) {
+    fn add_to(&self, checksum: &mut crc32fast::Hasher) -> Result<()> {
         let mut add = |values: &[i32]| checksum.update(bytemuck::cast_slice(values));
         for values in [&self.puzzle_identifiers, &self.puzzle_indices, &self.group_indices] {
             add(values);
@@ -173,10 +175,11 @@ impl Set {
         let step = self.examples().div_ceil(IDENTIFYING_EXAMPLES).max(1);
         for example in (0..self.examples()).step_by(step) {
             for array in [&self.inputs, &self.labels] {
-                array.read_row(example, &mut row);
+                array.read_row(example, &mut row)?;
                 add(&row);
             }
         }
+        Ok(())
     }
 }
 
@@ -186,10 +189,11 @@ pub struct Dataset {
     folder: PathBuf,
     metadata: Metadata,
     sets: Vec<Set>,
+    identifiers: Option<String>,
 }
 
 impl Dataset {
-    /// Maps `<dir>/<split>` and checks it, all but tokens and labels.
+    /// Opens `<dir>/<split>` and checks it, all but tokens and labels.
     ///
     /// # Errors
     /// [`Error::Io`] for a missing file, [`Error::File`] for one that is broken or contradicts another.
@@ -198,7 +202,8 @@ impl Dataset {
         let metadata = Metadata::read(&folder.join(METADATA_FILE))?;
         let open = |set: &String| Set::open(&folder, set, &metadata);
         let sets = metadata.sets.iter().map(open).collect::<Result<Vec<_>>>()?;
-        let dataset = Dataset { folder, metadata, sets };
+        let identifiers = checksum_of_names(dir, &metadata)?;
+        let dataset = Dataset { folder, metadata, sets, identifiers };
         dataset.check_totals()?;
         Ok(dataset)
     }
@@ -235,18 +240,47 @@ impl Dataset {
 
     /// What tells this data set from another, in words: counts, and a checksum over the index arrays and up to 1,024
     /// examples of each set. Cheap, and the same for the same data in another folder.
-    pub fn identity(&self) -> String {
+    ///
+    /// # Errors
+    /// [`Error::File`] where a file was cut short since it was opened.
+    pub fn identity(&self) -> Result<String> {
         let mut checksum = crc32fast::Hasher::new();
-        self.sets.iter().for_each(|set| set.add_to(&mut checksum));
+        self.sets.iter().try_for_each(|set| set.add_to(&mut checksum))?;
         let (groups, examples) = (self.groups(), self.examples());
-        format!("{groups} groups, {examples} examples, checksum {:08x}", checksum.finalize())
+        Ok(format!("{groups} groups, {examples} examples, checksum {:08x}", checksum.finalize()))
+    }
+
+    /// A checksum of `identifiers.json`, where puzzles have identifiers of their own and the file names them.
+    pub fn identifiers(&self) -> Option<&str> {
+        self.identifiers.as_deref()
+    }
+
+    /// Looks at every token and label, before a run of days meets a bad one.
+    ///
+    /// # Errors
+    /// [`Error::File`] for the first token or label that is not in the vocabulary.
+    pub fn check_tokens(&self) -> Result<()> {
+        let Metadata { vocab_size, ignore_label_id, .. } = self.metadata;
+        let known = |token: i32| in_range(token, vocab_size);
+        let ignored = |label: i32| label == IGNORE_LABEL || Some(label) == ignore_label_id;
+        for set in &self.sets {
+            if let Some((example, position, token)) = set.inputs.first_not(known)? {
+                return Err(outside(&set.inputs, example, position, "token", token, vocab_size));
+            }
+            if let Some((example, position, label)) =
+                set.labels.first_not(|label| known(label) || ignored(label))?
+            {
+                return Err(outside(&set.labels, example, position, "label", label, vocab_size));
+            }
+        }
+        Ok(())
     }
 
     /// Reads example `example` of `set` into `inputs` and `labels`, (S) each; ignored labels become
     /// [`IGNORE_LABEL`].
     ///
     /// # Errors
-    /// [`Error::File`] for a token or label that is not in the vocabulary.
+    /// [`Error::File`] for a token or label that is not in the vocabulary, or a file that was cut short.
     pub fn read_example(
         &self,
         set: &Set,
@@ -255,11 +289,11 @@ impl Dataset {
         labels: &mut [i32],
     ) -> Result<()> {
         let vocab_size = self.metadata.vocab_size;
-        set.inputs.read_row(example, inputs);
+        set.inputs.read_row(example, inputs)?;
         if let Some(position) = inputs.iter().position(|&token| !in_range(token, vocab_size)) {
             return Err(outside(&set.inputs, example, position, "token", inputs[position], vocab_size));
         }
-        set.labels.read_row(example, labels);
+        set.labels.read_row(example, labels)?;
         for (position, label) in labels.iter_mut().enumerate() {
             if Some(*label) == self.metadata.ignore_label_id {
                 *label = IGNORE_LABEL;
@@ -285,6 +319,15 @@ impl Dataset {
         };
         Err(Error::file(self.folder.join(METADATA_FILE), problem, REBUILD))
     }
+}
+
+/// Nothing where all puzzles share one identifier.
+fn checksum_of_names(dir: &Path, metadata: &Metadata) -> Result<Option<String>> {
+    let path = dir.join(IDENTIFIERS_FILE);
+    if metadata.num_puzzle_identifiers < 2 || !path.is_file() {
+        return Ok(None);
+    }
+    Ok(Some(format!("{:08x}", crc32fast::hash(&files::read(&path)?))))
 }
 
 fn in_range(value: i32, count: usize) -> bool {
@@ -314,7 +357,7 @@ fn check_seq_len(array: &Array, seq_len: usize) -> Result<()> {
 }
 
 fn read_identifiers(array: &Array, count: usize) -> Result<Vec<i32>> {
-    let identifiers = array.to_vec();
+    let identifiers = array.to_vec()?;
     match identifiers.iter().position(|&identifier| !in_range(identifier, count)) {
         None => Ok(identifiers),
         Some(puzzle) => {
@@ -329,7 +372,7 @@ fn read_identifiers(array: &Array, count: usize) -> Result<Vec<i32>> {
 
 /// Offsets of consecutive ranges: they start at 0, each range has at least `least` elements, and they end at `count`.
 fn read_indices(array: &Array, least: i64, count: usize, of: &str) -> Result<Vec<i32>> {
-    let indices = array.to_vec();
+    let indices = array.to_vec()?;
     let too_short = |pair: &[i32]| i64::from(pair[1]) - i64::from(pair[0]) < least;
     let problem = if indices.is_empty() {
         "is empty, expected at least a 0".to_owned()

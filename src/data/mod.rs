@@ -1,6 +1,6 @@
 //! Puzzles on disk and in batches: everything before the first tensor.
 //!
-//! [`Writer`] streams a data set to disk in the authors' layout, [`Dataset`] maps one back into memory,
+//! [`Writer`] streams a data set to disk in the authors' layout, [`Dataset`] reads one,
 //! [`Sampler`] draws training [`Batch`]es from it for ever and can be resumed, [`TestBatches`] goes through
 //! it once in order. One file or folder per kind of puzzle builds data sets. Nothing here knows a GPU.
 //!

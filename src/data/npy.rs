@@ -1,4 +1,4 @@
-//! NumPy's `.npy` arrays of integers: memory-mapped for reading, streamed for writing.
+//! NumPy's `.npy` arrays of integers: read row by row, streamed for writing.
 //!
 //! An [`Array`] has one or two dimensions and holds u8, i32 or i64 (the authors' builder leaves augmented Sudoku
 //! as i64); rows are converted to i32 as they are read. A [`Stream`] is told its rows one by one and
@@ -9,15 +9,23 @@ use std::fs::File;
 use std::io::{BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
 use npyz::{DType, NpyHeader, Order};
 
-use crate::{Error, Result, files};
+use rayon::prelude::*;
+
+use crate::files::Pieces;
+use crate::{Error, Result};
 
 /// What to do about a broken data set.
 pub(super) const REBUILD: &str = "rebuild the data set with \"trm data\"";
 
 const HEADER_BYTES: usize = 128;
+/// The longest header that is read; NumPy's first version cannot have a longer one.
+const MOST_HEADER_BYTES: u64 = 1 << 16;
+/// Bytes converted at once.
+const PIECE: usize = 4096;
+/// Elements looked at by one thread at once.
+const BLOCK: usize = 1 << 16;
 const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,26 +45,28 @@ impl Element {
     }
 }
 
-/// A memory-mapped matrix (rows, columns) of integers; a vector has one column.
+/// A matrix (rows, columns) of integers on disk; a vector has one column.
 #[derive(Debug)]
 pub(super) struct Array {
-    path: PathBuf,
-    map: Mmap,
-    data_start: usize,
+    pieces: Pieces,
+    data_start: u64,
     element: Element,
     rows: usize,
     columns: usize,
 }
 
 impl Array {
-    /// Maps the file and checks its header and length; `dimensions` is 1 or 2.
+    /// Opens the file and checks its header and length; `dimensions` is 1 or 2.
     pub fn open(path: &Path, dimensions: usize) -> Result<Array> {
         let broken = |problem: String| Error::file(path, problem, REBUILD);
-        let map = files::map(path).map_err(|error| error.or_missing(REBUILD))?;
-        let mut rest: &[u8] = &map;
+        let pieces = Pieces::open(path).map_err(|error| error.or_missing(REBUILD))?;
+        let mut start = vec![0; pieces.bytes().min(MOST_HEADER_BYTES) as usize];
+        pieces.read(0, &mut start)?;
+        let mut rest: &[u8] = &start;
         let header =
             NpyHeader::from_reader(&mut rest).map_err(|error| broken(format!("no .npy file ({error})")))?;
-        let data_start = map.len() - rest.len();
+        let data_start = (start.len() - rest.len()) as u64;
+        let data_bytes = pieces.bytes() - data_start;
         let element = element(&header).map_err(broken)?;
         let shape = header.shape();
         if shape.len() != dimensions {
@@ -66,19 +76,16 @@ impl Array {
             return Err(broken("Fortran order, expected C order (rows one after the other)".into()));
         }
         let promised = shape.iter().try_fold(element.bytes() as u64, |bytes, &size| bytes.checked_mul(size));
-        if promised.is_none_or(|promised| promised > rest.len() as u64) {
-            return Err(broken(format!(
-                "truncated: {} bytes of data, shape {shape:?} needs more",
-                rest.len()
-            )));
+        if promised.is_none_or(|promised| promised > data_bytes) {
+            return Err(broken(format!("truncated: {data_bytes} bytes of data, shape {shape:?} needs more")));
         }
         let size = |dimension: usize| shape.get(dimension).map_or(1, |&size| size as usize);
         let (rows, columns) = (size(0), size(1));
-        Ok(Array { path: path.to_path_buf(), map, data_start, element, rows, columns })
+        Ok(Array { pieces, data_start, element, rows, columns })
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        self.pieces.path()
     }
 
     pub fn rows(&self) -> usize {
@@ -90,20 +97,50 @@ impl Array {
     }
 
     /// Copies row `row` to `out` (columns); an i64 beyond i32 becomes `i32::MIN`, which no check lets pass.
-    pub fn read_row(&self, row: usize, out: &mut [i32]) {
-        self.read(row * self.columns, out);
+    ///
+    /// # Errors
+    /// [`Error::File`] where the file was cut short since it was opened.
+    pub fn read_row(&self, row: usize, out: &mut [i32]) -> Result<()> {
+        self.read(row * self.columns, out)
     }
 
     /// The whole vector, for the small index arrays.
-    pub fn to_vec(&self) -> Vec<i32> {
+    pub fn to_vec(&self) -> Result<Vec<i32>> {
         let mut values = vec![0; self.rows * self.columns];
-        self.read(0, &mut values);
-        values
+        self.read(0, &mut values)?;
+        Ok(values)
     }
 
-    fn read(&self, first: usize, out: &mut [i32]) {
-        let start = self.data_start + first * self.element.bytes();
-        let bytes = &self.map[start..start + out.len() * self.element.bytes()];
+    /// (row, column, value) of the first element that is not `fine`, if there is one.
+    pub fn first_not(&self, fine: impl Fn(i32) -> bool + Sync) -> Result<Option<(usize, usize, i32)>> {
+        let elements = self.rows * self.columns;
+        let search = |first: usize| {
+            let mut values = vec![0; BLOCK.min(elements - first)];
+            if let Err(error) = self.read(first, &mut values) {
+                return Some(Err(error));
+            }
+            let at = values.iter().position(|&value| !fine(value))?;
+            Some(Ok(((first + at) / self.columns, (first + at) % self.columns, values[at])))
+        };
+        (0..elements.div_ceil(BLOCK))
+            .into_par_iter()
+            .find_map_first(|block| search(block * BLOCK))
+            .transpose()
+    }
+
+    fn read(&self, first: usize, out: &mut [i32]) -> Result<()> {
+        let size = self.element.bytes();
+        let mut buffer = [0; PIECE];
+        for (index, out) in out.chunks_mut(PIECE / size).enumerate() {
+            let bytes = &mut buffer[..out.len() * size];
+            let element = first + index * (PIECE / size);
+            self.pieces.read(self.data_start + (element * size) as u64, bytes)?;
+            self.convert(bytes, out);
+        }
+        Ok(())
+    }
+
+    fn convert(&self, bytes: &[u8], out: &mut [i32]) {
         match self.element {
             Element::U8 => out.iter_mut().zip(bytes).for_each(|(out, &byte)| *out = i32::from(byte)),
             Element::I32 => {

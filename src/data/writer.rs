@@ -139,7 +139,7 @@ impl Writer {
 /// # Errors
 /// [`Error::Io`] if it cannot be written.
 pub fn write_identifiers<Name: Serialize>(dir: &Path, names: impl IntoIterator<Item = Name>) -> Result<()> {
-    let path = dir.join("identifiers.json");
+    let path = dir.join(dataset::IDENTIFIERS_FILE);
     let mut file = BufWriter::new(File::create(&path).map_err(Error::io(&path))?);
     serde_json::Serializer::new(&mut file)
         .collect_seq(names)

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
+use super::memory::{Room, room};
 use super::{Counts, Engine, Times};
 use crate::plan::{Call, Element, Half, Input, Kept, Output, Plan, Pool, Role, Slice, StoredMut};
 use crate::{Error, Result};
@@ -24,17 +25,27 @@ pub struct CpuEngine {
 
 impl CpuEngine {
     /// Allocates the plan's buffers, all zero.
-    pub fn new(plan: Arc<Plan>) -> CpuEngine {
-        let buffers = plan.buffers.iter().map(|buffer| vec![0.0; buffer.words]).collect();
+    ///
+    /// # Errors
+    /// [`Error::Memory`] where the system gives no more.
+    pub fn new(plan: Arc<Plan>) -> Result<CpuEngine> {
+        let refused = |_| Error::Memory { device: "CPU engine".into(), needed: plan.bytes() };
+        let allocate = |words: usize| {
+            let mut buffer = Vec::new();
+            buffer.try_reserve_exact(words).map_err(refused)?;
+            buffer.resize(words, 0.0);
+            Ok(buffer)
+        };
+        let buffers = plan.buffers.iter().map(|buffer| allocate(buffer.words)).collect::<Result<_>>()?;
         let metrics_at = plan.view("metrics").ok();
-        CpuEngine {
+        Ok(CpuEngine {
             plan,
             buffers,
             metrics_at,
             metrics: VecDeque::new(),
             pool: Pool::default(),
             kept: Kept::default(),
-        }
+        })
     }
 
     /// Written buffers are taken out of the list for the time of the call: a plan never binds them twice.
@@ -105,25 +116,22 @@ fn narrow(element: Element, elements: &[f32], words: &mut [f32]) {
     pieces.for_each(|(mut halves, elements)| halves.write(0, elements));
 }
 
-/// Refuses a plan that exceeds the free memory, where the system tells (Linux): allocating it would end the program.
-/// Beside its buffers, products keep weights packed for the forward and the reverse pass, and pack one operand.
+/// Refuses a plan that exceeds the memory that this process may take, where the system tells (Linux): allocating it
+/// would end the program. Beside its buffers, products keep weights packed for the forward and the reverse pass, and pack
+/// one operand, and the host holds a copy of all that a checkpoint keeps.
 pub(super) fn check_memory(plan: &Plan, others: u64) -> Result<()> {
     let weights = plan.buffers.iter().filter(|buffer| buffer.role == Role::Weights);
     let packed = 2 * 4 * weights.map(|buffer| buffer.words as u64).sum::<u64>() + plan.largest_binding().0;
-    match (plan.bytes() + others + packed, available_bytes()) {
-        (needed, Some(limit)) if needed > limit => {
+    let is_kept = |role| matches!(role, Role::Weights | Role::Optimiser | Role::Carry);
+    let kept = plan.buffers.iter().filter(|buffer| is_kept(buffer.role));
+    let needed = plan.bytes() + others + packed + 4 * kept.map(|buffer| buffer.words as u64).sum::<u64>();
+    match room() {
+        Some(Room { bytes: limit, within }) if needed > limit => {
             let fix = "use a smaller batch".into();
-            Err(Error::Limit { what: "the CPU engine".into(), needed, limit, unit: "bytes", fix })
+            Err(Error::Limit { what: format!("the CPU engine{within}"), needed, limit, unit: "bytes", fix })
         }
         _ => Ok(()),
     }
-}
-
-fn available_bytes() -> Option<u64> {
-    let memory = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
-    Some(kibibytes * 1024)
 }
 
 impl Engine for CpuEngine {
@@ -183,7 +191,7 @@ mod tests {
         let form = LinearForm { axis: Axis::Width, input: Shape { batch: 1, length: 5, width: 4 }, out: 6 };
         let y = linear(&mut tape, form, x, weight, After::Nothing).unwrap();
         tape.name("y", y);
-        CpuEngine::new(Arc::new(tape.finish().unwrap()))
+        CpuEngine::new(Arc::new(tape.finish().unwrap())).unwrap()
     }
 
     fn run(engine: &mut CpuEngine, weight: f32) -> Vec<u32> {

@@ -152,7 +152,7 @@ impl Device {
     /// Loads a plan: allocates its buffers, prepares its kernels.
     pub(super) fn load(&self, plan: Arc<Plan>) -> Result<Box<dyn Engine>> {
         let engine: Box<dyn Engine> = match &self.processor {
-            Processor::Cpu => Box::new(CpuEngine::new(plan)),
+            Processor::Cpu => Box::new(CpuEngine::new(plan)?),
             Processor::Gpu(gpu) => Box::new(GpuEngine::new(gpu.clone(), plan, self.most_submission)?),
         };
         #[cfg(feature = "testing")]

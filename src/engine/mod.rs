@@ -8,6 +8,7 @@ pub mod device;
 #[cfg(feature = "testing")]
 pub mod faults;
 pub mod gpu;
+mod memory;
 mod run;
 mod timing;
 

@@ -47,8 +47,10 @@ impl Run {
                 Err(error) => return Err(error),
             }
         }
-        let fix =
-            format!("the largest batch that fits is {fits}: lower the batch size or use another device");
+        let fix = format!(
+            "the largest batch that fits is {fits}: take that (train.global_batch_size, --batch), store less of each \
+             sample (--precision bf16; in training --recompute), or use another device"
+        );
         Err(Error::Limit { what: format!("a batch of {batch}: {what}"), needed, limit, unit, fix })
     }
 

@@ -215,7 +215,7 @@ pub(super) fn no_labels(dataset: &Dataset) -> Error {
     Error::file(dataset.folder(), "holds no labelled sample", "evaluate on a split with labels")
 }
 
-/// Refuses a data set whose sizes differ from the model's, naming the first.
+/// Refuses a data set whose sizes differ from the model's, naming the first, or whose puzzle identifiers are others.
 pub fn check_fit(config: &ModelConfig, dataset: &Dataset) -> Result<()> {
     let metadata = dataset.metadata();
     let sizes = [
@@ -229,6 +229,13 @@ pub fn check_fit(config: &ModelConfig, dataset: &Dataset) -> Result<()> {
             format!("its {name} is {found}, the model's is {expected}"),
             "use the data set that the model was trained for",
         )),
-        None => Ok(()),
+        None => match config.identifiers_fault(dataset.identifiers()) {
+            Some(fault) => {
+                let fix =
+                    "its puzzles have other embeddings: use the data set that the model was trained for";
+                Err(Error::file(dataset.folder(), fault, fix))
+            }
+            None => Ok(()),
+        },
     }
 }

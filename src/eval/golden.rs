@@ -115,6 +115,7 @@ impl From<&ReferenceConfig> for ModelConfig {
             vocab_size: reference.vocab,
             seq_len: reference.seq_len,
             num_puzzle_identifiers: reference.ids,
+            identifiers: None,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::model::ModelConfig;
 use crate::model::init::Weights;
 use crate::{Error, Result};
 
-/// Solves Sudokus of the size that a model was trained for, one at a time.
+/// Solves Sudokus of the size that a model was trained for.
 pub struct Solver {
     evaluator: Evaluator,
     shape: Shape,
@@ -26,19 +26,28 @@ pub struct Thought {
 }
 
 impl Solver {
-    /// A solver with these weights.
+    /// A solver with these weights, of one puzzle at a time.
     ///
     /// # Errors
     /// [`Error::Usage`] for weights of a model that is not for Sudoku.
     pub fn new(config: &ModelConfig, weights: &Weights, device: &Device) -> Result<Solver> {
+        Solver::of_batch(config, weights, device, 1)
+    }
+
+    /// A solver that works on `batch` puzzles at once; fewer take it as long.
+    ///
+    /// # Errors
+    /// As [`Solver::new`], and [`Error::Limit`] for a batch that does not fit the device.
+    pub fn of_batch(
+        config: &ModelConfig,
+        weights: &Weights,
+        device: &Device,
+        batch: usize,
+    ) -> Result<Solver> {
         let shape = Shape::of_cells(config.seq_len).filter(|shape| shape.vocab_size() == config.vocab_size);
-        let problem = format!(
-            "a model of {} cells and {} tokens is no Sudoku model",
-            config.seq_len, config.vocab_size
-        );
-        let shape =
-            shape.ok_or_else(|| Error::usage("--weights", problem, "give weights trained on Sudokus"))?;
-        let mut evaluator = Evaluator::new(config, device, 1)?;
+        let problem = format!("{} cells and {} tokens are no Sudoku's", config.seq_len, config.vocab_size);
+        let shape = shape.ok_or_else(|| Error::usage("model", problem, "give weights trained on Sudokus"))?;
+        let mut evaluator = Evaluator::new(config, device, batch)?;
         evaluator.load(weights)?;
         Ok(Solver { evaluator, shape })
     }
@@ -53,25 +62,33 @@ impl Solver {
     /// # Errors
     /// [`Error::Usage`] for a puzzle of another size.
     pub fn solve(&mut self, puzzle: &Grid) -> Result<Vec<Thought>> {
-        if puzzle.shape() != self.shape {
+        Ok(self.solve_all(std::slice::from_ref(puzzle))?.pop().unwrap_or_default())
+    }
+
+    /// The same for each of `puzzles`, as many at once as the solver's batch.
+    ///
+    /// # Errors
+    /// As [`Solver::solve`].
+    pub fn solve_all(&mut self, puzzles: &[Grid]) -> Result<Vec<Vec<Thought>>> {
+        if let Some(puzzle) = puzzles.iter().find(|puzzle| puzzle.shape() != self.shape) {
             let problem = format!("the puzzle is {}, the model solves {}", puzzle.shape(), self.shape);
             return Err(Error::usage("PUZZLE", problem, "give a puzzle of the model's size"));
         }
-        let mut tokens = vec![0; self.shape.cells()];
-        puzzle.write_tokens(&mut tokens);
-        let mut waiting = true;
+        let (mut tokens, mut waiting) = (vec![0; self.shape.cells()], puzzles.iter());
         let mut next = |one: &mut Batch| {
+            let Some(puzzle) = waiting.next() else { return Ok(false) };
+            puzzle.write_tokens(&mut tokens);
             one.inputs.iter_mut().zip(&tokens).for_each(|(input, token)| *input = i32::from(*token));
             one.labels.fill(IGNORE_LABEL);
             one.puzzle_identifiers.fill(0);
-            Ok(std::mem::take(&mut waiting))
+            Ok(true)
         };
-        let (mut thoughts, shape) = (Vec::new(), self.shape);
+        let (mut thoughts, shape) = (vec![Vec::new(); puzzles.len()], self.shape);
         let pace = Pace { halt: false, every_step: true };
         let mut visit = |look: Look<'_>| {
             let answer = Grid::from_tokens(shape, look.predictions);
-            let solved = is_valid_solution(puzzle, &answer);
-            thoughts.push(Thought { answer, q_halt: look.q_halt, solved });
+            let solved = is_valid_solution(&puzzles[look.index], &answer);
+            thoughts[look.index].push(Thought { answer, q_halt: look.q_halt, solved });
             Ok(())
         };
         self.evaluator.roll(pace, &mut next, &mut visit, &mut |_| {})?;

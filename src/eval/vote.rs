@@ -21,6 +21,9 @@ const UNITS: f64 = (1u64 << 32) as f64;
 /// What voting found.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Voted {
+    /// Puzzles all of whose variants were answered.
+    #[serde(skip)]
+    pub samples: usize,
     /// Answers to each, the one to the puzzle as given included.
     pub votes: usize,
     /// Share of cells that are right in the elected answer, averaged over puzzles.
@@ -136,6 +139,7 @@ impl Tally {
     fn finish(&self, votes: usize) -> Option<Voted> {
         let share = |count: usize| count as f64 / self.labelled as f64;
         (self.labelled > 0).then(|| Voted {
+            samples: self.samples,
             votes,
             accuracy: self.accuracy / self.labelled as f64,
             exact_accuracy: share(self.exact),

@@ -143,7 +143,8 @@ fn plans(recipe: &str) -> Result<Vec<(&'static str, Plan)>> {
     let mut plans = Vec::new();
     for (vocab_size, seq_len) in DATA {
         for arch in architectures(&recipe.arch) {
-            let config = ModelConfig { arch, vocab_size, seq_len, num_puzzle_identifiers: 1 };
+            let config =
+                ModelConfig { arch, vocab_size, seq_len, num_puzzle_identifiers: 1, identifiers: None };
             for (name, target) in targets() {
                 plans.push((name, train_plan(&config, &recipe.train.optimiser(), BATCH, target)?));
                 plans.push((name, eval_plan(&config, BATCH, target)?));

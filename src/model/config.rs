@@ -90,6 +90,9 @@ pub struct ModelConfig {
     pub seq_len: usize,
     /// Rows of the puzzle embedding table.
     pub num_puzzle_identifiers: usize,
+    /// What those rows stand for: [`crate::data::Dataset::identifiers`]; None where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identifiers: Option<String>,
 }
 
 impl Arch {
@@ -138,22 +141,23 @@ impl Arch {
         self.validate_layers()?;
         self.validate_heads()?;
         self.validate_embedding()?;
-        let real = |value: f64, least: f64| value.is_finite() && value >= least;
+        // Devices compute in f32, where a large number is infinite.
+        let real = |value: f64, least: f64| (value as f32).is_finite() && value >= least;
         if !real(self.expansion, 1e-3) {
             return Err(wrong("expansion", format!("is {}", self.expansion), "give a positive number"));
         }
         if !real(self.rms_norm_eps, 0.0) {
             return Err(wrong(
                 "rms_norm_eps",
-                format!("is {}", self.rms_norm_eps),
-                "give a number of at least 0",
+                format!("is {:e}", self.rms_norm_eps),
+                "give a number from 0 to 3.4e38",
             ));
         }
         if !real(self.rope_theta, 1.0) {
             return Err(wrong(
                 "rope_theta",
-                format!("is {}", self.rope_theta),
-                "give a number of at least 1",
+                format!("is {:e}", self.rope_theta),
+                "give a number from 1 to 3.4e38",
             ));
         }
         if !(0.0..=1.0).contains(&self.halt_exploration_prob) {
@@ -245,6 +249,17 @@ fn wrong(key: &str, problem: impl Into<String>, fix: impl Into<String>) -> Error
 }
 
 impl ModelConfig {
+    /// What is wrong with puzzles of these identifiers (the checksum of their names) for weights of this model: they are
+    /// others than those whose embeddings the weights hold. Without embeddings, and where nothing is known, any will do.
+    pub fn identifiers_fault(&self, found: Option<&str>) -> Option<String> {
+        match (self.identifiers.as_deref(), found) {
+            (Some(own), Some(found)) if own != found && self.arch.puzzle_emb_ndim > 0 => {
+                Some(format!("its identifiers.json has checksum {found}, the model was trained with {own}"))
+            }
+            _ => None,
+        }
+    }
+
     /// L = P + S.
     pub fn length(&self) -> usize {
         self.arch.prefix() + self.seq_len

@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::{BUILT_IN, SEE, one_line, parse};
+use super::{BUILT_IN, SEE, parse};
+use crate::text::one_line;
 use crate::{Error, Result};
 
 /// Largest size of anything in a model; products of a few of them still fit 64 bits.
 const LARGEST_SIZE: i64 = 65_536;
+
+/// Jaro-Winkler likeness below which nobody can have meant a key.
+const LEAST_LIKENESS: f64 = 0.75;
 
 /// All values that are no tables, by dotted key.
 pub(super) fn leaves(table: &Table) -> BTreeMap<String, Value> {
@@ -67,6 +71,7 @@ fn unknown<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> Error {
         strsim::jaro_winkler(key, known).max(strsim::jaro_winkler(own_name, known_name))
     };
     let nearest = known.max_by(|a, b| likeness(a, name(a)).total_cmp(&likeness(b, name(b))));
+    let nearest = nearest.filter(|known| likeness(known, name(known)) >= LEAST_LIKENESS);
     let fix = nearest.map_or_else(|| SEE.to_owned(), |nearest| format!("did you mean {nearest}?"));
     Error::recipe(key, "is no key of a recipe", fix)
 }
@@ -75,8 +80,7 @@ fn check_value(key: &str, value: &Value, example: &Value) -> Result<()> {
     let most = if key.starts_with("arch.") { LARGEST_SIZE } else { i64::MAX };
     let (fits, expected) = match (example, value) {
         (Value::Integer(_), Value::Integer(integer)) if (0..=most).contains(integer) => return Ok(()),
-        (Value::Integer(_), _) if most < i64::MAX => (false, format!("an integer from 0 to {most}")),
-        (Value::Integer(_), _) => (false, "an integer of at least 0".to_owned()),
+        (Value::Integer(_), _) => (false, format!("an integer from 0 to {most}")),
         (Value::Float(_), _) => (value.is_float() || value.is_integer(), "a number".to_owned()),
         (Value::Boolean(_), _) => (value.is_bool(), "true or false".to_owned()),
         _ => (value.is_str(), "a string".to_owned()),

@@ -18,8 +18,16 @@ pub use plan_summary::PlanSummary;
 pub use progress::{Progress, describe};
 pub use table::Table;
 
-/// Says a line to people, on standard error.
+use crate::text::printable;
+
+/// Says a line to people, on standard error, without what would steer their terminal.
 pub fn say(line: impl AsRef<str>) {
+    let line = format!("{}\n", printable(line.as_ref()));
     // Where standard error is closed, nobody listens.
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{}\n", line.as_ref()).as_bytes());
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
+}
+
+/// Whether the terminal that may be there understands colours and moves of the cursor.
+pub fn plain_terminal() -> bool {
+    std::env::var_os("TERM").is_some_and(|kind| kind == "dumb")
 }

@@ -204,8 +204,13 @@ mod tests {
 
     fn planned(recipe: &str, train: bool, target: Target) -> PlanSummary {
         let recipe = Recipe::load(recipe, &[]).unwrap();
-        let config =
-            ModelConfig { arch: recipe.arch, vocab_size: 11, seq_len: 81, num_puzzle_identifiers: 1 };
+        let config = ModelConfig {
+            arch: recipe.arch,
+            vocab_size: 11,
+            seq_len: 81,
+            num_puzzle_identifiers: 1,
+            identifiers: None,
+        };
         let plan = match train {
             true => train_plan(&config, &recipe.train.optimiser(), 2, target),
             false => eval_plan(&config, 2, target),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressStyle};
 
 use super::metrics_log::{Entry, MetricsLog, WentBack};
-use super::say;
+use super::{plain_terminal, say};
 use crate::Result;
 use crate::model::Metrics;
 use crate::recipe::TrainSettings;
@@ -116,7 +116,7 @@ impl Observer for Progress {
             self.say(&format!("metrics.jsonl lacks {} of the {done} steps that are done", log.missing));
         }
         self.log = Some(log);
-        if std::io::stderr().is_terminal() {
+        if std::io::stderr().is_terminal() && !plain_terminal() {
             let style = ProgressStyle::with_template("{pos}/{len} {bar:12} {wide_msg}");
             let bar = ProgressBar::new(total).with_position(done);
             self.bar = Some(style.map_or(bar.clone(), |style| bar.with_style(style)));

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::text::printable;
+
 /// Rows of cells; the first column is aligned left, the others right.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -18,7 +20,8 @@ impl Table {
 
     /// Adds a row.
     pub fn row<Cell: Into<String>>(&mut self, cells: impl IntoIterator<Item = Cell>) {
-        self.rows.push(cells.into_iter().map(Into::into).collect());
+        let cells = cells.into_iter().map(|cell| printable(&cell.into()).into_owned());
+        self.rows.push(cells.collect());
     }
 
     fn widths(&self) -> Vec<usize> {

@@ -101,6 +101,7 @@ pub struct Outcome {
 pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outcome> {
     let resumed = options.resume.map(|from| Ok((RunFolder::open(options.out)?, from))).transpose()?;
     let dataset = Arc::new(Dataset::open(options.data, Split::Train)?);
+    dataset.check_tokens()?;
     let mut trainer = Trainer::new(options.recipe, dataset.clone(), options.device)?;
     observer.laid_out(trainer.settings(), trainer.bytes());
     let recipe = Recipe { train: trainer.settings().clone(), ..options.recipe.clone() };
@@ -120,7 +121,7 @@ pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outco
     };
     let settings = &recipe.train;
     observer.started(trainer.step_count(), trainer.total_steps(), settings.global_batch_size)?;
-    let session = Session::start(&options, &dataset.identity(), trainer.step_count())?;
+    let session = Session::start(&options, &dataset.identity()?, trainer.step_count())?;
     let mut training = Training {
         observer,
         folder,
@@ -351,6 +352,7 @@ impl Evaluation {
             return Ok(None);
         }
         let dataset = Arc::new(Dataset::open(options.data, Split::Test)?);
+        dataset.check_tokens()?;
         let config = options.recipe.model(&dataset)?;
         let batch = options.recipe.train.micro_batch.min(dataset.examples().max(1));
         let mut evaluator = Evaluator::new(&config, options.device, batch)?;

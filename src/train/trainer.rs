@@ -20,6 +20,9 @@ use crate::{Error, Result};
 /// Steps in a row that may be skipped: a single bad batch passes, weights that are lost do not.
 const MOST_SKIPPED: u32 = 8;
 
+/// What helps where weights are to learn other puzzles.
+const RESET: &str = "give --reset-puzzle-emb to start each row from the mean of those saved";
+
 /// A model in training on one device.
 pub struct Trainer {
     ranks: Arc<dyn Ranks>,
@@ -110,7 +113,7 @@ impl Trainer {
             let problem = format!("{} epochs over {} groups give no step", settings.epochs, dataset.groups());
             return Err(Error::recipe("train.epochs", problem, "raise it or lower train.global_batch_size"));
         }
-        let data = dataset.identity();
+        let data = dataset.identity()?;
         let sampler = Sampler::new(dataset, batch, settings.eval_interval, settings.seed)?;
         let (layout, run) = load(&config, &settings, target, ranks.size(), device)?;
         let settings =
@@ -142,18 +145,24 @@ impl Trainer {
 
     /// Begins from other weights than fresh ones, before the first step; the optimiser begins anew, as in the release.
     ///
-    /// With `reset_puzzle_emb`, weights for another number of puzzle identifiers are taken, and each of this data
-    /// set's rows starts as the mean of theirs.
+    /// With `reset_puzzle_emb`, weights for other puzzle identifiers are taken, and each of this data set's rows starts
+    /// as the mean of theirs.
     ///
     /// # Errors
-    /// [`Error::File`] naming `from` and the first tensor that this model does not have or has in another shape.
+    /// [`Error::File`] naming `from` and other puzzle identifiers, or the first tensor that this model does not have or has in another shape.
     pub fn init_from(&mut self, from: &Path, reset_puzzle_emb: bool) -> Result<()> {
         let (mut config, mut weights) = checkpoint::load(from)?;
-        let identifiers = self.config().num_puzzle_identifiers;
-        if reset_puzzle_emb && config.num_puzzle_identifiers != identifiers {
-            checkpoint::reset_puzzle_emb(&mut config, &mut weights, identifiers);
+        let own = self.config();
+        let other_puzzles = config.identifiers_fault(own.identifiers.as_deref());
+        if reset_puzzle_emb
+            && (config.num_puzzle_identifiers != own.num_puzzle_identifiers || other_puzzles.is_some())
+        {
+            checkpoint::reset_puzzle_emb(&mut config, &mut weights, own.num_puzzle_identifiers);
         }
-        check_same_tensors(from, &Params::of(&config), &Params::of(self.config()))?;
+        check_same_tensors(from, &Params::of(&config), &Params::of(own))?;
+        if let Some(fault) = other_puzzles.filter(|_| !reset_puzzle_emb) {
+            return Err(Error::file(from, format!("the data set is another: {fault}"), RESET));
+        }
         self.runner.load(&weights)
     }
 
@@ -413,9 +422,7 @@ fn check_same_tensors(from: &Path, found: &Params, expected: &Params) -> Result<
         Some(name) => {
             let (found, expected) = (shape(found, name), shape(expected, name));
             let fix = match name {
-                "puzzle_emb.weights" => {
-                    "give --reset-puzzle-emb to start each row from the mean of those saved"
-                }
+                "puzzle_emb.weights" => RESET,
                 _ => "use the recipe and data of these weights",
             };
             let problem = format!("its {name} is {found}, the run's {expected}");

@@ -148,6 +148,10 @@ impl Cache {
         if !path.exists() {
             return Cached::Nothing;
         }
+        // Reading a pipe or a device might never end.
+        if !path.is_file() {
+            return Cached::Unusable(format!("{}: is no regular file; {AGAIN}", path.display()));
+        }
         let text = match files::read_to_string(&path) {
             Ok(text) => text,
             Err(error) => return Cached::Unusable(format!("{error}; {AGAIN}")),

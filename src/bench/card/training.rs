@@ -86,7 +86,7 @@ pub(super) fn train(part: &mut Part<Training>, devices: &[&Device], end: Instant
         true => (6, "tiny-sudoku6"),
         false => (4, "tiny-sudoku4"),
     };
-    build_generated(&GenerateOptions::small(data.clone(), size, 0))?;
+    build_generated(&GenerateOptions::small(data.clone(), size, 0), &mut |_| {})?;
     for (index, device) in devices.iter().enumerate() {
         let precision = device.target().precision;
         let own = left(end) / (devices.len() - index) as f64;

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::Result;
 use crate::data::inspect::{Report, SplitReport, Spread, Violation, draw, inspect};
+use crate::text::printable;
 
 use crate::cli::output::Output;
 
@@ -24,7 +25,7 @@ pub struct Args {
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let report = inspect(&args.dir)?;
-    output.data(&report, |report| text(report, output.colour()))?;
+    output.painted(&report, |report| text(report, output.colour()))?;
     Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -32,7 +33,7 @@ fn text(report: &Report, colour: bool) -> String {
     let mut text = format!("puzzles: {}\nnames: {}\n", json!(report.kind), report.names);
     report.splits.iter().for_each(|split| text += &split_text(split));
     for example in &report.examples {
-        let name = example.name.as_deref().unwrap_or_default();
+        let name = printable(example.name.as_deref().unwrap_or_default());
         text += &format!("\n{} example {} {name}\n", example.split, example.index);
         text += &draw(report.kind, &example.inputs, &example.labels, colour);
     }
@@ -52,7 +53,7 @@ fn split_text(split: &SplitReport) -> String {
     let tokens = |counts: &[u64]| counts.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
     format!(
         "\n{}: {} groups, {} puzzles, {} examples ({} without labels), {} tokens each\n  puzzles per group: \
-         {}\n  examples per puzzle: {}\n  input tokens from 0 on: {}\n  label tokens from 0 on: {}\n",
+         {}\n  examples per puzzle: {}\n  input tokens from 0 on: {}\n  label tokens from 0 on: {}\n  repeated examples: {}{}\n",
         split.split,
         split.groups,
         split.puzzles,
@@ -63,6 +64,12 @@ fn split_text(split: &SplitReport) -> String {
         spread(&split.examples_per_puzzle),
         tokens(&split.input_tokens),
         tokens(&split.label_tokens),
+        split.repeated,
+        if split.split == "test" {
+            format!("; in the training split, too: {}", split.also_in_train)
+        } else {
+            String::new()
+        },
     )
 }
 
@@ -72,5 +79,5 @@ fn violation_text(violation: &Violation) -> String {
         count => format!(" (and {} more)", count - 1),
     };
     let release = if violation.rejected_by_release { "; the authors' release rejects this" } else { "" };
-    format!("  {}: {}{others}{release}\n", json!(violation.rule), violation.first)
+    format!("  {}: {}{others}{release}\n", json!(violation.rule), printable(&violation.first))
 }

@@ -12,10 +12,12 @@ use clap::Subcommand;
 use crate::Result;
 
 use super::output::Output;
+use super::stop::clean_up_on_signals;
 
 /// Build data sets, and look into them
 ///
-/// Data sets have the layout of the authors' release: train and test folders with dataset.json and .npy arrays.
+/// Data sets have the layout of the authors' release: train and test folders with dataset.json and .npy arrays. They
+/// appear when they are complete; Ctrl-C leaves nothing, and what a killed build left is removed by the next.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -31,6 +33,7 @@ enum Command {
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
+    clean_up_on_signals()?;
     match &args.command {
         Command::Sudoku(args) => sudoku::run(args, output),
         Command::Maze(args) => maze::run(args, output),

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use crate::data::sudoku::{
     CsvOptions, GenerateOptions, SplitSummary, Summary, build_from_csv, build_generated,
 };
+use crate::report::say;
 use crate::{Error, Result};
 
 use crate::cli::output::Output;
@@ -90,26 +92,39 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
+    let mut told = Instant::now();
+    let mut progress = |puzzles| {
+        if told.elapsed().as_secs() >= 5 {
+            told = Instant::now();
+            say(format!("{puzzles} puzzles written, each with its augmentations"));
+        }
+    };
     let summary = match (&args.train_csv, &args.test_csv, args.generate, args.test) {
-        (Some(train_csv), Some(test_csv), ..) => build_from_csv(&CsvOptions {
-            out: args.out.clone(),
-            train_csv: train_csv.clone(),
-            test_csv: test_csv.clone(),
-            subsample: args.subsample,
-            num_aug: args.num_aug,
-            min_difficulty: args.min_difficulty,
-            seed: args.seed,
-        })?,
-        (_, _, Some(train), Some(test)) => build_generated(&GenerateOptions {
-            out: args.out.clone(),
-            size: args.size.unwrap_or(9),
-            train,
-            test,
-            min_clues: args.min_clues,
-            max_clues: args.max_clues,
-            num_aug: args.num_aug,
-            seed: args.seed,
-        })?,
+        (Some(train_csv), Some(test_csv), ..) => build_from_csv(
+            &CsvOptions {
+                out: args.out.clone(),
+                train_csv: train_csv.clone(),
+                test_csv: test_csv.clone(),
+                subsample: args.subsample,
+                num_aug: args.num_aug,
+                min_difficulty: args.min_difficulty,
+                seed: args.seed,
+            },
+            &mut progress,
+        )?,
+        (_, _, Some(train), Some(test)) => build_generated(
+            &GenerateOptions {
+                out: args.out.clone(),
+                size: args.size.unwrap_or(9),
+                train,
+                test,
+                min_clues: args.min_clues,
+                max_clues: args.max_clues,
+                num_aug: args.num_aug,
+                seed: args.seed,
+            },
+            &mut progress,
+        )?,
         _ => {
             let fix = "give --train-csv and --test-csv, or --generate and --test";
             return Err(Error::usage("trm data sudoku", "no source of puzzles", fix));
@@ -121,10 +136,14 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
 
 fn text(args: &Args, summary: &Summary) -> String {
     let split = |split: &SplitSummary| {
-        format!(
-            "{} puzzles, {} examples, {:.1} clues on average",
-            split.puzzles, split.examples, split.mean_clues
-        )
+        let SplitSummary { puzzles, examples, mean_clues, repeated, also_in_train } = split;
+        let said = |count: &usize, what: &str| match count {
+            0 => String::new(),
+            count => format!(", {count} {what}"),
+        };
+        let repeated = said(repeated, "of them repeated");
+        let shared = said(also_in_train, "of them in the training split, too");
+        format!("{puzzles} puzzles, {examples} examples, {mean_clues:.1} clues on average{repeated}{shared}")
     };
     let (out, size) = (args.out.display(), summary.size);
     format!("{out}: Sudoku {size}x{size}\ntrain: {}\ntest: {}\n", split(&summary.train), split(&summary.test))

@@ -53,8 +53,7 @@ impl Votes {
     /// [`Error::Io`] or [`Error::File`] if `identifiers.json` or `test_puzzles.json` is missing or broken.
     pub fn open(dir: &Path) -> Result<Votes> {
         let path = dir.join(IDENTIFIERS_FILE);
-        let identifiers = serde_json::from_slice(&files::read(&path)?)
-            .map_err(|error| Error::file(&path, error.to_string(), REBUILD))?;
+        let identifiers = files::read_json(&path, REBUILD)?;
         Ok(Votes::new(read_tasks(&dir.join(TEST_PUZZLES_FILE))?, identifiers))
     }
 

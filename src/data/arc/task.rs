@@ -140,9 +140,7 @@ fn add_solutions(tasks: &mut [Task], path: &Path) -> Result<()> {
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let bytes = files::read(path)?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Error::file(path, error.to_string(), "give a file in ARC's layout"))
+    files::read_json(path, "give a file in ARC's layout")
 }
 
 type Rows = Vec<Vec<i64>>;

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::layout::{MOST_TOKENS, SetFiles, SplitFiles};
 use super::{Example, Findings, Kind, Rule, SplitReport, Spread};
+use crate::Result;
 use crate::data::arc::Grid;
 use crate::data::npy::Array;
 use crate::data::sudoku::{self, Shape};
@@ -14,9 +15,13 @@ pub(super) fn scan(files: &SplitFiles, kind: Kind, findings: &mut Findings) -> S
     let total = Tally::new(files.metadata.vocab_size);
     let tally = files.sets.iter().fold(total, |total, set| {
         let checker = Checker { metadata: &files.metadata, split: files.split, kind, set };
-        let tally = checker.tally();
-        checker.report(&tally, findings);
-        total.plus(tally)
+        match checker.tally().and_then(|tally| checker.report(&tally, findings).map(|()| tally)) {
+            Ok(tally) => total.plus(tally),
+            Err(error) => {
+                findings.add_error(Rule::Arrays, error);
+                total
+            }
+        }
     });
     let sound = || files.sets.iter().filter(|set| set.sound);
     SplitReport {
@@ -30,6 +35,8 @@ pub(super) fn scan(files: &SplitFiles, kind: Kind, findings: &mut Findings) -> S
         input_tokens: tally.input_tokens,
         label_tokens: tally.label_tokens,
         examples_without_labels: tally.without_labels,
+        repeated: 0,
+        also_in_train: 0,
     }
 }
 
@@ -45,17 +52,14 @@ pub(super) fn choose(files: &SplitFiles, names: &[String], count: usize) -> Vec<
     };
     let row = |array: &Array, example: usize| {
         let mut tokens = vec![0; array.columns()];
-        array.read_row(example, &mut tokens);
-        tokens
+        array.read_row(example, &mut tokens).map(|()| tokens)
     };
-    let example = |index: usize| Example {
-        split: files.split.name(),
-        index,
-        name: name(index),
-        inputs: row(&set.inputs, index),
-        labels: row(&set.labels, index),
+    let example = |index: usize| {
+        let (inputs, labels) = (row(&set.inputs, index).ok()?, row(&set.labels, index).ok()?);
+        Some(Example { split: files.split.name(), index, name: name(index), inputs, labels })
     };
-    indices.into_iter().map(example).collect()
+    // What cannot be read is among the violations.
+    indices.into_iter().filter_map(example).collect()
 }
 
 /// Lengths of consecutive ranges.
@@ -114,19 +118,20 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn tally(&self) -> Tally {
+    fn tally(&self) -> Result<Tally> {
         let Metadata { vocab_size, seq_len, .. } = *self.metadata;
         let start = || (Tally::new(vocab_size), vec![0; seq_len], vec![0; seq_len]);
-        let tallies = (0..self.set.examples()).into_par_iter().fold(
+        let tallies = (0..self.set.examples()).into_par_iter().try_fold(
             start,
             |(mut tally, mut inputs, mut labels), example| {
-                self.set.inputs.read_row(example, &mut inputs);
-                self.set.labels.read_row(example, &mut labels);
+                self.set.inputs.read_row(example, &mut inputs)?;
+                self.set.labels.read_row(example, &mut labels)?;
                 self.count(&mut tally, example, &inputs, &labels);
-                (tally, inputs, labels)
+                Ok((tally, inputs, labels))
             },
         );
-        tallies.map(|(tally, ..)| tally).reduce(|| Tally::new(vocab_size), Tally::plus)
+        let tallies = tallies.map(|tally: Result<_>| tally.map(|(tally, ..)| tally));
+        tallies.try_reduce(|| Tally::new(vocab_size), |one, other| Ok(one.plus(other)))
     }
 
     fn count(&self, tally: &mut Tally, example: usize, inputs: &[i32], labels: &[i32]) {
@@ -185,14 +190,14 @@ impl Checker<'_> {
     }
 
     /// Describes the first example at fault of each rule.
-    fn report(&self, tally: &Tally, findings: &mut Findings) {
+    fn report(&self, tally: &Tally, findings: &mut Findings) -> Result<()> {
         let SetFiles { inputs, labels, .. } = self.set;
         for (rule, fault) in tally.faults.iter().enumerate() {
             let Some((example, count)) = *fault else { continue };
             let mut tokens = [vec![0; inputs.columns()], vec![0; labels.columns()]];
             let [given, wanted] = &mut tokens;
-            inputs.read_row(example, given);
-            labels.read_row(example, wanted);
+            inputs.read_row(example, given)?;
+            labels.read_row(example, wanted)?;
             let vocab_size = self.metadata.vocab_size;
             let known = |&token: &i32| usize::try_from(token).is_ok_and(|token| token < vocab_size);
             let outside = |what: &str, tokens: &[i32], fine: &dyn Fn(&i32) -> bool| {
@@ -217,5 +222,6 @@ impl Checker<'_> {
             };
             findings.add(rule, array.path(), problem, count);
         }
+        Ok(())
     }
 }

@@ -37,19 +37,24 @@ impl Kind {
         };
         let mut tokens = [vec![0; split.metadata.seq_len], vec![0; split.metadata.seq_len]];
         let [inputs, labels] = &mut tokens;
-        set.inputs.read_row(0, inputs);
-        set.labels.read_row(0, labels);
+        if set.inputs.read_row(0, inputs).and_then(|()| set.labels.read_row(0, labels)).is_err() {
+            return Kind::Other;
+        }
         Kind::of_example(split.metadata.vocab_size, inputs, labels)
     }
 
     /// The puzzle with this many tokens of which `inputs` and `labels`, (S) each, are an example.
     pub fn of_example(vocab_size: usize, inputs: &[i32], labels: &[i32]) -> Kind {
         let shape = Shape::of_cells(inputs.len()).filter(|shape| shape.vocab_size() == vocab_size);
-        // Mazes of 4 x 4 have the vocabulary of Sudoku, but no solved Sudoku has a blank cell, which is 1.
-        match shape {
-            Some(shape) if !labels.contains(&1) => Kind::Sudoku { size: shape.size() },
-            _ if vocab_size == maze::VOCAB_SIZE => {
-                let (rows, cols) = maze_size(inputs, labels);
+        // Mazes of 4 x 4 have the vocabulary of Sudoku, but no Sudoku is a sound maze, which has a single start; and where
+        // none is sound, no solved Sudoku has a blank cell, which is 1.
+        let is_maze = vocab_size == maze::VOCAB_SIZE;
+        match (shape, sound_maze_size(inputs, labels).filter(|_| is_maze)) {
+            (_, Some((rows, cols))) => Kind::Maze { rows, cols },
+            (Some(shape), None) if !labels.contains(&1) => Kind::Sudoku { size: shape.size() },
+            _ if is_maze => {
+                let (side, cells) = (inputs.len().isqrt(), inputs.len());
+                let (rows, cols) = if side * side == cells { (side, side) } else { (1, cells) };
                 Kind::Maze { rows, cols }
             }
             _ if (vocab_size, inputs.len()) == (arc::VOCAB_SIZE, arc::SEQ_LEN) => Kind::Arc,
@@ -59,14 +64,11 @@ impl Kind {
 }
 
 /// (rows, columns) of a maze, which nothing in the files says: a square if the marked path leads from start to
-/// goal in it, else the first rectangle in which it does, else one row.
-fn maze_size(inputs: &[i32], labels: &[i32]) -> (usize, usize) {
+/// goal in it, else the first rectangle in which it does.
+fn sound_maze_size(inputs: &[i32], labels: &[i32]) -> Option<(usize, usize)> {
     let cells = inputs.len();
     let side = cells.isqrt();
     let sizes = (1..=cells).filter(|rows| cells.is_multiple_of(*rows)).map(|rows| (rows, cells / rows));
     let square = [(side, side)].into_iter().filter(|_| side * side == cells);
-    square
-        .chain(sizes)
-        .find(|&(_, cols)| maze::solution_fault(cols, inputs, labels).is_none())
-        .unwrap_or(if side * side == cells { (side, side) } else { (1, cells) })
+    square.chain(sizes).find(|&(_, cols)| maze::solution_fault(cols, inputs, labels).is_none())
 }

@@ -6,7 +6,7 @@ use super::{Findings, Rule};
 use crate::data::dataset::{METADATA_FILE, array_path};
 use crate::data::npy::Array;
 use crate::data::{Metadata, Split};
-use crate::{Error, Result, files};
+use crate::{Result, files};
 
 /// Tokens that are counted one by one; no puzzle comes near, a broken `dataset.json` may.
 pub(super) const MOST_TOKENS: usize = 1 << 16;
@@ -67,7 +67,7 @@ pub(super) fn read(dir: &Path, split: Split, findings: &mut Findings) -> Option<
 }
 
 fn read_metadata(path: &Path) -> Result<Metadata> {
-    serde_json::from_slice(&files::read(path)?).map_err(|error| Error::file(path, error.to_string(), ""))
+    files::read_json(path, "")
 }
 
 fn metadata_fault(metadata: &Metadata) -> Option<String> {
@@ -90,11 +90,14 @@ fn metadata_fault(metadata: &Metadata) -> Option<String> {
 
 fn read_set(folder: &Path, set: &str, metadata: &Metadata, findings: &mut Findings) -> Option<SetFiles> {
     let path = |field: &str| array_path(folder, set, field);
-    let mut open = |field: &str, dimensions| {
-        Array::open(&path(field), dimensions).map_err(|error| findings.add_error(Rule::Arrays, error)).ok()
+    let mut open = |field: &str| {
+        Array::open(&path(field), 2).map_err(|error| findings.add_error(Rule::Arrays, error)).ok()
     };
-    let (inputs, labels) = (open("inputs", 2), open("labels", 2));
-    let mut vector = |field| open(field, 1).map(|array| array.to_vec());
+    let (inputs, labels) = (open("inputs"), open("labels"));
+    let mut vector = |field: &str| {
+        let values = Array::open(&path(field), 1).and_then(|array| array.to_vec());
+        values.map_err(|error| findings.add_error(Rule::Arrays, error)).ok()
+    };
     let (identifiers, puzzle_indices, group_indices) =
         (vector("puzzle_identifiers"), vector("puzzle_indices"), vector("group_indices"));
     let mut set = SetFiles {

@@ -8,6 +8,7 @@ mod examples;
 mod kind;
 mod layout;
 mod names;
+mod repeats;
 
 use std::fs;
 use std::path::Path;
@@ -20,6 +21,7 @@ use crate::{Error, Result};
 pub use draw::draw;
 pub use kind::Kind;
 use layout::SplitFiles;
+use repeats::Repeats;
 
 /// How many examples of each split a report shows.
 const SHOWN: usize = 3;
@@ -101,6 +103,10 @@ pub struct SplitReport {
     pub label_tokens: Vec<u64>,
     /// Examples without a single label, as those of ARC tasks whose solution is not known.
     pub examples_without_labels: usize,
+    /// Examples whose input, under the same identifier, another of the split has as well; one of them each not counted.
+    pub repeated: usize,
+    /// Of the test split: examples that occur so in the training split.
+    pub also_in_train: usize,
 }
 
 /// An example to look at.
@@ -151,8 +157,11 @@ pub fn inspect(dir: &Path) -> Result<Report> {
     let names = names::read(dir, kind, &splits, &mut findings);
     let mut report =
         Report { kind, names: names.len(), splits: vec![], examples: vec![], violations: vec![] };
+    let mut repeats = Repeats::default();
     for split in &splits {
-        report.splits.push(examples::scan(split, kind, &mut findings));
+        let (repeated, also_in_train) = repeats.count(split);
+        let scanned = examples::scan(split, kind, &mut findings);
+        report.splits.push(SplitReport { repeated, also_in_train, ..scanned });
         report.examples.extend(examples::choose(split, &names, SHOWN));
     }
     if kind == Kind::Arc {

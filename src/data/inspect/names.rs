@@ -7,18 +7,13 @@ use super::layout::{SetFiles, SplitFiles};
 use super::{Findings, Kind, Rule};
 use crate::data::Split;
 use crate::data::arc::{Augmentation, Grid, TEST_PUZZLES_FILE, Task, read_tasks};
-use crate::{Error, files};
-
-const IDENTIFIERS_FILE: &str = "identifiers.json";
+use crate::data::dataset::IDENTIFIERS_FILE;
+use crate::files;
 
 /// Reads `identifiers.json`; no names if that is not possible.
 pub(super) fn read(dir: &Path, kind: Kind, splits: &[SplitFiles], findings: &mut Findings) -> Vec<String> {
     let path = dir.join(IDENTIFIERS_FILE);
-    let names = files::read(&path).and_then(|bytes| {
-        serde_json::from_slice::<Vec<String>>(&bytes)
-            .map_err(|error| Error::file(&path, error.to_string(), ""))
-    });
-    match names {
+    match files::read_json::<Vec<String>>(&path, "") {
         Ok(names) => {
             if let Some(problem) = names_fault(&names, kind, splits) {
                 findings.add(Rule::Names, &path, problem, 1);
@@ -90,7 +85,9 @@ fn test_fault(
     };
     let Some(task) = tasks.get(id) else { return Some(format!("no task {id}")) };
     let mut tokens = vec![0; set.inputs.columns()];
-    set.inputs.read_row(example, &mut tokens);
+    if let Err(error) = set.inputs.read_row(example, &mut tokens) {
+        return Some(error.to_string());
+    }
     let input = augmentation.undo(&Grid::crop(&tokens));
     if task.test.iter().all(|pair| pair.input != input) {
         Some(format!("task {id} has no such test input"))

@@ -1,11 +1,11 @@
 //! Mazes from CSV files with the columns source, question, answer and rating, as Maze-Hard has them.
 //!
-//! Every row is checked: size, characters, one start and one goal, and an answer that differs from its question
-//! only by the marked path. Whether the path is the shortest is left to the file.
+//! Every row is checked: size, characters, one start and one goal, and an answer that is its question with a shortest
+//! path marked.
 
 use std::path::Path;
 
-use super::{CHARACTERS, GOAL, Maze, OPEN, PATH, START};
+use super::{CHARACTERS, GOAL, Maze, OPEN, PATH, START, solution_fault};
 use crate::{Error, Result};
 
 const COLUMNS: &str = "source,question,answer,rating";
@@ -22,7 +22,7 @@ pub(super) fn read(path: &Path, size: Option<(usize, usize)>) -> Result<Vec<Maze
     let headers = reader.headers().map_err(|error| broken(error.to_string()))?;
     let column = |name: &str| {
         let missing = || broken(format!("line 1: no column \"{name}\""));
-        headers.iter().position(|header| header.trim() == name).ok_or_else(missing)
+        headers.iter().position(|header| header.trim().eq_ignore_ascii_case(name)).ok_or_else(missing)
     };
     let (question, answer) = (column("question")?, column("answer")?);
     let (mut mazes, mut size) = (Vec::new(), size);
@@ -64,6 +64,10 @@ fn maze(question: &str, answer: &str, size: Option<(usize, usize)>) -> std::resu
     let fits = |(question, answer): (&u8, &u8)| question == answer || (*question, *answer) == (OPEN, PATH);
     match question.iter().zip(&answer).position(|pair| !fits(pair)) {
         Some(at) => Err(format!("answer differs from question at {at} by more than a marked path")),
-        None => Ok(Maze { rows, cols, question, answer }),
+        None => {
+            let tokens = |tokens: &[u8]| tokens.iter().map(|&token| i32::from(token)).collect::<Vec<_>>();
+            let fault = solution_fault(cols, &tokens(&question), &tokens(&answer));
+            fault.map_or(Ok(Maze { rows, cols, question, answer }), |fault| Err(format!("answer: {fault}")))
+        }
     }
 }

@@ -40,6 +40,17 @@ impl Augmentation {
         drawn
     }
 
+    /// How many there are, the one that changes nothing included.
+    pub fn count(shape: Shape) -> u64 {
+        let factorial = |n: usize| (1..=n as u64).product::<u64>();
+        let lines = |block: usize| {
+            let blocks = shape.size() / block;
+            factorial(blocks) * factorial(block).pow(blocks as u32)
+        };
+        let transposed = if shape.box_rows() == shape.box_columns() { 2 } else { 1 };
+        factorial(shape.size()) * lines(shape.box_rows()) * lines(shape.box_columns()) * transposed
+    }
+
     /// The transform that undoes this one.
     pub fn inverse(&self) -> Augmentation {
         let mut inverse = Augmentation::identity(self.shape);

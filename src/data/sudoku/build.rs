@@ -5,6 +5,7 @@
 //! augmented.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::iter;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use super::generate::{Puzzles, default_clues, fewest_clues};
 use super::grid::{Grid, MAX_CELLS, Puzzle, Shape};
 use super::table::{Row, Table};
 use crate::data::{Split, Vocabulary, Writer, write_identifiers};
-use crate::files::OutputFolder;
+use crate::files::{self, OutputFolder};
 use crate::rng::Rng;
 use crate::{Error, Result};
 
@@ -96,14 +97,18 @@ pub struct SplitSummary {
     pub examples: usize,
     /// Mean number of clues.
     pub mean_clues: f64,
+    /// Puzzles that the split has before, augmentations aside.
+    pub repeated: usize,
+    /// Of the test split: puzzles that the training split has, too.
+    pub also_in_train: usize,
 }
 
-/// Writes a data set of the puzzles in two CSV files.
+/// Writes a data set of the puzzles in two CSV files; `progress` is told the puzzles written after each.
 ///
 /// # Errors
 /// [`Error::Usage`] for an unusable option, [`Error::Io`] or [`Error::File`] with the line for a CSV file that
 /// cannot be used. Nothing is written then.
-pub fn build_from_csv(options: &CsvOptions) -> Result<Summary> {
+pub fn build_from_csv(options: &CsvOptions, progress: &mut dyn FnMut(usize)) -> Result<Summary> {
     if options.subsample == Some(0) {
         return Err(Error::usage(
             "--subsample",
@@ -113,17 +118,22 @@ pub fn build_from_csv(options: &CsvOptions) -> Result<Summary> {
     }
     let out = OutputFolder::create(&options.out)?;
     let rows = csv_puzzles(&options.train_csv, options.min_difficulty)?;
-    let rows: Box<dyn Iterator<Item = Result<Puzzle>>> = match options.subsample {
+    let rows: Rows<'_> = match options.subsample {
         Some(count) => Box::new(subsample(rows, count, options.seed)?.into_iter().map(Ok)),
         None => Box::new(rows),
     };
     let empty = |path| no_puzzles(path, options.min_difficulty);
     let augment = Augment { count: options.num_aug, seed: options.seed, avoid: HashSet::new() };
-    let (shape, train) =
-        write_split(out.path(), Split::Train, rows, &augment)?.ok_or_else(|| empty(&options.train_csv))?;
-    let rows = csv_puzzles(&options.test_csv, options.min_difficulty)?;
-    let (test_shape, test) = write_split(out.path(), Split::Test, rows, &Augment::none())?
-        .ok_or_else(|| empty(&options.test_csv))?;
+    let puzzles = options.subsample.unwrap_or(1);
+    let mut known = Known::default();
+    let mut write = |split, rows, puzzles, augment: &Augment| {
+        write_split(out.path(), split, rows, puzzles, augment, &mut known, progress)
+    };
+    let written = write(Split::Train, rows, puzzles, &augment)?;
+    let (shape, train) = written.ok_or_else(|| empty(&options.train_csv))?;
+    let rows = Box::new(csv_puzzles(&options.test_csv, options.min_difficulty)?);
+    let written = write(Split::Test, rows, 1, &Augment::none())?;
+    let (test_shape, test) = written.ok_or_else(|| empty(&options.test_csv))?;
     if test_shape != shape {
         let problem = format!("puzzles of {test_shape}, the training file has {shape}");
         return Err(Error::file(&options.test_csv, problem, "give two files of the same size"));
@@ -132,12 +142,12 @@ pub fn build_from_csv(options: &CsvOptions) -> Result<Summary> {
 }
 
 /// Writes a data set of generated puzzles; no solution in the test split occurs in the training split, not
-/// even augmented.
+/// even augmented. `progress` is told the puzzles written after each.
 ///
 /// # Errors
 /// [`Error::Usage`] for an unusable option or more puzzles than can be found, [`Error::Io`] if the folder
 /// cannot be written. Nothing is written then.
-pub fn build_generated(options: &GenerateOptions) -> Result<Summary> {
+pub fn build_generated(options: &GenerateOptions, progress: &mut dyn FnMut(usize)) -> Result<Summary> {
     let fix = "choose 4, 6 or 9";
     let shape =
         Shape::of_size(options.size).ok_or_else(|| Error::usage("--size", options.size.to_string(), fix))?;
@@ -147,12 +157,15 @@ pub fn build_generated(options: &GenerateOptions) -> Result<Summary> {
         }
     }
     let clues = clue_range(shape, options)?;
+    check_room(&options.out, shape, options.train, options.num_aug)?;
     let out = OutputFolder::create(&options.out)?;
     let puzzles = Puzzles::generate(shape, &clues, (options.train, options.test), options.seed)?;
     let avoid = puzzles.test.iter().map(|puzzle| puzzle.answer).collect();
     let augment = Augment { count: options.num_aug, seed: options.seed, avoid };
-    let write = |split, puzzles: Vec<Puzzle>, augment: &Augment| {
-        let written = write_split(out.path(), split, puzzles.into_iter().map(Ok), augment)?;
+    let mut known = Known::default();
+    let mut write = |split, puzzles: Vec<Puzzle>, augment: &Augment| {
+        let (count, rows) = (puzzles.len(), puzzles.into_iter().map(Ok));
+        let written = write_split(out.path(), split, Box::new(rows), count, augment, &mut known, progress)?;
         written.ok_or_else(|| Error::usage("--generate", "no puzzles", "give a number of puzzles"))
     };
     let (_, train) = write(Split::Train, puzzles.train, &augment)?;
@@ -187,15 +200,65 @@ impl Augment {
     }
 }
 
-/// Streams a split to disk; nothing comes back for no puzzles.
+/// Refuses more augmentations than there are different ones, or than the layout or the disk can hold.
+fn check_room(dir: &Path, shape: Shape, puzzles: usize, num_aug: usize) -> Result<()> {
+    let refuse =
+        |problem: String, fix: &str| Err(Error::usage("--num-aug", format!("{num_aug}, {problem}"), fix));
+    let different = Augmentation::count(shape) - 1;
+    if num_aug as u64 > different {
+        return refuse(format!("a puzzle of {shape} has {different} at the most"), "ask for fewer");
+    }
+    let examples = (puzzles as u64).saturating_mul(num_aug as u64 + 1);
+    if examples > i32::MAX as u64 {
+        return refuse(format!("{examples} examples with it, the layout holds 2^31 - 1"), "ask for fewer");
+    }
+    // Tokens and labels, and two entries of the index arrays.
+    let needed = examples.saturating_mul(2 * shape.cells() as u64 + 8);
+    match files::free_bytes(dir) {
+        Some(free) if needed > free => {
+            let problem = format!("{needed} bytes with it, the disk of {} has {free} left", dir.display());
+            refuse(problem, "ask for fewer, or name a folder on another disk")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The questions that were written, by their hashes.
+#[derive(Default)]
+struct Known {
+    train: HashSet<u64>,
+    test: HashSet<u64>,
+}
+
+impl Known {
+    /// Takes in a question; whether its split has had it before, and whether the test split shares it.
+    fn add(&mut self, split: Split, question: &Grid) -> (bool, bool) {
+        let mut hasher = DefaultHasher::new();
+        question.hash(&mut hasher);
+        let hash = hasher.finish();
+        match split {
+            Split::Train => (!self.train.insert(hash), false),
+            Split::Test => (!self.test.insert(hash), self.train.contains(&hash)),
+        }
+    }
+}
+
+type Rows<'a> = Box<dyn Iterator<Item = Result<Puzzle>> + 'a>;
+
+/// Streams a split of at least `at_least` puzzles to disk; nothing comes back for no puzzles.
 fn write_split(
     dir: &Path,
     split: Split,
-    mut puzzles: impl Iterator<Item = Result<Puzzle>>,
+    mut puzzles: Rows<'_>,
+    at_least: usize,
     augment: &Augment,
+    known: &mut Known,
+    progress: &mut dyn FnMut(usize),
 ) -> Result<Option<(Shape, SplitSummary)>> {
     let Some(first) = puzzles.next().transpose()? else { return Ok(None) };
     let shape = first.question.shape();
+    check_room(dir, shape, at_least, augment.count)?;
+    let (mut repeated, mut also_in_train) = (0, 0);
     let mut writer = Writer::create(dir, split, SET, shape.cells())?;
     let (mut count, mut clues) = (0, 0);
     for puzzle in iter::once(Ok(first)).chain(puzzles) {
@@ -206,12 +269,16 @@ fn write_split(
             write_puzzle(&mut writer, &augment.draw(&puzzle, &mut rng)?)?;
         }
         writer.end_group()?;
+        let (before, shared) = known.add(split, &puzzle.question);
+        (repeated, also_in_train) = (repeated + usize::from(before), also_in_train + usize::from(shared));
         count += 1;
+        progress(count);
         clues += puzzle.question.clues();
     }
     let metadata = writer.finish(vocabulary(shape))?;
     let mean_clues = clues as f64 / count as f64;
-    Ok(Some((shape, SplitSummary { puzzles: count, examples: metadata.total_puzzles, mean_clues })))
+    let examples = metadata.total_puzzles;
+    Ok(Some((shape, SplitSummary { puzzles: count, examples, mean_clues, repeated, also_in_train })))
 }
 
 fn write_puzzle(writer: &mut Writer, puzzle: &Puzzle) -> Result<()> {

@@ -41,11 +41,12 @@ impl Table {
         let header = reader.headers().map_err(|error| unreadable(path, &error))?.clone();
         let mut columns = [0; 4];
         for (column, name) in columns.iter_mut().zip(COLUMNS) {
-            *column = header.iter().position(|found| found.trim() == name).ok_or_else(|| {
-                let found = header.iter().collect::<Vec<_>>().join(",");
-                let problem = format!("line 1: no column {name:?} in \"{found}\"");
-                Error::file(path, problem, "the first line must be source,question,answer,rating")
-            })?;
+            *column =
+                header.iter().position(|found| found.trim().eq_ignore_ascii_case(name)).ok_or_else(|| {
+                    let found = header.iter().collect::<Vec<_>>().join(",");
+                    let problem = format!("line 1: no column {name:?} in \"{found}\"");
+                    Error::file(path, problem, "the first line must be source,question,answer,rating")
+                })?;
         }
         Ok(Table { path: path.to_path_buf(), rows: reader.into_records(), columns, shape: None })
     }

@@ -1,0 +1,42 @@
+//! Text from files, drivers and libraries, made fit to be shown.
+
+use std::borrow::Cow;
+
+/// All white space, line ends included, as single spaces.
+pub(crate) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Text as it may go to a terminal: what would steer it there, or turn the direction of writing, is spelt out as
+/// `\u{1b}`. Only line feeds stay.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(steers) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        match steers(character) {
+            true => shown.extend(character.escape_default()),
+            false => shown.push(character),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+fn steers(character: char) -> bool {
+    let turns =
+        matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || (character.is_control() && character != '\n')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_steers_a_terminal() {
+        let text = "a\x1b[2Jb\u{9b}31m\tc\r\x7f\u{202e}d\0e\nf é";
+        assert_eq!(printable(text), "a\\u{1b}[2Jb\\u{9b}31m\\tc\\r\\u{7f}\\u{202e}d\\u{0}e\nf é");
+        assert!(matches!(printable("plain\ntext"), Cow::Borrowed(_)));
+    }
+}
