@@ -61,6 +61,7 @@ impl RunFolder {
             Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {}
             Err(TryLockError::Error(error)) => return Err(Error::io(&lock_path)(error)),
         }
+        sessions::opened(path)?;
         let checkpoints = path.join(CHECKPOINTS);
         std::fs::create_dir_all(&checkpoints).map_err(Error::io(&checkpoints))?;
         files::remove_partial(path)?;
@@ -112,18 +113,10 @@ impl RunFolder {
             return Err(Error::file(&self.path, problem, "put it back and resume, or begin anew"));
         }
         let path = Checkpoint::path_of(&self.path, state.step);
-        let full = |error: Error| match error {
-            Error::Io { path, source } => {
-                let problem = format!("cannot be written: {source}");
-                let fix = "the checkpoints before it are whole: make room and continue with --resume";
-                Error::file(path, problem, fix)
-            }
-            other => other,
-        };
         // What is known of an older one of this step is not known of this one.
         Checkpoint::drop_note(&path)?;
-        checkpoint::save_state(&path, state).map_err(full)?;
-        self.publish(&path, state).map_err(full)
+        checkpoint::save_state(&path, state)?;
+        self.publish(&path, state)
     }
 
     /// Writes a checkpoint over itself.

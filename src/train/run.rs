@@ -103,7 +103,6 @@ pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outco
     let dataset = Arc::new(Dataset::open(options.data, Split::Train)?);
     dataset.check_tokens()?;
     let mut trainer = Trainer::new(options.recipe, dataset.clone(), options.device)?;
-    observer.laid_out(trainer.settings(), trainer.bytes());
     let recipe = Recipe { train: trainer.settings().clone(), ..options.recipe.clone() };
     let options = RunOptions { recipe: &recipe, ..options };
     let evaluation = Evaluation::open(&options)?;
@@ -120,6 +119,7 @@ pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outco
         }
     };
     let settings = &recipe.train;
+    observer.laid_out(settings, trainer.bytes());
     observer.started(trainer.step_count(), trainer.total_steps(), settings.global_batch_size)?;
     let session = Session::start(&options, &dataset.identity()?, trainer.step_count())?;
     let mut training = Training {
@@ -142,7 +142,18 @@ pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outco
     let outcome = training.go();
     let (step, saving) = (training.trainer.step_count(), training.saving.as_secs_f64());
     let ended = session.end(options.out, step, &outcome, saving);
-    outcome.and_then(|outcome| ended.map(|()| outcome))
+    outcome.and_then(|outcome| ended.map(|()| outcome)).map_err(|error| resumable(error, options.out))
+}
+
+/// Says of a file that could not be written, as on a full disk, what becomes of the run.
+fn resumable(error: Error, run: &Path) -> Error {
+    match error {
+        Error::Io { path, source } if path.starts_with(run) => {
+            let problem = format!("cannot be written: {source}");
+            Error::file(path, problem, "mend that and continue with --resume: the last checkpoint is whole")
+        }
+        other => other,
+    }
 }
 
 /// Puts the trainer where a checkpoint stands; returns its step if its evaluation was made.

@@ -1,5 +1,5 @@
-//! `sessions.jsonl` in a run folder: who trained it, when, where and on what, a line at the start and one at the end of
-//! each session. It outlives kills: a start without an end was one.
+//! `sessions.jsonl` in a run folder: who trained it, when, where and on what. A session has a line when it takes the
+//! folder, one at its first step and one at its end; one without an end was killed.
 
 use std::io::Write;
 use std::path::Path;
@@ -17,11 +17,15 @@ const FILE: &str = "sessions.jsonl";
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Line<'a> {
+    Open {
+        time: String,
+        pid: u32,
+        host: String,
+    },
     Start {
         time: String,
         trm: &'static str,
         pid: u32,
-        host: String,
         /// Steps done before.
         step: u64,
         device: String,
@@ -52,14 +56,13 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Writes its first line.
+    /// Writes that the run starts or goes on.
     pub fn start(options: &RunOptions<'_>, train: &str, step: u64) -> Result<Session> {
         let info = options.device.info();
         let line = Line::Start {
             time: now(),
             trm: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
-            host: host(),
             step,
             device: info.name,
             backend: info.backend,
@@ -85,26 +88,29 @@ impl Session {
     }
 }
 
+/// Writes down whose the folder `run` is from now on.
+pub(super) fn opened(run: &Path) -> Result<()> {
+    let host = hostname::get();
+    let host = host.map_or_else(|_| "an unknown host".into(), |name| name.to_string_lossy().into_owned());
+    append(run, &Line::Open { time: now(), pid: std::process::id(), host })
+}
+
 /// Who began the last session in `run`, as far as is known.
 pub(super) fn owner(run: &Path) -> Option<String> {
     #[derive(Deserialize)]
-    struct Start {
+    struct Open {
         time: String,
         pid: u32,
         host: String,
     }
     let text = std::fs::read_to_string(run.join(FILE)).ok()?;
-    let start = text.lines().rev().find_map(|line| serde_json::from_str::<Start>(line).ok())?;
-    Some(format!("process {} on {}, since {}", start.pid, start.host, start.time))
+    let open = text.lines().rev().find_map(|line| serde_json::from_str::<Open>(line).ok())?;
+    Some(format!("process {} on {}, since {}", open.pid, open.host, open.time))
 }
 
 /// Now, as `2026-01-31T12:00:00.000Z`.
 pub(crate) fn now() -> String {
     humantime::format_rfc3339_millis(SystemTime::now()).to_string()
-}
-
-fn host() -> String {
-    hostname::get().map_or_else(|_| "an unknown host".into(), |name| name.to_string_lossy().into_owned())
 }
 
 fn append(run: &Path, line: &Line<'_>) -> Result<()> {
