@@ -9,7 +9,7 @@ use trm::data::maze::{GenerateOptions, build_generated};
 use trm::data::sudoku;
 use trm::data::{Batch, Dataset, Split, TestBatches};
 use trm::engine::{Device, Run};
-use trm::eval::{Evaluator, Pace, vote};
+use trm::eval::{Evaluator, Pace, Selection, vote};
 use trm::model::ModelConfig;
 use trm::model::init::Weights;
 use trm::ops::gemm::{Gemm, Operand};
@@ -249,7 +249,8 @@ fn by_step(
 ) -> Outcome {
     let mut evaluator = Evaluator::new(config, device, 3)?;
     evaluator.load(weights)?;
-    let found = evaluator.evaluate_at(Pace { halt: true, every_step: true }, dataset.clone(), |_| {})?;
+    let pace = Pace { halt: true, every_step: true };
+    let found = evaluator.evaluate_at(pace, dataset.clone(), &Selection::all(dataset), |_| {})?;
     check("a step is missing", found.by_step.len() == 6 && found.samples == SAMPLES)?;
     for at in &found.by_step {
         let says = |seen: &&Seen| seen.step == at.step && f32::from_bits(seen.q_halt) > 0.0;

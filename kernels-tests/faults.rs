@@ -6,16 +6,19 @@ use libtest_mimic::{Failed, Trial};
 use trm::engine::Device;
 use trm::engine::faults::{Fault, Faults, Stage};
 use trm::model::ArchName;
+use trm::train::{Checkpoint, RunOptions, Unobserved, run};
 use trm::{Error, Result};
 
 use crate::harness::{Needs, on_each};
 use crate::models::{Session, small};
+use crate::train_puzzle_emb::{data, recipe};
 
 /// This file's tests.
 pub fn tests() -> Vec<Trial> {
     let lost = on_each("faults::a_lost_device_says_so", Needs::Adapter, lost_device);
     let injected = on_each("faults::each_stage_can_fail", Needs::Adapter, each_stage);
-    lost.into_iter().chain(injected).collect()
+    let survived = on_each("faults::a_run_survives_each", Needs::Adapter, run_survives);
+    lost.into_iter().chain(injected).chain(survived).collect()
 }
 
 const BATCH: usize = 2;
@@ -76,4 +79,39 @@ fn each_stage(device: &Device) -> std::result::Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// A run whose device fails at any stage goes on from its last checkpoint on a new one, and ends as one that was not
+/// disturbed; without tries it ends with the fault.
+fn run_survives(device: &Device) -> std::result::Result<(), Failed> {
+    let (folder, _) = data(41)?;
+    let sets =
+        ["train.global_batch_size=8", "train.epochs=2", "train.eval_interval=2", "train.checkpoint_every=2"];
+    let recipe = recipe(&sets)?;
+    let out = tempfile::tempdir()?;
+    let end = |name: &str, device: &Device, retries: u32| -> Result<Vec<u8>> {
+        let out = out.path().join(name);
+        let options = RunOptions { retries, ..RunOptions::new(&recipe, folder.path(), &out, device) };
+        run(options, &mut Unobserved(|| false))?;
+        let last = Checkpoint::list(&out)?.pop().map(|checkpoint| checkpoint.path).unwrap_or_default();
+        trm::files::read(&last)
+    };
+    let expected = end("undisturbed", device, 0)?;
+    let stages =
+        [(Stage::Load, 0), (Stage::Write, 12), (Stage::Submit, 3), (Stage::Metrics, 5), (Stage::Read, 9)];
+    for (stage, calls) in stages {
+        let faults = Arc::new(Faults::after(calls, stage, Fault::Lost));
+        let found = end(&format!("{stage:?}"), &device.clone().failing(faults.clone()), 1);
+        if !faults.struck() {
+            return Err(format!("nothing happened at {stage:?}").into());
+        }
+        if found.map_err(|error| format!("{stage:?}: {error}"))? != expected {
+            return Err(format!("after a fault at {stage:?} the run ends elsewhere").into());
+        }
+    }
+    let faults = Arc::new(Faults::after(3, Stage::Submit, Fault::Memory));
+    match end("no tries", &device.clone().failing(faults), 0) {
+        Err(Error::Memory { .. }) => Ok(()),
+        other => Err(format!("without tries: {:?}", other.map(|state| state.len())).into()),
+    }
 }

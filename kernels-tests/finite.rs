@@ -262,7 +262,7 @@ impl Observer for Seen {
         self.skipped.push(metrics.skipped);
         Ok(())
     }
-    fn evaluated(&mut self, _: u64, _: &Metrics) -> Result<()> {
+    fn evaluated(&mut self, _: u64, _: usize, _: &Metrics) -> Result<()> {
         Ok(())
     }
     fn saved(&mut self, step: u64) -> Result<()> {
@@ -310,12 +310,8 @@ fn run_lost(
     checkpoint::save(lost.path(), &config, &weights)?;
     let out = out.path().join("run");
     let options = RunOptions {
-        recipe,
-        data: folder.path(),
-        out: &out,
-        device,
-        resume: None,
         init_from: Some(InitFrom { weights: lost.path(), reset_puzzle_emb: false }),
+        ..RunOptions::new(recipe, folder.path(), &out, device)
     };
     let mut seen = Seen { stops, ..Seen::default() };
     match run(options, &mut seen) {

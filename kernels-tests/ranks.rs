@@ -4,11 +4,14 @@ use std::path::Path;
 use std::sync::{Arc, Barrier, Mutex};
 
 use libtest_mimic::{Failed, Trial};
-use trm::checkpoint::State;
+use trm::checkpoint::{self, State};
 use trm::data::Dataset;
 use trm::engine::Device;
-use trm::train::Trainer;
-use trm::train::ranks::{Ranks, any, sum};
+use trm::eval::{Evaluator, Pace, Selection};
+use trm::model::Metrics;
+use trm::model::init::Weights;
+use trm::ranks::{Alone, Ranks, any, sum};
+use trm::train::{Checkpoint, ResumeFrom, RunOptions, Trainer, Unobserved, run};
 
 use crate::harness::{Needs, on_each};
 use crate::train_puzzle_emb::{data, recipe};
@@ -18,7 +21,8 @@ pub fn tests() -> Vec<Trial> {
     let same = on_each("ranks::train_as_one_does", Needs::Adapter, train_as_one);
     let sums = Trial::test("ranks::sums_are_the_same_everywhere", sums_are_the_same);
     let shares = on_each("ranks::unequal_shares_are_refused", Needs::Adapter, unequal_shares);
-    same.into_iter().chain(shares).chain([sums]).collect()
+    let runs = on_each("ranks::a_run_writes_what_one_writes", Needs::Adapter, run_as_one);
+    same.into_iter().chain(shares).chain(runs).chain([sums]).collect()
 }
 
 /// Where threads leave what they say.
@@ -166,4 +170,57 @@ fn unequal_shares(device: &Device) -> Result<(), Failed> {
         true => Ok(()),
         false => Err(format!("{refused:?}").into()),
     }
+}
+
+/// A whole run in one folder, resumed by another number of ranks, and an evaluation, against those of one rank.
+fn run_as_one(device: &Device) -> Result<(), Failed> {
+    let (folder, dataset) = data(41)?;
+    let state_of = |size: usize, out: &Path| -> Result<State, Failed> {
+        let recipe = recipe(&[BATCH, "train.epochs=4", "train.eval_interval=2", "train.micro_batch=3"])?;
+        for (resume, stops) in [(None, true), (Some(ResumeFrom::Newest), false)] {
+            let outcomes = on_ranks(size, |ranks| {
+                let options = RunOptions {
+                    resume,
+                    ranks: (size > 1).then_some(&ranks),
+                    ..RunOptions::new(&recipe, folder.path(), out, device)
+                };
+                // One of them is told to stop, at once.
+                run(options, &mut Unobserved(|| stops && ranks.rank() + 1 == size))
+                    .map(|outcome| outcome.finished)
+            });
+            if outcomes.into_iter().collect::<trm::Result<Vec<bool>>>()? != vec![!stops; size] {
+                return Err(format!("{size} ranks do not end together").into());
+            }
+        }
+        let last = Checkpoint::list(out)?.pop().ok_or("no checkpoint")?;
+        Ok(checkpoint::load_state(&last.path)?)
+    };
+    let out = tempfile::tempdir()?;
+    let [alone, together] = [1, 2].map(|size| state_of(size, &out.path().join(size.to_string())));
+    let (alone, together) = (alone?, together?);
+    if alone != together {
+        return Err("two ranks write another checkpoint than one".into());
+    }
+    evaluate_as_one(device, &dataset)
+}
+
+fn evaluate_as_one(device: &Device, dataset: &Arc<Dataset>) -> Result<(), Failed> {
+    let recipe = recipe(&[])?;
+    let config = recipe.model(dataset)?;
+    let weights = Weights::fresh(&config, 1);
+    let selection = Selection::of(dataset, 15, 3);
+    let evaluate = |ranks: &dyn Ranks| -> trm::Result<Option<Metrics>> {
+        let mut evaluator = Evaluator::new(&config, device, 4)?;
+        evaluator.load(&weights)?;
+        evaluator.evaluate_among(ranks, Pace::default(), dataset, &selection, |_| {})
+    };
+    let alone = evaluate(&Alone)?.ok_or("stopped")?;
+    for found in on_ranks(3, |ranks| evaluate(&*ranks)) {
+        let found = found?.ok_or("stopped")?;
+        let close = |(one, other): (f64, f64)| (one - other).abs() <= 1e-6 * other.abs().max(1e-9);
+        if !found.row().into_iter().zip(alone.row()).all(close) {
+            return Err(format!("{found:?}, alone {alone:?}").into());
+        }
+    }
+    Ok(())
 }

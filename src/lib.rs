@@ -10,6 +10,7 @@ mod error;
 pub mod eval;
 pub mod files;
 pub mod model;
+pub mod ranks;
 pub mod recipe;
 pub mod report;
 pub mod rng;

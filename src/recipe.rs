@@ -55,6 +55,10 @@ pub struct TrainSettings {
     pub epochs: usize,
     /// Epochs between two evaluations; divides `epochs`.
     pub eval_interval: usize,
+    /// Examples of an evaluation but the last, whole groups drawn by `seed`; 0 for all.
+    pub eval_examples: usize,
+    /// Whether samples stop in these evaluations when their halt head says so.
+    pub eval_halt: bool,
     /// Learning rate of the weights.
     pub lr: f64,
     /// The last learning rate as a share of `lr`.

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::bench::Subject;
 use crate::checkpoint;
-use crate::engine::{Device, select};
+use crate::engine::{Device, devices, select};
 use crate::eval::probe::settle;
 use crate::model::ModelConfig;
 use crate::model::init::Weights;
@@ -72,7 +72,18 @@ impl DeviceArgs {
 
     /// The same for a recipe that asks for `precision`; the command line comes first.
     pub fn open_for(&self, precision: Precision) -> Result<Device> {
-        let (device, reason) = select(&self.device)?;
+        self.open_as(0, precision)
+    }
+
+    /// The same for one of several processes on this machine: where the choice is left to trm, each takes another GPU.
+    pub fn open_as(&self, local_rank: usize, precision: Precision) -> Result<Device> {
+        let gpus: Vec<usize> =
+            devices().iter().filter(|info| info.is_hardware()).filter_map(|info| info.index).collect();
+        let of_rank = match self.device.as_str() {
+            "auto" | "gpu" if local_rank > 0 && !gpus.is_empty() => gpus[local_rank % gpus.len()].to_string(),
+            named => named.to_owned(),
+        };
+        let (device, reason) = select(&of_rank)?;
         let (device, units) = settle(device, self.precision.unwrap_or(precision));
         let tuned = self.adopt_choice(&device);
         let tuned = tuned.map_or_else(String::new, |choice| format!(", tuned at {}", choice.measured()));

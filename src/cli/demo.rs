@@ -76,14 +76,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let stop = Stop::on_signals("finishing this step and saving")?;
     let wanted = stop.clone();
     let mut progress = Progress::new(&folder, move || wanted.wanted());
-    let options = RunOptions {
-        recipe: &recipe,
-        data: &data,
-        out: &folder,
-        device: &device,
-        resume: None,
-        init_from: None,
-    };
+    let options = RunOptions::new(&recipe, &data, &folder, &device);
     say(format!("training {name} on {}", device.info().name));
     let outcome = crate::train::run(options, &mut progress)?;
     let (seconds, samples_per_s) = (progress.seconds(), progress.samples_per_s());

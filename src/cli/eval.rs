@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::data::arc::{Score, TEST_PUZZLES_FILE};
 use crate::data::{Dataset, Split};
 use crate::eval::vote::Voted;
-use crate::eval::{AtStep, Evaluation, Evaluator, Pace, arc, check_fit, vote};
+use crate::eval::{AtStep, Evaluation, Evaluator, Pace, Selection, arc, check_fit, vote};
 use crate::model::Metrics;
 use crate::report::{Table, describe, say, write_arc_html};
 use crate::{Error, Result, files};
@@ -47,6 +47,12 @@ pub struct Args {
     #[arg(long, value_name = "B", value_parser = clap::value_parser!(u16).range(1..))]
     batch: Option<u16>,
 
+    /// Evaluate so many examples only
+    ///
+    /// Whole groups, drawn by --seed: the same ones each time. Not with --augment, and not on ARC, where answers vote.
+    #[arg(long, value_name = "N", conflicts_with = "augment", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+
     /// Most supervision steps of a sample [default: as trained]
     ///
     /// The paper's N_sup; more may find more, fewer are faster.
@@ -65,9 +71,9 @@ pub struct Args {
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
     augment: Option<u16>,
 
-    /// Seed of the variants of --augment
+    /// Seed of the variants of --augment and of the choice of --limit
     ///
-    /// The same seed gives the same variants.
+    /// The same seed gives the same ones.
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     seed: u64,
 
@@ -137,7 +143,12 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
             ));
         }
     }
-    let samples = dataset.examples();
+    if let (true, Some(limit)) = (on_arc, args.limit) {
+        let problem = format!("is {limit}, and all answers of an ARC task vote together");
+        return Err(Error::usage("--limit", problem, "leave it out"));
+    }
+    let selection = Selection::of(&dataset, args.limit.unwrap_or_default() as usize, args.seed);
+    let samples = selection.len();
     let answers = samples.max(1) * (1 + usize::from(args.augment.unwrap_or_default()));
     let batch = args.batch.map_or(DEFAULT_BATCH, usize::from).min(answers);
     let stop = Stop::on_signals("finishing the samples at work")?;
@@ -152,7 +163,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
             summary
         }),
         None => evaluator
-            .evaluate_at(args.pace(), dataset.clone(), told_of(samples))
+            .evaluate_at(args.pace(), dataset.clone(), &selection, told_of(samples))
             .map(|measured| Summary::of(measured.samples, Some(measured))),
     };
     let cut_off = stop.wanted();

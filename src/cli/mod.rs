@@ -14,6 +14,7 @@ mod import;
 mod kernels;
 mod output;
 mod plan;
+mod ranks;
 mod runs;
 mod solve;
 mod stop;

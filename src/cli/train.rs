@@ -9,10 +9,11 @@ use serde::Serialize;
 use crate::Result;
 use crate::model::Metrics;
 use crate::report::{Progress, describe, say};
-use crate::train::{InitFrom, ResumeFrom, RunOptions};
+use crate::train::{InitFrom, Observer, ResumeFrom, RunOptions, Unobserved};
 
 use super::common::{DeviceArgs, MemoryArgs, RecipeArgs, RecomputeArgs};
 use super::output::Output;
+use super::ranks;
 use super::stop::Stop;
 
 /// Train a model
@@ -76,6 +77,13 @@ pub struct Args {
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     time_limit: Option<Duration>,
 
+    /// Open a device that fails anew, so often at the most
+    ///
+    /// Training then goes on from the newest checkpoint, as after --resume: after a driver's reset, a lost device, or one
+    /// that does not answer.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    retries: u32,
+
     #[command(flatten)]
     device: DeviceArgs,
 
@@ -101,6 +109,8 @@ struct Summary {
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
+    let (ranks, local_rank) = ranks::join()?;
+    let first = ranks.as_ref().is_none_or(|ranks| ranks.is_first());
     let stop = Stop::on_signals("finishing this step and saving")?.after(args.time_limit);
     let mut recipe = match args.resume {
         true => args.recipe.load_from_run(&args.out)?,
@@ -109,7 +119,8 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     recipe.freeze(args.freeze_weights)?;
     args.recompute.apply(&mut recipe.train);
     let stored = recipe.train.precision;
-    let device = args.memory.limit(args.device.open_for(stored)?).recomputing(recipe.train.recompute);
+    let device =
+        args.memory.limit(args.device.open_as(local_rank, stored)?).recomputing(recipe.train.recompute);
     let device = device.submitting_at_most(Duration::from_millis(recipe.train.max_submission_ms));
     recipe.train.precision = device.target().precision.into();
     if args.resume && recipe.train.precision != stored {
@@ -118,17 +129,18 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let wanted = stop.clone();
     let mut progress = Progress::new(&args.out, move || wanted.wanted());
     let options = RunOptions {
-        recipe: &recipe,
-        data: &args.data,
-        out: &args.out,
-        device: &device,
+        retries: args.retries,
+        ranks: ranks.as_ref(),
         resume: args.resume.then(|| args.at.map_or(ResumeFrom::Newest, ResumeFrom::Step)),
         init_from: args
             .init_from
             .as_deref()
             .map(|weights| InitFrom { weights, reset_puzzle_emb: args.reset_puzzle_emb }),
+        ..RunOptions::new(&recipe, &args.data, &args.out, &device)
     };
-    let outcome = crate::train::run(options, &mut progress)?;
+    let mut others = Unobserved(|| stop.wanted());
+    let observer: &mut dyn Observer = if first { &mut progress } else { &mut others };
+    let outcome = crate::train::run(options, observer)?;
     let summary = Summary {
         run: args.out.clone(),
         step: outcome.steps,
@@ -138,8 +150,11 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         test: outcome.evaluation.map(|(_, metrics)| metrics),
         test_step: outcome.evaluation.map(|(step, _)| step),
     };
-    drop(progress);
-    output.data(&summary, text)?;
+    drop((progress, ranks));
+    ranks::leave();
+    if first {
+        output.data(&summary, text)?;
+    }
     Ok(if summary.finished { ExitCode::SUCCESS } else { ExitCode::from(stop.exit_code()) })
 }
 

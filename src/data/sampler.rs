@@ -196,6 +196,19 @@ impl TestBatches {
         TestBatches { dataset, batch_size: batch_size.max(1), set: 0, example: 0, puzzle: 0 }
     }
 
+    /// Passes over the next `count` examples.
+    pub fn skip_examples(&mut self, mut count: usize) {
+        while let Some(set) = self.dataset.sets().get(self.set) {
+            let left = set.examples() - self.example;
+            if count < left {
+                self.example += count;
+                return;
+            }
+            count -= left;
+            (self.set, self.example, self.puzzle) = (self.set + 1, 0, 0);
+        }
+    }
+
     /// Fills `batch` and returns how many of its first examples are none of the padding; 0 at the end.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::Selection;
 use super::evaluate::{Evaluator, Look, Pace};
 use super::measure::{Evaluation, measure};
 use crate::Result;
@@ -34,6 +35,7 @@ pub fn evaluate(
     let dataset = Arc::new(Dataset::open(dir, Split::Test)?);
     let mut votes = Votes::open(dir)?;
     let mut vote = |look: Look<'_>| votes.add(look.identifier, look.inputs, look.predictions, look.q_halt);
-    let evaluation = measure(evaluator, pace, dataset, &mut vote, &mut progress)?;
+    let all = Selection::all(&dataset);
+    let evaluation = measure(evaluator, pace, (&dataset, &all), &mut vote, &mut progress)?;
     Ok(ArcEvaluation { score: votes.finish(), evaluation })
 }

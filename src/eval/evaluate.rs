@@ -4,6 +4,7 @@
 //! at different steps holds running ones only, until none are left to come. Nothing that happens to a sample
 //! depends on what lies in the other slots.
 
+use super::Selection;
 use crate::data::{Batch, Dataset, TestBatches};
 use crate::engine::{Device, Run};
 use crate::model::init::Weights;
@@ -93,6 +94,11 @@ impl Evaluator {
     /// Begins no further samples once `flag` is true: streams end early then, as if they had no more.
     pub fn stop_when(&mut self, flag: Arc<AtomicBool>) {
         self.stop = flag;
+    }
+
+    /// Whether that flag is true.
+    pub(super) fn stops(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     /// Supervision steps that a sample runs at the most.
@@ -204,10 +210,20 @@ impl Evaluator {
     }
 }
 
-/// The samples of a test split, one after the other.
-pub(super) fn samples_of(dataset: &Arc<Dataset>) -> impl FnMut(&mut Batch) -> Result<bool> {
+/// The samples of a test split that are selected, one after the other.
+pub(super) fn samples_of(
+    dataset: &Arc<Dataset>,
+    selection: &Selection,
+) -> impl FnMut(&mut Batch) -> Result<bool> {
     let mut batches = TestBatches::new(dataset.clone(), 1);
-    move |one| Ok(batches.next_batch(one)? == 1)
+    let (places, mut at) = (selection.places().to_vec(), 0);
+    let mut places = places.into_iter();
+    move |one| {
+        let Some(place) = places.next() else { return Ok(false) };
+        batches.skip_examples(place - at);
+        at = place + 1;
+        Ok(batches.next_batch(one)? == 1)
+    }
 }
 
 /// A test split that measures nothing.

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::Selection;
 use super::evaluate::{Evaluator, Look, Pace, check_fit, no_labels, samples_of};
 use crate::Result;
 use crate::data::{Dataset, IGNORE_LABEL};
 use crate::model::Metrics;
+use crate::ops::metrics::NAMES;
+use crate::ranks::{self, Ranks};
 
 /// What an evaluation found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -58,10 +61,12 @@ impl Evaluator {
     /// # Errors
     /// [`crate::Error::File`] for a data set that does not fit the model or has no labelled sample.
     pub fn evaluate(&mut self, dataset: Arc<Dataset>, progress: impl FnMut(f64)) -> Result<Metrics> {
-        Ok(self.evaluate_at(Pace::default(), dataset, progress)?.metrics)
+        let all = Selection::all(&dataset);
+        Ok(self.evaluate_at(Pace::default(), dataset, &all, progress)?.metrics)
     }
 
-    /// The same with a choice of pace, and with the way there where every step is looked at.
+    /// The same of the examples that are selected, with a choice of pace, and with the way there where every step is looked
+    /// at.
     ///
     /// # Errors
     /// Those of [`Evaluator::evaluate`].
@@ -69,14 +74,47 @@ impl Evaluator {
         &mut self,
         pace: Pace,
         dataset: Arc<Dataset>,
+        selection: &Selection,
         mut progress: impl FnMut(f64),
     ) -> Result<Evaluation> {
-        let measured = measure(self, pace, dataset.clone(), &mut |_| Ok(()), &mut progress)?;
+        let measured = measure(self, pace, (&dataset, selection), &mut |_| Ok(()), &mut progress)?;
         measured.ok_or_else(|| no_labels(&dataset))
+    }
+
+    /// What several ranks that evaluate their shares of a selection find together; None if one of them has no more than
+    /// the stop of its evaluator.
+    ///
+    /// # Errors
+    /// Those of [`Evaluator::evaluate`].
+    pub fn evaluate_among(
+        &mut self,
+        ranks: &dyn Ranks,
+        pace: Pace,
+        dataset: &Arc<Dataset>,
+        selection: &Selection,
+        mut progress: impl FnMut(f64),
+    ) -> Result<Option<Metrics>> {
+        let share = selection.share(ranks.rank(), ranks.size());
+        let found = measure(self, pace, (dataset, &share), &mut |_| Ok(()), &mut progress)?;
+        if ranks::any(ranks, self.stops())? {
+            return Ok(None);
+        }
+        let own = found.map_or([0.0; NAMES.len() + 1], |found| {
+            let sums = found.metrics.summed(found.samples as f64).row();
+            std::array::from_fn(|at| sums.get(at).copied().unwrap_or(found.samples as f64))
+        });
+        let words: Vec<u32> =
+            own.iter().flat_map(|sum: &f64| [sum.to_bits() as u32, (sum.to_bits() >> 32) as u32]).collect();
+        let mut total = [0.0; NAMES.len() + 1];
+        for (at, word) in ranks.gather(&words)?.chunks_exact(2).enumerate() {
+            total[at % total.len()] += f64::from_bits(u64::from(word[0]) | u64::from(word[1]) << 32);
+        }
+        let sums = Metrics::of(std::array::from_fn(|at| total[at]));
+        if sums.count == 0.0 { Err(no_labels(dataset)) } else { Ok(Some(sums.averaged(total[NAMES.len()]))) }
     }
 }
 
-/// Runs a test split; `finished` is shown each answer that is final, `progress` as in [`Evaluator::roll`]. None if no
+/// Runs what is selected of a test split; `finished` is shown each answer that is final, `progress` as in [`Evaluator::roll`]. None if no
 /// sample has labels.
 ///
 /// # Errors
@@ -84,17 +122,17 @@ impl Evaluator {
 pub(super) fn measure(
     evaluator: &mut Evaluator,
     pace: Pace,
-    dataset: Arc<Dataset>,
+    (dataset, selection): (&Arc<Dataset>, &Selection),
     finished: &mut dyn FnMut(Look<'_>) -> Result<()>,
     progress: &mut dyn FnMut(f64),
 ) -> Result<Option<Evaluation>> {
-    check_fit(evaluator.config(), &dataset)?;
-    let mut totals = Totals::new(dataset.examples(), evaluator.max_steps());
+    check_fit(evaluator.config(), dataset)?;
+    let mut totals = Totals::new(selection.len(), evaluator.max_steps());
     let mut visit = |look: Look<'_>| {
         totals.look(pace, look);
         if look.last { finished(look) } else { Ok(()) }
     };
-    evaluator.roll(pace, &mut samples_of(&dataset), &mut visit, progress)?;
+    evaluator.roll(pace, &mut samples_of(dataset, selection), &mut visit, progress)?;
     Ok((totals.sums.count > 0.0).then(|| totals.finish(pace)))
 }
 

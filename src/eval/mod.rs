@@ -5,6 +5,7 @@ mod evaluate;
 pub mod golden;
 mod measure;
 pub mod probe;
+mod selection;
 mod solve;
 mod symmetry;
 pub mod verify;
@@ -12,4 +13,5 @@ pub mod vote;
 
 pub use evaluate::{Evaluator, Look, Next, Pace, Visit, check_fit};
 pub use measure::{AtStep, Evaluation};
+pub use selection::Selection;
 pub use solve::{Solver, Thought};

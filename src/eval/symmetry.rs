@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Selection;
 use super::evaluate::samples_of;
 use crate::data::dihedral::Dihedral;
 use crate::data::inspect::Kind;
@@ -33,7 +34,7 @@ impl Symmetries {
     /// [`Error::Usage`] where there are fewer or none are known.
     pub(super) fn of(dataset: &Arc<Dataset>, augment: usize, seed: u64) -> Result<Symmetries> {
         let mut first = Batch::new(1, dataset.metadata().seq_len);
-        samples_of(dataset)(&mut first)?;
+        samples_of(dataset, &Selection::all(dataset))(&mut first)?;
         match Kind::of_example(dataset.metadata().vocab_size, &first.inputs, &first.labels) {
             Kind::Sudoku { .. } => {
                 let shape = Shape::of_cells(first.inputs.len()).ok_or_else(unknown)?;

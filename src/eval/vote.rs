@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::Selection;
 use super::evaluate::{Evaluator, Look, Pace, check_fit, no_labels, samples_of};
 use super::measure::mark;
 use super::symmetry::Symmetries;
@@ -50,8 +51,9 @@ pub fn evaluate(
     check_fit(evaluator.config(), dataset)?;
     let symmetries = Symmetries::of(dataset, augment, seed)?;
     let variants = augment + 1;
+    let all = Selection::all(dataset);
     let (mut samples, mut given, mut taken) =
-        (samples_of(dataset), Batch::new(1, dataset.metadata().seq_len), 0);
+        (samples_of(dataset, &all), Batch::new(1, dataset.metadata().seq_len), 0);
     let mut next = |one: &mut Batch| {
         if taken % variants == 0 && !samples(&mut given)? {
             return Ok(false);

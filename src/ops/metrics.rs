@@ -97,6 +97,21 @@ impl Metrics {
         }
     }
 
+    /// Sums of averages over `samples` samples.
+    pub fn summed(&self, samples: f64) -> Metrics {
+        let times = |average: f64, count: f64| if count == 0.0 { 0.0 } else { average * count };
+        Metrics {
+            count: self.count,
+            accuracy: times(self.accuracy, self.count),
+            exact_accuracy: times(self.exact_accuracy, self.count),
+            q_halt_accuracy: times(self.q_halt_accuracy, self.count),
+            steps: times(self.steps, self.count),
+            lm_loss: self.lm_loss * samples,
+            q_halt_loss: self.q_halt_loss * samples,
+            q_continue_loss: self.q_continue_loss * samples,
+        }
+    }
+
     /// What is minimised: lm_loss + (q_halt_loss + q_continue_loss) / 2.
     pub fn loss(&self) -> f64 {
         self.lm_loss + 0.5 * (self.q_halt_loss + self.q_continue_loss)

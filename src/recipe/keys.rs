@@ -41,6 +41,8 @@ pub(super) fn complete(table: &mut Table) {
     if let Some(Value::Table(train)) = table.get_mut("train") {
         train.entry("precision").or_insert_with(|| "f32".into());
         train.entry("recompute").or_insert_with(|| false.into());
+        train.entry("eval_examples").or_insert_with(|| 0.into());
+        train.entry("eval_halt").or_insert_with(|| false.into());
         train.entry("micro_batch").or_insert_with(|| 0.into());
         train.entry("max_submission_ms").or_insert_with(|| 250.into());
         train.entry("checkpoint_minutes").or_insert_with(|| 10.0.into());

@@ -18,7 +18,7 @@ const LOG_FILE: &str = "metrics.jsonl";
 /// One line.
 #[derive(Serialize)]
 pub(super) struct Entry<'a> {
-    /// `train` for one step's batch, `test` for an evaluation of the whole test split.
+    /// `train` for one step's batch, `test` for an evaluation.
     pub split: &'static str,
     /// Steps done.
     pub step: u64,
@@ -28,6 +28,9 @@ pub(super) struct Entry<'a> {
     /// Of a training step, 1 where it was not applied, as a loss or gradient was not finite, else 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped_steps: Option<u32>,
+    /// Of an evaluation, the examples of the test split that it took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub examples: Option<usize>,
     /// What is minimised.
     pub loss: f64,
     #[serde(flatten)]
@@ -126,7 +129,7 @@ mod tests {
 
     fn entry<'a>(split: &'static str, step: u64, metrics: &'a Metrics) -> Entry<'a> {
         let loss = metrics.loss();
-        Entry { split, step, lr: Some(0.5), skipped_steps: Some(0), loss, metrics }
+        Entry { split, step, lr: Some(0.5), skipped_steps: Some(0), examples: None, loss, metrics }
     }
 
     fn lines(folder: &Path) -> Vec<serde_json::Value> {

@@ -127,7 +127,15 @@ impl Observer for Progress {
     fn step(&mut self, step: &StepMetrics) -> Result<()> {
         let (split, loss, lr) = ("train", step.metrics.loss(), Some(step.lr));
         let skipped_steps = Some(u32::from(step.skipped));
-        self.log(&Entry { split, step: step.step, lr, skipped_steps, loss, metrics: &step.metrics })?;
+        self.log(&Entry {
+            split,
+            step: step.step,
+            lr,
+            skipped_steps,
+            examples: None,
+            loss,
+            metrics: &step.metrics,
+        })?;
         if step.skipped {
             self.say(&format!("step {}: skipped, as its loss or gradients are not finite", step.step));
         }
@@ -140,16 +148,29 @@ impl Observer for Progress {
         Ok(())
     }
 
-    fn evaluated(&mut self, step: u64, metrics: &Metrics) -> Result<()> {
+    fn evaluating(&mut self, done: f64, examples: usize) {
+        let status = format!("evaluating, {done:.0} of {examples} examples");
+        match &self.bar {
+            Some(bar) => bar.set_message(status),
+            None if self.shown.elapsed() >= LINE_EVERY => {
+                self.shown = Instant::now();
+                say(status);
+            }
+            None => {}
+        }
+    }
+
+    fn evaluated(&mut self, step: u64, examples: usize, metrics: &Metrics) -> Result<()> {
         self.log(&Entry {
             split: "test",
             step,
             lr: None,
             skipped_steps: None,
+            examples: Some(examples),
             loss: metrics.loss(),
             metrics,
         })?;
-        self.say(&format!("step {step}: test {}", describe(metrics)));
+        self.say(&format!("step {step}: test on {examples} examples: {}", describe(metrics)));
         Ok(())
     }
 

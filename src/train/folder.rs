@@ -2,11 +2,13 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::checkpoints::{CHECKPOINTS, Checkpoint, Note, superseded};
 use super::run::ResumeFrom;
 use super::sessions;
 use crate::checkpoint::{self, STATE_FILE, State};
+use crate::ranks::{self, Ranks};
 use crate::recipe::Recipe;
 use crate::{Error, Result, files};
 
@@ -16,10 +18,12 @@ pub const RECIPE_FILE: &str = "recipe.toml";
 /// Locked by the process that trains; the system unlocks it when that process is gone, however it ended.
 const LOCK_FILE: &str = "lock";
 
-/// A run folder that this process alone writes to.
+/// A run folder that this process alone writes to, or, of several ranks, the first one.
 pub(super) struct RunFolder {
     path: PathBuf,
-    _lock: File,
+    ranks: Arc<dyn Ranks>,
+    /// The others have none.
+    _lock: Option<File>,
 }
 
 impl RunFolder {
@@ -27,14 +31,20 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`Error::Usage`] if there is something in `path`, [`Error::Io`].
-    pub fn create(path: &Path, recipe: &Recipe, first: &State) -> Result<RunFolder> {
+    pub fn create(path: &Path, recipe: &Recipe, first: &State, ranks: Arc<dyn Ranks>) -> Result<RunFolder> {
+        if ranks.is_first() {
+            RunFolder::write_new(path, recipe, first)?;
+        }
+        RunFolder::open(path, ranks)
+    }
+
+    fn write_new(path: &Path, recipe: &Recipe, first: &State) -> Result<()> {
         let folder = files::OutputFolder::create(path)?;
         files::write_atomic(&folder.path().join(RECIPE_FILE), recipe.to_toml()?.as_bytes())?;
         let checkpoints = folder.path().join(CHECKPOINTS);
         std::fs::create_dir(&checkpoints).map_err(Error::io(&checkpoints))?;
         checkpoint::save_state(&Checkpoint::path_of(folder.path(), first.step), first)?;
-        folder.commit()?;
-        RunFolder::open(path)
+        folder.commit()
     }
 
     /// Takes the folder of a run for this process, removes what writers that were killed have left in it, and puts the
@@ -42,7 +52,19 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`Error::File`] that names who has it, or for what is no run folder; [`Error::Io`].
-    pub fn open(path: &Path) -> Result<RunFolder> {
+    pub fn open(path: &Path, ranks: Arc<dyn Ranks>) -> Result<RunFolder> {
+        let lock = if ranks.is_first() { Some(RunFolder::take(path)?) } else { None };
+        let folder = RunFolder { path: path.to_path_buf(), ranks, _lock: lock };
+        folder.wait_for_all()?;
+        Ok(folder)
+    }
+
+    /// Until all ranks have come to the same point, so that they see what the first has written.
+    fn wait_for_all(&self) -> Result<()> {
+        ranks::any(&*self.ranks, false).map(|_| ())
+    }
+
+    fn take(path: &Path) -> Result<File> {
         if !path.join(RECIPE_FILE).is_file() {
             let fix = "name the folder of a run that was started with \"trm train\"";
             return Err(Error::file(path.join(RECIPE_FILE), "no such file", fix));
@@ -70,7 +92,7 @@ impl RunFolder {
         if let Ok(step) = checkpoint::state_step(&older) {
             std::fs::rename(&older, Checkpoint::path_of(path, step)).map_err(Error::io(&older))?;
         }
-        Ok(RunFolder { path: path.to_path_buf(), _lock: lock })
+        Ok(lock)
     }
 
     /// The checkpoint asked for with its state, and a line for each newer one that was passed over.
@@ -78,6 +100,13 @@ impl RunFolder {
     /// # Errors
     /// [`Error::File`] where there is none, or that of this step is damaged.
     pub fn load(&self, from: ResumeFrom) -> Result<(Checkpoint, State, Vec<String>)> {
+        self.wait_for_all()?;
+        let found = self.find(from);
+        self.wait_for_all()?;
+        found
+    }
+
+    fn find(&self, from: ResumeFrom) -> Result<(Checkpoint, State, Vec<String>)> {
         let all = Checkpoint::list(&self.path)?;
         if let ResumeFrom::Step(step) = from {
             let checkpoint = Checkpoint::at(&self.path, &all, step)?;
@@ -108,6 +137,9 @@ impl RunFolder {
     /// [`Error::File`] where the folder is gone; [`Error::Io`] where it cannot be written, which leaves all that was
     /// there as it was.
     pub fn save(&self, state: &State) -> Result<()> {
+        if !self.ranks.is_first() {
+            return Ok(());
+        }
         if !self.path.join(RECIPE_FILE).is_file() {
             let problem = "is no run folder any more: somebody has moved or removed it under the training";
             return Err(Error::file(&self.path, problem, "put it back and resume, or begin anew"));
@@ -124,7 +156,7 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Io`].
     pub fn rewrite(&self, checkpoint: &Checkpoint, state: &State) -> Result<()> {
-        checkpoint::save_state(&checkpoint.path, state)
+        if self.ranks.is_first() { checkpoint::save_state(&checkpoint.path, state) } else { Ok(()) }
     }
 
     /// Makes the weights of the checkpoint `path` those for use.
@@ -132,6 +164,9 @@ impl RunFolder {
     /// # Errors
     /// [`Error::File`] for a state without weights, [`Error::Io`].
     pub fn publish(&self, path: &Path, state: &State) -> Result<()> {
+        if !self.ranks.is_first() {
+            return Ok(());
+        }
         checkpoint::save(&self.path, &state.config, &state.weights(path)?)
     }
 
@@ -140,6 +175,9 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Io`].
     pub fn note(&self, step: u64, note: &Note) -> Result<()> {
+        if !self.ranks.is_first() {
+            return Ok(());
+        }
         Checkpoint::keep_note(&Checkpoint::path_of(&self.path, step), note)
     }
 
@@ -160,6 +198,9 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Io`].
     pub fn prune(&self, newest: u64, keep: usize) -> Result<()> {
+        if !self.ranks.is_first() {
+            return Ok(());
+        }
         let all = Checkpoint::list(&self.path)?;
         superseded(&all, newest, keep).into_iter().try_for_each(Checkpoint::remove)
     }

@@ -4,18 +4,13 @@ mod checkpoints;
 mod diagnosis;
 mod folder;
 mod layout;
-#[cfg(feature = "mpi")]
-mod mpi;
-pub mod ranks;
 mod run;
 mod sessions;
 mod trainer;
 
-#[cfg(feature = "mpi")]
-pub use self::mpi::Mpi;
 pub use checkpoints::{Checkpoint, Note};
 pub use folder::RECIPE_FILE;
 pub use layout::{Layout, Room};
-pub use run::{InitFrom, Observer, Outcome, ResumeFrom, RunOptions, run};
+pub use run::{InitFrom, Observer, Outcome, ResumeFrom, RunOptions, Unobserved, run};
 pub(crate) use sessions::now;
 pub use trainer::{StepMetrics, Trainer};

@@ -10,15 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::checkpoints::{Checkpoint, Note, wait};
-use super::folder::RunFolder;
+use super::folder::{RECIPE_FILE, RunFolder};
 use super::sessions::Session;
 use super::trainer::{StepMetrics, Trainer};
 use crate::checkpoint::State;
 use crate::data::{Dataset, Split};
 use crate::engine::Device;
-use crate::eval::Evaluator;
+use crate::eval::{Evaluator, Pace, Selection};
 use crate::model::init::Weights;
 use crate::model::{Metrics, Which};
+use crate::ranks::{self, Alone, Ranks};
 use crate::recipe::{OnDivergence, Recipe, TrainSettings};
 use crate::{Error, Result};
 
@@ -40,6 +41,17 @@ pub struct RunOptions<'a> {
     pub resume: Option<ResumeFrom>,
     /// Begin a new run from saved weights instead of fresh ones.
     pub init_from: Option<InitFrom<'a>>,
+    /// How often a device that fails is opened anew, to go on from the newest checkpoint; never one of several ranks.
+    pub retries: u32,
+    /// The others that train the same model, each with this call; None for a run alone.
+    pub ranks: Option<&'a Arc<dyn Ranks>>,
+}
+
+impl<'a> RunOptions<'a> {
+    /// A new run from fresh weights, alone, that ends where its device fails.
+    pub fn new(recipe: &'a Recipe, data: &'a Path, out: &'a Path, device: &'a Device) -> RunOptions<'a> {
+        RunOptions { recipe, data, out, device, resume: None, init_from: None, retries: 0, ranks: None }
+    }
 }
 
 /// Which checkpoint a run continues from.
@@ -68,8 +80,11 @@ pub trait Observer {
     fn started(&mut self, done: u64, total: u64, batch: usize) -> Result<()>;
     /// Metrics of a step, at least one step late.
     fn step(&mut self, metrics: &StepMetrics) -> Result<()>;
-    /// An evaluation over the whole test split, after `step` steps. After a resume it may be one that was made before.
-    fn evaluated(&mut self, step: u64, metrics: &Metrics) -> Result<()>;
+    /// An evaluation of so many `examples` of the test split, after `step` steps. After a resume it may be one that was made
+    /// before.
+    fn evaluated(&mut self, step: u64, examples: usize, metrics: &Metrics) -> Result<()>;
+    /// An evaluation has come so far.
+    fn evaluating(&mut self, _done: f64, _examples: usize) {}
     /// A checkpoint was written.
     fn saved(&mut self, step: u64) -> Result<()>;
     /// Whether to stop after the current step; a checkpoint is written first. Evaluations end then, too.
@@ -79,6 +94,33 @@ pub trait Observer {
     /// Training has diverged and goes on from `step` again, its learning rates halved `halvings` times by now.
     fn went_back(&mut self, _step: u64, _halvings: u32) -> Result<()> {
         Ok(())
+    }
+}
+
+/// Takes no notice, and stops when told: for ranks beside the first, and for tests.
+pub struct Unobserved<F>(pub F);
+
+impl<F: Fn() -> bool> Observer for Unobserved<F> {
+    fn laid_out(&mut self, _: &TrainSettings, _: u64) {}
+
+    fn started(&mut self, _: u64, _: u64, _: usize) -> Result<()> {
+        Ok(())
+    }
+
+    fn step(&mut self, _: &StepMetrics) -> Result<()> {
+        Ok(())
+    }
+
+    fn evaluated(&mut self, _: u64, _: usize, _: &Metrics) -> Result<()> {
+        Ok(())
+    }
+
+    fn saved(&mut self, _: u64) -> Result<()> {
+        Ok(())
+    }
+
+    fn stop(&self) -> bool {
+        (self.0)()
     }
 }
 
@@ -99,13 +141,35 @@ pub struct Outcome {
 /// Bad data or settings before anything is written, a run folder that is in use; device failures, full disks, and
 /// losses or gradients that stay infinite or NaN later.
 pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outcome> {
-    let resumed = options.resume.map(|from| Ok((RunFolder::open(options.out)?, from))).transpose()?;
+    let (mut device, mut resume) = (options.device.clone(), options.resume);
+    // The others would wait for ever for one that begins again.
+    let mut left = if options.ranks.is_some() { 0 } else { options.retries };
+    loop {
+        let existed = resume.is_some();
+        match attempt(RunOptions { device: &device, resume, ..options }, observer) {
+            Err(fault) if fault.is_device_fault() && left > 0 => {
+                // Before there was a run folder, there is nothing to resume.
+                let began = existed || options.out.join(RECIPE_FILE).is_file();
+                resume = if began { Some(ResumeFrom::Newest) } else { None };
+                observer.note(&format!("{fault}; opening the device anew, {left} tries left"));
+                device = device.reopened()?;
+                left -= 1;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn attempt(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outcome> {
+    let ranks: Arc<dyn Ranks> = options.ranks.cloned().unwrap_or_else(|| Arc::new(Alone));
+    let resumed =
+        options.resume.map(|from| Ok((RunFolder::open(options.out, ranks.clone())?, from))).transpose()?;
     let dataset = Arc::new(Dataset::open(options.data, Split::Train)?);
     dataset.check_tokens()?;
-    let mut trainer = Trainer::new(options.recipe, dataset.clone(), options.device)?;
+    let mut trainer = Trainer::among(ranks.clone(), options.recipe, dataset.clone(), options.device)?;
     let recipe = Recipe { train: trainer.settings().clone(), ..options.recipe.clone() };
     let options = RunOptions { recipe: &recipe, ..options };
-    let evaluation = Evaluation::open(&options)?;
+    let evaluation = Evaluation::open(&options, ranks.clone())?;
     let (folder, evaluated) = match resumed {
         Some((folder, from)) => {
             let evaluated = resume(&folder, from, &mut trainer, observer)?;
@@ -115,14 +179,18 @@ pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outco
             if let Some(from) = options.init_from {
                 trainer.init_from(from.weights, from.reset_puzzle_emb)?;
             }
-            (RunFolder::create(options.out, &recipe, &trainer.state()?)?, None)
+            (RunFolder::create(options.out, &recipe, &trainer.state()?, ranks.clone())?, None)
         }
     };
     let settings = &recipe.train;
     observer.laid_out(settings, trainer.bytes());
     observer.started(trainer.step_count(), trainer.total_steps(), settings.global_batch_size)?;
-    let session = Session::start(&options, &dataset.identity()?, trainer.step_count())?;
+    let session = match ranks.is_first() {
+        true => Some(Session::start(&options, &dataset.identity()?, trainer.step_count())?),
+        false => None,
+    };
     let mut training = Training {
+        ranks,
         observer,
         folder,
         evaluation,
@@ -141,8 +209,9 @@ pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outco
     };
     let outcome = training.go();
     let (step, saving) = (training.trainer.step_count(), training.saving.as_secs_f64());
-    let ended = session.end(options.out, step, &outcome, saving);
-    outcome.and_then(|outcome| ended.map(|()| outcome)).map_err(|error| resumable(error, options.out))
+    let ended = session.map(|session| session.end(options.out, step, &outcome, saving));
+    let outcome = outcome.and_then(|outcome| ended.transpose().map(|_| outcome));
+    outcome.map_err(|error| resumable(error, options.out))
 }
 
 /// Says of a file that could not be written, as on a full disk, what becomes of the run.
@@ -184,6 +253,7 @@ fn after(wait: Option<Duration>) -> Option<Instant> {
 
 /// A run under way.
 struct Training<'a> {
+    ranks: Arc<dyn Ranks>,
     observer: &'a mut dyn Observer,
     trainer: Trainer,
     folder: RunFolder,
@@ -223,12 +293,13 @@ impl Training<'_> {
 
     /// Saves if that is due, and then evaluates, makes a step or ends.
     fn advance(&mut self) -> Result<Option<Outcome>> {
-        let (step, stopping) = (self.trainer.step_count(), self.observer.stop());
+        let step = self.trainer.step_count();
+        let stopping = ranks::any(&*self.ranks, self.observer.stop())?;
         let last = step >= self.trainer.total_steps();
         let evaluating = self.owes_evaluation(step, last);
         let every = self.settings.checkpoint_every;
-        let now_and_then = (every > 0 && step.is_multiple_of(every))
-            || self.save_at.is_some_and(|save_at| save_at <= Instant::now());
+        let long_ago = self.save_at.is_some_and(|save_at| save_at <= Instant::now());
+        let now_and_then = (every > 0 && step.is_multiple_of(every)) || ranks::any(&*self.ranks, long_ago)?;
         self.save_wanted |= evaluating || last || stopping || now_and_then;
         if self.save_wanted {
             self.save(step, last || stopping)?;
@@ -295,7 +366,10 @@ impl Training<'_> {
     fn evaluate(&mut self, step: u64, last: bool) -> Result<()> {
         let Some(evaluation) = self.evaluation.as_mut() else { return Ok(()) };
         let weights = self.trainer.weights(Which::Ema)?;
-        let Some(metrics) = evaluation.run(&weights, self.observer)? else { return Ok(()) };
+        let selection = evaluation.selection(self.settings, last);
+        let halt = self.settings.eval_halt && !last;
+        let found = evaluation.run(&weights, &selection, halt, self.observer)?;
+        let Some(metrics) = found else { return Ok(()) };
         if !metrics.loss().is_finite() {
             let problem = format!("its loss is {}", metrics.loss());
             return Err(Error::Numeric {
@@ -304,7 +378,7 @@ impl Training<'_> {
                 fix: String::new(),
             });
         }
-        self.observer.evaluated(step, &metrics)?;
+        self.observer.evaluated(step, selection.len(), &metrics)?;
         if self.saved == step {
             self.folder.note(step, &Note::of(&metrics))?;
         }
@@ -352,13 +426,14 @@ impl Training<'_> {
 
 /// The test split and a model to evaluate on it; absent where the data set has none.
 struct Evaluation {
+    ranks: Arc<dyn Ranks>,
     evaluator: Evaluator,
     dataset: Arc<Dataset>,
     stop: Arc<AtomicBool>,
 }
 
 impl Evaluation {
-    fn open(options: &RunOptions<'_>) -> Result<Option<Evaluation>> {
+    fn open(options: &RunOptions<'_>, ranks: Arc<dyn Ranks>) -> Result<Option<Evaluation>> {
         if !options.data.join(Split::Test.name()).exists() {
             return Ok(None);
         }
@@ -369,15 +444,31 @@ impl Evaluation {
         let mut evaluator = Evaluator::new(&config, options.device, batch)?;
         let stop = Arc::new(AtomicBool::new(false));
         evaluator.stop_when(stop.clone());
-        Ok(Some(Evaluation { evaluator, dataset, stop }))
+        Ok(Some(Evaluation { ranks, evaluator, dataset, stop }))
+    }
+
+    /// The last evaluation takes every example.
+    fn selection(&self, settings: &TrainSettings, last: bool) -> Selection {
+        let most = if last { 0 } else { settings.eval_examples };
+        Selection::of(&self.dataset, most, settings.seed)
     }
 
     /// None if it was stopped before its end.
-    fn run(&mut self, weights: &Weights, observer: &dyn Observer) -> Result<Option<Metrics>> {
+    fn run(
+        &mut self,
+        weights: &Weights,
+        selection: &Selection,
+        halt: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Metrics>> {
         self.evaluator.load(weights)?;
-        let stop = || self.stop.store(observer.stop(), Ordering::Relaxed);
-        stop();
-        let measured = self.evaluator.evaluate(self.dataset.clone(), |_| stop());
-        if self.stop.load(Ordering::Relaxed) { Ok(None) } else { measured.map(Some) }
+        let (flag, ranks) = (&self.stop, &*self.ranks);
+        flag.store(observer.stop(), Ordering::Relaxed);
+        let progress = |done: f64| {
+            observer.evaluating(done * ranks.size() as f64, selection.len());
+            flag.store(observer.stop(), Ordering::Relaxed);
+        };
+        let pace = Pace { halt, every_step: false };
+        self.evaluator.evaluate_among(ranks, pace, &self.dataset, selection, progress)
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::diagnosis;
 use super::layout::{Layout, Room};
-use super::ranks::{self, Alone, Ranks};
 use crate::checkpoint::{self, State};
 use crate::data::{Batch, Dataset, Sampler};
 use crate::engine::{Counts, Device, Run};
@@ -14,6 +13,7 @@ use crate::model::init::Weights;
 use crate::model::{Clock, Metrics, ModelConfig, Params, Runner, Schedule, Which};
 use crate::ops::metrics::{NAMES, SKIPPED};
 use crate::plan::{Buffer, Half, Plan, Role, Target};
+use crate::ranks::{self, Alone, Ranks};
 use crate::recipe::{Recipe, TrainSettings};
 use crate::{Error, Result};
 

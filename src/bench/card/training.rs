@@ -64,7 +64,7 @@ impl Observer for Watch {
         Ok(())
     }
 
-    fn evaluated(&mut self, step: u64, metrics: &Metrics) -> Result<()> {
+    fn evaluated(&mut self, step: u64, _: usize, metrics: &Metrics) -> Result<()> {
         (self.training.test, self.training.test_step) = (Some(*metrics), Some(step));
         Ok(())
     }
@@ -116,8 +116,7 @@ pub(super) fn train(part: &mut Part<Training>, devices: &[&Device], end: Instant
             },
         };
         let out = folder.path().join(precision.name());
-        let options =
-            RunOptions { recipe: &recipe, data: &data, out: &out, device, resume: None, init_from: None };
+        let options = RunOptions::new(&recipe, &data, &out, device);
         let trained = run(options, &mut watch);
         if part.fitting(&name, trained)?.is_some() {
             let Watch { started, batch, mut training, .. } = watch;

@@ -3,7 +3,12 @@
 //! What they exchange is combined in the order of ranks, so that all get the same bits, and those that a single process
 //! gets that computes the shares one after the other.
 
+#[cfg(feature = "mpi")]
+mod mpi;
+
 use crate::Result;
+#[cfg(feature = "mpi")]
+pub use mpi::Mpi;
 
 /// One of the processes, and what connects it with the others. All have to make the same calls in the same order.
 pub trait Ranks {

@@ -2,11 +2,11 @@
 
 use std::sync::{Mutex, OnceLock};
 
-use mpi::environment::Universe;
-use mpi::topology::SimpleCommunicator;
-use mpi::traits::{Communicator, CommunicatorCollectives};
+use ::mpi::environment::Universe;
+use ::mpi::topology::SimpleCommunicator;
+use ::mpi::traits::{Communicator, CommunicatorCollectives};
 
-use super::ranks::Ranks;
+use super::Ranks;
 use crate::{Error, Result};
 
 /// MPI, set up once in a process and until its end.
@@ -25,7 +25,7 @@ impl Mpi {
     pub fn join() -> Result<Mpi> {
         let refused =
             || Error::usage("mpirun", "MPI cannot be set up", "start trm with mpirun, once in a process");
-        let universe = UNIVERSE.get_or_init(|| Mutex::new(mpi::initialize()));
+        let universe = UNIVERSE.get_or_init(|| Mutex::new(::mpi::initialize()));
         let universe = universe.lock().map_err(|_| refused())?;
         let world = universe.as_ref().ok_or_else(refused)?.world();
         Ok(Mpi { world })
