@@ -32,10 +32,16 @@ pub fn tests() -> Vec<Trial> {
 fn start(args: &[String], ready: impl Fn(&Path) -> bool) -> Outcome<Child> {
     let run = args.iter().skip_while(|arg| *arg != "--out").nth(1).ok_or("no --out")?;
     let mut child = command(&borrowed(args)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    while !ready(Path::new(run)) && child.try_wait()?.is_none() {
+    wait_for(&mut child, || ready(Path::new(run)))?;
+    Ok(child)
+}
+
+/// Waits until `ready` or the end of the program.
+fn wait_for(child: &mut Child, ready: impl Fn() -> bool) -> Outcome {
+    while !ready() && child.try_wait()?.is_none() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    Ok(child)
+    Ok(())
 }
 
 /// Some steps are done.
@@ -88,17 +94,13 @@ fn hangup_ignored() -> Outcome {
     let args = workshop.train_args("run", 1_000_000);
     let mut wrapped = Command::new("sh");
     wrapped.args(["-c", "trap '' HUP; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_trm")]).args(&args);
-    let child = wrapped.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut child = wrapped.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let run = PathBuf::from(workshop.path("run"));
-    let wait = |count: usize| {
-        while !steps(count)(&run) {
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-    };
-    wait(1);
+    wait_for(&mut child, || steps(1)(&run))?;
     signal(&child, "-HUP")?;
     let log = fs::read(run.join("metrics.jsonl"))?;
-    wait(log.split(|&byte| byte == b'\n').count() + 20);
+    let lines = log.split(|&byte| byte == b'\n').count();
+    wait_for(&mut child, || steps(lines + 20)(&run))?;
     signal(&child, "-TERM")?;
     let stopped = ended(child)?;
     check(stopped.code == 143, || format!("exits with {}: {}", stopped.code, stopped.stderr))
