@@ -7,13 +7,16 @@ use trm::ops::rope;
 use trm::plan::{Axis, Element, Purpose, Role, SHARED_BYTES, Tape, Target, Tile, Tiles};
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant, Needs, in_bf16, in_f16, in_tiles, on_tile};
+use crate::harness::{
+    KernelTests, Lab, Mutant, Needs, Test, in_bf16, in_f16, in_tiles, loud_in_f16, on_tile,
+};
 
 /// Tests and mutants of `product`.
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
     needs: Needs::Adapter,
     tests: &[
+        ("past_the_largest_half", past_the_largest_half),
         ("shapes", shapes),
         ("transposes_and_paddings", transposes_and_paddings),
         ("batches_and_reductions", batches_and_reductions),
@@ -47,6 +50,11 @@ pub const TESTS: KernelTests = KernelTests {
         ("few_workgroups_take_the_small_tile", few_workgroups),
     ],
     mutants: &[
+        Mutant {
+            name: "wraps_round_past_the_largest_half",
+            from: "return pack2x16float(pair);",
+            to: "return pack2x16float(select(pair, -pair, abs(pair) > vec2<f32>(65504.0)));",
+        },
         Mutant { name: "skips_the_last_of_k", from: ", depth < params.k);", to: ", depth + 1u < params.k);" },
         Mutant {
             name: "skips_the_last_row",
@@ -400,6 +408,17 @@ pub fn lay_gates(
         if let Some(kept) = kept {
             lab.expect("g and u", kept, both.clone(), roundings(2 * gemm.k + 8));
         }
+    }
+    Ok(())
+}
+
+/// Every epilogue's.
+fn past_the_largest_half(lab: &mut Lab) -> Result<()> {
+    loud_in_f16(lab, 100.0, addends)?;
+    for (loudness, test) in [(100.0, turns as Test), (100.0, gates), (6.0, gates), (20.0, gradients_of_gates)]
+    {
+        lab.loud(loudness);
+        test(lab)?;
     }
     Ok(())
 }

@@ -183,8 +183,7 @@ impl Core {
             }
             Core::Matrix(MatrixCore { units, tile, depth }) => tape
                 .call(&MATRIX_KERNEL, entry)
-                .constant("SIZE", units.size as usize)
-                .constant("LANES", 4 * units.subgroup as usize)
+                .units(units)
                 .constant("DOWN", tile.matrices())
                 .constant("ACROSS", tile.matrices())
                 .constant("DEPTH", depth),

@@ -269,12 +269,20 @@ pub struct Matrices {
     pub size: u32,
     /// Threads of the subgroups that hold them. Where the driver takes others, products are right but slower.
     pub subgroup: u32,
+    /// Whether they come from and go to memory by pointers to scalars only, as Metal's do. Elsewhere pointers to vectors
+    /// keep what is staged in whole vectors.
+    pub scalars: bool,
+}
+
+impl Matrices {
+    /// Those of Apple's GPUs.
+    pub const APPLE: Matrices = Matrices { size: 8, subgroup: 32, scalars: true };
 }
 
 impl Default for Matrices {
     /// What most GPUs have.
     fn default() -> Matrices {
-        Matrices { size: 16, subgroup: 32 }
+        Matrices { size: 16, subgroup: 32, scalars: false }
     }
 }
 

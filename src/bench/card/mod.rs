@@ -148,7 +148,7 @@ impl Card {
 
         let faults = [&roofline.faults, &verify.faults, &steps.faults, &kernels.faults, &training.faults];
         let ok = faults.into_iter().chain([&roofline_again.faults]).all(Vec::is_empty);
-        let matrices = |Matrices { size, subgroup }| {
+        let matrices = |Matrices { size, subgroup, .. }| {
             format!("{size}x{size}, operands in f16, sums in f32, subgroups of {subgroup}")
         };
         Card {
