@@ -9,7 +9,7 @@ use trm::bench::Subject;
 use trm::engine::{Device, DeviceInfo, select};
 use trm::plan::{Element, Matrices, MatrixTile, MatrixTiles, Purpose, Target, Tile, Tiles};
 use trm::recipe::Recipe;
-use trm::tune::{Cache, Cached, Candidate, Choice, Key, Outcome, Trial as Work, measure, tune};
+use trm::tune::{Cache, Cached, Candidate, Choice, Key, Outcome, Trial as Work, measure, plain, tune};
 
 use crate::harness::{Needs, on_each, on_gpu};
 use crate::models::{small, small_mixer};
@@ -124,7 +124,8 @@ fn named_by_tiles() -> Verdict {
     let tuned = tune(&device, &subject, 1, LONG, |_| {})?;
     let mut products = tuned.outcomes.iter().filter(|one| one.trial.starts_with("products"));
     let honest = products.all(|one| one.variant == "tiled 128x128 (here tiled 64x64)");
-    let same = "products, forward, tiled 64x128: at these shapes the same as tiled 128x128, tiled 64x64";
+    let same =
+        "products, forward, tiled 64x128: at these shapes the same as tiled 128x128 (here tiled 64x64)";
     check(tuned.skipped.iter().any(|one| one == same), || format!("{tuned:?}"))?;
     let kept = tuned.tiles;
     let same = [kept.forward, kept.reverse, kept.weight_gradient] == [Tile::LARGE; 3];
@@ -245,6 +246,11 @@ fn units_are_asked_for() -> Verdict {
         let target = Target { tiles, shared_bytes: 48 << 10, ..own };
         let taken = Work::kernels_of_products(&subject, Purpose::Forward, target)?;
         check(taken.contains(&expected.to_owned()), || format!("{tile:?}: {taken:?}"))?;
+        // They are held against other kernels than themselves.
+        for purpose in Purpose::ALL {
+            let plain = Work::kernels_of_products(&subject, purpose, plain(target))?;
+            check(plain == ["tiled 64x64"], || format!("{purpose:?}: {plain:?}"))?;
+        }
     }
     let device = Device::cpu().in_precision(Element::F16).on_matrices(Matrices::default());
     let tuned = tune(&device, &subject, 1, LONG, |_| {})?;

@@ -9,7 +9,7 @@ mod measure;
 mod trial;
 
 pub use cache::{Cache, Cached, Choice, Key};
-pub use measure::{Candidate, Outcome, bound, measure};
+pub use measure::{Candidate, Outcome, bound, measure, plain};
 pub use trial::Trial;
 
 use std::time::{Duration, Instant};
@@ -133,7 +133,7 @@ impl Tuner<'_> {
             let taken = Trial::kernels_of_products(self.subject, purpose, target)?;
             // Where all products are too small for a tile, it is another name for the small one.
             if let Some((_, same)) = known.iter().find(|(known, _)| *known == taken) {
-                let why = format!("at these shapes the same as {same}, {}", taken.join(" and "));
+                let why = format!("at these shapes the same as {}", named(same.clone(), &taken));
                 self.skipped.push(format!("{}, {name}: {why}", trial.name));
                 continue;
             }
