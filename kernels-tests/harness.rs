@@ -268,7 +268,7 @@ pub fn on_tile(lab: &mut Lab, tile: Tile, test: Test) -> Result<()> {
 /// As [`on_tile`], for activations in `precision`.
 pub fn in_tiles(lab: &mut Lab, tile: Tile, precision: Element, test: Test) -> Result<()> {
     let target = Target { precision, shared_bytes: 2 * SHARED_BYTES, ..Target::default() };
-    lab.target(Target { tiles: Tiles::all(tile), ..target });
+    lab.target(Target { tiles: Tiles::all(tile, 0), ..target });
     test(lab)
 }
 

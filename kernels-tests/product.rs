@@ -253,7 +253,7 @@ pub fn shapes(lab: &mut Lab) -> Result<()> {
 /// A product of four small workgroups, or of one large one, where a GPU is busy with two.
 fn few_workgroups(lab: &mut Lab) -> Result<()> {
     for (small_below, width) in [(2, 64), (1, 128)] {
-        let tiles = Tiles { small_below, ..Tiles::all(Tile::LARGE) };
+        let tiles = Tiles::all(Tile::LARGE, small_below);
         let mut tape = Tape::new(Target { tiles, shared_bytes: 2 * SHARED_BYTES, ..Target::default() });
         let [a, b, c] = ["a", "b", "c"].map(|name| tape.buffer(name, Role::Activation, 128 * 128));
         plain_product(plain((128, 128, 128)), Epilogue::Store).push(&mut tape, a, b, c)?;
@@ -261,7 +261,7 @@ fn few_workgroups(lab: &mut Lab) -> Result<()> {
         assert_eq!(grid, [128 / width, 128 / width, 1], "small below {small_below}");
     }
     lab.case("128 x 128, small below 2");
-    let tiles = Tiles { small_below: 2, ..Tiles::all(Tile::LARGE) };
+    let tiles = Tiles::all(Tile::LARGE, 2);
     lab.target(Target { tiles, shared_bytes: 2 * SHARED_BYTES, ..Target::default() });
     lay(lab, plain((128, 128, 3)), Added::Nothing)
 }

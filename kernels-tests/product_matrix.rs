@@ -4,7 +4,7 @@
 use trm::Result;
 use trm::ops::gemm::{Gemm, Operand};
 use trm::ops::product::{Core, MATRIX_KERNEL, Product};
-use trm::plan::{Axis, Element, Matrices, MatrixTile, MatrixTiles, Target, Tiles};
+use trm::plan::{Axis, Element, Matrices, MatrixTile, PerPurpose, Target, Tiles};
 
 use crate::check::roundings;
 use crate::harness::{KernelTests, Lab, Mutant, Needs, Test};
@@ -87,7 +87,7 @@ fn on_both(lab: &mut Lab, test: Test) -> Result<()> {
 
 fn on(lab: &mut Lab, units: Matrices, test: Test) -> Result<()> {
     for (name, tile) in [("large", MatrixTile::Large), ("small", MatrixTile::Small)] {
-        let tiles = Tiles { matrices: MatrixTiles::all(tile, 0), ..Tiles::default() };
+        let tiles = Tiles { matrices: PerPurpose::all(tile, 0), ..Tiles::default() };
         let matrices = Some(units);
         let target =
             Target { precision: Element::F16, matrices, tiles, shared_bytes: 48 << 10, ..Target::default() };

@@ -9,7 +9,7 @@ use crate::ops::attention::attention;
 use crate::ops::gemm::{Gemm, Operand};
 use crate::ops::product::{Epilogue, Product};
 use crate::plan::{
-    Axis, Element, Matrices, MatrixTile, MatrixTiles, Precision, Purpose, Role, Shape, Tape, Target,
+    Axis, Element, Matrices, MatrixTile, PerPurpose, Precision, Purpose, Role, Shape, Tape, Target,
 };
 use crate::rng::Rng;
 use crate::{Error, Result};
@@ -108,7 +108,7 @@ const PRODUCTS: [&str; 4] = ["A B", "B A", "A^T B^T", "A B^T"];
 /// [`PRODUCTS`] by one tile, however few workgroups they have.
 fn products(device: &Device, matrices: Matrices, tile: MatrixTile) -> Result<[Vec<f32>; 4]> {
     let mut target = target(device, Some(matrices));
-    target.tiles.matrices = MatrixTiles::all(tile, 0);
+    target.tiles.matrices = PerPurpose::all(tile, 0);
     let mut tape = Tape::new(target);
     let [a, b] = ["A", "B"].map(|name| tape.buffer_of(name, Role::Activation, N * N, Element::F16));
     let (rows, columns) = (Operand::rows_of(N), Operand::rows_of(N).transposed());
@@ -136,7 +136,7 @@ fn write_halves(run: &mut Run, name: &str, values: &[f32]) -> Result<()> {
 fn block(device: &Device, matrices: Option<Matrices>) -> Result<[Vec<f32>; 2]> {
     let shape = Shape { batch: 1, length: N, width: HEAD_DIM };
     let mut target = target(device, matrices);
-    target.tiles.matrices = MatrixTiles::all(MatrixTile::Large, 0);
+    target.tiles.matrices = PerPurpose::all(MatrixTile::Large, 0);
     let mut tape = Tape::new(target);
     let given = |tape: &mut Tape, name, count| tape.buffer_of(name, Role::Activation, count, Element::F16);
     let (x, weight) = (given(&mut tape, "x", N * N), given(&mut tape, "weight", 2 * N * N));

@@ -45,7 +45,7 @@ fn targets() -> Vec<(&'static str, Target)> {
     let whole = [(GPU, Target::default()), (COOPERATIVE, cooperative), (APPLE, apple)];
     let amd = (AMD, Target { tiles: table::of(table::AMD, "discrete").tiles, ..roomy() });
     let large = Tile::ALL.into_iter().filter(|&tile| tile != Tile::SMALL);
-    let large = large.map(|tile| (tile.name(), Target { tiles: Tiles::all(tile), ..roomy() }));
+    let large = large.map(|tile| (tile.name(), Target { tiles: Tiles::all(tile, 0), ..roomy() }));
     whole.into_iter().chain(halves).chain([amd]).chain(large).collect()
 }
 

@@ -209,8 +209,8 @@ impl Product {
         if let Some(core) = units.and_then(|units| MatrixCore::of(gemm, units, target)) {
             return Core::Matrix(core);
         }
-        let wanted = Core::Tile(target.tiles.of(gemm.purpose));
-        let many = wanted.groups(gemm).iter().product::<usize>() >= target.tiles.small_below;
+        let wanted = Core::Tile(target.tiles.tiled.of(gemm.purpose));
+        let many = wanted.groups(gemm).iter().product::<usize>() >= target.tiles.tiled.small_below;
         if many { wanted } else { Core::Tile(Tile::SMALL) }
     }
 

@@ -50,7 +50,7 @@ pub fn tune(
     let mut tiles = default.tiles;
     for purpose in Purpose::ALL {
         let chosen = tuner.tiles_for(purpose)?;
-        tiles = tiles.with(purpose, chosen.of(purpose));
+        tiles.tiled = tiles.tiled.with(purpose, chosen.tiled.of(purpose));
         tiles.matrices = tiles.matrices.with(purpose, chosen.matrices.of(purpose));
     }
     Ok(Tuned { tiles, outcomes: tuner.outcomes, skipped: tuner.skipped })
@@ -118,7 +118,10 @@ impl Tuner<'_> {
     /// plans are laid out for them.
     fn ways(&mut self, trial: &Trial<'_>, purpose: Purpose) -> Result<Vec<(Tiles, Candidate)>> {
         let own = self.default.tiles;
-        let tiled = Tile::ALL.map(|tile| (format!("tiled {tile}"), own.with(purpose, tile)));
+        let tiled = Tile::ALL.map(|tile| {
+            let tiled = own.tiled.with(purpose, tile);
+            (format!("tiled {tile}"), Tiles { tiled, ..own })
+        });
         let units = MatrixTile::ALL.map(|tile| {
             let matrices = own.matrices.with(purpose, tile);
             (format!("units {}", tile.name()), Tiles { matrices, ..own })
