@@ -65,8 +65,8 @@ pub const TESTS: KernelTests = KernelTests {
         },
         Mutant {
             name: "swaps_halves_of_eight_weights",
-            from: "Pair(vec4<f16>(lo), vec4<f16>(hi));\n    }\n}\n\n// lse",
-            to: "Pair(vec4<f16>(hi), vec4<f16>(lo));\n    }\n}\n\n// lse",
+            from: "Pair(vec4<f16>(lo), vec4<f16>(hi)));\n    }\n}\n\n// lse",
+            to: "Pair(vec4<f16>(hi), vec4<f16>(lo)));\n    }\n}\n\n// lse",
         },
         Mutant {
             name: "stores_a_strip_twice",
