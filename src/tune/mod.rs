@@ -9,7 +9,9 @@ mod measure;
 mod trial;
 
 pub use cache::{Cache, Cached, Choice, Key};
-pub use measure::{Candidate, Outcome, bound, measure, plain};
+#[cfg(feature = "testing")]
+pub use measure::plain;
+pub use measure::{Candidate, Outcome, bound, measure};
 pub use trial::Trial;
 
 use std::time::{Duration, Instant};
