@@ -20,6 +20,10 @@ pub const TESTS: KernelTests = KernelTests {
         ("shapes_in_bf16", |lab| in_bf16(lab, shapes)),
         ("shapes_in_f16", |lab| in_f16(lab, shapes)),
         ("turned", turned),
+        ("past_the_largest_half", |lab| {
+            lab.target(gradients_in_f16(lab));
+            past_the_largest_half(lab)
+        }),
         ("gradients_in_f16", |lab| {
             lab.target(gradients_in_f16(lab));
             shapes(lab)?;
@@ -250,6 +254,19 @@ pub fn compare(
     // delta sums o as it was stored.
     lab.expect("qkv's gradient", dx, expected, bound + 4.0 * lab.storing());
     Ok(())
+}
+
+/// All queries look at one key, whose v alone has a gradient: the sum of theirs.
+pub fn past_the_largest_half(lab: &mut Lab) -> Result<()> {
+    lab.loud(2e4);
+    let shape = Shape { batch: 1, length: 67, width: 32 };
+    lab.case("one key");
+    let mut qkv = vec![0.0; 3 * shape.elements()];
+    for (row, qkv) in qkv.chunks_mut(3 * shape.width).enumerate() {
+        qkv[..shape.width].fill(8.0);
+        qkv[shape.width..2 * shape.width].fill(if row == 40 { 8.0 } else { -8.0 });
+    }
+    compare(lab, shape, 1, (qkv, None), roundings(100))
 }
 
 /// A score is a sum over d; its error is an error of p relative to p. Then come sums over L.

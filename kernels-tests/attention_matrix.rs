@@ -7,7 +7,7 @@ use trm::ops::attention::{Core, MATRIX_KERNEL};
 use trm::ops::rope::table;
 use trm::plan::{Element, Matrices, Shape, Target};
 
-use crate::attention::{compare, low, steep};
+use crate::attention::{compare, low, past_the_largest_half, steep};
 use crate::check::roundings;
 use crate::data::trials;
 use crate::harness::{KernelTests, Lab, Mutant, Needs, Test};
@@ -21,6 +21,11 @@ pub const TESTS: KernelTests = KernelTests {
         ("low_scores", |lab| on_units(lab, low_scores)),
         ("turned", |lab| on_units(lab, turned)),
         ("on_other_subgroups", on_other_subgroups),
+        ("past_the_largest_half", |lab| on_units(lab, past_the_largest_half)),
+        ("by_pointers_to_scalars", |lab| {
+            lab.cooperative.scalars = true;
+            on_units(lab, turned)
+        }),
         ("shapes", |lab| on_units(lab, shapes)),
         ("long_rows", |lab| on_units(lab, long_rows)),
     ],
@@ -60,8 +65,8 @@ pub const TESTS: KernelTests = KernelTests {
         },
         Mutant {
             name: "swaps_halves_of_eight_weights",
-            from: "Pair(vec4<f16>(lo), vec4<f16>(hi));\n    }\n}\n\n// lse",
-            to: "Pair(vec4<f16>(hi), vec4<f16>(lo));\n    }\n}\n\n// lse",
+            from: "Pair(vec4<f16>(lo), vec4<f16>(hi)));\n    }\n}\n\n// lse",
+            to: "Pair(vec4<f16>(hi), vec4<f16>(lo)));\n    }\n}\n\n// lse",
         },
         Mutant {
             name: "stores_a_strip_twice",
@@ -109,6 +114,11 @@ pub const TESTS: KernelTests = KernelTests {
             from: "clear();\n            for (var first = 0u; first < params.length; first += COLUMNS) {\n                workgroupBarrier();\n                stage_saved(thread, first);\n                add",
             to: "for (var first = 0u; first < params.length; first += COLUMNS) {\n                workgroupBarrier();\n                stage_saved(thread, first);\n                add",
         },
+        Mutant {
+            name: "wraps_round_past_the_largest_half",
+            from: "Pair(vec4<f16>(lo.first), vec4<f16>(hi.first))",
+            to: "Pair(vec4<f16>(-clamp(lo.first, vec4<f32>(-65504.0), vec4<f32>(65504.0))), vec4<f16>(hi.first))",
+        },
         Mutant { name: "gives_dv_to_k", from: "store_gradients(thread, V", to: "store_gradients(thread, K" },
     ],
 };
@@ -136,10 +146,10 @@ fn on_units(lab: &mut Lab, test: Test) -> Result<()> {
 /// Where subgroups are others than those that were counted on, there are four times as many, of which most are spare and
 /// whose threads share rows; or one that has all shares.
 fn on_other_subgroups(lab: &mut Lab) -> Result<()> {
-    let Matrices { size, subgroup } = lab.cooperative;
+    let own = lab.cooperative;
     let memory = memory(lab);
-    for subgroup in [4 * subgroup, subgroup / 4] {
-        let units = Matrices { size, subgroup };
+    for subgroup in [4 * own.subgroup, own.subgroup / 4] {
+        let units = Matrices { subgroup, ..own };
         lab.variant(&format!("subgroups of {subgroup}"), with_memory(units, memory));
         for head_dim in [64, 128] {
             let shape = Shape { batch: 1, length: 70, width: head_dim };
@@ -212,11 +222,11 @@ fn long_rows(lab: &mut Lab) -> Result<()> {
 /// Units take halves alone, heads that they fit, and what shared memory holds.
 fn takes_what_fits() {
     let halves = [Element::F16; 2];
-    let most = Matrices { size: 16, subgroup: 64 };
+    let most = Matrices { subgroup: 64, ..Matrices::default() };
     let takes = |head_dim, sides, elements: &[Element], target: Target| {
         matches!(Core::of(head_dim, sides, elements, &target), Core::Matrix(_))
     };
-    for units in [Matrices { size: 8, subgroup: 32 }, Matrices::default(), most] {
+    for units in [Matrices::APPLE, Matrices::default(), most] {
         assert!([32, 64, 128].iter().all(|&head_dim| takes(head_dim, 2, &halves, target(units))));
         assert!(![16, 48, 96, 256].iter().any(|&head_dim| takes(head_dim, 1, &halves, target(units))));
     }

@@ -36,6 +36,27 @@ pub fn close_rows(found: &[f32], expected: &[f64], row: usize, bound: f64) -> Re
     Ok(())
 }
 
+/// The largest number that an f16 holds.
+pub const LARGEST_HALF: f64 = 65_504.0;
+
+/// Fails unless each value is what conversion to f16 may leave: the expected one within a hundredth of the largest half,
+/// and for those past that it or infinity, of the same sign.
+pub fn halves(found: &[f32], expected: &[f64]) -> Result<(), String> {
+    if found.len() != expected.len() || expected.is_empty() {
+        return Err(format!("{} values found, {} expected", found.len(), expected.len()));
+    }
+    let kept = |(&found, &expected): (&f32, &f64)| {
+        let room = LARGEST_HALF / 100.0;
+        let past =
+            expected.abs() > LARGEST_HALF - room && f64::from(found) == f64::INFINITY * expected.signum();
+        past || (f64::from(found) - expected.clamp(-LARGEST_HALF, LARGEST_HALF)).abs() <= room
+    };
+    match found.iter().zip(expected).position(|pair| !kept(pair)) {
+        None => Ok(()),
+        Some(at) => Err(format!("{:e} against {:e} at {at} of {}", found[at], expected[at], found.len())),
+    }
+}
+
 /// Fails with a report unless all integers are equal.
 pub fn equal(found: &[i32], expected: &[i32]) -> Result<(), String> {
     if found.len() != expected.len() || expected.is_empty() {
@@ -89,11 +110,12 @@ fn report(found: &[f32], expected: &[f64]) -> String {
 
 /// The comparator's own tests.
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn()); 5] = [
+    let tests: [(&str, fn()); 6] = [
         ("equal_values_pass", equal_values_pass),
         ("bounds_are_kept", bounds_are_kept),
         ("what_is_no_number_fails", what_is_no_number_fails),
         ("swapped_scaled_and_missing_values_fail", swapped_scaled_and_missing_values_fail),
+        ("halves_end_in_infinity_or_the_largest", halves_end_in_infinity_or_the_largest),
         ("reports_say_where", reports_say_where),
     ];
     trials("check", &tests)
@@ -147,6 +169,20 @@ fn swapped_scaled_and_missing_values_fail() {
     assert!(equal(&[1, 2], &[1, 3]).is_err());
     assert!(equal(&[1], &[1, 2]).is_err());
     assert!(equal(&[], &[]).is_err());
+}
+
+fn halves_end_in_infinity_or_the_largest() {
+    let (inf, most) = (f32::INFINITY, LARGEST_HALF as f32);
+    for found in [[inf, -inf, 100.0], [most, -most, 101.0], [inf, -most, 99.0]] {
+        assert_eq!(halves(&found, &[1e5, -1e9, 100.0]), Ok(()));
+    }
+    for found in [[-inf, -inf, 100.0], [inf, most, 100.0], [f32::NAN, -inf, 100.0], [0.0, -inf, 100.0]] {
+        assert!(halves(&found, &[1e5, -1e9, 100.0]).is_err(), "{found:?}");
+    }
+    for wrong in [inf, f32::NAN, -100_000.0, most] {
+        assert!(halves(&[wrong], &[100.0]).is_err(), "{wrong}");
+    }
+    assert!(halves(&[1.0], &[1.0, 1.0]).is_err() && halves(&[], &[]).is_err());
 }
 
 fn reports_say_where() {

@@ -192,6 +192,8 @@ fn recipe_errors() -> Outcome {
     for (set, expected) in cases {
         refuse(&["plan", "--recipe", "tiny-sudoku4", "--set", set], 2, &[expected])?;
     }
+    let no_units = ["plan", "--recipe", "tiny-sudoku4", "--units", "3x3"];
+    refuse(&no_units, 2, &["give 8 or 16, and the threads of a subgroup"])?;
     refuse(&["plan", "--recipe", "no-such"], 2, &["\"no-such\" is neither a built-in recipe nor a file"])?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("my.toml");
@@ -252,6 +254,12 @@ fn json_documents() -> Outcome {
     check(json(&["devices"])?["devices"].is_array(), || "devices".into())?;
     let plan = json(&["plan", "--recipe", "tiny-sudoku4", "--data", &data, "--batch", "2", "--eval"])?;
     check(plan["seq_len"] == 16 && plan["dispatches"].is_u64(), || plan.to_string())?;
+    let units = ["--precision", "auto", "--units", "16x32", "--predict", "60,4000,600"];
+    let units = json(&[&["plan", "--recipe", "sudoku-mlp", "--eval", "--batch", "8"], &units[..]].concat())?;
+    let kernels = units["kernels"].to_string();
+    if units["precision"] != "f16" || !kernels.contains("product_matrix") {
+        return Err(format!("on matrix units: {units}").into());
+    }
     let assumed = trm(&["plan", "--recipe", "tiny-sudoku4", "--seq-len", "16"])?.stderr;
     check(
         assumed.starts_with("sizes: puzzles of 16 tokens, each one of 11: 9x9 Sudoku's where not given"),

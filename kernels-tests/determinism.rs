@@ -122,8 +122,8 @@ fn canaries_live(device: &Device) -> std::result::Result<(), Failed> {
 fn choice_repeats_and_agrees() -> std::result::Result<(), Failed> {
     let (device, _) = select("gpu")?;
     let tile = Tile::ALL[1];
-    device.adopt(Tiles::all(tile));
-    assert_eq!(device.target().tiles.forward, tile);
+    device.adopt(Tiles::all(tile, 0));
+    assert_eq!(device.target().tiles.tiled.forward, tile);
     training_repeats(&device)?;
     engines_agree(&device)
 }

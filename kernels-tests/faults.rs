@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use libtest_mimic::{Failed, Trial};
-use trm::engine::Device;
 use trm::engine::faults::{Fault, Faults, Stage};
+use trm::engine::{Device, Run};
 use trm::model::ArchName;
+use trm::plan::{Entry, Kernel, Role, Tape};
 use trm::train::{Checkpoint, RunOptions, Unobserved, run};
 use trm::{Error, Result};
 
@@ -18,7 +19,8 @@ pub fn tests() -> Vec<Trial> {
     let lost = on_each("faults::a_lost_device_says_so", Needs::Adapter, lost_device);
     let injected = on_each("faults::each_stage_can_fail", Needs::Adapter, each_stage);
     let survived = on_each("faults::a_run_survives_each", Needs::Adapter, run_survives);
-    lost.into_iter().chain(injected).chain(survived).collect()
+    let refused = on_each("faults::a_refused_kernel_harms_no_other", Needs::Adapter, refused_kernel);
+    lost.into_iter().chain(injected).chain(survived).chain(refused).collect()
 }
 
 const BATCH: usize = 2;
@@ -27,6 +29,32 @@ fn weights_after(device: &Device, steps: u32) -> Result<Vec<u32>> {
     let mut session = Session::new(device, &small(ArchName::Trm), BATCH)?;
     (1..=steps).try_for_each(|step| session.step(step))?;
     session.run.read("weights")
+}
+
+/// Takes a feature that only devices with matrix units are opened with.
+static REFUSED: Kernel = Kernel {
+    name: "refused",
+    source: "enable f16;\n\
+        @group(0) @binding(0) var<storage, read_write> y: array<u32>;\n\
+        @compute @workgroup_size(64)\n\
+        fn halve(@builtin(local_invocation_index) local: u32) { y[local] = u32(f16(y[local]) / 2.0h); }\n",
+    entries: &[Entry { name: "halve", twin: |_| {} }],
+};
+
+/// What a driver does not compile is an error of that plan alone: trials of variants go on with others.
+fn refused_kernel(device: &Device) -> std::result::Result<(), Failed> {
+    if device.info().kind == "cpu" || device.cooperative().is_some() {
+        return Ok(());
+    }
+    let mut tape = Tape::new(device.target());
+    let y = tape.buffer("y", Role::Activation, 64);
+    tape.call(&REFUSED, "halve").bind("y", y).threads(64).push()?;
+    match Run::new(device, tape.finish()?).err() {
+        Some(Error::Device { .. }) => {}
+        other => return Err(format!("a kernel that takes f16: {other:?}").into()),
+    }
+    weights_after(device, 1)?;
+    Ok(())
 }
 
 /// The driver is told to drop the device under a run.

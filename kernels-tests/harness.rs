@@ -46,6 +46,8 @@ pub struct Mutant {
 enum Expected {
     /// Each `row` values within an NMSE.
     Close { values: Vec<f64>, row: usize, bound: f64 },
+    /// What halves hold of it: within a hundredth of the largest half, or past that the infinity of its sign.
+    Halves(Vec<f64>),
     /// Integers.
     Equal(Vec<i32>),
 }
@@ -58,6 +60,8 @@ pub struct Lab {
     pub rng: Rng,
     /// The cooperative matrices of the device, or those of most devices.
     pub cooperative: Matrices,
+    /// How large [`Lab::normal`] is. Where it is not 1, what is stored in f16 may be more than that holds.
+    loudness: f32,
     prefix: String,
     case: String,
     inputs: Vec<(String, Vec<u32>)>,
@@ -70,6 +74,7 @@ impl Lab {
             tape: Tape::new(target),
             rng: Rng::new(1, 0),
             cooperative: Matrices::default(),
+            loudness: 1.0,
             prefix: String::new(),
             case: String::new(),
             inputs: Vec::new(),
@@ -92,11 +97,13 @@ impl Lab {
         storing(self.tape.target().precision)
     }
 
-    /// The numbers as the target stores them.
+    /// The numbers as the target stores them, the largest half for those past it.
     pub fn stored(&self, values: &[f32]) -> Vec<f32> {
         let precision = self.tape.target().precision;
         let mut words = vec![0.0; precision.words(values.len())];
-        precision.narrow(values, &mut words);
+        let most = if precision == Element::F16 { check::LARGEST_HALF as f32 } else { f32::MAX };
+        let held: Vec<f32> = values.iter().map(|value| value.clamp(-most, most)).collect();
+        precision.narrow(&held, &mut words);
         let mut stored = precision.widened(&words);
         stored.truncate(values.len());
         stored
@@ -123,9 +130,15 @@ impl Lab {
         self.tape.set_target(target);
     }
 
+    /// From here on normal numbers are so many times as large: results are those that halves hold, or past them.
+    pub fn loud(&mut self, loudness: f32) {
+        self.loudness = loudness;
+        self.prefix = format!("{}times {loudness}, ", self.prefix);
+    }
+
     /// Standard normal numbers.
     pub fn normal(&mut self, count: usize) -> Vec<f32> {
-        (0..count).map(|_| self.rng.normal() as f32).collect()
+        (0..count).map(|_| self.loudness * self.rng.normal() as f32).collect()
     }
 
     /// Integers in `0..bound`.
@@ -162,13 +175,23 @@ impl Lab {
 
     /// At the end, every `row` values of `tensor` must be these within an NMSE.
     pub fn expect_rows(&mut self, name: &str, tensor: Tensor, values: Vec<f64>, row: usize, bound: f64) {
-        let bound = bound + storing(self.tape.element(tensor));
-        self.expected(name, tensor, Expected::Close { values, row, bound });
+        let element = self.tape.element(tensor);
+        let bound = bound + storing(element);
+        self.expected(
+            name,
+            tensor,
+            match self.loudness != 1.0 && element == Element::F16 {
+                true => Expected::Halves(values),
+                false => Expected::Close { values, row, bound },
+            },
+        );
     }
 
     /// At the end, `tensor` must hold just these values.
     pub fn expect_exactly(&mut self, name: &str, tensor: Tensor, values: Vec<f64>) {
-        self.expected(name, tensor, Expected::Close { row: values.len(), values, bound: 0.0 });
+        let exactly = Expected::Close { row: values.len(), bound: 0.0, values: values.clone() };
+        let loud = self.loudness != 1.0;
+        self.expected(name, tensor, if loud { Expected::Halves(values) } else { exactly });
     }
 
     /// At the end, `tensor` must hold these integers.
@@ -216,6 +239,10 @@ impl Lab {
                     let found = element.widened(&run.read_floats(name)?);
                     check::close_rows(&found, values, *row, *bound)
                 }
+                Expected::Halves(values) => {
+                    let found = run.plan.view(name)?.element.widened(&run.read_floats(name)?);
+                    check::halves(&found, values)
+                }
                 Expected::Equal(values) => check::equal(&run.read_ints(name)?, values),
             };
             failures.extend(outcome.err().map(|failure| format!("{name}: {failure}")));
@@ -241,7 +268,7 @@ pub fn on_tile(lab: &mut Lab, tile: Tile, test: Test) -> Result<()> {
 /// As [`on_tile`], for activations in `precision`.
 pub fn in_tiles(lab: &mut Lab, tile: Tile, precision: Element, test: Test) -> Result<()> {
     let target = Target { precision, shared_bytes: 2 * SHARED_BYTES, ..Target::default() };
-    lab.target(Target { tiles: Tiles::all(tile), ..target });
+    lab.target(Target { tiles: Tiles::all(tile, 0), ..target });
     test(lab)
 }
 
@@ -255,6 +282,12 @@ pub fn in_bf16(lab: &mut Lab, test: Test) -> Result<()> {
 pub fn in_f16(lab: &mut Lab, test: Test) -> Result<()> {
     lab.target(Target { precision: Element::F16, ..Target::default() });
     test(lab)
+}
+
+/// Lays a test down for activations in f16 that are so many times as large as others, and in part more than f16 holds.
+pub fn loud_in_f16(lab: &mut Lab, loudness: f32, test: Test) -> Result<()> {
+    lab.loud(loudness);
+    in_f16(lab, test)
 }
 
 /// Fills buffers with NaN: what a plan reads before it writes it, or forgets to write, is seen.

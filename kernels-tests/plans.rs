@@ -65,7 +65,7 @@ const TARGETS: [Target; 3] = [
         recompute: false,
         binding_bytes: u64::MAX,
         shared_bytes: SHARED_BYTES,
-        tiles: Tiles::all(Tile::SMALL),
+        tiles: Tiles::all(Tile::SMALL, 0),
     },
     Target {
         matrices: None,
@@ -75,7 +75,7 @@ const TARGETS: [Target; 3] = [
         recompute: true,
         binding_bytes: u64::MAX,
         shared_bytes: SHARED_BYTES,
-        tiles: Tiles::all(Tile::SMALL),
+        tiles: Tiles::all(Tile::SMALL, 0),
     },
     Target {
         matrices: None,
@@ -85,7 +85,7 @@ const TARGETS: [Target; 3] = [
         recompute: false,
         binding_bytes: u64::MAX,
         shared_bytes: 2 * SHARED_BYTES,
-        tiles: Tiles::all(Tile::LARGE),
+        tiles: Tiles::all(Tile::LARGE, 0),
     },
 ];
 

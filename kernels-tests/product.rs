@@ -7,13 +7,16 @@ use trm::ops::rope;
 use trm::plan::{Axis, Element, Purpose, Role, SHARED_BYTES, Tape, Target, Tile, Tiles};
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant, Needs, in_bf16, in_f16, in_tiles, on_tile};
+use crate::harness::{
+    KernelTests, Lab, Mutant, Needs, Test, in_bf16, in_f16, in_tiles, loud_in_f16, on_tile,
+};
 
 /// Tests and mutants of `product`.
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
     needs: Needs::Adapter,
     tests: &[
+        ("past_the_largest_half", past_the_largest_half),
         ("shapes", shapes),
         ("transposes_and_paddings", transposes_and_paddings),
         ("batches_and_reductions", batches_and_reductions),
@@ -47,6 +50,11 @@ pub const TESTS: KernelTests = KernelTests {
         ("few_workgroups_take_the_small_tile", few_workgroups),
     ],
     mutants: &[
+        Mutant {
+            name: "wraps_round_past_the_largest_half",
+            from: "return pack2x16float(pair);",
+            to: "return pack2x16float(select(pair, -pair, abs(pair) > vec2<f32>(65504.0)));",
+        },
         Mutant { name: "skips_the_last_of_k", from: ", depth < params.k);", to: ", depth + 1u < params.k);" },
         Mutant {
             name: "skips_the_last_row",
@@ -245,7 +253,7 @@ pub fn shapes(lab: &mut Lab) -> Result<()> {
 /// A product of four small workgroups, or of one large one, where a GPU is busy with two.
 fn few_workgroups(lab: &mut Lab) -> Result<()> {
     for (small_below, width) in [(2, 64), (1, 128)] {
-        let tiles = Tiles { small_below, ..Tiles::all(Tile::LARGE) };
+        let tiles = Tiles::all(Tile::LARGE, small_below);
         let mut tape = Tape::new(Target { tiles, shared_bytes: 2 * SHARED_BYTES, ..Target::default() });
         let [a, b, c] = ["a", "b", "c"].map(|name| tape.buffer(name, Role::Activation, 128 * 128));
         plain_product(plain((128, 128, 128)), Epilogue::Store).push(&mut tape, a, b, c)?;
@@ -253,7 +261,7 @@ fn few_workgroups(lab: &mut Lab) -> Result<()> {
         assert_eq!(grid, [128 / width, 128 / width, 1], "small below {small_below}");
     }
     lab.case("128 x 128, small below 2");
-    let tiles = Tiles { small_below: 2, ..Tiles::all(Tile::LARGE) };
+    let tiles = Tiles::all(Tile::LARGE, 2);
     lab.target(Target { tiles, shared_bytes: 2 * SHARED_BYTES, ..Target::default() });
     lay(lab, plain((128, 128, 3)), Added::Nothing)
 }
@@ -400,6 +408,17 @@ pub fn lay_gates(
         if let Some(kept) = kept {
             lab.expect("g and u", kept, both.clone(), roundings(2 * gemm.k + 8));
         }
+    }
+    Ok(())
+}
+
+/// Every epilogue's.
+fn past_the_largest_half(lab: &mut Lab) -> Result<()> {
+    loud_in_f16(lab, 100.0, addends)?;
+    for (loudness, test) in [(100.0, turns as Test), (100.0, gates), (6.0, gates), (20.0, gradients_of_gates)]
+    {
+        lab.loud(loudness);
+        test(lab)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 use trm::Result;
 use trm::ops::gemm::{Gemm, Operand};
 use trm::ops::product::{Core, MATRIX_KERNEL, Product};
-use trm::plan::{Axis, Element, MatrixTile, MatrixTiles, Target, Tiles};
+use trm::plan::{Axis, Element, Matrices, MatrixTile, PerPurpose, Target, Tiles};
 
 use crate::check::roundings;
 use crate::harness::{KernelTests, Lab, Mutant, Needs, Test};
@@ -15,6 +15,7 @@ pub const TESTS: KernelTests = KernelTests {
     kernel: &MATRIX_KERNEL,
     needs: Needs::Cooperative,
     tests: &[
+        ("past_the_largest_half", |lab| on_both(lab, past_the_largest_half)),
         ("layouts", |lab| on_both(lab, layouts)),
         ("padded_weights", |lab| on_both(lab, padded_weights)),
         ("batches_and_reductions", |lab| on_both(lab, batches_and_reductions)),
@@ -23,8 +24,19 @@ pub const TESTS: KernelTests = KernelTests {
         ("gradients_of_gates", |lab| on_both(lab, gradients_of_gates)),
         ("turns", |lab| on_both(lab, turns)),
         ("long_sums", |lab| on_both(lab, long_sums)),
+        ("by_pointers_to_scalars", |lab| {
+            let units = Matrices { scalars: true, ..lab.cooperative };
+            on(lab, units, layouts)?;
+            on(lab, units, gates)
+        }),
+        ("on_other_subgroups", on_other_subgroups),
     ],
     mutants: &[
+        Mutant {
+            name: "wraps_round_past_the_largest_half",
+            from: "return pack2x16float(pair);",
+            to: "return pack2x16float(select(pair, -pair, abs(pair) > vec2<f32>(65504.0)));",
+        },
         Mutant { name: "skips_the_last_of_k", from: "if depth >= params.k", to: "if depth + 8u >= params.k" },
         Mutant {
             name: "skips_the_last_row",
@@ -59,20 +71,52 @@ pub const TESTS: KernelTests = KernelTests {
             from: "case 2u: { unpack(c10, c11, slot); }",
             to: "case 2u: { unpack(c00, c01, slot); }",
         },
+        Mutant {
+            name: "skips_shares_that_no_subgroup_has",
+            from: "first += subgroups",
+            to: "first += SHARES",
+        },
         Mutant { name: "meets_the_next_row", from: "(row ^ 2u) * STRIP", to: "(row ^ 1u) * STRIP" },
     ],
 };
 
 /// Lays a test down for the matrices of the device, by each tile.
 fn on_both(lab: &mut Lab, test: Test) -> Result<()> {
+    on(lab, lab.cooperative, test)
+}
+
+fn on(lab: &mut Lab, units: Matrices, test: Test) -> Result<()> {
     for (name, tile) in [("large", MatrixTile::Large), ("small", MatrixTile::Small)] {
-        let tiles = Tiles { matrices: MatrixTiles::all(tile, 0), ..Tiles::default() };
-        let matrices = Some(lab.cooperative);
+        let tiles = Tiles { matrices: PerPurpose::all(tile, 0), ..Tiles::default() };
+        let matrices = Some(units);
         let target =
             Target { precision: Element::F16, matrices, tiles, shared_bytes: 48 << 10, ..Target::default() };
-        lab.variant(name, target);
+        lab.variant(&format!("{name}, subgroups of {}", units.subgroup), target);
         test(lab)?;
     }
+    Ok(())
+}
+
+/// Where subgroups are others than those that were counted on, most of four times as many are spare; or one has all
+/// shares.
+fn on_other_subgroups(lab: &mut Lab) -> Result<()> {
+    let own = lab.cooperative;
+    for subgroup in [4 * own.subgroup, own.subgroup / 4] {
+        on(lab, Matrices { subgroup, ..own }, addends)?;
+        on(lab, Matrices { subgroup, ..own }, gates)?;
+    }
+    Ok(())
+}
+
+/// Every epilogue's.
+fn past_the_largest_half(lab: &mut Lab) -> Result<()> {
+    for (loudness, test) in
+        [(60.0, addends as Test), (60.0, turns), (100.0, gates), (5.0, gates), (20.0, gradients_of_gates)]
+    {
+        lab.loud(loudness);
+        test(lab)?;
+    }
+    lab.loud(1.0);
     Ok(())
 }
 

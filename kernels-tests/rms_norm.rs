@@ -2,16 +2,17 @@
 
 use trm::Result;
 use trm::ops::rms_norm::{KERNEL, RmsNorm};
-use trm::plan::{Axis, Shape};
+use trm::plan::{Axis, Shape, Target};
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant, Needs, in_bf16, in_f16};
+use crate::harness::{KernelTests, Lab, Mutant, Needs, in_bf16, in_f16, loud_in_f16};
 
 /// Tests and mutants of `rms_norm`.
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
     needs: Needs::Adapter,
     tests: &[
+        ("past_the_largest_half", past_the_largest_half),
         ("over_width", over_width),
         ("over_length", over_length),
         ("over_width_in_bf16", |lab| in_bf16(lab, over_width)),
@@ -22,6 +23,11 @@ pub const TESTS: KernelTests = KernelTests {
         ("long_columns", long_columns),
     ],
     mutants: &[
+        Mutant {
+            name: "wraps_round_past_the_largest_half",
+            from: "return pack2x16float(pair);",
+            to: "return pack2x16float(select(pair, -pair, abs(pair) > vec2<f32>(65504.0)));",
+        },
         Mutant { name: "rows_drop_eps", from: "f32(params.length) + params.eps", to: "f32(params.length)" },
         Mutant {
             name: "columns_drop_eps",
@@ -168,6 +174,15 @@ fn with_sums(lab: &mut Lab) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Sums of what is large already, and gradients, where those are halves too, of what is next to nothing.
+fn past_the_largest_half(lab: &mut Lab) -> Result<()> {
+    loud_in_f16(lab, 5e4, with_sums)?;
+    lab.tape.set_target(Target { matrices: Some(lab.cooperative), ..lab.tape.target() });
+    over_width(lab)?;
+    lab.loud(4e4);
+    over_length(lab)
 }
 
 /// One workgroup per row, more of them than one grid dimension takes.

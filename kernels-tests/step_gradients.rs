@@ -13,7 +13,7 @@ use trm::model::params::{Home, Param};
 use trm::model::step::{Optimiser, train_plan};
 use trm::model::{ArchName, ModelConfig, Params};
 use trm::ops::metrics;
-use trm::plan::Element;
+use trm::plan::{Element, Target};
 use trm::rng::Rng;
 
 use crate::check;
@@ -51,25 +51,31 @@ const BOUND: f64 = 4e-6;
 /// Directions that are tried for each tensor.
 const DIRECTIONS: usize = 5;
 
-/// Gradients are inversely proportional to the batch that they are divided by, bit for bit where that grows by a power of
-/// two: nothing underflows on the way, in whatever precision they are stored. On matrix units f16 holds them too.
-fn global_batch_is_a_factor(device: &Device) -> std::result::Result<(), Failed> {
-    const FACTOR: usize = 1 << 14;
+/// A device in every precision, with matrix units too where there are some, and for each two models that halves and
+/// those units allow.
+fn in_every_way(device: &Device) -> impl Iterator<Item = (Device, ModelConfig)> {
     let units = device.cooperative().unwrap_or_default();
     let half = |precision| device.clone().in_precision(precision);
     let mut ways = vec![device.clone(), half(Element::Bf16), half(Element::F16)];
     if device.info().kind == "cpu" || device.cooperative().is_some() {
         ways.push(half(Element::F16).on_matrices(units));
     }
-    for (device, mut config) in
-        ways.iter().flat_map(|way| [small(ArchName::Trm), small_mixer()].map(|one| (way, one)))
-    {
-        // What halves and matrix units allow.
+    let models = [small(ArchName::Trm), small_mixer()].map(|mut config| {
         (config.arch.hidden_size, config.arch.num_heads) = (16, 2);
+        config
+    });
+    ways.into_iter().flat_map(move |way| models.clone().map(|config| (way.clone(), config)))
+}
+
+/// Gradients are inversely proportional to the batch that they are divided by, bit for bit where that grows by a power of
+/// two: nothing underflows on the way, in whatever precision they are stored. On matrix units f16 holds them too.
+fn global_batch_is_a_factor(device: &Device) -> std::result::Result<(), Failed> {
+    const FACTOR: usize = 1 << 14;
+    for (device, config) in in_every_way(device) {
         let [first, second] = [BATCH, FACTOR * BATCH].map(|global_batch| {
             let optimiser = Optimiser { global_batch, ..optimiser(BATCH) };
             let plan = train_plan(&config, &optimiser, BATCH, device.target())?;
-            let mut session = Session::of(Run::new(device, plan)?, &config, BATCH)?;
+            let mut session = Session::of(Run::new(&device, plan)?, &config, BATCH)?;
             session.step(1)?;
             Ok([session.run.read_floats("gradients")?, session.run.read_floats("puzzle_rows")?].concat())
         });
@@ -92,15 +98,8 @@ fn global_batch_is_a_factor(device: &Device) -> std::result::Result<(), Failed> 
 
 /// One NaN in any weight makes a loss of the same step NaN: no maximum, comparison or conversion on the way hides it.
 fn nan_reaches_the_loss(device: &Device) -> std::result::Result<(), Failed> {
-    let models = [small(ArchName::Trm), small_mixer()].map(|mut config| {
-        // Heads that halves allow.
-        (config.arch.hidden_size, config.arch.num_heads) = (16, 2);
-        config
-    });
-    for (precision, config) in
-        [Element::F32, Element::Bf16].iter().flat_map(|&one| models.clone().map(|config| (one, config)))
-    {
-        let device = device.clone().in_precision(precision);
+    for (device, config) in in_every_way(device) {
+        let Target { precision, matrices, .. } = device.target();
         let mut session = Session::new(&device, &config, BATCH)?;
         let trained = Params::of(&config).table.into_iter().filter(|param| param.home == Home::Trained);
         for param in std::iter::once(None).chain(trained.map(Some)) {
@@ -116,7 +115,7 @@ fn nan_reaches_the_loss(device: &Device) -> std::result::Result<(), Failed> {
             if losses.clone().any(|(_, loss)| loss.is_nan()) != param.is_some() {
                 let which = param.map_or("no weight".into(), |param| param.name);
                 let losses: Vec<_> = losses.collect();
-                return Err(format!("{precision}, NaN in {which}: {losses:?}").into());
+                return Err(format!("{precision}, {matrices:?}, NaN in {which}: {losses:?}").into());
             }
         }
     }

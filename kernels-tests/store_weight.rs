@@ -4,14 +4,24 @@ use trm::Result;
 use trm::ops::store_weight::{KERNEL, Weight};
 use trm::plan::Element;
 
-use crate::harness::{KernelTests, Lab, Mutant, Needs, in_bf16, in_f16};
+use crate::harness::{KernelTests, Lab, Mutant, Needs, in_bf16, in_f16, loud_in_f16};
 
 /// Tests and mutants of `store_weight`.
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
     needs: Needs::Adapter,
-    tests: &[("whole", rows), ("in_bf16", |lab| in_bf16(lab, rows)), ("in_f16", |lab| in_f16(lab, rows))],
+    tests: &[
+        ("whole", rows),
+        ("in_bf16", |lab| in_bf16(lab, rows)),
+        ("in_f16", |lab| in_f16(lab, rows)),
+        ("past_the_largest_half", |lab| loud_in_f16(lab, 6e4, rows)),
+    ],
     mutants: &[
+        Mutant {
+            name: "wraps_round_past_the_largest_half",
+            from: "return pack2x16float(pair);",
+            to: "return pack2x16float(select(pair, -pair, abs(pair) > vec2<f32>(65504.0)));",
+        },
         Mutant {
             name: "swaps_neighbours",
             from: "at(row, column), at(row, column + 1u)",

@@ -4,19 +4,25 @@ use trm::Result;
 use trm::ops::sum::{KERNEL, sum};
 
 use crate::check::roundings;
-use crate::harness::{KernelTests, Lab, Mutant, Needs, in_bf16, in_f16};
+use crate::harness::{KernelTests, Lab, Mutant, Needs, in_bf16, in_f16, loud_in_f16};
 
 /// Tests and mutants of `sum`.
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
     needs: Needs::Adapter,
     tests: &[
+        ("past_the_largest_half", |lab| loud_in_f16(lab, 4e4, terms)),
         ("terms", terms),
         ("shared_terms", shared_terms),
         ("terms_in_bf16", |lab| in_bf16(lab, terms)),
         ("terms_in_f16", |lab| in_f16(lab, terms)),
     ],
     mutants: &[
+        Mutant {
+            name: "wraps_round_past_the_largest_half",
+            from: "return pack2x16float(pair);",
+            to: "return pack2x16float(select(pair, -pair, abs(pair) > vec2<f32>(65504.0)));",
+        },
         Mutant { name: "forgets_the_third", from: "params.terms > 2u", to: "params.terms > 3u" },
         Mutant {
             name: "adds_the_second_again",

@@ -7,9 +7,9 @@ use std::time::Duration;
 use libtest_mimic::{Failed, Trial};
 use trm::bench::Subject;
 use trm::engine::{Device, DeviceInfo, select};
-use trm::plan::{Element, Matrices, MatrixTile, MatrixTiles, Purpose, Target, Tile, Tiles};
+use trm::plan::{Element, Matrices, MatrixTile, PerPurpose, Purpose, Target, Tile, Tiles};
 use trm::recipe::Recipe;
-use trm::tune::{Cache, Cached, Candidate, Choice, Key, Outcome, Trial as Work, measure, tune};
+use trm::tune::{Cache, Cached, Candidate, Choice, Key, Outcome, Trial as Work, measure, plain, tune};
 
 use crate::harness::{Needs, on_each, on_gpu};
 use crate::models::{small, small_mixer};
@@ -97,7 +97,7 @@ fn wrong_is_dropped(device: &Device) -> Verdict {
 
 fn unfitting_is_dropped(device: &Device) -> Verdict {
     let subject = subject(small_mixer())?;
-    let target = Target { tiles: Tiles::all(Tile::LARGE), shared_bytes: 16_384, ..device.target() };
+    let target = Target { tiles: Tiles::all(Tile::LARGE, 0), shared_bytes: 16_384, ..device.target() };
     let large = Candidate { name: "large".into(), target };
     let outcomes = measure(device, &Work::products(&subject, Purpose::Forward), &[large], 1, LONG)?;
     let reason = outcomes[0].dropped.as_deref().unwrap_or("kept");
@@ -108,8 +108,8 @@ fn unfitting_is_dropped(device: &Device) -> Verdict {
 /// by the one that they take, others that come to the same are skipped, and the choice of the default stays.
 fn named_by_tiles() -> Verdict {
     let subject = subject(small_mixer())?;
-    let few = Tiles { small_below: 128, ..Tiles::all(Tile::LARGE) };
-    for (tiles, expected) in [(few, ["tiled 64x64"]), (Tiles::all(Tile::LARGE), ["tiled 128x128"])] {
+    let few = Tiles::all(Tile::LARGE, 128);
+    for (tiles, expected) in [(few, ["tiled 64x64"]), (Tiles::all(Tile::LARGE, 0), ["tiled 128x128"])] {
         for precision in [Element::F32, Element::Bf16] {
             let target = Target { tiles, precision, shared_bytes: 32_768, ..Target::default() };
             let taken = Work::kernels_of_products(&subject, Purpose::Reverse, target)?;
@@ -124,9 +124,10 @@ fn named_by_tiles() -> Verdict {
     let tuned = tune(&device, &subject, 1, LONG, |_| {})?;
     let mut products = tuned.outcomes.iter().filter(|one| one.trial.starts_with("products"));
     let honest = products.all(|one| one.variant == "tiled 128x128 (here tiled 64x64)");
-    let same = "products, forward, tiled 64x128: at these shapes the same as tiled 128x128, tiled 64x64";
+    let same =
+        "products, forward, tiled 64x128: at these shapes the same as tiled 128x128 (here tiled 64x64)";
     check(tuned.skipped.iter().any(|one| one == same), || format!("{tuned:?}"))?;
-    let kept = tuned.tiles;
+    let kept = tuned.tiles.tiled;
     let same = [kept.forward, kept.reverse, kept.weight_gradient] == [Tile::LARGE; 3];
     check(honest && same, || format!("{tuned:?}"))
 }
@@ -148,7 +149,7 @@ fn info(driver: &str) -> DeviceInfo {
 }
 
 fn choice(key: Key) -> Choice {
-    let tiles = Tiles { small_below: 128, ..Tiles::all(Tile::LARGE) };
+    let tiles = Tiles::all(Tile::LARGE, 128);
     Choice { key, recipe: "sudoku-mlp".into(), batch: 8, seq_len: 81, vocab_size: 11, tiles }
 }
 
@@ -241,10 +242,15 @@ fn units_are_asked_for() -> Verdict {
     subject.config.arch.hidden_size = 64;
     let own = Target { precision: Element::F16, matrices: Some(Matrices::default()), ..Target::default() };
     for (tile, expected) in [(MatrixTile::Large, "units 4x4"), (MatrixTile::Small, "units 2x2")] {
-        let tiles = Tiles { matrices: MatrixTiles::all(tile, 0), ..Tiles::default() };
+        let tiles = Tiles { matrices: PerPurpose::all(tile, 0), ..Tiles::default() };
         let target = Target { tiles, shared_bytes: 48 << 10, ..own };
         let taken = Work::kernels_of_products(&subject, Purpose::Forward, target)?;
         check(taken.contains(&expected.to_owned()), || format!("{tile:?}: {taken:?}"))?;
+        // They are held against other kernels than themselves.
+        for purpose in Purpose::ALL {
+            let plain = Work::kernels_of_products(&subject, purpose, plain(target))?;
+            check(plain == ["tiled 64x64"], || format!("{purpose:?}: {plain:?}"))?;
+        }
     }
     let device = Device::cpu().in_precision(Element::F16).on_matrices(Matrices::default());
     let tuned = tune(&device, &subject, 1, LONG, |_| {})?;
@@ -255,10 +261,12 @@ fn units_are_asked_for() -> Verdict {
 
 /// Where shared memory is short, the tiles that fit stay.
 fn tiles_fit() -> Verdict {
-    let tiles = Tiles { forward: Tile::ALL[1], small_below: 128, ..Tiles::all(Tile::LARGE) };
+    let with_one = |others| {
+        let tiles = Tiles::all(others, 128);
+        Tiles { tiled: tiles.tiled.with(Purpose::Forward, Tile::ALL[1]), ..tiles }
+    };
+    let tiles = with_one(Tile::LARGE);
     let fitting = tiles.fitting(16_384);
-    check(fitting == Tiles { forward: Tile::ALL[1], small_below: 128, ..Tiles::all(Tile::SMALL) }, || {
-        format!("{fitting:?}")
-    })?;
+    check(fitting == with_one(Tile::SMALL), || format!("{fitting:?}"))?;
     check(tiles.fitting(32_768) == tiles, || "all of them fit".into())
 }

@@ -17,8 +17,9 @@ enable wgpu_cooperative_matrix;
 
 struct Params { length: u32, heads: u32, scale: f32 }
 
-// SIZE is that of the aliases below, which change with it.
+// SIZE is that of the aliases below, which change with it. SCALARS is 1 where matrices are loaded by pointers to scalars.
 const SIZE: u32 = 16u;
+const SCALARS: u32 = 0u;
 const LANES: u32 = 128u;
 const HEAD_DIM: u32 = 64u;
 const TURNED: u32 = 0u;
@@ -35,6 +36,7 @@ alias Right = coop_mat16x16<f16, B>;
 alias Sums = coop_mat16x16<f32, C>;
 
 struct Pair { lo: vec4<f16>, hi: vec4<f16> }
+#import staged_scalars if SCALARS else staged_vectors
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> qkv: array<Pair>;
@@ -75,11 +77,11 @@ const PARTS: u32 = clamp(LANES / ROWS, 1u, EIGHTS);
 // Eights of columns of a thread.
 const ITEMS: u32 = (ROWS * EIGHTS + LANES - 1u) / LANES;
 
-var<workgroup> sh_rows: array<Pair, SIDES * ROWS * PITCH>;
-var<workgroup> sh_columns: array<Pair, COLUMNS * PITCH>;
+var<workgroup> sh_rows: array<StagedEight, SIDES * ROWS * PITCH>;
+var<workgroup> sh_columns: array<StagedEight, COLUMNS * PITCH>;
 // Scores, and in the end sums.
-var<workgroup> sh_s: array<vec4<f32>, ROWS * STRIP>;
-var<workgroup> sh_p: array<Pair, ROWS * WEIGHTS>;
+var<workgroup> sh_s: array<StagedFour, ROWS * STRIP>;
+var<workgroup> sh_p: array<StagedEight, ROWS * WEIGHTS>;
 // The softmax of what each part of a row has seen; in a row's first part, in the end, that of the row.
 struct Softmax { highest: f32, denominator: f32 }
 var<workgroup> sh_softmax: array<Softmax, ROWS * PARTS>;
@@ -131,7 +133,7 @@ fn vector_of_any(group: vec3<u32>, which: u32, at: u32, vector: u32) -> Pair {
 fn stage_queries(thread: Thread) {
     for (var at = thread.local; at < ROWS * VECTORS; at += LANES) {
         let row = thread.group.x * ROWS + at / VECTORS;
-        sh_rows[at / VECTORS * PITCH + at % VECTORS] = vector_of_qkv(thread.group, Q, row, at % VECTORS);
+        sh_rows[at / VECTORS * PITCH + at % VECTORS] = staged(vector_of_qkv(thread.group, Q, row, at % VECTORS));
     }
 }
 
@@ -140,7 +142,7 @@ fn stage(thread: Thread, which: u32, first: u32) {
     for (var at = thread.local; at < COLUMNS * VECTORS; at += LANES) {
         let column = at / VECTORS;
         let vector = vector_of_qkv(thread.group, which, first + column, at % VECTORS);
-        sh_columns[column * PITCH + at % VECTORS] = vector;
+        sh_columns[column * PITCH + at % VECTORS] = staged(vector);
     }
 }
 
@@ -148,7 +150,7 @@ fn stage_rows_of_any(thread: Thread, which: u32, side: u32) {
     for (var at = thread.local; at < ROWS * VECTORS; at += LANES) {
         let row = at / VECTORS;
         let vector = vector_of_any(thread.group, which, thread.group.x * ROWS + row, at % VECTORS);
-        sh_rows[(side * ROWS + row) * PITCH + at % VECTORS] = vector;
+        sh_rows[(side * ROWS + row) * PITCH + at % VECTORS] = staged(vector);
     }
 }
 
@@ -156,7 +158,7 @@ fn stage_any(thread: Thread, which: u32, first: u32) {
     for (var at = thread.local; at < COLUMNS * VECTORS; at += LANES) {
         let column = at / VECTORS;
         let vector = vector_of_any(thread.group, which, first + column, at % VECTORS);
-        sh_columns[column * PITCH + at % VECTORS] = vector;
+        sh_columns[column * PITCH + at % VECTORS] = staged(vector);
     }
 }
 
@@ -165,10 +167,10 @@ fn score(line: u32, row: u32) {
     var s0 = Sums();
     var s1 = Sums();
     for (var k = 0u; k < HEAD_DIM; k += SIZE) {
-        let rows = coopLoadT<Left>(&sh_rows[line * PITCH + k / 8u].lo, 2u * PITCH);
-        let columns = coopLoad<Right>(&sh_columns[k / 8u].lo, 2u * PITCH);
+        let rows = coopLoadT<Left>(&sh_rows[line * PITCH + k / 8u].first, OF_EIGHT * PITCH);
+        let columns = coopLoad<Right>(&sh_columns[k / 8u].first, OF_EIGHT * PITCH);
         s0 = coopMultiplyAdd(rows, columns, s0);
-        let next_columns = coopLoad<Right>(&sh_columns[SIZE * PITCH + k / 8u].lo, 2u * PITCH);
+        let next_columns = coopLoad<Right>(&sh_columns[SIZE * PITCH + k / 8u].first, OF_EIGHT * PITCH);
         s1 = coopMultiplyAdd(rows, next_columns, s1);
     }
     unpack(s0, s1, row * STRIP);
@@ -186,7 +188,7 @@ fn score_all(thread: Thread, side: u32) {
 // Four scores of a row, the lowest where there is no key.
 fn four_scores(first: u32, row: u32, four: u32) -> vec4<f32> {
     let column = vec4<u32>(first + 4u * four) + vec4<u32>(0u, 1u, 2u, 3u);
-    return select(vec4<f32>(LOWEST), sh_s[row * STRIP + four] * params.scale, column < vec4<u32>(params.length));
+    return select(vec4<f32>(LOWEST), four_of(sh_s[row * STRIP + four]) * params.scale, column < vec4<u32>(params.length));
 }
 
 fn largest(four: vec4<f32>) -> f32 {
@@ -244,7 +246,7 @@ fn weigh(thread: Thread, first: u32) {
         let highest = sh_softmax[row * PARTS].highest;
         let lo = exp(four_scores(first, row, 2u * eight) - highest);
         let hi = exp(four_scores(first, row, 2u * eight + 1u) - highest);
-        sh_p[row * WEIGHTS + eight] = Pair(vec4<f16>(lo), vec4<f16>(hi));
+        sh_p[row * WEIGHTS + eight] = staged(Pair(vec4<f16>(lo), vec4<f16>(hi)));
     }
 }
 
@@ -285,7 +287,7 @@ fn weigh_values(thread: Thread, by_row: bool, first: u32) {
         let four = 2u * (at % EIGHTS);
         let lo = four_weights(by_row, first, row, four);
         let hi = four_weights(by_row, first, row, four + 1u);
-        sh_p[row * WEIGHTS + four / 2u] = Pair(vec4<f16>(lo), vec4<f16>(hi));
+        sh_p[row * WEIGHTS + four / 2u] = staged(Pair(vec4<f16>(lo), vec4<f16>(hi)));
     }
 }
 
@@ -295,8 +297,8 @@ fn keep_dp(thread: Thread, by_row: bool) {
         let at = min(thread.local + i * LANES, ROWS * EIGHTS - 1u);
         let row = at / EIGHTS;
         let four = 2u * (at % EIGHTS);
-        let lo = sh_s[row * STRIP + four] - saved_delta(by_row, row, 4u * four);
-        let hi = sh_s[row * STRIP + four + 1u] - saved_delta(by_row, row, 4u * four + 4u);
+        let lo = four_of(sh_s[row * STRIP + four]) - saved_delta(by_row, row, 4u * four);
+        let hi = four_of(sh_s[row * STRIP + four + 1u]) - saved_delta(by_row, row, 4u * four + 4u);
         dp[i] = Eight(lo, hi);
     }
 }
@@ -310,7 +312,7 @@ fn weigh_gradients(thread: Thread, by_row: bool, first: u32) {
             let four = 2u * (at % EIGHTS);
             let lo = four_weights(by_row, first, row, four) * dp[i].lo;
             let hi = four_weights(by_row, first, row, four + 1u) * dp[i].hi;
-            sh_p[row * WEIGHTS + four / 2u] = Pair(vec4<f16>(lo), vec4<f16>(hi));
+            sh_p[row * WEIGHTS + four / 2u] = staged(Pair(vec4<f16>(lo), vec4<f16>(hi)));
         }
     }
 }
@@ -327,13 +329,13 @@ fn clear() {
 }
 
 fn values(column: u32, feature: u32) -> Right {
-    return coopLoadT<Right>(&sh_columns[column * PITCH + feature / 8u].lo, 2u * PITCH);
+    return coopLoadT<Right>(&sh_columns[column * PITCH + feature / 8u].first, OF_EIGHT * PITCH);
 }
 
 // Adds the staged columns, weighted, for the rows of a share, and the features from `feature` on in both halves.
 fn add_weighted(share: u32, feature: u32) {
     for (var column = 0u; column < COLUMNS && share < SHARES; column += SIZE) {
-        let p = coopLoadT<Left>(&sh_p[share * SIZE * WEIGHTS + column / 8u].lo, 2u * WEIGHTS);
+        let p = coopLoadT<Left>(&sh_p[share * SIZE * WEIGHTS + column / 8u].first, OF_EIGHT * WEIGHTS);
         sum0 = coopMultiplyAdd(p, values(column, feature), sum0);
         sum1 = coopMultiplyAdd(p, values(column, HALF + feature), sum1);
         if SUMMED > 2u {
@@ -351,8 +353,8 @@ fn add_weighted(share: u32, feature: u32) {
 
 // Two matrices, put where all threads can read them.
 fn unpack(first: Sums, second: Sums, slot: u32) {
-    coopStoreT(first, &sh_s[slot], STRIP);
-    coopStoreT(second, &sh_s[slot + SIZE / 4u], STRIP);
+    coopStoreT(first, &sh_s[slot].first, OF_FOUR * STRIP);
+    coopStoreT(second, &sh_s[slot + SIZE / 4u].first, OF_FOUR * STRIP);
 }
 
 fn unpack_strip(strip: u32, slot: u32) {
@@ -387,9 +389,9 @@ fn store_o(thread: Thread, share: u32, feature: u32) {
             let inverse = 1.0 / sh_softmax[row * PARTS].denominator;
             let four = row * STRIP + 2u * (at % ACROSS);
             let vector = line_of_o(thread.group, thread.group.x * ROWS + row) * VECTORS + feature / 8u + at % ACROSS;
-            o[vector] = Pair(vec4<f16>(sh_s[four] * inverse), vec4<f16>(sh_s[four + 1u] * inverse));
-            let lo = sh_s[four + SIZE / 4u] * inverse;
-            let hi = sh_s[four + SIZE / 4u + 1u] * inverse;
+            o[vector] = Pair(vec4<f16>(four_of(sh_s[four]) * inverse), vec4<f16>(four_of(sh_s[four + 1u]) * inverse));
+            let lo = four_of(sh_s[four + SIZE / 4u]) * inverse;
+            let hi = four_of(sh_s[four + SIZE / 4u + 1u]) * inverse;
             o[vector + VECTORS / 2u] = Pair(vec4<f16>(lo), vec4<f16>(hi));
         }
     }
@@ -399,8 +401,8 @@ struct Halves { first: vec4<f32>, second: vec4<f32> }
 
 // Four sums of either half of the features, scaled, and but for v turned back by the angles of position `at`.
 fn finished(which: u32, at: u32, feature: u32, four: u32) -> Halves {
-    let first = sh_s[four];
-    let second = sh_s[four + SIZE / 4u];
+    let first = four_of(sh_s[four]);
+    let second = four_of(sh_s[four + SIZE / 4u]);
     if which == V {
         return Halves(first, second);
     }
@@ -444,7 +446,7 @@ fn take_inner_products(thread: Thread) {
         let line = line_of_o(thread.group, existing(at)) * VECTORS;
         var inner = 0.0;
         for (var i = 0u; i < VECTORS; i++) {
-            let upstream = sh_rows[(ROWS + row) * PITCH + i];
+            let upstream = eight_of(sh_rows[(ROWS + row) * PITCH + i]);
             let result = o_saved[line + i];
             inner += total(vec4<f32>(upstream.lo) * vec4<f32>(result.lo));
             inner += total(vec4<f32>(upstream.hi) * vec4<f32>(result.hi));

@@ -180,50 +180,12 @@ fn four(group: vec3<u32>, local: u32, i: u32) -> Four {
     return Four(group.z, row, column, acc[i], acc[i ^ 2u]);
 }
 
+#each store add gate gate_kept ungate turn
 @compute @workgroup_size(256)
-fn store(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn each(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     accumulate(group, local);
     for (var i = 0u; i < MINE; i++) {
-        finish_store(four(group, local, i));
+        finish_each(four(group, local, i));
     }
 }
-
-@compute @workgroup_size(256)
-fn add(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    accumulate(group, local);
-    for (var i = 0u; i < MINE; i++) {
-        finish_add(four(group, local, i));
-    }
-}
-
-@compute @workgroup_size(256)
-fn gate(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    accumulate(group, local);
-    for (var i = 0u; i < MINE; i++) {
-        finish_gate(four(group, local, i));
-    }
-}
-
-@compute @workgroup_size(256)
-fn gate_kept(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    accumulate(group, local);
-    for (var i = 0u; i < MINE; i++) {
-        finish_gate_kept(four(group, local, i));
-    }
-}
-
-@compute @workgroup_size(256)
-fn ungate(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    accumulate(group, local);
-    for (var i = 0u; i < MINE; i++) {
-        finish_ungate(four(group, local, i));
-    }
-}
-
-@compute @workgroup_size(256)
-fn turn(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    accumulate(group, local);
-    for (var i = 0u; i < MINE; i++) {
-        finish_turn(four(group, local, i));
-    }
-}
+#end

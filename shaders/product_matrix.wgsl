@@ -16,12 +16,14 @@ enable wgpu_cooperative_matrix;
 #import sigmoid
 #import product
 struct Pair { lo: vec4<f16>, hi: vec4<f16> }
+#import staged_scalars if SCALARS else staged_vectors
 
 @group(0) @binding(1) var<storage, read> a: array<Pair>;
 @group(0) @binding(2) var<storage, read> b: array<Pair>;
 
-// SIZE is that of the aliases below, which change with it.
+// SIZE is that of the aliases below, which change with it. SCALARS is 1 where matrices are loaded by pointers to scalars.
 const SIZE: u32 = 16u;
+const SCALARS: u32 = 0u;
 const LANES: u32 = 128u;
 const DOWN: u32 = 4u;
 const ACROSS: u32 = 4u;
@@ -52,9 +54,9 @@ const MOST_B: u32 = (VECTORS_B + LANES - 1u) / LANES;
 const FOURS: u32 = SIZE / 2u;
 const STRIP: u32 = FOURS + 1u;
 
-var<workgroup> sh_a: array<Pair, LINES_A * PITCH_A>;
-var<workgroup> sh_b: array<Pair, LINES_B * PITCH_B>;
-var<workgroup> sh_c: array<vec4<f32>, SHARES * SIZE * STRIP>;
+var<workgroup> sh_a: array<StagedEight, LINES_A * PITCH_A>;
+var<workgroup> sh_b: array<StagedEight, LINES_B * PITCH_B>;
+var<workgroup> sh_c: array<StagedFour, SHARES * SIZE * STRIP>;
 
 // A subgroup's share, row by row.
 var<private> c00: Sums;
@@ -143,14 +145,14 @@ fn stage(local: u32) {
         let index = local + i * LANES;
         if VECTORS_A % LANES == 0u || index < VECTORS_A {
             let place = place_of_a(index);
-            sh_a[place.line * PITCH_A + place.at] = next_a[i];
+            sh_a[place.line * PITCH_A + place.at] = staged(next_a[i]);
         }
     }
     for (var i = 0u; i < MOST_B; i++) {
         let index = local + i * LANES;
         if VECTORS_B % LANES == 0u || index < VECTORS_B {
             let place = place_of_b(index);
-            sh_b[place.line * PITCH_B + place.at] = next_b[i];
+            sh_b[place.line * PITCH_B + place.at] = staged(next_b[i]);
         }
     }
 }
@@ -158,16 +160,16 @@ fn stage(local: u32) {
 // A matrix of what is staged, from a row of A or a column of B on and from k on.
 fn left(row: u32, k: u32) -> Left {
     if A_ALONG_K == 1u {
-        return coopLoadT<Left>(&sh_a[row * PITCH_A + k / 8u].lo, 2u * PITCH_A);
+        return coopLoadT<Left>(&sh_a[row * PITCH_A + k / 8u].first, OF_EIGHT * PITCH_A);
     }
-    return coopLoad<Left>(&sh_a[k * PITCH_A + row / 8u].lo, 2u * PITCH_A);
+    return coopLoad<Left>(&sh_a[k * PITCH_A + row / 8u].first, OF_EIGHT * PITCH_A);
 }
 
 fn right(column: u32, k: u32) -> Right {
     if B_ALONG_K == 1u {
-        return coopLoad<Right>(&sh_b[column * PITCH_B + k / 8u].lo, 2u * PITCH_B);
+        return coopLoad<Right>(&sh_b[column * PITCH_B + k / 8u].first, OF_EIGHT * PITCH_B);
     }
-    return coopLoadT<Right>(&sh_b[k * PITCH_B + column / 8u].lo, 2u * PITCH_B);
+    return coopLoadT<Right>(&sh_b[k * PITCH_B + column / 8u].first, OF_EIGHT * PITCH_B);
 }
 
 // The share's first row and column in the tile.
@@ -268,8 +270,8 @@ fn accumulate(group: vec3<u32>, local: u32, share: u32) {
 
 // Two neighbouring matrices, put where all of their subgroup can read them.
 fn unpack(first: Sums, second: Sums, slot: u32) {
-    coopStoreT(first, &sh_c[slot], STRIP);
-    coopStoreT(second, &sh_c[slot + SIZE / 4u], STRIP);
+    coopStoreT(first, &sh_c[slot].first, OF_FOUR * STRIP);
+    coopStoreT(second, &sh_c[slot + SIZE / 4u].first, OF_FOUR * STRIP);
 }
 
 const STRIPS: u32 = DOWN * ACROSS / 2u;
@@ -309,8 +311,8 @@ fn four(group: vec3<u32>, share: u32, strip: u32, at: u32) -> Four {
         group.z,
         group.y * TILE_M + row_of_share(share) + down,
         group.x * TILE_N + column_of_share(share) + across,
-        sh_c[slot + row * STRIP],
-        sh_c[slot + (row ^ 2u) * STRIP],
+        four_of(sh_c[slot + row * STRIP]),
+        four_of(sh_c[slot + (row ^ 2u) * STRIP]),
     );
 }
 
@@ -319,8 +321,9 @@ fn fours_of(share: u32) -> u32 {
     return select(0u, SIZE * FOURS, share < SHARES);
 }
 
+#each store add gate gate_kept ungate turn
 @compute @workgroup_size(LANES)
-fn store(
+fn each(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
     @builtin(subgroup_id) subgroup: u32,
@@ -334,113 +337,9 @@ fn store(
         for (var strip = 0u; strip < STRIPS; strip++) {
             lay_strip(strip, share);
             for (var at = lane; at < fours_of(share); at += lanes) {
-                finish_store(four(group, share, strip, at));
+                finish_each(four(group, share, strip, at));
             }
         }
     }
 }
-
-@compute @workgroup_size(LANES)
-fn add(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-    @builtin(subgroup_id) subgroup: u32,
-    @builtin(num_subgroups) subgroups: u32,
-    @builtin(subgroup_invocation_id) lane: u32,
-    @builtin(subgroup_size) lanes: u32,
-) {
-    for (var first = 0u; first < SHARES; first += subgroups) {
-        let share = min(first + subgroup, SHARES);
-        accumulate(group, local, min(share, SHARES - 1u));
-        for (var strip = 0u; strip < STRIPS; strip++) {
-            lay_strip(strip, share);
-            for (var at = lane; at < fours_of(share); at += lanes) {
-                finish_add(four(group, share, strip, at));
-            }
-        }
-    }
-}
-
-@compute @workgroup_size(LANES)
-fn gate(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-    @builtin(subgroup_id) subgroup: u32,
-    @builtin(num_subgroups) subgroups: u32,
-    @builtin(subgroup_invocation_id) lane: u32,
-    @builtin(subgroup_size) lanes: u32,
-) {
-    for (var first = 0u; first < SHARES; first += subgroups) {
-        let share = min(first + subgroup, SHARES);
-        accumulate(group, local, min(share, SHARES - 1u));
-        for (var strip = 0u; strip < STRIPS; strip++) {
-            lay_strip(strip, share);
-            for (var at = lane; at < fours_of(share); at += lanes) {
-                finish_gate(four(group, share, strip, at));
-            }
-        }
-    }
-}
-
-@compute @workgroup_size(LANES)
-fn gate_kept(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-    @builtin(subgroup_id) subgroup: u32,
-    @builtin(num_subgroups) subgroups: u32,
-    @builtin(subgroup_invocation_id) lane: u32,
-    @builtin(subgroup_size) lanes: u32,
-) {
-    for (var first = 0u; first < SHARES; first += subgroups) {
-        let share = min(first + subgroup, SHARES);
-        accumulate(group, local, min(share, SHARES - 1u));
-        for (var strip = 0u; strip < STRIPS; strip++) {
-            lay_strip(strip, share);
-            for (var at = lane; at < fours_of(share); at += lanes) {
-                finish_gate_kept(four(group, share, strip, at));
-            }
-        }
-    }
-}
-
-@compute @workgroup_size(LANES)
-fn ungate(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-    @builtin(subgroup_id) subgroup: u32,
-    @builtin(num_subgroups) subgroups: u32,
-    @builtin(subgroup_invocation_id) lane: u32,
-    @builtin(subgroup_size) lanes: u32,
-) {
-    for (var first = 0u; first < SHARES; first += subgroups) {
-        let share = min(first + subgroup, SHARES);
-        accumulate(group, local, min(share, SHARES - 1u));
-        for (var strip = 0u; strip < STRIPS; strip++) {
-            lay_strip(strip, share);
-            for (var at = lane; at < fours_of(share); at += lanes) {
-                finish_ungate(four(group, share, strip, at));
-            }
-        }
-    }
-}
-
-@compute @workgroup_size(LANES)
-fn turn(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-    @builtin(subgroup_id) subgroup: u32,
-    @builtin(num_subgroups) subgroups: u32,
-    @builtin(subgroup_invocation_id) lane: u32,
-    @builtin(subgroup_size) lanes: u32,
-) {
-    for (var first = 0u; first < SHARES; first += subgroups) {
-        let share = min(first + subgroup, SHARES);
-        accumulate(group, local, min(share, SHARES - 1u));
-        for (var strip = 0u; strip < STRIPS; strip++) {
-            lay_strip(strip, share);
-            for (var at = lane; at < fours_of(share); at += lanes) {
-                finish_turn(four(group, share, strip, at));
-            }
-        }
-    }
-}
+#end

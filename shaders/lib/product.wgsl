@@ -68,73 +68,44 @@ fn column_of_b(line: u32) -> u32 {
 // Four neighbours in a row of the tile, and those two rows further on.
 struct Four { batch: u32, row: u32, column: u32, values: vec4<f32>, partners: vec4<f32> }
 
+#each c kept
 // Stores the first `count` of two neighbours. Halves come in lines of even length, two of which share a word.
-fn store_two_of_c(at: u32, values: vec2<f32>, count: u32) {
-    if C_ELEMENT != F32 {
-        c[at / 2u] = narrowed_pair(values, C_ELEMENT);
+fn store_two_of_each(at: u32, values: vec2<f32>, count: u32) {
+    if EACH_ELEMENT != F32 {
+        each[at / 2u] = narrowed_pair(values, EACH_ELEMENT);
         return;
     }
-    c[at] = bitcast<u32>(values.x);
+    each[at] = bitcast<u32>(values.x);
     if count > 1u {
-        c[at + 1u] = bitcast<u32>(values.y);
+        each[at + 1u] = bitcast<u32>(values.y);
     }
 }
 
-fn store_four_of_c(at: u32, values: vec4<f32>, count: u32) {
-    store_two_of_c(at, values.xy, count);
+fn store_four_of_each(at: u32, values: vec4<f32>, count: u32) {
+    store_two_of_each(at, values.xy, count);
     if count > 2u {
-        store_two_of_c(at + 2u, values.zw, count - 2u);
+        store_two_of_each(at + 2u, values.zw, count - 2u);
     }
 }
+#end
 
-fn store_two_of_kept(at: u32, values: vec2<f32>, count: u32) {
-    if KEPT_ELEMENT != F32 {
-        kept[at / 2u] = narrowed_pair(values, KEPT_ELEMENT);
-        return;
-    }
-    kept[at] = bitcast<u32>(values.x);
-    if count > 1u {
-        kept[at + 1u] = bitcast<u32>(values.y);
-    }
-}
-
-fn store_four_of_kept(at: u32, values: vec4<f32>, count: u32) {
-    store_two_of_kept(at, values.xy, count);
-    if count > 2u {
-        store_two_of_kept(at + 2u, values.zw, count - 2u);
-    }
-}
-
+#each addend gate_up
 // Two neighbours; of one alone, that twice.
-fn two_of_addend(at: u32, count: u32) -> vec2<f32> {
-    if ADDEND_ELEMENT != F32 {
-        return widened_pair(addend[at / 2u], ADDEND_ELEMENT);
+fn two_of_each(at: u32, count: u32) -> vec2<f32> {
+    if EACH_ELEMENT != F32 {
+        return widened_pair(each[at / 2u], EACH_ELEMENT);
     }
-    return vec2<f32>(bitcast<f32>(addend[at]), bitcast<f32>(addend[at + min(count, 2u) - 1u]));
+    return vec2<f32>(bitcast<f32>(each[at]), bitcast<f32>(each[at + min(count, 2u) - 1u]));
 }
 
-fn four_of_addend(at: u32, count: u32) -> vec4<f32> {
-    let first = two_of_addend(at, count);
+fn four_of_each(at: u32, count: u32) -> vec4<f32> {
+    let first = two_of_each(at, count);
     if count > 2u {
-        return vec4<f32>(first, two_of_addend(at + 2u, count - 2u));
+        return vec4<f32>(first, two_of_each(at + 2u, count - 2u));
     }
     return vec4<f32>(first, first);
 }
-
-fn two_of_gate_up(at: u32, count: u32) -> vec2<f32> {
-    if GATE_UP_ELEMENT != F32 {
-        return widened_pair(gate_up[at / 2u], GATE_UP_ELEMENT);
-    }
-    return vec2<f32>(bitcast<f32>(gate_up[at]), bitcast<f32>(gate_up[at + min(count, 2u) - 1u]));
-}
-
-fn four_of_gate_up(at: u32, count: u32) -> vec4<f32> {
-    let first = two_of_gate_up(at, count);
-    if count > 2u {
-        return vec4<f32>(first, two_of_gate_up(at + 2u, count - 2u));
-    }
-    return vec4<f32>(first, first);
-}
+#end
 
 fn inside(four: Four) -> bool {
     return four.row < params.m && four.column < params.n;

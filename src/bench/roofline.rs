@@ -59,35 +59,68 @@ impl Roofline {
     }
 }
 
-/// Measures the limits of a device: each as a measurement too.
+/// The limits of a device, each as a measurement too, and why those of its matrix units are not among them, where it has
+/// some that do not work.
+#[derive(Debug)]
+pub struct Limits {
+    /// What can be reckoned with.
+    pub roofline: Roofline,
+    /// The same as it was measured.
+    pub measured: Vec<Measurement>,
+    /// What is wrong with the matrix units.
+    pub units_fault: Option<String>,
+}
+
+/// Measures the limits of a device.
 ///
 /// # Errors
-/// Device failures.
-pub fn measure(device: &Device, repetitions: usize) -> Result<(Roofline, Vec<Measurement>)> {
-    let mut run =
-        Run::new(device, plan(device.target(), device.cooperative(), device.info().is_hardware())?)?;
-    let mut measured = Vec::new();
-    for index in 0..run.plan.dispatches.len() {
-        let Dispatch { entry, cost, interface, .. } = &run.plan.dispatches[index];
-        // Whatever the device stores activations in.
-        let precision = if interface.cooperative.is_some() { Element::F16 } else { Element::F32 };
-        let origin = Origin { precision, ..Origin::of(device) };
-        let (key, cost) = (format!("roofline/{}", entry.name), *cost);
-        let time = best::dispatches(&mut run, &[index], repetitions)?[0];
-        measured.push(Measurement::new(&origin, key, time, cost));
-    }
+/// Device failures, but for those of matrix units.
+pub fn measure(device: &Device, repetitions: usize) -> Result<Limits> {
+    let hardware = device.info().is_hardware();
+    let mut measured = timed(device, plan(device.target(), hardware)?, Element::F32, repetitions)?;
+    let units = device.cooperative().map(|units| {
+        let plan = plan_of_units(device.target(), units, hardware)?;
+        timed(device, plan, Element::F16, repetitions)
+    });
+    let units_fault = match units.transpose() {
+        Ok(found) => {
+            measured.extend(found.into_iter().flatten());
+            None
+        }
+        Err(error) => Some(format!("matrix units: {error}")),
+    };
     let of = |name: &str| measured.iter().find(|one| one.key.ends_with(name));
     let roofline = Roofline {
         gflops: of("/multiply_add").map_or(0.0, |one| one.gflops),
         gbytes: of("/copy").map_or(0.0, |one| one.gbytes),
         matrix_gflops: of("/matrices").map(|one| one.gflops),
     };
-    Ok((roofline, measured))
+    Ok(Limits { roofline, measured, units_fault })
 }
 
-/// All kernels in a plan, that of matrix units where there are such. On hardware they do so much that starting and
-/// ending is little beside it.
-fn plan(target: Target, matrices: Option<Matrices>, hardware: bool) -> Result<Plan> {
+/// Every dispatch of a plan, whatever the device stores activations in.
+fn timed(device: &Device, plan: Plan, precision: Element, repetitions: usize) -> Result<Vec<Measurement>> {
+    let mut run = Run::new(device, plan)?;
+    let origin = Origin { precision, ..Origin::of(device) };
+    let count = run.plan.dispatches.len();
+    let one = |index: usize| {
+        let time = best::dispatches(&mut run, &[index], repetitions)?[0];
+        let Dispatch { entry, cost, .. } = &run.plan.dispatches[index];
+        Ok(Measurement::new(&origin, format!("roofline/{}", entry.name), time, *cost))
+    };
+    (0..count).map(one).collect()
+}
+
+/// The kernels of matrix units in a plan of their own: a driver that fails them does not take the others along.
+fn plan_of_units(target: Target, matrices: Matrices, hardware: bool) -> Result<Plan> {
+    let (groups, rounds) = if hardware { (8192, 256) } else { (16, 16) };
+    let mut tape = Tape::new(target);
+    add_products(&mut tape, matrices, groups, rounds)?;
+    tape.finish()
+}
+
+/// The other kernels. On hardware they do so much that starting and ending is little beside it.
+fn plan(target: Target, hardware: bool) -> Result<Plan> {
     let words = if hardware { 1 << 20 } else { 1 << 15 };
     let mut tape = Tape::new(target);
     let few = tape.buffer("few", Role::Activation, words);
@@ -110,10 +143,6 @@ fn plan(target: Target, matrices: Option<Matrices>, hardware: bool) -> Result<Pl
         .float("addend", 0.0)
         .threads(WORDS / 4)
         .push()?;
-    if let Some(matrices) = matrices {
-        let (groups, rounds) = if hardware { (8192, 256) } else { (16, 16) };
-        add_products(&mut tape, matrices, groups, rounds)?;
-    }
     tape.finish()
 }
 
@@ -212,17 +241,19 @@ mod tests {
 
     #[test]
     fn the_limits_are_positive_and_bound_a_dispatch() {
-        let (roofline, measured) = measure(&Device::cpu().in_precision(Element::Bf16), 1).unwrap();
+        let Limits { roofline, measured, .. } =
+            measure(&Device::cpu().in_precision(Element::Bf16), 1).unwrap();
         assert!(roofline.gflops > 0.0 && roofline.gbytes > 0.0, "{roofline:?}");
         assert_eq!((measured.len(), roofline.matrix_gflops), (2, None));
         assert!(measured.iter().all(|one| one.origin.precision == Element::F32), "{measured:?}");
         let roofline = Roofline { gflops: 100.0, gbytes: 10.0, matrix_gflops: Some(1000.0) };
-        let plan = plan(Target::default(), Some(Matrices::default()), false).unwrap();
-        let seconds =
-            |index: usize, cost| roofline.seconds(&Dispatch { cost, ..plan.dispatches[index].clone() });
+        let plans =
+            [plan(Target::default(), false), plan_of_units(Target::default(), Matrices::APPLE, false)];
+        let plans = plans.map(|plan| plan.unwrap().dispatches[0].clone());
+        let seconds = |which: usize, cost| roofline.seconds(&Dispatch { cost, ..plans[which].clone() });
         assert_eq!(seconds(0, Cost { flops: 100_000_000_000, bytes: 1 }), 1.0);
         assert_eq!(seconds(0, Cost { flops: 1, bytes: 20_000_000_000 }), 2.0);
         // What runs on matrix units is held against them.
-        assert_eq!(seconds(2, Cost { flops: 100_000_000_000, bytes: 1 }), 0.1);
+        assert_eq!(seconds(1, Cost { flops: 100_000_000_000, bytes: 1 }), 0.1);
     }
 }

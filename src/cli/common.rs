@@ -9,8 +9,9 @@ use crate::bench::Subject;
 use crate::checkpoint;
 use crate::engine::{Device, devices, select};
 use crate::eval::probe::settle;
-use crate::model::ModelConfig;
 use crate::model::init::Weights;
+use crate::model::step::check_precision;
+use crate::model::{Arch, ModelConfig};
 use crate::plan::{Element, Precision};
 use crate::recipe::{Recipe, TrainSettings};
 use crate::report::say;
@@ -51,7 +52,8 @@ pub struct DeviceArgs {
     /// How activations are stored: auto, f32, bf16 or f16 [default: what the recipe says, else auto]
     ///
     /// "auto" is f16 where the device has matrix units that pass a trial, and f32 elsewhere; it says which. Products of
-    /// f16 operands run on such units, with sums in f32.
+    /// f16 operands run on such units, with sums in f32. With --run, the recipe is that of the run. "trm bench card"
+    /// measures f32 and f16 both unless one is named.
     /// Activations in halves take half the memory. On the CPU engine bf16 takes less time for models of full size where
     /// the processor has AVX-512 BF16; llvmpipe is slower in halves. Weights, their moments and all sums stay f32.
     #[arg(long, value_name = "PRECISION")]
@@ -84,10 +86,10 @@ impl DeviceArgs {
             named => named.to_owned(),
         };
         let (device, reason) = select(&of_rank)?;
-        let (device, units) = settle(device, self.precision.unwrap_or(precision));
+        let device = settle(device, self.precision.unwrap_or(precision));
         let tuned = self.adopt_choice(&device);
         let tuned = tuned.map_or_else(String::new, |choice| format!(", tuned at {}", choice.measured()));
-        say(format!("device: {}{}{tuned} ({reason})", device.info().name, stored(&device, units)));
+        say(format!("device: {}, {}{tuned} ({reason})", device.info().name, device.storage()));
         Ok(device)
     }
 
@@ -111,8 +113,8 @@ impl DeviceArgs {
     /// Opens the device with the table of defaults, for `precision` where the command line says no other.
     pub fn open_untuned(&self, precision: Precision) -> Result<Device> {
         let (device, reason) = select(&self.device)?;
-        let (device, units) = settle(device, self.precision.unwrap_or(precision));
-        say(format!("device: {}{} ({reason})", device.info().name, stored(&device, units)));
+        let device = settle(device, self.precision.unwrap_or(precision));
+        say(format!("device: {}, {} ({reason})", device.info().name, device.storage()));
         Ok(device)
     }
 
@@ -127,12 +129,14 @@ impl DeviceArgs {
     }
 }
 
-/// How activations are stored, where that is no matter of course: `, f16 on matrix units`.
-fn stored(device: &Device, units: Option<String>) -> String {
-    match (device.target().precision, units) {
-        (Element::F32, None) => String::new(),
-        (precision, None) => format!(", {precision}"),
-        (precision, Some(units)) => format!(", {precision} {units}"),
+/// The precision that is wanted of a model: f32, which is said, where none is and halves do not fit it.
+pub fn fitting(wanted: Precision, arch: &Arch) -> Precision {
+    match check_precision(Element::F16, arch) {
+        Err(error) if wanted == Precision::Auto => {
+            say(format!("precision: auto is f32 here, as {error}"));
+            Precision::F32
+        }
+        _ => wanted,
     }
 }
 
@@ -177,8 +181,8 @@ fn bytes(text: &str) -> std::result::Result<u64, String> {
 pub struct RecomputeArgs {
     /// Compute the inner activations of MLPs again in the reverse pass instead of keeping them
     ///
-    /// Less memory for more time: SwiGLU's halves and their product, of mixers too, are dropped after use, and weight
-    /// gradients added up pass by pass. The same as --set train.recompute=true.
+    /// Less memory for more time: SwiGLU's halves and their product, of mixers too, are dropped after use. The same as
+    /// --set train.recompute=true.
     #[arg(long)]
     recompute: bool,
 }
@@ -224,13 +228,14 @@ impl RecipeArgs {
         let names = || Recipe::names().collect::<Vec<_>>().join(", ");
         let missing = || Error::usage("--recipe", "is missing", format!("give a file or one of {}", names()));
         let name = self.recipe.as_deref().or(otherwise).ok_or_else(missing)?;
-        let recipe = Recipe::load(name, &self.set)?;
-        self.say_idle(&recipe);
-        Ok((name, recipe))
+        Ok((name, self.settled(Recipe::load(name, &self.set)?)))
     }
 
-    fn say_idle(&self, recipe: &Recipe) {
+    /// Says what has no effect, and what the recipe leaves open and its model does not.
+    fn settled(&self, mut recipe: Recipe) -> Recipe {
         recipe.without_effect(&self.set).iter().for_each(say);
+        recipe.train.precision = fitting(recipe.train.precision, &recipe.arch);
+        recipe
     }
 
     /// The recipe of the run in `folder` with the changes of `--set`.
@@ -246,8 +251,7 @@ impl RecipeArgs {
             let problem = format!("is {} since the run began", own.train.seed);
             return Err(Error::recipe("train.seed", problem, "leave it as it is, or begin a new run"));
         }
-        self.say_idle(&changed);
-        Ok(changed)
+        Ok(self.settled(changed))
     }
 }
 
@@ -340,6 +344,16 @@ impl WeightsArgs {
         if path.is_dir() { path } else { path.parent().map(Path::to_path_buf).unwrap_or_default() }
     }
 
+    /// How the run stored its activations; open where there is none, unless `arch` leaves no choice.
+    pub fn precision(&self, arch: &Arch) -> Result<Precision> {
+        let recipe = self.run.as_ref().map(|run| run.join(crate::train::RECIPE_FILE));
+        let wanted = match recipe.filter(|path| path.is_file()) {
+            Some(path) => Recipe::load(&path.to_string_lossy(), &[])?.train.precision,
+            None => Precision::Auto,
+        };
+        Ok(fitting(wanted, arch))
+    }
+
     /// Reads the model.
     pub fn load(&self) -> Result<(ModelConfig, Weights)> {
         match (&self.run, &self.weights, self.at) {
@@ -368,4 +382,32 @@ fn chosen(run: &Path, at: At) -> Result<Checkpoint> {
         };
         Error::file(run, problem, "see \"trm runs\" for what there is")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_is_f32_for_models_that_halves_do_not_fit() {
+        let recipe = |sets: &[&str]| {
+            let set = sets.iter().map(|set| (*set).to_owned()).collect();
+            RecipeArgs { recipe: Some("tiny-sudoku6".into()), set }.load().unwrap().1.train.precision
+        };
+        let awkward =
+            ["arch.mlp_t=false", "arch.hidden_size=66", "arch.num_heads=11", "arch.puzzle_emb_ndim=66"];
+        assert_eq!(recipe(&[]), Precision::Auto);
+        assert_eq!(recipe(&awkward), Precision::F32);
+        assert_eq!(recipe(&[&awkward[..], &["train.precision=f16"]].concat()), Precision::F16);
+    }
+
+    #[test]
+    fn a_run_is_evaluated_as_it_was_trained() {
+        let folder = tempfile::tempdir().unwrap();
+        let recipe = Recipe::load("tiny-sudoku4", &["train.precision=f16".into()]).unwrap();
+        let weights = WeightsArgs { run: Some(folder.path().into()), weights: None, at: None };
+        assert_eq!(weights.precision(&recipe.arch).unwrap(), Precision::Auto);
+        std::fs::write(folder.path().join(crate::train::RECIPE_FILE), recipe.to_toml().unwrap()).unwrap();
+        assert_eq!(weights.precision(&recipe.arch).unwrap(), Precision::F16);
+    }
 }

@@ -152,7 +152,8 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let answers = samples.max(1) * (1 + usize::from(args.augment.unwrap_or_default()));
     let batch = args.batch.map_or(DEFAULT_BATCH, usize::from).min(answers);
     let stop = Stop::on_signals("finishing the samples at work")?;
-    let mut evaluator = Evaluator::new(&config, &args.device.open()?, batch)?;
+    let device = args.device.open_for(args.weights.precision(&config.arch)?)?;
+    let mut evaluator = Evaluator::new(&config, &device, batch)?;
     evaluator.load(&weights)?;
     evaluator.stop_when(stop.flag());
     let (started, mut score) = (Instant::now(), None);

@@ -21,12 +21,10 @@ use super::output::Output;
 /// entry point with the constants of its shader specialised.
 ///
 /// "adapters" are the kinds of adapter whose plans launch a variant: gpu is an untuned GPU that is not AMD's, amd one
-/// that is, software the like of llvmpipe; bf16 and f16 are GPUs in that precision, cooperative those with
-/// matrix units in f16;
-/// 64x128, 128x64 and 128x128 are GPUs that take this tile. "-" means that no built-in recipe launches it.
+/// that is; bf16 and f16 are GPUs in that precision, cooperative those with matrix units in f16, apple Apple's; 64x128, 128x64 and 128x128 are GPUs that take this tile. "-" means that no built-in recipe launches it.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only these kernels: gemm, or gemm.product
+    /// Only these kernels: product, or product.gate
     #[arg(value_name = "KERNEL")]
     kernels: Vec<String>,
 
@@ -34,7 +32,7 @@ pub struct Args {
     ///
     /// Prints how many bytes each translation has; --out keeps the translations themselves. Run-time checks are left
     /// out, as in training. Variants that a language cannot say are listed below the table: HLSL and GLSL have no
-    /// cooperative matrices, GLSL no 64-bit integers.
+    /// cooperative matrices, Metal those of 8 x 8 alone, GLSL no 64-bit integers.
     #[arg(long, value_name = "LANGUAGE", value_enum)]
     translate: Option<To>,
 

@@ -11,7 +11,7 @@ use crate::engine::{Device, select};
 use crate::eval::probe::settle;
 use crate::model::ModelConfig;
 use crate::model::step::eval_plan;
-use crate::plan::{Element, Plan, Precision, Target};
+use crate::plan::{Element, Matrices, Plan, Precision, SHARED_BYTES, Target};
 use crate::recipe::{Recipe, TrainSettings};
 use crate::report::{PlanSummary, say};
 use crate::train::{Layout, Room};
@@ -74,11 +74,17 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1)]
     puzzle_identifiers: usize,
 
-    /// How activations are stored: f32, bf16 or f16 [default: what the recipe says]
+    /// How activations are stored: auto, f32, bf16 or f16 [default: what the recipe says]
     ///
-    /// Activations in halves take half the memory.
+    /// Activations in halves take half the memory. Without a device, "auto" is f16 with --units, else f32.
     #[arg(long, value_name = "PRECISION")]
-    precision: Option<Element>,
+    precision: Option<Precision>,
+
+    /// Plan for matrix units of this size, and subgroups of so many threads
+    ///
+    /// 16x32 for NVIDIA's, 8x32 for Apple's, 16x64 for AMD's.
+    #[arg(long, value_name = "SIZExTHREADS", value_parser = units, conflicts_with = "device")]
+    units: Option<Matrices>,
 
     #[command(flatten)]
     recompute: RecomputeArgs,
@@ -96,19 +102,37 @@ pub struct Args {
     /// Predict the time of the step on a device of this peak and bandwidth
     ///
     /// Every dispatch is taken for as fast as its arithmetic or its traffic allows, whichever is slower, plus 2 us to
-    /// launch it: a lower bound.
-    #[arg(long, value_name = "TFLOP/s,GB/s", value_parser = limits, allow_hyphen_values = true)]
+    /// launch it: a lower bound. The third number is the peak of matrix units.
+    #[arg(long, value_name = "TFLOP/s,GB/s[,TFLOP/s]", value_parser = limits, allow_hyphen_values = true)]
     predict: Option<Roofline>,
 }
 
 fn limits(text: &str) -> std::result::Result<Roofline, String> {
-    let number = |text: &str| text.trim().parse::<f64>().ok();
-    let numbers = text.split_once(',').and_then(|(peak, rate)| number(peak).zip(number(rate)));
+    let numbers: Option<Vec<f64>> = text.split(',').map(|number| number.trim().parse().ok()).collect();
+    let limits = match numbers.as_deref() {
+        Some([peak, gbytes]) => Some((1e3 * peak, *gbytes, None)),
+        Some([peak, gbytes, units]) => Some((1e3 * peak, *gbytes, Some(1e3 * units))),
+        _ => None,
+    };
     // Normal numbers are neither 0 nor infinite.
     let usable = |rate: f64| rate > 0.0 && rate.is_normal();
-    match numbers.map(|(peak, gbytes)| Roofline { gflops: 1e3 * peak, gbytes, matrix_gflops: None }) {
-        Some(limits) if usable(limits.gflops) && usable(limits.gbytes) => Ok(limits),
-        _ => Err("give two positive numbers, as in 20,500".into()),
+    match limits {
+        Some((gflops, gbytes, matrix_gflops))
+            if [gflops, gbytes].into_iter().chain(matrix_gflops).all(usable) =>
+        {
+            Ok(Roofline { gflops, gbytes, matrix_gflops })
+        }
+        _ => Err("give two positive numbers, as in 20,500, or three".into()),
+    }
+}
+
+fn units(text: &str) -> std::result::Result<Matrices, String> {
+    let parted = text.split_once('x').map(|(size, threads)| (size.parse(), threads.parse()));
+    match parted {
+        Some((Ok(size @ (8 | 16)), Ok(subgroup @ (4..=128)))) => {
+            Ok(Matrices { size, subgroup, ..Matrices::default() })
+        }
+        _ => Err("give 8 or 16, and the threads of a subgroup, as in 16x32".into()),
     }
 }
 
@@ -206,14 +230,17 @@ struct Place {
 impl Place {
     fn of(args: &Args, settings: &TrainSettings) -> Result<Place> {
         let most_bytes = args.memory.most();
-        let precision = args.precision.map_or(settings.precision, Precision::from);
+        let precision = args.precision.unwrap_or(settings.precision);
         let device = match &args.device {
-            Some(name) => Some(args.memory.limit(settle(select(name)?.0, precision).0)),
+            Some(name) => Some(args.memory.limit(settle(select(name)?.0, precision))),
             None => None,
         };
-        // Without a device, auto is what any of them can have.
+        // Without a device, auto is what any of them can have, or those with such units.
+        let auto = args.units.map_or(Element::F32, |_| Element::F16);
         let otherwise = Target {
-            precision: precision.element().unwrap_or_default(),
+            precision: precision.element().unwrap_or(auto),
+            matrices: args.units,
+            shared_bytes: args.units.map_or(SHARED_BYTES, |_| 3 * SHARED_BYTES),
             binding_bytes: most_bytes.map_or(u64::MAX, |_| BINDING_BYTES),
             ..Target::default()
         };

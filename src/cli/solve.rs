@@ -60,7 +60,7 @@ struct Step {
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let (config, weights) = args.weights.load()?;
-    let device = args.device.open()?;
+    let device = args.device.open_for(args.weights.precision(&config.arch)?)?;
     let mut one = Solver::new(&config, &weights, &device)?;
     let mut many = None;
     let mut all_solved = true;

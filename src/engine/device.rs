@@ -18,6 +18,7 @@ pub struct Device {
     precision: Element,
     recompute: bool,
     matrices: Option<Matrices>,
+    units: Option<String>,
     most_bytes: Option<u64>,
     most_submission: Duration,
     #[cfg(feature = "testing")]
@@ -79,6 +80,7 @@ impl Device {
             precision: Element::F32,
             recompute: false,
             matrices: None,
+            units: None,
             most_bytes: None,
             most_submission: MOST_SUBMISSION,
             #[cfg(feature = "testing")]
@@ -105,6 +107,16 @@ impl Device {
     /// [`crate::eval::probe`] to find out.
     pub fn on_matrices(self, matrices: Matrices) -> Device {
         Device { matrices: Some(matrices), ..self }
+    }
+
+    /// The same device, with what there is to say of its matrix units: `on matrix units`, or why not.
+    pub fn saying_of_units(self, said: String) -> Device {
+        Device { units: Some(said), ..self }
+    }
+
+    /// How it stores activations and what multiplies them, for people: `f16 on matrix units`.
+    pub fn storage(&self) -> String {
+        self.units.iter().fold(self.precision.to_string(), |precision, units| format!("{precision} {units}"))
     }
 
     /// The same device, its training plans computing inner activations again in the reverse pass, or keeping them.

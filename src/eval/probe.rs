@@ -1,44 +1,58 @@
 //! Whether matrix units multiply as they should on a device, and fast enough: some drivers got operand order,
 //! transposition or sizes wrong, others emulate them more slowly than plain products run.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::Result;
+use super::verify::{F16_BOUND, nmse};
 use crate::engine::{Device, Run};
+use crate::ops::attention::attention;
 use crate::ops::gemm::{Gemm, Operand};
 use crate::ops::product::{Epilogue, Product};
-use crate::plan::{Axis, Element, Matrices, Precision, Purpose, Role, Tape, Target};
+use crate::plan::{
+    Axis, Element, Matrices, MatrixTile, PerPurpose, Precision, Purpose, Role, Shape, Tape, Target,
+};
+use crate::rng::Rng;
+use crate::{Error, Result};
 
 /// Rows and columns: more than one matrix, and no multiple of the larger ones.
 const N: usize = 40;
 
+/// Features of the head of attention.
+const HEAD_DIM: usize = 64;
+
 /// Rows and columns of the products that are timed.
 const TIMED: usize = 512;
 
-/// The device that does what was `wanted`, and what there is to say of that: f16 where matrix units are worth it and
+/// How long a GPU at rest is kept busy until it runs at its full clock, and how often each way runs at the least.
+const WARM: Duration = Duration::from_millis(300);
+const TURNS: usize = 3;
+
+/// The device that does what was `wanted`, with what there is to say of that: f16 where matrix units are worth it and
 /// nothing else was asked for. Units that fail their probe are not taken.
-pub fn settle(device: Device, wanted: Precision) -> (Device, Option<String>) {
+pub fn settle(device: Device, wanted: Precision) -> Device {
     let otherwise = device.clone().in_precision(wanted.element().unwrap_or(Element::F32));
     if !matches!(wanted, Precision::Auto | Precision::F16) || device.cooperative().is_none() {
-        return (otherwise, None);
+        return otherwise;
     }
     match probe(&device) {
         Ok(matrices) => {
-            (device.in_precision(Element::F16).on_matrices(matrices), Some("on matrix units".into()))
+            let device = device.in_precision(Element::F16).on_matrices(matrices);
+            device.saying_of_units("on matrix units".into())
         }
-        Err(reason) => (otherwise, Some(format!("without matrix units: {reason}"))),
+        Err(reason) => otherwise.saying_of_units(format!("without matrix units: {reason}")),
     }
 }
 
 /// The matrix units of `device`, if they multiply as they should and are worth it; otherwise what is wrong.
 pub fn probe(device: &Device) -> std::result::Result<Matrices, String> {
+    let said = |error: Error| error.to_string();
     let none = || format!("{} has none with f16 operands and f32 sums", device.info().name);
     let matrices = device.cooperative().ok_or_else(none)?;
-    let found = products(device, matrices).map_err(|error| error.to_string())?;
-    judge(&found)?;
-    let [plain, units] =
-        [None, Some(matrices)].map(|units| time(device, units).map_err(|error| error.to_string()));
-    let (plain, units) = (plain?, units?);
+    for tile in MatrixTile::ALL {
+        judge(&products(device, matrices, tile).map_err(said)?)?;
+    }
+    agree(&block(device, Some(matrices)).map_err(said)?, &block(device, None).map_err(said)?)?;
+    let [plain, units] = times(device, matrices).map_err(said)?;
     match units < plain {
         true => Ok(matrices),
         false => Err(format!("they take {:.1} times as long as plain products", ratio(units, plain))),
@@ -54,21 +68,30 @@ fn target(device: &Device, matrices: Option<Matrices>) -> Target {
     Target { precision: Element::F16, matrices, ..device.target() }
 }
 
-fn square(n: usize, form: Operand) -> Product {
-    let gemm = Gemm { m: n, n, k: n, batch: 1, reductions: 1, a: form, b: form, purpose: Purpose::Forward };
+fn square(n: usize, a: Operand, b: Operand) -> Product {
+    let gemm = Gemm { m: n, n, k: n, batch: 1, reductions: 1, a, b, purpose: Purpose::Forward };
     Product { gemm, over: Axis::Width, epilogue: Epilogue::Store }
 }
 
-/// The best time of a product of operands in f16, the device being busy with it.
-fn time(device: &Device, matrices: Option<Matrices>) -> Result<Duration> {
-    let mut tape = Tape::new(target(device, matrices));
-    let buffer = |tape: &mut Tape, name| tape.buffer_of(name, Role::Activation, TIMED * TIMED, Element::F16);
-    let [a, b, c] = ["A", "B", "C"].map(|name| buffer(&mut tape, name));
-    square(TIMED, Operand::rows_of(TIMED)).push(&mut tape, a, b, c)?;
-    let mut run = Run::new(device, tape.finish()?)?;
-    let mut best = Duration::MAX;
-    for _ in 0..3 {
-        best = best.min(run.repeat(0, 4)?.work());
+/// The best times of a product of operands in f16, plain and on the units. They take turns, after both have kept the
+/// device busy until it is at its full clock.
+fn times(device: &Device, matrices: Matrices) -> Result<[Duration; 2]> {
+    let load = |matrices| {
+        let mut tape = Tape::new(target(device, matrices));
+        let buffer =
+            |tape: &mut Tape, name| tape.buffer_of(name, Role::Activation, TIMED * TIMED, Element::F16);
+        let [a, b, c] = ["A", "B", "C"].map(|name| buffer(&mut tape, name));
+        square(TIMED, Operand::rows_of(TIMED), Operand::rows_of(TIMED)).push(&mut tape, a, b, c)?;
+        Run::new(device, tape.finish()?)
+    };
+    let mut runs = [load(None)?, load(Some(matrices))?];
+    let mut best = [Duration::MAX; 2];
+    let (start, mut turns) = (Instant::now(), 0);
+    while turns < TURNS || start.elapsed() < WARM {
+        for (run, best) in runs.iter_mut().zip(&mut best) {
+            *best = (*best).min(run.repeat(0, 4)?.work());
+        }
+        turns += 1;
     }
     Ok(best)
 }
@@ -78,28 +101,78 @@ fn operands() -> [Vec<f32>; 2] {
     [3, 5].map(|step| (0..N * N).map(|at| ((at * step + at / 7 + at / N) % 9) as f32 - 4.0).collect())
 }
 
-/// A B, B A, and the product of their transposes, which is that of B A.
-fn products(device: &Device, matrices: Matrices) -> Result<[Vec<f32>; 3]> {
-    let mut tape = Tape::new(target(device, Some(matrices)));
-    let names = ["A B", "B A", "A^T B^T"];
+/// A B, B A, the product of their transposes, which is that of B A, and A with the transpose of B: operands that lie along
+/// k and across it.
+const PRODUCTS: [&str; 4] = ["A B", "B A", "A^T B^T", "A B^T"];
+
+/// [`PRODUCTS`] by one tile, however few workgroups they have.
+fn products(device: &Device, matrices: Matrices, tile: MatrixTile) -> Result<[Vec<f32>; 4]> {
+    let mut target = target(device, Some(matrices));
+    target.tiles.matrices = PerPurpose::all(tile, 0);
+    let mut tape = Tape::new(target);
     let [a, b] = ["A", "B"].map(|name| tape.buffer_of(name, Role::Activation, N * N, Element::F16));
-    let plain = Operand::rows_of(N);
-    for (name, left, right, form) in
-        [(names[0], a, b, plain), (names[1], b, a, plain), (names[2], a, b, plain.transposed())]
-    {
+    let (rows, columns) = (Operand::rows_of(N), Operand::rows_of(N).transposed());
+    let forms = [(a, b, rows, rows), (b, a, rows, rows), (a, b, columns, columns), (a, b, rows, columns)];
+    for (name, (left, right, of_left, of_right)) in PRODUCTS.into_iter().zip(forms) {
         let c = tape.buffer(name, Role::Activation, N * N);
-        square(N, form).push(&mut tape, left, right, c)?;
+        square(N, of_left, of_right).push(&mut tape, left, right, c)?;
     }
     let mut run = Run::new(device, tape.finish()?)?;
     for (name, values) in ["A", "B"].into_iter().zip(operands()) {
-        let mut words = vec![0.0; Element::F16.words(values.len())];
-        Element::F16.narrow(&values, &mut words);
-        run.write_floats(name, &words)?;
+        write_halves(&mut run, name, &values)?;
     }
     run.submit()?;
-    let [ab, ba, transposes] = names.map(|name| run.read_floats(name));
-    Ok([ab?, ba?, transposes?])
+    let [ab, ba, transposes, mixed] = PRODUCTS.map(|name| run.read_floats(name));
+    Ok([ab?, ba?, transposes?, mixed?])
 }
+
+fn write_halves(run: &mut Run, name: &str, values: &[f32]) -> Result<()> {
+    let mut words = vec![0.0; Element::F16.words(values.len())];
+    Element::F16.narrow(values, &mut words);
+    run.write_floats(name, &words)
+}
+
+/// A gated product and one head of attention, which end and begin in other ways than products do.
+fn block(device: &Device, matrices: Option<Matrices>) -> Result<[Vec<f32>; 2]> {
+    let shape = Shape { batch: 1, length: N, width: HEAD_DIM };
+    let mut target = target(device, matrices);
+    target.tiles.matrices = PerPurpose::all(MatrixTile::Large, 0);
+    let mut tape = Tape::new(target);
+    let given = |tape: &mut Tape, name, count| tape.buffer_of(name, Role::Activation, count, Element::F16);
+    let (x, weight) = (given(&mut tape, "x", N * N), given(&mut tape, "weight", 2 * N * N));
+    let qkv = given(&mut tape, "qkv", 3 * shape.elements());
+    let gated = tape.activation(N * N);
+    let own = square(N, Operand::rows_of(N), Operand::rows_of(N).transposed());
+    let gate =
+        Product { gemm: Gemm { n: 2 * N, ..own.gemm }, epilogue: Epilogue::Gate { kept: None }, ..own };
+    gate.push(&mut tape, x, weight, gated)?;
+    let o = attention(&mut tape, shape, 1, qkv, None)?;
+    let names = ["gated", "o"];
+    names.into_iter().zip([gated, o]).for_each(|(name, tensor)| tape.name(name, tensor));
+    let mut run = Run::new(device, tape.finish()?)?;
+    let mut rng = Rng::new(1, 0);
+    for (name, count) in [("x", N * N), ("weight", 2 * N * N), ("qkv", 3 * shape.elements())] {
+        let values: Vec<f32> = (0..count).map(|_| 0.5 * rng.normal() as f32).collect();
+        write_halves(&mut run, name, &values)?;
+    }
+    run.submit()?;
+    let [gated, o] = names.map(|name| Ok(Element::F16.widened(&run.read_floats(name)?)));
+    Ok([gated?, o?])
+}
+
+/// Whether a block on the units is what it is without them.
+fn agree(found: &[Vec<f32>; 2], plain: &[Vec<f32>; 2]) -> std::result::Result<(), String> {
+    for (what, (found, plain)) in
+        ["gated products", "heads of attention"].into_iter().zip(found.iter().zip(plain))
+    {
+        let error = nmse(found, plain);
+        if error.is_nan() || error > F16_BOUND {
+            return Err(format!("{what} differ from what they are without them by an NMSE of {error:.0e}"));
+        }
+    }
+    Ok(())
+}
+
 /// The product of two of the probe's matrices, exact.
 fn product(a: &[f32], b: &[f32]) -> Vec<f32> {
     let element = |at: usize| (0..N).map(|k| a[at / N * N + k] * b[k * N + at % N]).sum();
@@ -110,11 +183,11 @@ fn transposed(a: &[f32]) -> Vec<f32> {
     (0..N * N).map(|at| a[at % N * N + at / N]).collect()
 }
 
-fn judge(found: &[Vec<f32>; 3]) -> std::result::Result<(), String> {
+fn judge(found: &[Vec<f32>; 4]) -> std::result::Result<(), String> {
     let [a, b] = operands();
     let (ab, ba) = (product(&a, &b), product(&b, &a));
-    let expected = [("A B", &ab), ("B A", &ba), ("A^T B^T", &transposed(&ba))];
-    for ((name, expected), found) in expected.into_iter().zip(found) {
+    let expected = [&ab, &ba, &transposed(&ba), &product(&a, &transposed(&b))];
+    for ((name, expected), found) in PRODUCTS.into_iter().zip(expected).zip(found) {
         if found == expected {
             continue;
         }
@@ -134,9 +207,10 @@ fn judge(found: &[Vec<f32>; 3]) -> std::result::Result<(), String> {
 mod tests {
     use super::*;
 
-    fn right() -> [Vec<f32>; 3] {
+    fn right() -> [Vec<f32>; 4] {
         let [a, b] = operands();
-        [product(&a, &b), product(&b, &a), product(&transposed(&a), &transposed(&b))]
+        let (a_turned, b_turned) = (transposed(&a), transposed(&b));
+        [product(&a, &b), product(&b, &a), product(&a_turned, &b_turned), product(&a, &b_turned)]
     }
 
     #[test]
@@ -146,17 +220,17 @@ mod tests {
 
     #[test]
     fn exchanged_and_transposed_products_are_named() {
-        let [ab, ba, transposes] = right();
-        let said = |found: [&Vec<f32>; 3]| judge(&found.map(Vec::clone)).unwrap_err();
-        assert_eq!(said([&ba, &ba, &transposes]), "the driver computes B A for A B");
-        assert_eq!(said([&ab, &ab, &transposes]), "the driver computes A B for B A");
-        assert_eq!(said([&transposed(&ab), &ba, &transposes]), "the driver computes (A B)^T for A B");
-        assert_eq!(said([&ab, &ba, &ba]), "the driver computes B A for A^T B^T");
+        let [ab, ba, transposes, mixed] = right();
+        let said = |found: [&Vec<f32>; 4]| judge(&found.map(Vec::clone)).unwrap_err();
+        assert_eq!(said([&ba, &ba, &transposes, &mixed]), "the driver computes B A for A B");
+        assert_eq!(said([&ab, &ab, &transposes, &mixed]), "the driver computes A B for B A");
+        assert_eq!(said([&transposed(&ab), &ba, &transposes, &mixed]), "the driver computes (A B)^T for A B");
+        assert_eq!(said([&ab, &ba, &ba, &mixed]), "the driver computes B A for A^T B^T");
     }
 
     #[test]
     fn one_wrong_element_fails() {
-        for (which, value) in [(0, 1e9), (1, f32::NAN), (2, 0.5)] {
+        for (which, value) in [(0, 1e9), (1, f32::NAN), (2, 0.5), (3, 0.0)] {
             let mut found = right();
             found[which][N * N - 1] = value;
             assert!(judge(&found).unwrap_err().contains("1 of 1600 elements wrong"));
@@ -165,10 +239,24 @@ mod tests {
 
     #[test]
     fn the_cpu_engine_s_twin_passes_and_it_has_none() {
-        let found = products(&Device::cpu(), Matrices::default()).unwrap();
-        assert_eq!(judge(&found), Ok(()));
+        for tile in MatrixTile::ALL {
+            let found = products(&Device::cpu(), Matrices::default(), tile).unwrap();
+            assert_eq!(judge(&found), Ok(()));
+        }
         assert!(probe(&Device::cpu()).unwrap_err().contains("has none"));
-        let (device, said) = settle(Device::cpu(), Precision::Auto);
-        assert_eq!((device.target().precision, said), (Element::F32, None));
+        assert_eq!(settle(Device::cpu(), Precision::Auto).storage(), "f32");
+    }
+
+    #[test]
+    fn blocks_that_differ_are_named() {
+        let plain = block(&Device::cpu(), None).unwrap();
+        let units = block(&Device::cpu(), Some(Matrices::default())).unwrap();
+        assert_eq!(agree(&units, &plain), Ok(()));
+        let [gated, o] = &plain;
+        let wrong = |values: &[f32]| values.iter().map(|value| -value).collect::<Vec<f32>>();
+        let said = |found: [Vec<f32>; 2]| agree(&found, &plain).unwrap_err();
+        assert!(said([wrong(gated), o.clone()]).starts_with("gated products differ"));
+        assert!(said([gated.clone(), wrong(o)]).starts_with("heads of attention differ"));
+        assert!(said([gated.clone(), vec![f32::NAN; o.len()]]).contains("NaN"));
     }
 }

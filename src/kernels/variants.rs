@@ -32,24 +32,30 @@ pub const AMD: &str = "amd";
 /// The kind of adapter with cooperative matrices, in f16.
 pub const COOPERATIVE: &str = "cooperative";
 
+/// Apple's GPUs, in f16: their matrices are smaller.
+pub const APPLE: &str = "apple";
+
 /// The kinds of adapter that plans are laid out for.
 fn targets() -> Vec<(&'static str, Target)> {
     // As on the AMD GPUs that `--isa` compiles for.
-    let matrices = Some(Matrices { size: 16, subgroup: 64 });
-    let shared_bytes = 4 * SHARED_BYTES;
-    let cooperative = Target { matrices, precision: Element::F16, shared_bytes, ..Target::default() };
+    let cooperative = on_units(Matrices { subgroup: 64, ..Matrices::default() }, 4 * SHARED_BYTES);
+    let apple = on_units(Matrices::APPLE, 2 * SHARED_BYTES);
     let halves = [Element::Bf16, Element::F16];
     let halves = halves.map(|precision| (precision.name(), Target { precision, ..Target::default() }));
-    let whole = [(GPU, Target::default()), (COOPERATIVE, cooperative)];
+    let whole = [(GPU, Target::default()), (COOPERATIVE, cooperative), (APPLE, apple)];
     let amd = (AMD, Target { tiles: table::of(table::AMD, "discrete").tiles, ..roomy() });
     let large = Tile::ALL.into_iter().filter(|&tile| tile != Tile::SMALL);
-    let large = large.map(|tile| (tile.name(), Target { tiles: Tiles::all(tile), ..roomy() }));
+    let large = large.map(|tile| (tile.name(), Target { tiles: Tiles::all(tile, 0), ..roomy() }));
     whole.into_iter().chain(halves).chain([amd]).chain(large).collect()
 }
 
 /// An adapter with as much shared memory as GPUs have.
 fn roomy() -> Target {
     Target { shared_bytes: 2 * SHARED_BYTES, ..Target::default() }
+}
+
+fn on_units(units: Matrices, shared_bytes: u32) -> Target {
+    Target { matrices: Some(units), precision: Element::F16, shared_bytes, ..Target::default() }
 }
 
 /// One entry point with its constants specialised.
@@ -64,7 +70,7 @@ pub struct Variant {
     /// Values of the shader's constants, as the dispatch gives them.
     #[serde(serialize_with = "as_map")]
     pub constants: Specialisation,
-    /// Kinds of adapter whose plans launch it: [`GPU`], [`COOPERATIVE`], [`AMD`], GPUs in `bf16` or `f16`,
+    /// Kinds of adapter whose plans launch it: [`GPU`], [`COOPERATIVE`], [`APPLE`], [`AMD`], GPUs in `bf16` or `f16`,
     /// or those that take a larger tile, by its name.
     pub targets: Vec<&'static str>,
     /// Built-in recipes that launch it.

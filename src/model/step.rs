@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::block::Blocks;
 use super::clock::Clock;
-use super::config::{ModelConfig, PosEncodings};
+use super::config::{Arch, ModelConfig, PosEncodings};
 use super::params::{Home, Params};
 use super::recursion::Recursion;
 use crate::ops::adam_atan2::{AdamAtan2, Moments};
@@ -196,7 +196,7 @@ impl<'a> Step<'a> {
     /// A step over micro-batches of `batch` samples.
     fn on(tape: &mut Tape, config: &'a ModelConfig, batch: usize) -> Result<Step<'a>> {
         config.validate()?;
-        check_precision(tape.target().precision, config)?;
+        check_precision(tape.target().precision, &config.arch)?;
         let (arch, recursion, params) = (&config.arch, Recursion::of(&config.arch), Params::of(config));
         let shape = Shape { batch, length: config.length(), width: arch.hidden_size };
         let trained = tape.buffer("weights", Role::Weights, params.buffer_elements(Home::Trained));
@@ -545,9 +545,12 @@ fn gradient_scale(target: &Target, tokens: usize) -> f32 {
 }
 
 /// Halves lie two a word, and a thread that rotates two of them needs their partners in one word too.
-fn check_precision(precision: Element, config: &ModelConfig) -> Result<()> {
-    let (width, head_dim) = (config.arch.hidden_size, config.arch.head_dim());
-    let fits = if config.arch.mlp_t { width % 2 == 0 } else { head_dim % 4 == 0 };
+///
+/// # Errors
+/// [`Error::Recipe`] for a model whose activations cannot be stored in `precision`.
+pub fn check_precision(precision: Element, arch: &Arch) -> Result<()> {
+    let (width, head_dim) = (arch.hidden_size, arch.head_dim());
+    let fits = if arch.mlp_t { width % 2 == 0 } else { head_dim % 4 == 0 };
     if precision == Element::F32 || fits {
         return Ok(());
     }

@@ -183,8 +183,7 @@ impl Core {
             }
             Core::Matrix(MatrixCore { units, tile, depth }) => tape
                 .call(&MATRIX_KERNEL, entry)
-                .constant("SIZE", units.size as usize)
-                .constant("LANES", 4 * units.subgroup as usize)
+                .units(units)
                 .constant("DOWN", tile.matrices())
                 .constant("ACROSS", tile.matrices())
                 .constant("DEPTH", depth),
@@ -210,8 +209,8 @@ impl Product {
         if let Some(core) = units.and_then(|units| MatrixCore::of(gemm, units, target)) {
             return Core::Matrix(core);
         }
-        let wanted = Core::Tile(target.tiles.of(gemm.purpose));
-        let many = wanted.groups(gemm).iter().product::<usize>() >= target.tiles.small_below;
+        let wanted = Core::Tile(target.tiles.tiled.of(gemm.purpose));
+        let many = wanted.groups(gemm).iter().product::<usize>() >= target.tiles.tiled.small_below;
         if many { wanted } else { Core::Tile(Tile::SMALL) }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::interface::Interface;
 use super::kernel::{Entry, Kernel, Specialisation};
 use super::tape::{Tape, Tensor};
-use super::{Element, Pass};
+use super::{Element, Matrices, Pass};
 use crate::{Error, Result};
 
 /// Most workgroups along one dimension of a grid that every adapter accepts.
@@ -86,6 +86,12 @@ impl<'t> DispatchBuilder<'t> {
         let word = self.word("constant", name, value);
         self.constants.push((name, word));
         self
+    }
+
+    /// Gives the constants of a shader for matrix units the values of these.
+    pub fn units(self, units: Matrices) -> Self {
+        let call = self.constant("SIZE", units.size as usize).constant("LANES", 4 * units.subgroup as usize);
+        if units.scalars { call.constant("SCALARS", 1) } else { call }
     }
 
     /// The number as a word of the shader; [`DispatchBuilder::push`] refuses the dispatch where there is none.

@@ -52,7 +52,8 @@ const CAPABILITIES: naga::valid::Capabilities = naga::valid::Capabilities::SUBGR
 /// How shaders write the size of their cooperative matrices, which WGSL does not take from a constant.
 const MATRIX: &str = "coop_mat16x16<";
 
-/// Text that shaders share; a shader imports a piece with a line `#import <name>`.
+/// Text that shaders share; a shader imports a piece with a line `#import <name>`, or, where a constant of it says
+/// which, `#import <name> if <CONSTANT> else <name>`.
 const LIBRARY: &[(&str, &str)] = &[
     ("atan2", include_str!("../../shaders/lib/atan2.wgsl")),
     ("clock", include_str!("../../shaders/lib/clock.wgsl")),
@@ -64,6 +65,8 @@ const LIBRARY: &[(&str, &str)] = &[
     ("product", include_str!("../../shaders/lib/product.wgsl")),
     ("reduce", include_str!("../../shaders/lib/reduce.wgsl")),
     ("sigmoid", include_str!("../../shaders/lib/sigmoid.wgsl")),
+    ("staged_scalars", include_str!("../../shaders/lib/staged_scalars.wgsl")),
+    ("staged_vectors", include_str!("../../shaders/lib/staged_vectors.wgsl")),
 ];
 
 impl Kernel {
@@ -74,11 +77,11 @@ impl Kernel {
         })
     }
 
-    /// The WGSL with imports resolved and constants specialised: what the driver gets.
+    /// The WGSL with imports resolved, blocks repeated and constants specialised: what the driver gets.
     pub fn text(&self, constants: &[(&str, u32)]) -> Result<String> {
         let mut text = String::with_capacity(self.source.len() * 2);
-        for line in self.lines()? {
-            text.push_str(&specialised(line, constants));
+        for line in repeated(self.lines(constants)?) {
+            text.push_str(&specialised(&line, constants));
             text.push('\n');
         }
         for (name, _) in constants {
@@ -95,15 +98,15 @@ impl Kernel {
         let belongs = |constant: &&str| {
             constant.strip_suffix("_ELEMENT").is_some_and(|stem| stem.eq_ignore_ascii_case(binding))
         };
-        Ok(self.lines()?.into_iter().filter_map(declared).find(belongs))
+        Ok(self.lines(&[])?.into_iter().filter_map(declared).find(belongs))
     }
 
     /// The lines of the WGSL with imports resolved.
-    fn lines(&self) -> Result<Vec<&'static str>> {
+    fn lines(&self, constants: &[(&str, u32)]) -> Result<Vec<&'static str>> {
         let mut lines = Vec::new();
         for line in self.source.lines() {
             match line.strip_prefix("#import ") {
-                Some(name) => lines.extend(self.import(name.trim())?.lines()),
+                Some(choice) => lines.extend(self.import(chosen(choice, constants))?.lines()),
                 None => lines.push(line),
             }
         }
@@ -161,6 +164,33 @@ impl Kernel {
             .ok_or_else(|| Error::kernel(&full_name, "the shader has no such entry point"))?;
         read_interface(&module, index, info.get_entry_point(index), &full_name)
     }
+}
+
+/// The piece that `<name>`, or `<name> if <CONSTANT> else <name>`, names; constants are 0 where none is given.
+fn chosen<'a>(choice: &'a str, constants: &[(&str, u32)]) -> &'a str {
+    let parted = choice.split_once(" if ").and_then(|(one, rest)| Some((one, rest.split_once(" else ")?)));
+    let Some((one, (constant, other))) = parted else { return choice.trim() };
+    if constants.contains(&(constant, 1)) { one } else { other }
+}
+
+/// Writes what stands between the lines `#each <names>` and `#end` once for each name, which takes the place of the
+/// word `each`, and in capitals that of `EACH`.
+fn repeated(lines: Vec<&'static str>) -> Vec<Cow<'static, str>> {
+    let mut lines = lines.into_iter();
+    let mut whole = Vec::new();
+    while let Some(line) = lines.next() {
+        let Some(names) = line.strip_prefix("#each ") else {
+            whole.push(Cow::Borrowed(line));
+            continue;
+        };
+        let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "#end").collect();
+        for name in names.split_whitespace() {
+            let capitals = name.to_uppercase();
+            let written = |line: &&str| Cow::Owned(line.replace("each", name).replace("EACH", &capitals));
+            whole.extend(block.iter().map(written));
+        }
+    }
+    whole
 }
 
 /// Replaces the value in a line `const NAME: u32 = value;` where `constants` gives one. The constant SIZE is also

@@ -29,7 +29,7 @@ pub(crate) use stored::bf16_bits;
 pub use stored::{Stored, StoredMut};
 pub use tape::{Reverse, Tape, Tensor};
 pub use target::{
-    AttentionVariant, MANY, Matrices, MatrixTile, MatrixTiles, Purpose, SHARED_BYTES, Target, Tile, Tiles,
+    AttentionVariant, MANY, Matrices, MatrixTile, PerPurpose, Purpose, SHARED_BYTES, Target, Tile, Tiles,
 };
 
 use std::collections::BTreeMap;

@@ -157,28 +157,28 @@ impl Purpose {
     pub const ALL: [Purpose; 3] = [Purpose::Forward, Purpose::Reverse, Purpose::WeightGradient];
 }
 
-/// One tile for each purpose.
+/// A tile for each purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct MatrixTiles {
+pub struct PerPurpose<T> {
     /// Of [`Purpose::Forward`].
-    pub forward: MatrixTile,
+    pub forward: T,
     /// Of [`Purpose::Reverse`].
-    pub reverse: MatrixTile,
+    pub reverse: T,
     /// Of [`Purpose::WeightGradient`].
-    pub weight_gradient: MatrixTile,
-    /// Products of fewer workgroups than this take the small tile.
+    pub weight_gradient: T,
+    /// Products of fewer workgroups than this take the small tile: fewer large ones would leave a GPU idle.
     pub small_below: usize,
 }
 
-impl MatrixTiles {
+impl<T: Copy> PerPurpose<T> {
     /// One tile for everything, but for products of fewer workgroups than `small_below`.
-    pub const fn all(tile: MatrixTile, small_below: usize) -> MatrixTiles {
-        MatrixTiles { forward: tile, reverse: tile, weight_gradient: tile, small_below }
+    pub const fn all(tile: T, small_below: usize) -> PerPurpose<T> {
+        PerPurpose { forward: tile, reverse: tile, weight_gradient: tile, small_below }
     }
 
     /// The tile of products for `purpose`.
-    pub fn of(&self, purpose: Purpose) -> MatrixTile {
+    pub fn of(&self, purpose: Purpose) -> T {
         match purpose {
             Purpose::Forward => self.forward,
             Purpose::Reverse => self.reverse,
@@ -187,7 +187,7 @@ impl MatrixTiles {
     }
 
     /// The same with another tile for `purpose`.
-    pub fn with(mut self, purpose: Purpose, tile: MatrixTile) -> MatrixTiles {
+    pub fn with(mut self, purpose: Purpose, tile: T) -> PerPurpose<T> {
         match purpose {
             Purpose::Forward => self.forward = tile,
             Purpose::Reverse => self.reverse = tile,
@@ -201,62 +201,31 @@ impl MatrixTiles {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tiles {
-    /// Of [`Purpose::Forward`].
-    pub forward: Tile,
-    /// Of [`Purpose::Reverse`].
-    pub reverse: Tile,
-    /// Of [`Purpose::WeightGradient`].
-    pub weight_gradient: Tile,
-    /// Products of fewer workgroups than this take the small tile: fewer large ones would leave a GPU idle.
-    pub small_below: usize,
+    /// Those of products on multiply-adds.
+    pub tiled: PerPurpose<Tile>,
     /// Those of products on matrix units.
-    pub matrices: MatrixTiles,
+    pub matrices: PerPurpose<MatrixTile>,
 }
 
 impl Tiles {
-    /// One tile for everything, however few workgroups there are.
-    pub const fn all(tile: Tile) -> Tiles {
-        Tiles {
-            forward: tile,
-            reverse: tile,
-            weight_gradient: tile,
-            small_below: 0,
-            matrices: MatrixTiles::all(MatrixTile::Large, MANY),
-        }
+    /// One tile for everything, but for products of fewer workgroups than `small_below`.
+    pub const fn all(tile: Tile, small_below: usize) -> Tiles {
+        let matrices = PerPurpose::all(MatrixTile::Large, MANY);
+        Tiles { tiled: PerPurpose::all(tile, small_below), matrices }
     }
 
-    /// Shared memory of the largest of them.
+    /// Shared memory of the largest that multiply-adds take.
     pub fn shared_bytes(&self) -> u32 {
-        let tiles = [self.forward, self.reverse, self.weight_gradient];
-        tiles.map(Tile::shared_bytes).into_iter().max().unwrap_or(0)
+        let bytes = Purpose::ALL.map(|purpose| self.tiled.of(purpose).shared_bytes());
+        bytes.into_iter().max().unwrap_or(0)
     }
 
     /// These, each one that a workgroup has too little shared memory for replaced by the small one.
-    pub fn fitting(self, shared_bytes: u32) -> Tiles {
-        let fitting = |tile: Tile| if tile.shared_bytes() <= shared_bytes { tile } else { Tile::SMALL };
-        Tiles {
-            forward: fitting(self.forward),
-            reverse: fitting(self.reverse),
-            weight_gradient: fitting(self.weight_gradient),
-            ..self
-        }
-    }
-
-    /// The tile of products for `purpose`.
-    pub fn of(&self, purpose: Purpose) -> Tile {
-        match purpose {
-            Purpose::Forward => self.forward,
-            Purpose::Reverse => self.reverse,
-            Purpose::WeightGradient => self.weight_gradient,
-        }
-    }
-
-    /// The same with another tile for `purpose`.
-    pub fn with(mut self, purpose: Purpose, tile: Tile) -> Tiles {
-        match purpose {
-            Purpose::Forward => self.forward = tile,
-            Purpose::Reverse => self.reverse = tile,
-            Purpose::WeightGradient => self.weight_gradient = tile,
+    pub fn fitting(mut self, shared_bytes: u32) -> Tiles {
+        for purpose in Purpose::ALL {
+            if self.tiled.of(purpose).shared_bytes() > shared_bytes {
+                self.tiled = self.tiled.with(purpose, Tile::SMALL);
+            }
         }
         self
     }
@@ -269,12 +238,20 @@ pub struct Matrices {
     pub size: u32,
     /// Threads of the subgroups that hold them. Where the driver takes others, products are right but slower.
     pub subgroup: u32,
+    /// Whether they come from and go to memory by pointers to scalars only, as Metal's do. Elsewhere pointers to vectors
+    /// keep what is staged in whole vectors.
+    pub scalars: bool,
+}
+
+impl Matrices {
+    /// Those of Apple's GPUs.
+    pub const APPLE: Matrices = Matrices { size: 8, subgroup: 32, scalars: true };
 }
 
 impl Default for Matrices {
     /// What most GPUs have.
     fn default() -> Matrices {
-        Matrices { size: 16, subgroup: 32 }
+        Matrices { size: 16, subgroup: 32, scalars: false }
     }
 }
 
@@ -291,7 +268,7 @@ pub enum AttentionVariant {
 impl Default for Tiles {
     /// What runs everywhere.
     fn default() -> Tiles {
-        Tiles::all(Tile::SMALL)
+        Tiles::all(Tile::SMALL, 0)
     }
 }
 

@@ -106,6 +106,7 @@ fn facts(card: &Card) -> String {
         ("largest buffer", bytes(device.max_buffer_bytes)),
         ("shared memory of a workgroup", bytes(device.max_shared_bytes.map(u64::from))),
         ("matrix units", card.matrices.clone()),
+        ("activations", Some(card.storage.clone())),
         ("trm", known(&[card.version, &card.commit].join(" "))),
         ("measured in", Some(format!("{:.0} s of {:.0}", card.seconds, card.budget_seconds))),
     ];

@@ -139,9 +139,15 @@ pub fn measure(
     Ok(outcomes)
 }
 
-/// What the plain kernels compute: small tiles.
+/// The plain kernels, which run everywhere: small tiles, without matrix units. Gradients that only those want in halves
+/// are f32.
+pub fn plain(target: Target) -> Target {
+    Target { tiles: Tiles::default(), matrices: None, ..target }
+}
+
+/// What the plain kernels compute.
 fn plain_results(device: &Device, trial: &Trial<'_>) -> Result<Vec<Vec<f32>>> {
-    let mut loaded = trial.load(device, Target { tiles: Tiles::default(), ..device.target() })?;
+    let mut loaded = trial.load(device, plain(device.target()))?;
     loaded.run.submit()?;
     loaded.results()
 }

@@ -9,6 +9,8 @@ mod measure;
 mod trial;
 
 pub use cache::{Cache, Cached, Choice, Key};
+#[cfg(feature = "testing")]
+pub use measure::plain;
 pub use measure::{Candidate, Outcome, bound, measure};
 pub use trial::Trial;
 
@@ -50,7 +52,7 @@ pub fn tune(
     let mut tiles = default.tiles;
     for purpose in Purpose::ALL {
         let chosen = tuner.tiles_for(purpose)?;
-        tiles = tiles.with(purpose, chosen.of(purpose));
+        tiles.tiled = tiles.tiled.with(purpose, chosen.tiled.of(purpose));
         tiles.matrices = tiles.matrices.with(purpose, chosen.matrices.of(purpose));
     }
     Ok(Tuned { tiles, outcomes: tuner.outcomes, skipped: tuner.skipped })
@@ -118,7 +120,10 @@ impl Tuner<'_> {
     /// plans are laid out for them.
     fn ways(&mut self, trial: &Trial<'_>, purpose: Purpose) -> Result<Vec<(Tiles, Candidate)>> {
         let own = self.default.tiles;
-        let tiled = Tile::ALL.map(|tile| (format!("tiled {tile}"), own.with(purpose, tile)));
+        let tiled = Tile::ALL.map(|tile| {
+            let tiled = own.tiled.with(purpose, tile);
+            (format!("tiled {tile}"), Tiles { tiled, ..own })
+        });
         let units = MatrixTile::ALL.map(|tile| {
             let matrices = own.matrices.with(purpose, tile);
             (format!("units {}", tile.name()), Tiles { matrices, ..own })
@@ -133,7 +138,7 @@ impl Tuner<'_> {
             let taken = Trial::kernels_of_products(self.subject, purpose, target)?;
             // Where all products are too small for a tile, it is another name for the small one.
             if let Some((_, same)) = known.iter().find(|(known, _)| *known == taken) {
-                let why = format!("at these shapes the same as {same}, {}", taken.join(" and "));
+                let why = format!("at these shapes the same as {}", named(same.clone(), &taken));
                 self.skipped.push(format!("{}, {name}: {why}", trial.name));
                 continue;
             }

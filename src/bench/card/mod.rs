@@ -47,6 +47,8 @@ pub struct Card {
     pub device: DeviceInfo,
     /// Its matrix units, for people.
     pub matrices: Option<String>,
+    /// How activations were stored and what multiplied them, for people: `f16 on matrix units`, or why not on those.
+    pub storage: String,
     /// The version of trm.
     pub version: &'static str,
     /// Its commit; empty where neither the build nor the source folder tells.
@@ -124,8 +126,9 @@ impl Card {
         tell("limits");
         let mut limits = None;
         let roofline = Part::of(|part| {
-            let (found, measured) = roofline::measure(device, REPETITIONS)?;
-            (limits, part.measured) = (Some(found), measured);
+            let found = roofline::measure(device, REPETITIONS)?;
+            (limits, part.measured, part.left_out) =
+                (Some(found.roofline), found.measured, Vec::from_iter(found.units_fault));
             Ok(())
         });
         tell("agreement");
@@ -140,7 +143,7 @@ impl Card {
         tell("limits again");
         let roofline_again = Part::of(|part| {
             match left(until(1.0)) > roofline.seconds {
-                true => part.measured = roofline::measure(device, REPETITIONS)?.1,
+                true => part.measured = roofline::measure(device, REPETITIONS)?.measured,
                 false => part.leave_out("all", "no time was left"),
             }
             Ok(())
@@ -148,13 +151,14 @@ impl Card {
 
         let faults = [&roofline.faults, &verify.faults, &steps.faults, &kernels.faults, &training.faults];
         let ok = faults.into_iter().chain([&roofline_again.faults]).all(Vec::is_empty);
-        let matrices = |Matrices { size, subgroup }| {
+        let matrices = |Matrices { size, subgroup, .. }| {
             format!("{size}x{size}, operands in f16, sums in f32, subgroups of {subgroup}")
         };
         Card {
             ok,
             device: device.info(),
             matrices: device.cooperative().map(matrices),
+            storage: devices.iter().map(|device| device.storage()).collect::<Vec<_>>().join("; "),
             version: env!("CARGO_PKG_VERSION"),
             commit: Origin::of(device).commit,
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),

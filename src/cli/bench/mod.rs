@@ -217,7 +217,7 @@ impl Kernels {
         let repetitions = steps.common.repetitions();
         let mut kernels = kernels::Kernels::load(&device, &subject, mode, only)?;
         say("measuring the device's limits");
-        let (limits, _) = roofline::measure(&device, repetitions)?;
+        let limits = limits_of(&device, repetitions)?.roofline;
         say("measuring kernels");
         let measured = kernels.measure(limits, repetitions)?;
         let prefix = subject.key("kernels", mode);
@@ -227,6 +227,13 @@ impl Kernels {
         let limits = format!("limits: {:.1} GFLOP/s, {:.1} GB/s{matrices}", limits.gflops, limits.gbytes);
         output.lines(&measured, |measured| format!("{}{limits}\n", kernel_table(measured, &prefix)))
     }
+}
+
+/// The limits; matrix units that do not work are named.
+fn limits_of(device: &Device, repetitions: usize) -> Result<roofline::Limits> {
+    let limits = roofline::measure(device, repetitions)?;
+    limits.units_fault.iter().for_each(say);
+    Ok(limits)
 }
 
 /// A row per distinct dispatch, and their sum.
@@ -277,7 +284,7 @@ fn step_table(measured: &[Measurement]) -> String {
 
 impl Limits {
     fn measure(&self, output: &Output) -> Result<()> {
-        let (_, measured) = roofline::measure(&self.common.open(Precision::F32)?, self.common.repetitions())?;
+        let measured = limits_of(&self.common.open(Precision::F32)?, self.common.repetitions())?.measured;
         self.common.draw_bars("limits", "roofline", &measured)?;
         output.lines(&measured, |measured| {
             let mut table = Table::new(["limit", "GFLOP/s", "GB/s", "ms"]);

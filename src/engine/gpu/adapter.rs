@@ -86,17 +86,18 @@ fn cooperative(adapter: &wgpu::Adapter) -> Option<Matrices> {
         return None;
     }
     let info = adapter.get_info();
-    let subgroup = match (info.backend, info.driver.as_str()) {
+    let scalars = info.backend == wgpu::Backend::Metal;
+    let subgroup = match info.driver.as_str() {
         // Metal names a range, of which Apple's GPUs with such matrices have one size.
-        (wgpu::Backend::Metal, _) => 32,
+        _ if scalars => Matrices::APPLE.subgroup,
         // RADV takes the larger one for compute shaders.
-        (_, "radv") => info.subgroup_max_size,
+        "radv" => info.subgroup_max_size,
         _ => info.subgroup_min_size,
     };
     let all = adapter.cooperative_matrix_properties();
     let square = all.iter().filter(|one| one.m_size == one.n_size && one.n_size == one.k_size);
     let mixed = square.filter(|one| (one.ab_type, one.cr_type) == (F16, F32));
-    mixed.map(|one| one.m_size).max().map(|size| Matrices { size, subgroup })
+    mixed.map(|one| one.m_size).max().map(|size| Matrices { size, subgroup, scalars })
 }
 
 /// wgpu's word that experimental features may be used.

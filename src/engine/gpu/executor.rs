@@ -63,18 +63,26 @@ impl GpuEngine {
     /// there is none left, [`Error::Device`] where the driver refuses otherwise.
     pub fn new(gpu: Arc<Gpu>, plan: Arc<Plan>, most_submission: Duration) -> Result<GpuEngine> {
         check_limits(&gpu, &plan)?;
-        let memory = gpu.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let validation = gpu.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        // What compilers of drivers refuse is internal to wgpu: an error of this plan, too, that leaves the device well.
+        let filters =
+            [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal];
+        let [memory, validation, internal] = filters.map(|filter| gpu.device.push_error_scope(filter));
         let buffers: Vec<wgpu::Buffer> =
             plan.buffers.iter().map(|buffer| storage(&gpu, &buffer.name, buffer.words)).collect();
         let launches = launches(&gpu, &plan, &buffers);
-        let invalid = pollster::block_on(validation.pop());
+        let refused = pollster::block_on(internal.pop());
+        let invalid = refused.or(pollster::block_on(validation.pop()));
         // First: what was not allocated is not valid either.
         if pollster::block_on(memory.pop()).is_some() {
             return Err(Error::Memory { device: gpu.info().name.clone(), needed: plan.bytes() });
         }
         if let Some(error) = invalid {
-            return Err(gpu.failed(error.to_string()));
+            gpu.check()?;
+            return Err(Error::device(
+                &gpu.info().name,
+                error.to_string(),
+                "check its driver, or take another",
+            ));
         }
         let metrics_at = plan.view("metrics").ok();
         let staging = |slice: Slice| (0..IN_FLIGHT).map(|_| readback(&gpu, slice.words)).collect();

@@ -4,7 +4,7 @@
 //! measures what no table can know.
 
 use crate::engine::DeviceInfo;
-use crate::plan::{MANY, MatrixTile, MatrixTiles, Tile, Tiles};
+use crate::plan::{MANY, Tile, Tiles};
 
 /// AMD's PCI number.
 pub const AMD: u32 = 0x1002;
@@ -40,18 +40,14 @@ const TABLE: &[Row] = &[
     Row {
         vendor: Some(AMD),
         kind: None,
-        tiles: Tiles { small_below: MANY, ..Tiles::all(Tile::LARGE) },
+        tiles: Tiles::all(Tile::LARGE, MANY),
         why: "RADV (Mesa 22.3) for navi21 and gfx1100: 0.52 of the cycles of 64x64 for each multiply-add, 97 % \
               multiply-adds in the hot loop, nothing spills",
     },
     Row {
         vendor: Some(NVIDIA),
         kind: None,
-        tiles: Tiles {
-            small_below: MANY,
-            matrices: MatrixTiles::all(MatrixTile::Large, MANY),
-            ..Tiles::all(Tile::SMALL)
-        },
+        tiles: Tiles::all(Tile::SMALL, MANY),
         why: "an H200 ran 64x64 in f32 at 42 to 47 % of its multiply-add peak whatever the shape, no larger tile was \
               measured; on matrix units, 64x64 of C to a subgroup beat 64x32 and 32x64 by a fifth in whole products",
     },
@@ -59,7 +55,7 @@ const TABLE: &[Row] = &[
         vendor: None,
         kind: None,
         // For the larger tiles that `trm tune` may find.
-        tiles: Tiles { small_below: MANY, ..Tiles::all(Tile::SMALL) },
+        tiles: Tiles::all(Tile::SMALL, MANY),
         why: "64x64 fits every adapter; larger tiles only where there is evidence for them",
     },
 ];
@@ -82,12 +78,12 @@ mod tests {
     #[test]
     fn the_last_row_suits_all() {
         for (vendor, kind) in [(0x10de, "discrete"), (0x8086, "integrated"), (0x10005, "software")] {
-            assert_eq!(Tiles { small_below: 0, ..of(vendor, kind).tiles }, Tiles::default());
+            assert_eq!(of(vendor, kind).tiles, Tiles::all(Tile::SMALL, MANY));
         }
     }
 
     #[test]
     fn amd_has_a_row_of_its_own() {
-        assert_eq!(of(AMD, "discrete").tiles.forward, Tile::LARGE);
+        assert_eq!(of(AMD, "discrete").tiles.tiled.forward, Tile::LARGE);
     }
 }

@@ -150,11 +150,9 @@ impl Core {
     fn call<'t>(self, tape: &'t mut Tape, entry: &'static str) -> DispatchBuilder<'t> {
         match self {
             Core::Tiled { lanes } => tape.call(&KERNEL, entry).constant("LANES", lanes),
-            Core::Matrix(units) => tape
-                .call(&MATRIX_KERNEL, entry)
-                .constant("SIDES", sides(entry))
-                .constant("SIZE", units.size as usize)
-                .constant("LANES", 4 * units.subgroup as usize),
+            Core::Matrix(units) => {
+                tape.call(&MATRIX_KERNEL, entry).constant("SIDES", sides(entry)).units(units)
+            }
         }
     }
 }
