@@ -12,12 +12,13 @@ use crate::cli_runs::{resume_args, same_run};
 
 /// All tests of this file; all but the last need the signals of Unix.
 pub fn tests() -> Vec<Trial> {
-    let trials: [Test; 6] = [
+    let trials: [Test; 7] = [
         ("an interrupted run continues bit-identically", interrupted_run),
         ("a run that outlives its terminal is not hung up", hangup_ignored),
         ("a killed run continues bit-identically", killed_run),
         ("a run folder belongs to one training", shared_run),
         ("a run folder that is removed ends its training", removed_run),
+        ("time alone asks for checkpoints", saved_by_time),
         ("time is over", time_over),
     ];
     let unix = |test: &Test| cfg!(unix) || test.0 == "time is over";
@@ -161,6 +162,21 @@ fn removed_run() -> Outcome {
     let said = ["error: ", "is no run folder any more"];
     check(stopped.code == 1 && said.iter().all(|part| stopped.stderr.contains(part)), || stopped.stderr)?;
     check(!Path::new(&run).exists(), || "the folder is back".into())
+}
+
+/// Without evaluations, and with no checkpoints by steps.
+fn saved_by_time() -> Outcome {
+    let workshop = Workshop::new()?;
+    let mut args = workshop.train_args("run", 1_000_000);
+    for set in ["train.eval_interval=1000000", "train.checkpoint_minutes=1e-5"] {
+        args.extend(["--set", set].map(str::to_owned));
+    }
+    let count = |run: &Path| fs::read_dir(run.join("checkpoints")).map_or(0, Iterator::count);
+    let child = start(&args, |run| count(run) > 2 || steps(5000)(run))?;
+    let found = count(Path::new(&workshop.path("run")));
+    signal(&child, "-TERM")?;
+    let stopped = ended(child)?;
+    check(stopped.code == 143 && found > 2, || format!("{found} files: {}", stopped.stderr))
 }
 
 fn time_over() -> Outcome {
