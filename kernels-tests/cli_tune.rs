@@ -91,9 +91,9 @@ fn tuned() -> Outcome {
     check(ran.stderr.contains(&choices[0].display().to_string()), || ran.stderr.clone())?;
     let shown = user.tune(&[])?.stdout;
     let kept = fs::read_to_string(&choices[0])?;
-    let kept = kept.split_once("[tiles]").ok_or("no tiles")?.1.lines();
+    let kept = kept.split_once("[tiles.tiled]").ok_or("no tiles")?.1.lines();
     let missing: Vec<&str> = kept.filter(|line| line.contains(" = ") && !shown.contains(line)).collect();
-    let skipped = "skipped: products, forward, tiled 64x128: at these shapes the same as tiled 64x64";
+    let skipped = "at these shapes the same as tiled 64x64";
     check(missing.is_empty() && shown.contains(skipped), || format!("{missing:?}: {shown}"))?;
     let said = user.device_lines(&[])?;
     check(said.contains(", tuned at tiny-sudoku4, B 1, S 16, V 11 ("), || said)?;

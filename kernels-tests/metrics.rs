@@ -13,9 +13,9 @@ pub const TESTS: KernelTests = KernelTests {
     needs: Needs::Adapter,
     tests: &[("totals", totals)],
     mutants: &[
-        Mutant { name: "skips_the_first_sample", from: "var sample = 0u", to: "var sample = 1u" },
-        Mutant { name: "mixes_the_metrics", from: ") + local]", to: ") + (local ^ 1u)]" },
-        Mutant { name: "knows_one_part", from: "params.stride)", to: "0u)" },
+        Mutant { name: "skips_the_first_sample", from: "at = first + local", to: "at = first + 8u + local" },
+        Mutant { name: "mixes_the_metrics", from: "at = first + local", to: "at = first + (local ^ 1u)" },
+        Mutant { name: "knows_one_part", from: "part * params.stride", to: "0u * params.stride" },
     ],
 };
 

@@ -17,7 +17,12 @@ struct Params {
 
 #import clock
 #import index
-#import slots
+
+// Where the `words` words of a slot start in a buffer that has a part for each micro-batch, parts being `stride` words
+// apart.
+fn first_word(slot: u32, words: u32, micro_batch: u32, stride: u32) -> u32 {
+    return slot / micro_batch * stride + slot % micro_batch * words;
+}
 
 fn identifier_of(slot: u32) -> u32 {
     return identifiers[first_word(slot, 1u, params.micro_batch, params.identifier_stride)];

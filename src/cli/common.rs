@@ -176,6 +176,17 @@ fn bytes(text: &str) -> std::result::Result<u64, String> {
     parsed.ok_or_else(|| "give a number with GiB, MiB, GB or MB, as in 6GiB".to_owned())
 }
 
+/// What `work` does on a device, or, where that fails under it, on the same one opened anew.
+pub fn retry_once<T>(device: &Device, mut work: impl FnMut(&Device) -> Result<T>) -> Result<T> {
+    match work(device) {
+        Err(fault) if fault.is_device_fault() => {
+            say(format!("{fault}; trying once more on the device opened anew"));
+            work(&device.reopened()?)
+        }
+        outcome => outcome,
+    }
+}
+
 /// What is kept for the reverse pass.
 #[derive(Args)]
 pub struct RecomputeArgs {

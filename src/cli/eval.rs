@@ -16,7 +16,7 @@ use crate::model::Metrics;
 use crate::report::{Table, describe, say, write_arc_html};
 use crate::{Error, Result, files};
 
-use super::common::{DeviceArgs, WeightsArgs};
+use super::common::{DeviceArgs, WeightsArgs, retry_once};
 use super::output::Output;
 use super::stop::Stop;
 
@@ -153,23 +153,27 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let batch = args.batch.map_or(DEFAULT_BATCH, usize::from).min(answers);
     let stop = Stop::on_signals("finishing the samples at work")?;
     let device = args.device.open_for(args.weights.precision(&config.arch)?)?;
-    let mut evaluator = Evaluator::new(&config, &device, batch)?;
-    evaluator.load(&weights)?;
-    evaluator.stop_when(stop.flag());
-    let (started, mut score) = (Instant::now(), None);
-    let measured = match args.augment {
-        Some(augment) => vote_on(args, usize::from(augment), &mut evaluator, &dataset),
-        None if on_arc => score_arc(args, &mut evaluator, samples, &submission).map(|(summary, scored)| {
-            score = Some(scored);
-            summary
-        }),
-        None => evaluator
-            .evaluate_at(args.pace(), dataset.clone(), &selection, told_of(samples))
-            .map(|measured| Summary::of(measured.samples, Some(measured))),
-    };
+    let started = Instant::now();
+    let measured = retry_once(&device, |device| {
+        let mut evaluator = Evaluator::new(&config, device, batch)?;
+        evaluator.load(&weights)?;
+        evaluator.stop_when(stop.flag());
+        match args.augment {
+            Some(augment) => Ok((vote_on(args, usize::from(augment), &mut evaluator, &dataset)?, None)),
+            None if on_arc => {
+                let (summary, score) = score_arc(args, &mut evaluator, samples, &submission)?;
+                Ok((summary, Some(score)))
+            }
+            None => {
+                let progress = told_of(samples);
+                let measured = evaluator.evaluate_at(args.pace(), dataset.clone(), &selection, progress)?;
+                Ok((Summary::of(measured.samples, Some(measured)), None))
+            }
+        }
+    });
     let cut_off = stop.wanted();
-    let mut summary = match measured {
-        Ok(summary) => summary,
+    let (mut summary, mut score) = match measured {
+        Ok(found) => found,
         // Nothing was measured yet, which is nobody's fault.
         Err(Error::File { .. }) if cut_off => return Ok(ExitCode::from(stop.exit_code())),
         Err(error) => return Err(error),

@@ -7,8 +7,11 @@ use std::sync::mpsc::{self, Receiver};
 use serde::Serialize;
 
 use crate::data::sudoku::{Grid, solution_fault};
+use crate::engine::Device;
 use crate::eval::{Solver, Thought};
-use crate::report::draw_answer;
+use crate::model::ModelConfig;
+use crate::model::init::Weights;
+use crate::report::{draw_answer, say};
 use crate::{Error, Result};
 
 use super::common::{DeviceArgs, WeightsArgs};
@@ -61,19 +64,10 @@ struct Step {
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let (config, weights) = args.weights.load()?;
     let device = args.device.open_for(args.weights.precision(&config.arch)?)?;
-    let mut one = Solver::new(&config, &weights, &device)?;
-    let mut many = None;
+    let mut solvers = Solvers { config, weights, device, one: None, many: None };
     let mut all_solved = true;
     let mut solve = |puzzles: &[Grid]| {
-        // A batch takes its time, however few there are.
-        let solver = match 2 * puzzles.len() < AT_ONCE {
-            true => &mut one,
-            false => match &mut many {
-                Some(many) => many,
-                none => none.insert(Solver::of_batch(&config, &weights, &device, AT_ONCE)?),
-            },
-        };
-        for (puzzle, thoughts) in puzzles.iter().zip(solver.solve_all(puzzles)?) {
+        for (puzzle, thoughts) in puzzles.iter().zip(solvers.solve_all(puzzles)?) {
             let solved = Solved::of(puzzle, &thoughts);
             all_solved &= solved.solved;
             let text = |solved: &Solved| solved.text(puzzle, &thoughts, args.watch, output.colour());
@@ -88,6 +82,43 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         }
     }
     Ok(if all_solved { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A model on a device, for one puzzle and for many.
+struct Solvers {
+    config: ModelConfig,
+    weights: Weights,
+    device: Device,
+    one: Option<Solver>,
+    many: Option<Solver>,
+}
+
+impl Solvers {
+    /// On a device that fails meanwhile, once more after it was opened anew.
+    fn solve_all(&mut self, puzzles: &[Grid]) -> Result<Vec<Vec<Thought>>> {
+        match self.try_all(puzzles) {
+            Err(fault) if fault.is_device_fault() => {
+                say(format!("{fault}; trying once more on the device opened anew"));
+                self.device = self.device.reopened()?;
+                (self.one, self.many) = (None, None);
+                self.try_all(puzzles)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn try_all(&mut self, puzzles: &[Grid]) -> Result<Vec<Vec<Thought>>> {
+        // A batch takes its time, however few there are.
+        let (place, batch) = match 2 * puzzles.len() < AT_ONCE {
+            true => (&mut self.one, 1),
+            false => (&mut self.many, AT_ONCE),
+        };
+        let solver = match place {
+            Some(solver) => solver,
+            none => none.insert(Solver::of_batch(&self.config, &self.weights, &self.device, batch)?),
+        };
+        solver.solve_all(puzzles)
+    }
 }
 
 /// Hands on the lines that are waiting, at most [`AT_ONCE`], without waiting for more. Empty lines are skipped.

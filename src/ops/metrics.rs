@@ -135,20 +135,20 @@ pub fn total_stats(
     tape.call(&KERNEL, "total")
         .bind("stats", stats)
         .bind("metrics", metrics)
-        .count("batch", batch)
-        .count("micro_batch", micro_batch)
+        .count("parts", batch / micro_batch)
+        .count("part_words", micro_batch * NAMES.len())
         .count("stride", align(micro_batch * NAMES.len()))
         .threads(NAMES.len())
         .push()
 }
 
 fn total(call: &mut Call<'_>) {
-    let (batch, micro_batch, stride) = (call.count("batch"), call.count("micro_batch"), call.count("stride"));
+    let (parts, part_words, stride) = (call.count("parts"), call.count("part_words"), call.count("stride"));
     let stats = call.input("stats");
-    let rows = |part: usize| stats[part * stride..][..micro_batch * NAMES.len()].chunks_exact(NAMES.len());
+    let rows = |part: usize| stats[part * stride..][..part_words].chunks_exact(NAMES.len());
     let metrics = &mut call.output("metrics")[..NAMES.len()];
     metrics.fill(0.0);
-    for row in (0..batch / micro_batch).flat_map(rows) {
+    for row in (0..parts).flat_map(rows) {
         metrics.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
     }
 }

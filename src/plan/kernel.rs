@@ -57,7 +57,6 @@ const MATRIX: &str = "coop_mat16x16<";
 const LIBRARY: &[(&str, &str)] = &[
     ("atan2", include_str!("../../shaders/lib/atan2.wgsl")),
     ("clock", include_str!("../../shaders/lib/clock.wgsl")),
-    ("slots", include_str!("../../shaders/lib/slots.wgsl")),
     ("element", include_str!("../../shaders/lib/element.wgsl")),
     ("finite", include_str!("../../shaders/lib/finite.wgsl")),
     ("index", include_str!("../../shaders/lib/index.wgsl")),
