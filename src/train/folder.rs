@@ -140,10 +140,7 @@ impl RunFolder {
         if !self.ranks.is_first() {
             return Ok(());
         }
-        if !self.path.join(RECIPE_FILE).is_file() {
-            let problem = "is no run folder any more: somebody has moved or removed it under the training";
-            return Err(Error::file(&self.path, problem, "put it back and resume, or begin anew"));
-        }
+        still_there(&self.path)?;
         let path = Checkpoint::path_of(&self.path, state.step);
         // What is known of an older one of this step is not known of this one.
         Checkpoint::drop_note(&path)?;
@@ -167,6 +164,8 @@ impl RunFolder {
         if !self.ranks.is_first() {
             return Ok(());
         }
+        // Weights make their folder where it is missing.
+        still_there(&self.path)?;
         checkpoint::save(&self.path, &state.config, &state.weights(path)?)
     }
 
@@ -204,4 +203,13 @@ impl RunFolder {
         let all = Checkpoint::list(&self.path)?;
         superseded(&all, newest, keep).into_iter().try_for_each(Checkpoint::remove)
     }
+}
+
+/// Refuses a run folder that somebody has moved or removed under the training.
+pub(super) fn still_there(run: &Path) -> Result<()> {
+    if run.join(RECIPE_FILE).is_file() {
+        return Ok(());
+    }
+    let problem = "is no run folder any more: somebody has moved or removed it under the training";
+    Err(Error::file(run, problem, "put it back and resume, or begin anew"))
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::checkpoints::{Checkpoint, Note, wait};
-use super::folder::{RECIPE_FILE, RunFolder};
+use super::folder::{RECIPE_FILE, RunFolder, still_there};
 use super::sessions::Session;
 use super::trainer::{StepMetrics, Trainer};
 use crate::checkpoint::State;
@@ -216,12 +216,13 @@ fn attempt(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outco
 
 /// Says of a file that could not be written, as on a full disk, what becomes of the run.
 fn resumable(error: Error, run: &Path) -> Error {
-    match error {
-        Error::Io { path, source } if path.starts_with(run) => {
+    match (error, still_there(run)) {
+        (Error::Io { path, .. } | Error::File { path, .. }, Err(gone)) if path.starts_with(run) => gone,
+        (Error::Io { path, source }, Ok(())) if path.starts_with(run) => {
             let problem = format!("cannot be written: {source}");
             Error::file(path, problem, "mend that and continue with --resume: the last checkpoint is whole")
         }
-        other => other,
+        (other, _) => other,
     }
 }
 
