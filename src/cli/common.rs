@@ -79,10 +79,8 @@ impl DeviceArgs {
 
     /// The same for one of several processes on this machine: where the choice is left to trm, each takes another GPU.
     pub fn open_as(&self, local_rank: usize, precision: Precision) -> Result<Device> {
-        let gpus: Vec<usize> =
-            devices().iter().filter(|info| info.is_hardware()).filter_map(|info| info.index).collect();
         let of_rank = match self.device.as_str() {
-            "auto" | "gpu" if local_rank > 0 && !gpus.is_empty() => gpus[local_rank % gpus.len()].to_string(),
+            "auto" | "gpu" if local_rank > 0 => nth_gpu(local_rank).unwrap_or_else(|| self.device.clone()),
             named => named.to_owned(),
         };
         let (device, reason) = select(&of_rank)?;
@@ -174,6 +172,13 @@ fn bytes(text: &str) -> std::result::Result<u64, String> {
         (number * factor >= 1.0 && number * factor < 1e18).then_some((number * factor) as u64)
     });
     parsed.ok_or_else(|| "give a number with GiB, MiB, GB or MB, as in 6GiB".to_owned())
+}
+
+/// The index of one of this machine's GPUs, counted round and round; None where there is none.
+fn nth_gpu(number: usize) -> Option<String> {
+    let gpus = devices().into_iter().filter(|info| info.is_hardware());
+    let indices: Vec<usize> = gpus.filter_map(|info| info.index).collect();
+    indices.get(number % indices.len().max(1)).map(usize::to_string)
 }
 
 /// What `work` does on a device, or, where that fails under it, on the same one opened anew.
