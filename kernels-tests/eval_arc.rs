@@ -56,7 +56,7 @@ fn end_to_end(device: &Device) -> Outcome {
     evaluator.load(&Weights::fresh(&config, 2))?;
 
     let mut told = Vec::new();
-    let pace = Pace { halt: false, every_step: true };
+    let pace = Pace { halt: false, every_step: true, cut_short: false };
     let found = arc::evaluate(&mut evaluator, pace, &data, |samples| told.push(samples))?;
     check("examples", dataset.examples() == 2 * summary.test.total_puzzles)?;
     // Three samples have done one of their two steps.

@@ -1,6 +1,7 @@
 //! Evaluating a stream of samples: no answer depends on its neighbours, halting, steps, and votes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use libtest_mimic::{Failed, Trial};
 use tempfile::TempDir;
@@ -15,6 +16,7 @@ use trm::model::init::Weights;
 use trm::ops::gemm::{Gemm, Operand};
 use trm::ops::product::{Epilogue, Product};
 use trm::plan::{Axis, Purpose, Role, Tape};
+use trm::ranks::Alone;
 use trm::recipe::Recipe;
 use trm::rng::Rng;
 
@@ -25,19 +27,69 @@ type Test = fn(&Device) -> Outcome;
 
 /// This file's tests.
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, Test); 6] = [
+    let tests: [(&str, Test); 8] = [
         ("products_sum_all_rows_alike", products),
         ("answers_do_not_depend_on_neighbours", neighbours),
         ("halting_stops_at_the_first_yes", halting),
         ("mixers_do_not_depend_on_neighbours", mixers),
         ("variants_vote", votes),
         ("numbers_without_a_row_are_refused", strangers),
+        ("a_stop_is_heeded", stops),
+        ("selections_are_the_same_each_time", selections),
     ];
     let both = |(name, test): (&str, Test)| on_each(&format!("eval_roll::{name}"), Needs::Adapter, test);
     tests.into_iter().flat_map(both).collect()
 }
 
 const SAMPLES: usize = 11;
+
+/// The samples at work are finished, or given up at once.
+fn stops(device: &Device) -> Outcome {
+    let (_folder, dataset) = mazes()?;
+    let (config, weights) = model(&dataset, true)?;
+    for (cut_short, steps) in [(false, 6), (true, 1)] {
+        let (flag, mut told) = (Arc::new(AtomicBool::new(false)), 0);
+        let mut evaluator = Evaluator::new(&config, device, 3)?;
+        evaluator.load(&weights)?;
+        evaluator.stop_when(flag.clone());
+        let progress = |_| {
+            told += 1;
+            flag.store(true, Ordering::Relaxed);
+        };
+        let pace = Pace { cut_short, ..Pace::default() };
+        let all = Selection::all(&dataset);
+        let found = evaluator.evaluate_among(&Alone, pace, &dataset, &all, progress)?;
+        check(&format!("{told} steps, cut short: {cut_short}"), told == steps && found.is_none())?;
+    }
+    Ok(())
+}
+
+/// Another seed selects others; a part of a selection is what it says.
+fn selections(device: &Device) -> Outcome {
+    let (_folder, dataset) = mazes()?;
+    let some = |most, seed| Selection::of(&dataset, most, seed);
+    check("all are wanted", some(0, 1) == Selection::all(&dataset) && some(99, 1) == some(0, 2))?;
+    check("the same seed selects others", some(5, 1) == some(5, 1) && some(5, 1).len() == 5)?;
+    check("every seed selects the same", (2..9).any(|seed| some(5, seed) != some(5, 1)))?;
+    let shares: Vec<usize> = (0..3).flat_map(|rank| some(5, 1).share(rank, 3).places().to_vec()).collect();
+    let mut sorted = shares.clone();
+    sorted.sort_unstable();
+    check("shares leave something out", sorted == some(5, 1).places())?;
+    // Each sample by itself adds up to what all of them are worth.
+    let (config, weights) = model(&dataset, true)?;
+    let mut evaluator = Evaluator::new(&config, device, 2)?;
+    evaluator.load(&weights)?;
+    let mut value = |selection: &Selection| {
+        evaluator.evaluate_at(Pace::default(), dataset.clone(), selection, |_| {}).map(|found| found.metrics)
+    };
+    let one_by_one: Vec<f64> = (0..SAMPLES)
+        .map(|sample| Ok(value(&Selection::all(&dataset).share(sample, SAMPLES))?.lm_loss))
+        .collect::<trm::Result<_>>()?;
+    let five = some(5, 1);
+    let expected = five.places().iter().map(|&place| one_by_one[place]).sum::<f64>() / 5.0;
+    let found = value(&five)?.lm_loss;
+    check(&format!("{found} against {expected}"), (found - expected).abs() < 1e-6 * expected)
+}
 
 fn mazes() -> Result<(TempDir, Arc<Dataset>), Failed> {
     let folder = tempfile::tempdir()?;
@@ -100,7 +152,7 @@ fn look(
     let mut batches = TestBatches::new(dataset.clone(), 1);
     let mut seen = Vec::new();
     evaluator.roll(
-        Pace { halt, every_step: true },
+        Pace { halt, every_step: true, cut_short: false },
         &mut |one| Ok(batches.next_batch(one)? == 1),
         &mut |look| {
             seen.push(Seen {
@@ -249,7 +301,7 @@ fn by_step(
 ) -> Outcome {
     let mut evaluator = Evaluator::new(config, device, 3)?;
     evaluator.load(weights)?;
-    let pace = Pace { halt: true, every_step: true };
+    let pace = Pace { halt: true, every_step: true, cut_short: false };
     let found = evaluator.evaluate_at(pace, dataset.clone(), &Selection::all(dataset), |_| {})?;
     check("a step is missing", found.by_step.len() == 6 && found.samples == SAMPLES)?;
     for at in &found.by_step {

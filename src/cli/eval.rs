@@ -199,7 +199,7 @@ fn write_files(args: &Args, score: &Score, submission: &Path) -> Result<()> {
 
 impl Args {
     fn pace(&self) -> Pace {
-        Pace { halt: self.halt, every_step: true }
+        Pace { halt: self.halt, every_step: true, cut_short: false }
     }
 }
 

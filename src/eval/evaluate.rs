@@ -31,6 +31,8 @@ pub struct Pace {
     pub halt: bool,
     /// Look at every step of a sample, and not only at its last.
     pub every_step: bool,
+    /// Give the samples at work up where the evaluator is to stop, instead of finishing them.
+    pub cut_short: bool,
 }
 
 /// A sample after a supervision step.
@@ -130,7 +132,7 @@ impl Evaluator {
         loop {
             let mut fresh = vec![0; self.batch];
             for (slot, running) in slots.iter_mut().enumerate().filter(|(_, running)| running.is_none()) {
-                more = more && !self.stop.load(Ordering::Relaxed) && next(&mut one)?;
+                more = more && !self.stops() && next(&mut one)?;
                 if !more {
                     break;
                 }
@@ -139,7 +141,7 @@ impl Evaluator {
                 *running = Some(Running { index: taken, step: 0 });
                 taken += 1;
             }
-            if slots.iter().all(Option::is_none) {
+            if slots.iter().all(Option::is_none) || (pace.cut_short && self.stops()) {
                 return Ok(());
             }
             self.step(&batch, &fresh)?;

@@ -84,7 +84,7 @@ impl Solver {
             Ok(true)
         };
         let (mut thoughts, shape) = (vec![Vec::new(); puzzles.len()], self.shape);
-        let pace = Pace { halt: false, every_step: true };
+        let pace = Pace { halt: false, every_step: true, cut_short: false };
         let mut visit = |look: Look<'_>| {
             let answer = Grid::from_tokens(shape, look.predictions);
             let solved = is_valid_solution(&puzzles[look.index], &answer);

@@ -78,7 +78,7 @@ pub fn evaluate(
         }
         Ok(())
     };
-    let pace = Pace { halt, every_step: false };
+    let pace = Pace { halt, every_step: false, cut_short: false };
     evaluator.roll(pace, &mut next, &mut visit, &mut |answers| progress(answers / variants as f64))?;
     tally.finish(variants).ok_or_else(|| no_labels(dataset))
 }

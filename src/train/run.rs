@@ -469,7 +469,7 @@ impl Evaluation {
             observer.evaluating(done * ranks.size() as f64, selection.len());
             flag.store(observer.stop(), Ordering::Relaxed);
         };
-        let pace = Pace { halt, every_step: false };
+        let pace = Pace { halt, every_step: false, cut_short: true };
         self.evaluator.evaluate_among(ranks, pace, &self.dataset, selection, progress)
     }
 }

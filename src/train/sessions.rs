@@ -25,6 +25,7 @@ enum Line<'a> {
     Start {
         time: String,
         trm: &'static str,
+        commit: &'static str,
         pid: u32,
         /// Steps done before.
         step: u64,
@@ -62,6 +63,7 @@ impl Session {
         let line = Line::Start {
             time: now(),
             trm: env!("CARGO_PKG_VERSION"),
+            commit: env!("TRM_COMMIT"),
             pid: std::process::id(),
             step,
             device: info.name,
