@@ -135,6 +135,10 @@ fn card() -> Outcome {
     let read = |name: &str| std::fs::read_to_string(Path::new(&out).join(name));
     let card: Value = serde_json::from_str(&read("card.json")?)?;
     check(printed == card && card["ok"] == true, &card)?;
+    let file = Path::new(&out).join("card.json").to_string_lossy().into_owned();
+    let compared: Value = serde_json::from_str(&trm(&["bench", "compare", &file, &file, "--json"])?)?;
+    let pairs = compared["pairs"].as_array().map_or(0, Vec::len);
+    check(pairs > 0 && compared["mean_speedup"] == 1.0, &compared)?;
     check(card["device"]["kind"] == "cpu" && card["budget_seconds"] == 1.0, &card["device"])?;
     for part in ["roofline", "verify", "steps", "kernels", "training", "roofline_again"] {
         let count = |what: &str| card[part][what].as_array().map(Vec::len);

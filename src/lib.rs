@@ -17,6 +17,7 @@ pub mod rng;
 mod text;
 pub mod train;
 mod vectors;
+mod version;
 
 // Shaders run unchecked: who could change a plan, or a number in a loaded one, could make them read and write past their
 // buffers from safe code. So users get what keeps plans as they were laid down, and only the crate's own tests, which

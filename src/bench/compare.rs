@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Measurement;
 use crate::plan::Element;
@@ -41,13 +41,35 @@ pub struct Comparison {
     pub adapters: Option<[String; 2]>,
 }
 
-/// The measurements of a file with one JSON object a line, as `trm bench --json` prints them.
+/// What a card, one JSON document, has of them.
+#[derive(Deserialize)]
+struct Card {
+    roofline: Part<Measurement>,
+    steps: Part<Measurement>,
+    kernels: Part<Kernels>,
+}
+
+#[derive(Deserialize)]
+struct Part<T> {
+    measured: Vec<T>,
+}
+
+#[derive(Deserialize)]
+struct Kernels {
+    measured: Vec<Measurement>,
+}
+
+/// The measurements of a file with one JSON object a line, as `trm bench --json` prints them, or of a card.
 ///
 /// # Errors
 /// [`Error::Io`] for an unreadable file, [`Error::File`] for a missing or empty one or with the line that is no
 /// measurement.
 pub fn read(path: &Path) -> Result<Vec<Measurement>> {
     let text = files::read_to_string(path).map_err(|error| error.or_missing(FIX))?;
+    if let Ok(card) = serde_json::from_str::<Card>(&text) {
+        let kernels = card.kernels.measured.into_iter().flat_map(|one| one.measured);
+        return Ok(card.roofline.measured.into_iter().chain(card.steps.measured).chain(kernels).collect());
+    }
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let parsed = lines.map(|(number, line)| {
         serde_json::from_str(line).map_err(|error| {

@@ -1,12 +1,12 @@
 //! One measurement, and where it was taken.
 
-use std::process::Command;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Device, Times};
 use crate::plan::{Cost, Element};
+use crate::version::commit;
 
 /// Where measurements come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,17 +28,6 @@ impl Origin {
         let (info, precision) = (device.info(), device.target().precision);
         Origin { adapter: info.name, driver: info.driver, precision, commit: commit() }
     }
-}
-
-/// `TRM_COMMIT` of the build's environment, or what git says of the source folder while that is there.
-fn commit() -> String {
-    if let Some(commit) = option_env!("TRM_COMMIT") {
-        return commit.to_owned();
-    }
-    let source = env!("CARGO_MANIFEST_DIR");
-    let told = Command::new("git").args(["-C", source, "rev-parse", "--short", "HEAD"]).output();
-    let told = told.ok().filter(|told| told.status.success());
-    told.map(|told| String::from_utf8_lossy(&told.stdout).trim().to_owned()).unwrap_or_default()
 }
 
 /// One line of `trm bench --json`.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::run::{Outcome, RunOptions};
 use crate::recipe::Recipe;
+use crate::version::commit;
 use crate::{Error, Result};
 
 const FILE: &str = "sessions.jsonl";
@@ -25,7 +26,7 @@ enum Line<'a> {
     Start {
         time: String,
         trm: &'static str,
-        commit: &'static str,
+        commit: String,
         pid: u32,
         /// Steps done before.
         step: u64,
@@ -63,7 +64,7 @@ impl Session {
         let line = Line::Start {
             time: now(),
             trm: env!("CARGO_PKG_VERSION"),
-            commit: env!("TRM_COMMIT"),
+            commit: commit(),
             pid: std::process::id(),
             step,
             device: info.name,
