@@ -40,7 +40,7 @@ fn shell_memory() -> Outcome {
         own.iter().chain(sets).for_each(|set| args.extend(["--set", set].map(str::to_owned)));
         let untouched = command(&borrowed(&args));
         let mut limited = Command::new("sh");
-        limited.args(["-c", "ulimit -v 450000; exec \"$@\"", "sh"]);
+        limited.args(["-c", "ulimit -v 700000; exec \"$@\"", "sh"]);
         limited.arg(untouched.get_program()).args(untouched.get_args());
         limited.envs(untouched.get_envs().filter_map(|(name, value)| Some((name, value?))));
         limited.env("RAYON_NUM_THREADS", "2").stdin(Stdio::null());

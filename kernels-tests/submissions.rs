@@ -34,6 +34,8 @@ fn train(device: &Device) -> trm::Result<(Vec<u32>, u64, usize)> {
 }
 
 fn pieces_change_nothing(device: &Device) -> Result<(), Failed> {
+    // Tests share a device, and its counts with it.
+    let device = &device.reopened()?;
     let bounds = [Duration::ZERO, Duration::from_secs(1000), Duration::from_nanos(1)];
     let [whole, generous, strict] = bounds.map(|most| train(&device.clone().submitting_at_most(most)));
     let ((whole, one, dispatches), (generous, still_one, _), (strict, all, _)) = (whole?, generous?, strict?);
