@@ -35,8 +35,8 @@ fn shell_memory() -> Outcome {
     }
     let workshop = Workshop::new()?;
     let train = |sets: &[&str]| -> Outcome<Ran> {
-        let mut args = workshop.train_args("run", 16);
-        let own = ["train.global_batch_size=512", "train.eval_interval=16", "arch.hidden_size=64"];
+        let mut args = workshop.train_args("run", 128);
+        let own = ["train.global_batch_size=4096", "train.eval_interval=128", "arch.hidden_size=64"];
         own.iter().chain(sets).for_each(|set| args.extend(["--set", set].map(str::to_owned)));
         let untouched = command(&borrowed(&args));
         let mut limited = Command::new("sh");
@@ -50,7 +50,7 @@ fn shell_memory() -> Outcome {
     let named = refused.stderr.contains("the CPU engine within ulimit -v: needs");
     check(refused.code == 1 && named, || format!("exits with {}: {}", refused.code, refused.stderr))?;
     let trained = train(&[])?;
-    let pieces = trained.stderr.contains(" of 512 samples at once");
+    let pieces = trained.stderr.contains(" of 4096 samples at once");
     check(trained.code == 0 && pieces, || format!("exits with {}: {}", trained.code, trained.stderr))
 }
 
