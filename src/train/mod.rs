@@ -2,15 +2,19 @@
 
 mod checkpoints;
 mod diagnosis;
+mod evaluation;
 mod folder;
 mod layout;
+mod observer;
 mod run;
 mod sessions;
 mod trainer;
+mod training;
 
 pub use checkpoints::{Checkpoint, Note};
 pub use folder::RECIPE_FILE;
 pub use layout::{Layout, Room};
-pub use run::{InitFrom, Observer, Outcome, ResumeFrom, RunOptions, Unobserved, run};
+pub use observer::{Observer, Unobserved};
+pub use run::{InitFrom, Outcome, ResumeFrom, RunOptions, run};
 pub(crate) use sessions::now;
 pub use trainer::{StepMetrics, Trainer};

@@ -1,0 +1,63 @@
+//! Evaluations inside a training run.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::observer::Observer;
+use super::run::RunOptions;
+use crate::Result;
+use crate::data::{Dataset, Split};
+use crate::eval::{Evaluator, Pace, Selection};
+use crate::model::Metrics;
+use crate::model::init::Weights;
+use crate::ranks::Ranks;
+use crate::recipe::TrainSettings;
+
+/// The test split and a model to evaluate on it; absent where the data set has none.
+pub(super) struct Evaluation {
+    ranks: Arc<dyn Ranks>,
+    evaluator: Evaluator,
+    dataset: Arc<Dataset>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Evaluation {
+    pub fn open(options: &RunOptions<'_>, ranks: Arc<dyn Ranks>) -> Result<Option<Evaluation>> {
+        if !options.data.join(Split::Test.name()).exists() {
+            return Ok(None);
+        }
+        let dataset = Arc::new(Dataset::open(options.data, Split::Test)?);
+        dataset.check_tokens()?;
+        let config = options.recipe.model(&dataset)?;
+        let batch = options.recipe.train.micro_batch.min(dataset.examples().max(1));
+        let mut evaluator = Evaluator::new(&config, options.device, batch)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        evaluator.stop_when(stop.clone());
+        Ok(Some(Evaluation { ranks, evaluator, dataset, stop }))
+    }
+
+    /// The last evaluation takes every example.
+    pub fn selection(&self, settings: &TrainSettings, last: bool) -> Selection {
+        let most = if last { 0 } else { settings.eval_examples };
+        Selection::of(&self.dataset, most, settings.seed)
+    }
+
+    /// None if it was stopped before its end.
+    pub fn run(
+        &mut self,
+        weights: &Weights,
+        selection: &Selection,
+        halt: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Metrics>> {
+        self.evaluator.load(weights)?;
+        let (flag, ranks) = (&self.stop, &*self.ranks);
+        flag.store(observer.stop(), Ordering::Relaxed);
+        let progress = |done: f64| {
+            observer.evaluating(done * ranks.size() as f64, selection.len());
+            flag.store(observer.stop(), Ordering::Relaxed);
+        };
+        let pace = Pace { halt, every_step: false, cut_short: true };
+        self.evaluator.evaluate_among(ranks, pace, &self.dataset, selection, progress)
+    }
+}
