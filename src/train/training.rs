@@ -80,7 +80,8 @@ impl Training<'_> {
             self.evaluate(step, last)?;
         } else {
             self.trainer.step()?;
-            self.take_metrics(false)?;
+            // Several ranks have to learn of a loss that is lost in the same step.
+            self.take_metrics(self.ranks.size() > 1)?;
         }
         Ok(None)
     }
