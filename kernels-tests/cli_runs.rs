@@ -11,11 +11,12 @@ use crate::cli::{Outcome, Ran, Test, Workshop, borrowed, check, refuse, succeed,
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let trials: [Test; 9] = [
+    let trials: [Test; 10] = [
         ("a run that diverges can be resumed", diverged_run),
         ("a healthy run that diverges keeps its good checkpoint", diverged_later),
         ("a diverged run backs off", backed_off),
         ("the last checkpoints and the best are kept and listed", kept),
+        ("a run that went back to an older checkpoint stays there", went_back),
         ("a damaged checkpoint is passed over", damaged),
         ("an evaluation that was cut off is made up for", evaluation_made_up),
         ("an older run goes on", older_run),
@@ -136,6 +137,19 @@ fn backed_off() -> Outcome {
     let lines = metrics(&workshop, "run")?;
     let last = lines.iter().rfind(|line| line["split"] == "train").ok_or("no steps")?;
     check(last["lr"] == 1e-3 && last["step"] == 160, || last.to_string())
+}
+
+/// What came after the checkpoint that a run was taken back to is not gone on from, even if nothing new was saved yet.
+fn went_back() -> Outcome {
+    let workshop = Workshop::new()?;
+    let ran = train_with(&workshop, "run", 4, &["train.checkpoint_every=3"])?;
+    check(ran.code == 0, || ran.stderr)?;
+    let mut args = resume_args(&workshop, "run", &[]);
+    args.extend(["--at", "15", "--time-limit", "0s"].map(str::to_owned));
+    let back = trm(&borrowed(&args))?;
+    check(back.code == 124, || format!("exits with {}: {}", back.code, back.stderr))?;
+    let again = resume(&workshop, "run", &[])?.stderr;
+    check(again.contains("step-000000015.safetensors") && again.contains("left behind"), || again.clone())
 }
 
 fn kept() -> Outcome {

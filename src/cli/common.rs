@@ -176,8 +176,11 @@ fn bytes(text: &str) -> std::result::Result<u64, String> {
 
 /// The index of one of this machine's GPUs, counted round and round; None where there is none.
 fn nth_gpu(number: usize) -> Option<String> {
-    let gpus = devices().into_iter().filter(|info| info.is_hardware());
-    let indices: Vec<usize> = gpus.filter_map(|info| info.index).collect();
+    let gpus: Vec<_> = devices().into_iter().filter(|info| info.is_hardware()).collect();
+    // As for the first process, which takes the first of them: integrated ones only where there are no others.
+    let discrete = gpus.iter().any(|info| info.kind == "discrete");
+    let alike = gpus.iter().filter(|info| !discrete || info.kind == "discrete");
+    let indices: Vec<usize> = alike.filter_map(|info| info.index).collect();
     indices.get(number % indices.len().max(1)).map(usize::to_string)
 }
 

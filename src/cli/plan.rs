@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -232,7 +233,11 @@ impl Place {
         let most_bytes = args.memory.most();
         let precision = args.precision.unwrap_or(settings.precision);
         let device = match &args.device {
-            Some(name) => Some(args.memory.limit(settle(select(name)?.0, precision))),
+            Some(name) => {
+                let most = Duration::from_millis(settings.max_submission_ms);
+                let device = settle(select(name)?.0, precision).submitting_at_most(most);
+                Some(args.memory.limit(device))
+            }
             None => None,
         };
         // Without a device, auto is what any of them can have, or those with such units.

@@ -6,7 +6,7 @@ use crate::Result;
 use crate::ranks::Ranks;
 
 /// Names of the variables by which launchers tell how many processes they have started.
-const SIZES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"];
+const SIZES: [&str; 4] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS"];
 
 /// How many processes a launcher says that it has started.
 fn started() -> usize {

@@ -62,7 +62,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
 
 fn listed(checkpoint: &Checkpoint) -> Result<Listed> {
     let damage = checkpoint::check_state(&checkpoint.path).err().map(|error| error.to_string());
-    let diverged = checkpoint.note.diverged.as_ref().map(|lost| format!("training diverged from it: {lost}"));
+    let diverged = checkpoint.note.diverged.clone();
     Ok(Listed {
         step: checkpoint.step,
         exact_accuracy: checkpoint.note.exact_accuracy,

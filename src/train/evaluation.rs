@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::observer::Observer;
 use super::run::RunOptions;
-use crate::Result;
 use crate::data::{Dataset, Split};
+use crate::engine::Device;
 use crate::eval::{Evaluator, Pace, Selection};
-use crate::model::Metrics;
 use crate::model::init::Weights;
+use crate::model::{Metrics, ModelConfig};
 use crate::ranks::Ranks;
 use crate::recipe::TrainSettings;
+use crate::{Error, Result};
 
 /// The test split and a model to evaluate on it; absent where the data set has none.
 pub(super) struct Evaluation {
@@ -30,7 +31,7 @@ impl Evaluation {
         dataset.check_tokens()?;
         let config = options.recipe.model(&dataset)?;
         let batch = options.recipe.train.micro_batch.min(dataset.examples().max(1));
-        let mut evaluator = Evaluator::new(&config, options.device, batch)?;
+        let mut evaluator = smaller_if_need_be(&config, options.device, batch)?;
         let stop = Arc::new(AtomicBool::new(false));
         evaluator.stop_when(stop.clone());
         Ok(Some(Evaluation { ranks, evaluator, dataset, stop }))
@@ -59,5 +60,14 @@ impl Evaluation {
         };
         let pace = Pace { halt, every_step: false, cut_short: true };
         self.evaluator.evaluate_among(ranks, pace, &self.dataset, selection, progress)
+    }
+}
+
+/// An evaluator for `batch` samples at once, or half as many for as often as there is no memory for more beside the
+/// training.
+fn smaller_if_need_be(config: &ModelConfig, device: &Device, batch: usize) -> Result<Evaluator> {
+    match Evaluator::new(config, device, batch) {
+        Err(Error::Memory { .. }) if batch > 1 => smaller_if_need_be(config, device, batch / 2),
+        outcome => outcome,
     }
 }

@@ -116,7 +116,7 @@ impl RunFolder {
         for checkpoint in all.into_iter().rev() {
             if let Some(lost) = &checkpoint.note.diverged {
                 let file = checkpoint.path.display();
-                passed_over.push(format!("{file}: training diverged from it: {lost}; passed over"));
+                passed_over.push(format!("{file}: {lost}; passed over"));
                 continue;
             }
             match checkpoint::load_state(&checkpoint.path) {
@@ -180,6 +180,19 @@ impl RunFolder {
         Checkpoint::keep_note(&Checkpoint::path_of(&self.path, step), note)
     }
 
+    /// Has nobody go on from checkpoints after that of `step`, from which the run goes on instead.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn leave_behind(&self, step: u64) -> Result<()> {
+        for later in Checkpoint::list(&self.path)?.into_iter().filter(|one| one.step > step && one.is_good())
+        {
+            let diverged = Some(format!("left behind: the run went on from step {step}"));
+            self.note(later.step, &Note { diverged, ..later.note })?;
+        }
+        Ok(())
+    }
+
     /// Writes down that training diverged from the checkpoint of `step`, unless there is no other to go back to.
     ///
     /// # Errors
@@ -189,7 +202,8 @@ impl RunFolder {
         if !Checkpoint::list(&self.path)?.iter().any(good) {
             return Ok(());
         }
-        self.note(step, &Note { diverged: Some(lost.to_owned()), ..Note::default() })
+        let diverged = Some(format!("training diverged from it: {lost}"));
+        self.note(step, &Note { diverged, ..Note::default() })
     }
 
     /// Removes the checkpoints that are not among the last `keep` up to `newest`, nor the best.

@@ -180,6 +180,9 @@ fn resume(
     let (checkpoint, state, passed_over) = folder.load(from)?;
     passed_over.iter().for_each(|line| observer.note(line));
     trainer.restore(&checkpoint.path, &state)?;
+    if from != ResumeFrom::Newest {
+        folder.leave_behind(checkpoint.step)?;
+    }
     let halved = match state.lr_halvings {
         0 => String::new(),
         times => format!(", learning rates halved {times} times since the run diverged"),

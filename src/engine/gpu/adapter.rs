@@ -115,8 +115,16 @@ impl Gpu {
     /// [`Error::Device`] where the driver refuses.
     pub fn open(info: &DeviceInfo) -> Result<Gpu> {
         let gone = || Error::device(&info.name, "is no longer there", "run \"trm devices\"");
-        let adapter = all_adapters().into_iter().nth(info.index.unwrap_or(0)).ok_or_else(gone)?;
-        Gpu::request(adapter, info.clone())
+        let all: Vec<(DeviceInfo, wgpu::Adapter)> = all_adapters()
+            .into_iter()
+            .enumerate()
+            .map(|(index, adapter)| (describe(index, &adapter), adapter))
+            .filter(|(found, _)| (&found.name, &found.kind) == (&info.name, &info.kind))
+            .collect();
+        // After a reset the order may be another; of several alike, the one in its old place.
+        let place = all.iter().position(|(found, _)| found.index == info.index).unwrap_or(0);
+        let (found, adapter) = all.into_iter().nth(place).ok_or_else(gone)?;
+        Gpu::request(adapter, found)
     }
 
     /// A device that computes nothing and accepts plans for so much shared memory, and bindings and buffers of so many

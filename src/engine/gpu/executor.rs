@@ -152,6 +152,8 @@ impl GpuEngine {
     fn poll(&self, how: wgpu::PollType) -> Result<()> {
         let failed = |error| match error {
             wgpu::PollError::Timeout => {
+                // Whoever lets go of it waits for all of its work, without an end.
+                std::mem::forget(self.gpu.clone());
                 self.gpu.failed(format!("has not answered for {} s", self.patience().as_secs()))
             }
             other => self.gpu.failed(other.to_string()),
