@@ -16,6 +16,7 @@ fn started() -> usize {
 
 /// Joins them; None alone. Beside them, which of this machine's it is.
 #[cfg(feature = "mpi")]
+#[allow(clippy::arc_with_non_send_sync, reason = "MPI is called by the thread that joined it")]
 pub fn join() -> Result<(Option<Arc<dyn Ranks>>, usize)> {
     if started() < 2 {
         return Ok((None, 0));

@@ -88,12 +88,14 @@ pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outco
     let (mut device, mut resume) = (options.device.clone(), options.resume);
     // The others would wait for ever for one that begins again.
     let mut left = if options.ranks.is_some() { 0 } else { options.retries };
+    let is_run = || options.out.join(RECIPE_FILE).is_file();
+    let others = resume.is_none() && is_run();
     loop {
         let existed = resume.is_some();
         match attempt(RunOptions { device: &device, resume, ..options }, observer) {
             Err(fault) if fault.is_device_fault() && left > 0 => {
-                // Before there was a run folder, there is nothing to resume.
-                let began = existed || options.out.join(RECIPE_FILE).is_file();
+                // Before there was a run folder, there is nothing to resume; nor is one of another run.
+                let began = existed || (is_run() && !others);
                 resume = if began { Some(ResumeFrom::Newest) } else { None };
                 observer.note(&format!("{fault}; opening the device anew, {left} tries left"));
                 device = device.reopened()?;

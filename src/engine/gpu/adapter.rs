@@ -31,11 +31,6 @@ fn instance(backends: wgpu::Backends) -> wgpu::Instance {
     wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends,
         flags: wgpu::InstanceFlags::empty(),
-        // Some drivers move what exceeds their memory to the host's, where every access takes long, without a word.
-        memory_budget_thresholds: wgpu::MemoryBudgetThresholds {
-            for_resource_creation: Some(95),
-            for_device_loss: None,
-        },
         ..wgpu::InstanceDescriptor::new_without_display_handle()
     })
 }
