@@ -1,6 +1,7 @@
 //! Devices that fail: typed errors at every call, no panic, and a device opened anew that works.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
 use trm::engine::faults::{Fault, Faults, Stage};
@@ -20,7 +21,9 @@ pub fn tests() -> Vec<Trial> {
     let injected = on_each("faults::each_stage_can_fail", Needs::Adapter, each_stage);
     let survived = on_each("faults::a_run_survives_each", Needs::Adapter, run_survives);
     let refused = on_each("faults::a_refused_kernel_harms_no_other", Needs::Adapter, refused_kernel);
-    lost.into_iter().chain(injected).chain(survived).chain(refused).collect()
+    let hung = on_each("faults::a_hung_device_is_given_up", Needs::Adapter, hung_device);
+    let all = lost.into_iter().chain(injected).chain(survived).chain(refused).chain(hung);
+    all.collect()
 }
 
 const BATCH: usize = 2;
@@ -85,6 +88,25 @@ fn lost_device(device: &Device) -> std::result::Result<(), Failed> {
         }
     }
     match weights_after(&victim.reopened()?, 3)? == weights_after(device, 3)? {
+        true => Ok(()),
+        false => Err("a device opened anew computes something else".into()),
+    }
+}
+
+/// A device that does not answer in time is given up with an error, whoever waits for it; and one opened anew works.
+fn hung_device(device: &Device) -> std::result::Result<(), Failed> {
+    if device.info().kind == "cpu" {
+        return Ok(());
+    }
+    let slow = device.reopened()?;
+    let hung = slow.clone().waiting_at_most(Duration::from_nanos(1));
+    match weights_after(&hung, 1) {
+        Err(Error::Lost { problem, .. }) if problem.contains("not answered") => {}
+        other => {
+            return Err(format!("a device that takes too long: {:?}", other.map(|state| state.len())).into());
+        }
+    }
+    match weights_after(&slow.reopened()?, 3)? == weights_after(device, 3)? {
         true => Ok(()),
         false => Err("a device opened anew computes something else".into()),
     }

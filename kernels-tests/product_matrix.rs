@@ -46,13 +46,13 @@ pub const TESTS: KernelTests = KernelTests {
         Mutant { name: "repeats_its_first_column", from: "b2, c02)", to: "b0, c02)" },
         Mutant {
             name: "repeats_its_first_row",
-            from: "let a3 = left(row + 3u * SIZE, k);",
-            to: "let a3 = left(row, k);",
+            from: "let a3 = left(row + 3u * SIZE, depth);",
+            to: "let a3 = left(row, depth);",
         },
         Mutant {
             name: "mixes_the_small_tile",
-            from: "let a1 = left(row + SIZE, k);\n    c10 = coopMultiplyAdd(a1, b0, c10);\n    c11",
-            to: "let a1 = left(row, k);\n    c10 = coopMultiplyAdd(a1, b0, c10);\n    c11",
+            from: "if DOWN == 2u {\n                        let a0 = left(row, depth)",
+            to: "if DOWN == 2u {\n                        let a0 = left(row + SIZE, depth)",
         },
         Mutant {
             name: "takes_rows_for_columns",
@@ -61,8 +61,8 @@ pub const TESTS: KernelTests = KernelTests {
         },
         Mutant {
             name: "stays_at_its_first_step",
-            from: "load(base_a, base_b, k + DEPTH, local)",
-            to: "load(base_a, base_b, k, local)",
+            from: "base_b, k + DEPTH, local)",
+            to: "base_b, k, local)",
         },
         Mutant { name: "ignores_the_batch_of_b", from: "batch * params.b_batch", to: "0u * params.b_batch" },
         Mutant { name: "repeats_a_reduction", from: "r * params.a_step", to: "0u * params.a_step" },
@@ -102,6 +102,7 @@ fn on(lab: &mut Lab, units: Matrices, test: Test) -> Result<()> {
 fn on_other_subgroups(lab: &mut Lab) -> Result<()> {
     let own = lab.cooperative;
     for subgroup in [4 * own.subgroup, own.subgroup / 4] {
+        on(lab, Matrices { subgroup, ..own }, batches_and_reductions)?;
         on(lab, Matrices { subgroup, ..own }, addends)?;
         on(lab, Matrices { subgroup, ..own }, gates)?;
     }

@@ -58,24 +58,6 @@ var<workgroup> sh_a: array<StagedEight, LINES_A * PITCH_A>;
 var<workgroup> sh_b: array<StagedEight, LINES_B * PITCH_B>;
 var<workgroup> sh_c: array<StagedFour, SHARES * SIZE * STRIP>;
 
-// A subgroup's share, row by row.
-var<private> c00: Sums;
-var<private> c01: Sums;
-var<private> c02: Sums;
-var<private> c03: Sums;
-var<private> c10: Sums;
-var<private> c11: Sums;
-var<private> c12: Sums;
-var<private> c13: Sums;
-var<private> c20: Sums;
-var<private> c21: Sums;
-var<private> c22: Sums;
-var<private> c23: Sums;
-var<private> c30: Sums;
-var<private> c31: Sums;
-var<private> c32: Sums;
-var<private> c33: Sums;
-
 // Where a vector of an operand's step lies: its line, and how many vectors into that. Neighbouring threads read
 // neighbouring vectors.
 struct Place { line: u32, at: u32 }
@@ -88,9 +70,9 @@ fn place_of_b(index: u32) -> Place {
     return Place(index / (PITCH_B - 1u), index % (PITCH_B - 1u));
 }
 
-// Where the vectors of a thread start, worked out once for all steps of k.
-var<private> starts_of_a: array<u32, MOST_A>;
-var<private> starts_of_b: array<u32, MOST_B>;
+// Where the vectors of a thread start, worked out once for all steps of k; and the vectors of a step.
+struct Starts { a: array<u32, MOST_A>, b: array<u32, MOST_B> }
+struct Step { a: array<Pair, MOST_A>, b: array<Pair, MOST_B> }
 
 fn start_of_a(first: u32, index: u32) -> u32 {
     let place = place_of_a(index);
@@ -107,10 +89,6 @@ fn start_of_b(first: u32, index: u32) -> u32 {
     }
     return min(first / 8u + place.at, (params.n - 1u) / 8u);
 }
-
-// The step that is on its way.
-var<private> next_a: array<Pair, MOST_A>;
-var<private> next_b: array<Pair, MOST_B>;
 
 // A vector of the step that begins at k, zero past the end of k.
 fn vector_of_a(base: u32, k: u32, index: u32, start: u32) -> Pair {
@@ -131,28 +109,37 @@ fn vector_of_b(base: u32, k: u32, index: u32, start: u32) -> Pair {
     return b[base / 8u + start + select(depth * (params.b_row / 8u), depth / 8u, B_ALONG_K == 1u)];
 }
 
-fn load(base_a: u32, base_b: u32, k: u32, local: u32) {
+fn find(starts: ptr<function, Starts>, group: vec3<u32>, local: u32) {
     for (var i = 0u; i < MOST_A; i++) {
-        next_a[i] = vector_of_a(base_a, k, local + i * LANES, starts_of_a[i]);
+        (*starts).a[i] = start_of_a(group.y * TILE_M, local + i * LANES);
     }
     for (var i = 0u; i < MOST_B; i++) {
-        next_b[i] = vector_of_b(base_b, k, local + i * LANES, starts_of_b[i]);
+        (*starts).b[i] = start_of_b(group.x * TILE_N, local + i * LANES);
     }
 }
 
-fn stage(local: u32) {
+fn load(next: ptr<function, Step>, starts: ptr<function, Starts>, base_a: u32, base_b: u32, k: u32, local: u32) {
+    for (var i = 0u; i < MOST_A; i++) {
+        (*next).a[i] = vector_of_a(base_a, k, local + i * LANES, (*starts).a[i]);
+    }
+    for (var i = 0u; i < MOST_B; i++) {
+        (*next).b[i] = vector_of_b(base_b, k, local + i * LANES, (*starts).b[i]);
+    }
+}
+
+fn stage(next: ptr<function, Step>, local: u32) {
     for (var i = 0u; i < MOST_A; i++) {
         let index = local + i * LANES;
         if VECTORS_A % LANES == 0u || index < VECTORS_A {
             let place = place_of_a(index);
-            sh_a[place.line * PITCH_A + place.at] = staged(next_a[i]);
+            sh_a[place.line * PITCH_A + place.at] = staged((*next).a[i]);
         }
     }
     for (var i = 0u; i < MOST_B; i++) {
         let index = local + i * LANES;
         if VECTORS_B % LANES == 0u || index < VECTORS_B {
             let place = place_of_b(index);
-            sh_b[place.line * PITCH_B + place.at] = staged(next_b[i]);
+            sh_b[place.line * PITCH_B + place.at] = staged((*next).b[i]);
         }
     }
 }
@@ -181,93 +168,6 @@ fn column_of_share(share: u32) -> u32 {
     return share % 2u * ACROSS * SIZE;
 }
 
-fn multiply_wide(row: u32, column: u32, k: u32) {
-    let b0 = right(column, k);
-    let b1 = right(column + SIZE, k);
-    let b2 = right(column + 2u * SIZE, k);
-    let b3 = right(column + 3u * SIZE, k);
-    let a0 = left(row, k);
-    c00 = coopMultiplyAdd(a0, b0, c00);
-    c01 = coopMultiplyAdd(a0, b1, c01);
-    c02 = coopMultiplyAdd(a0, b2, c02);
-    c03 = coopMultiplyAdd(a0, b3, c03);
-    let a1 = left(row + SIZE, k);
-    c10 = coopMultiplyAdd(a1, b0, c10);
-    c11 = coopMultiplyAdd(a1, b1, c11);
-    c12 = coopMultiplyAdd(a1, b2, c12);
-    c13 = coopMultiplyAdd(a1, b3, c13);
-    let a2 = left(row + 2u * SIZE, k);
-    c20 = coopMultiplyAdd(a2, b0, c20);
-    c21 = coopMultiplyAdd(a2, b1, c21);
-    c22 = coopMultiplyAdd(a2, b2, c22);
-    c23 = coopMultiplyAdd(a2, b3, c23);
-    let a3 = left(row + 3u * SIZE, k);
-    c30 = coopMultiplyAdd(a3, b0, c30);
-    c31 = coopMultiplyAdd(a3, b1, c31);
-    c32 = coopMultiplyAdd(a3, b2, c32);
-    c33 = coopMultiplyAdd(a3, b3, c33);
-}
-
-fn multiply_narrow(row: u32, column: u32, k: u32) {
-    let b0 = right(column, k);
-    let b1 = right(column + SIZE, k);
-    let a0 = left(row, k);
-    c00 = coopMultiplyAdd(a0, b0, c00);
-    c01 = coopMultiplyAdd(a0, b1, c01);
-    let a1 = left(row + SIZE, k);
-    c10 = coopMultiplyAdd(a1, b0, c10);
-    c11 = coopMultiplyAdd(a1, b1, c11);
-}
-
-fn multiply(share: u32) {
-    for (var k = 0u; k < DEPTH; k += SIZE) {
-        if DOWN > 2u {
-            multiply_wide(row_of_share(share), column_of_share(share), k);
-        } else {
-            multiply_narrow(row_of_share(share), column_of_share(share), k);
-        }
-    }
-}
-
-fn accumulate(group: vec3<u32>, local: u32, share: u32) {
-    c00 = Sums();
-    c01 = Sums();
-    c02 = Sums();
-    c03 = Sums();
-    c10 = Sums();
-    c11 = Sums();
-    c12 = Sums();
-    c13 = Sums();
-    c20 = Sums();
-    c21 = Sums();
-    c22 = Sums();
-    c23 = Sums();
-    c30 = Sums();
-    c31 = Sums();
-    c32 = Sums();
-    c33 = Sums();
-    for (var i = 0u; i < MOST_A; i++) {
-        starts_of_a[i] = start_of_a(group.y * TILE_M, local + i * LANES);
-    }
-    for (var i = 0u; i < MOST_B; i++) {
-        starts_of_b[i] = start_of_b(group.x * TILE_N, local + i * LANES);
-    }
-    for (var r = 0u; r < params.reductions; r++) {
-        let base_a = base_of_a(group.z, r);
-        let base_b = base_of_b(group.z, r);
-        load(base_a, base_b, 0u, local);
-        for (var k = 0u; k < params.k; k += DEPTH) {
-            workgroupBarrier();
-            stage(local);
-            workgroupBarrier();
-            if k + DEPTH < params.k {
-                load(base_a, base_b, k + DEPTH, local);
-            }
-            multiply(share);
-        }
-    }
-}
-
 // Two neighbouring matrices, put where all of their subgroup can read them.
 fn unpack(first: Sums, second: Sums, slot: u32) {
     coopStoreT(first, &sh_c[slot].first, OF_FOUR * STRIP);
@@ -275,30 +175,6 @@ fn unpack(first: Sums, second: Sums, slot: u32) {
 }
 
 const STRIPS: u32 = DOWN * ACROSS / 2u;
-
-// Strip by strip: pairs of matrices of a share, row by row; a spare subgroup has none. All threads must call it: it has
-// barriers.
-fn lay_strip(strip: u32, share: u32) {
-    let slot = share * SIZE * STRIP;
-    workgroupBarrier();
-    if share < SHARES {
-        unpack_strip(strip, slot);
-    }
-    workgroupBarrier();
-}
-
-fn unpack_strip(strip: u32, slot: u32) {
-    switch strip / (ACROSS / 2u) * 2u + strip % (ACROSS / 2u) {
-        case 0u: { unpack(c00, c01, slot); }
-        case 1u: { unpack(c02, c03, slot); }
-        case 2u: { unpack(c10, c11, slot); }
-        case 3u: { unpack(c12, c13, slot); }
-        case 4u: { unpack(c20, c21, slot); }
-        case 5u: { unpack(c22, c23, slot); }
-        case 6u: { unpack(c30, c31, slot); }
-        default: { unpack(c32, c33, slot); }
-    }
-}
 
 // One of the fours of a strip.
 fn four(group: vec3<u32>, share: u32, strip: u32, at: u32) -> Four {
@@ -333,9 +209,92 @@ fn each(
 ) {
     for (var first = 0u; first < SHARES; first += subgroups) {
         let share = min(first + subgroup, SHARES);
-        accumulate(group, local, min(share, SHARES - 1u));
+        let row = row_of_share(min(share, SHARES - 1u));
+        let column = column_of_share(min(share, SHARES - 1u));
+        var c00 = Sums();
+        var c01 = Sums();
+        var c02 = Sums();
+        var c03 = Sums();
+        var c10 = Sums();
+        var c11 = Sums();
+        var c12 = Sums();
+        var c13 = Sums();
+        var c20 = Sums();
+        var c21 = Sums();
+        var c22 = Sums();
+        var c23 = Sums();
+        var c30 = Sums();
+        var c31 = Sums();
+        var c32 = Sums();
+        var c33 = Sums();
+        var starts: Starts;
+        var next: Step;
+        find(&starts, group, local);
+        for (var r = 0u; r < params.reductions; r++) {
+            let base_a = base_of_a(group.z, r);
+            let base_b = base_of_b(group.z, r);
+            load(&next, &starts, base_a, base_b, 0u, local);
+            for (var k = 0u; k < params.k; k += DEPTH) {
+                workgroupBarrier();
+                stage(&next, local);
+                workgroupBarrier();
+                if k + DEPTH < params.k {
+                    load(&next, &starts, base_a, base_b, k + DEPTH, local);
+                }
+                for (var depth = 0u; depth < DEPTH; depth += SIZE) {
+                    let b0 = right(column, depth);
+                    let b1 = right(column + SIZE, depth);
+                    if DOWN == 2u {
+                        let a0 = left(row, depth);
+                        c00 = coopMultiplyAdd(a0, b0, c00);
+                        c01 = coopMultiplyAdd(a0, b1, c01);
+                        let a1 = left(row + SIZE, depth);
+                        c10 = coopMultiplyAdd(a1, b0, c10);
+                        c11 = coopMultiplyAdd(a1, b1, c11);
+                    } else {
+                        let b2 = right(column + 2u * SIZE, depth);
+                        let b3 = right(column + 3u * SIZE, depth);
+                        let a0 = left(row, depth);
+                        c00 = coopMultiplyAdd(a0, b0, c00);
+                        c01 = coopMultiplyAdd(a0, b1, c01);
+                        c02 = coopMultiplyAdd(a0, b2, c02);
+                        c03 = coopMultiplyAdd(a0, b3, c03);
+                        let a1 = left(row + SIZE, depth);
+                        c10 = coopMultiplyAdd(a1, b0, c10);
+                        c11 = coopMultiplyAdd(a1, b1, c11);
+                        c12 = coopMultiplyAdd(a1, b2, c12);
+                        c13 = coopMultiplyAdd(a1, b3, c13);
+                        let a2 = left(row + 2u * SIZE, depth);
+                        c20 = coopMultiplyAdd(a2, b0, c20);
+                        c21 = coopMultiplyAdd(a2, b1, c21);
+                        c22 = coopMultiplyAdd(a2, b2, c22);
+                        c23 = coopMultiplyAdd(a2, b3, c23);
+                        let a3 = left(row + 3u * SIZE, depth);
+                        c30 = coopMultiplyAdd(a3, b0, c30);
+                        c31 = coopMultiplyAdd(a3, b1, c31);
+                        c32 = coopMultiplyAdd(a3, b2, c32);
+                        c33 = coopMultiplyAdd(a3, b3, c33);
+                    }
+                }
+            }
+        }
+        // Strip by strip: pairs of matrices of a share, row by row; a spare subgroup has none.
+        let slot = share * SIZE * STRIP;
         for (var strip = 0u; strip < STRIPS; strip++) {
-            lay_strip(strip, share);
+            workgroupBarrier();
+            if share < SHARES {
+                switch strip / (ACROSS / 2u) * 2u + strip % (ACROSS / 2u) {
+                    case 0u: { unpack(c00, c01, slot); }
+                    case 1u: { unpack(c02, c03, slot); }
+                    case 2u: { unpack(c10, c11, slot); }
+                    case 3u: { unpack(c12, c13, slot); }
+                    case 4u: { unpack(c20, c21, slot); }
+                    case 5u: { unpack(c22, c23, slot); }
+                    case 6u: { unpack(c30, c31, slot); }
+                    default: { unpack(c32, c33, slot); }
+                }
+            }
+            workgroupBarrier();
             for (var at = lane; at < fours_of(share); at += lanes) {
                 finish_each(four(group, share, strip, at));
             }

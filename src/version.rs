@@ -1,14 +1,4 @@
 //! Which sources the program was built from.
 
-use std::process::Command;
-
-/// `TRM_COMMIT` of the build's environment, or what git says of the source folder while that is there.
-pub(crate) fn commit() -> String {
-    if let Some(commit) = option_env!("TRM_COMMIT") {
-        return commit.to_owned();
-    }
-    let source = env!("CARGO_MANIFEST_DIR");
-    let told = Command::new("git").args(["-C", source, "rev-parse", "--short", "HEAD"]).output();
-    let told = told.ok().filter(|told| told.status.success());
-    told.map(|told| String::from_utf8_lossy(&told.stdout).trim().to_owned()).unwrap_or_default()
-}
+/// The commit that was checked out, or what `TRM_COMMIT` said, when it was built; empty if neither was known.
+pub(crate) const COMMIT: &str = env!("TRM_COMMIT");

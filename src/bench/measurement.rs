@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::{Device, Times};
 use crate::plan::{Cost, Element};
-use crate::version::commit;
+use crate::version::COMMIT;
 
 /// Where measurements come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ impl Origin {
     /// Of measurements taken on `device` by this program.
     pub fn of(device: &Device) -> Origin {
         let (info, precision) = (device.info(), device.target().precision);
-        Origin { adapter: info.name, driver: info.driver, precision, commit: commit() }
+        Origin { adapter: info.name, driver: info.driver, precision, commit: COMMIT.to_owned() }
     }
 }
 

@@ -19,6 +19,8 @@ use crate::train::Checkpoint;
 use crate::tune::{Cache, Cached, Choice, Key};
 use crate::{Error, Result};
 
+use super::ranks::Local;
+
 /// Threads beyond so many for each processor only cost time: a pool of 5,000 takes ten seconds to start.
 const MOST_THREADS_EACH: usize = 64;
 
@@ -74,38 +76,23 @@ impl DeviceArgs {
 
     /// The same for a recipe that asks for `precision`; the command line comes first.
     pub fn open_for(&self, precision: Precision) -> Result<Device> {
-        self.open_as(0, precision)
+        self.open_as(Local::ALONE, precision)
     }
 
-    /// The same for one of several processes on this machine: where the choice is left to trm, each takes another GPU.
-    pub fn open_as(&self, local_rank: usize, precision: Precision) -> Result<Device> {
-        let of_rank = match self.device.as_str() {
-            "auto" | "gpu" if local_rank > 0 => nth_gpu(local_rank).unwrap_or_else(|| self.device.clone()),
-            named => named.to_owned(),
+    /// The same for one of several processes on this machine: where the choice is left to trm, each takes another GPU,
+    /// while there are enough of them; and where they share one, each takes its part of the memory.
+    pub fn open_as(&self, local: Local, precision: Precision) -> Result<Device> {
+        let gpus = if local.size > 1 { gpus_alike() } else { Vec::new() };
+        let (wanted, sharing) = match (self.device.as_str(), gpus.get(local.rank % gpus.len().max(1))) {
+            ("auto" | "gpu", Some(index)) => (index.to_string(), local.size.div_ceil(gpus.len())),
+            (named, _) => (named.to_owned(), local.size),
         };
-        let (device, reason) = select(&of_rank)?;
-        let device = settle(device, self.precision.unwrap_or(precision));
-        let tuned = self.adopt_choice(&device);
+        let (device, reason) = select(&wanted)?;
+        let device = settle(device, self.precision.unwrap_or(precision)).shared_by(sharing);
+        let tuned = if self.no_tune_cache { None } else { adopt_choice(&device) };
         let tuned = tuned.map_or_else(String::new, |choice| format!(", tuned at {}", choice.measured()));
         say(format!("device: {}, {}{tuned} ({reason})", device.info().name, device.storage()));
         Ok(device)
-    }
-
-    /// Has plans for `device` take what "trm tune" chose, if it has chosen.
-    fn adopt_choice(&self, device: &Device) -> Option<Choice> {
-        let precision = device.target().precision;
-        let cache = if self.no_tune_cache { None } else { Cache::of_user() };
-        match cache.map(|cache| cache.load(&Key::of(&device.info(), precision))) {
-            Some(Cached::Tuned(choice)) => {
-                device.adopt(choice.tiles);
-                Some(*choice)
-            }
-            Some(Cached::Unusable(problem)) => {
-                say(format!("device: {problem}; the table of defaults is taken until then"));
-                None
-            }
-            Some(Cached::Nothing) | None => None,
-        }
     }
 
     /// Opens the device with the table of defaults, for `precision` where the command line says no other.
@@ -124,6 +111,22 @@ impl DeviceArgs {
     /// The precision that was asked for.
     pub fn precision(&self) -> Option<Precision> {
         self.precision
+    }
+}
+
+/// Has plans for `device` take what "trm tune" chose, if it has chosen.
+pub fn adopt_choice(device: &Device) -> Option<Choice> {
+    let precision = device.target().precision;
+    match Cache::of_user().map(|cache| cache.load(&Key::of(&device.info(), precision))) {
+        Some(Cached::Tuned(choice)) => {
+            device.adopt(choice.tiles);
+            Some(*choice)
+        }
+        Some(Cached::Unusable(problem)) => {
+            say(format!("device: {problem}; the table of defaults is taken until then"));
+            None
+        }
+        Some(Cached::Nothing) | None => None,
     }
 }
 
@@ -174,14 +177,12 @@ fn bytes(text: &str) -> std::result::Result<u64, String> {
     parsed.ok_or_else(|| "give a number with GiB, MiB, GB or MB, as in 6GiB".to_owned())
 }
 
-/// The index of one of this machine's GPUs, counted round and round; None where there is none.
-fn nth_gpu(number: usize) -> Option<String> {
+/// The indices of this machine's GPUs that processes of one job take: integrated ones only where there are no others.
+fn gpus_alike() -> Vec<usize> {
     let gpus: Vec<_> = devices().into_iter().filter(|info| info.is_hardware()).collect();
-    // As for the first process, which takes the first of them: integrated ones only where there are no others.
     let discrete = gpus.iter().any(|info| info.kind == "discrete");
     let alike = gpus.iter().filter(|info| !discrete || info.kind == "discrete");
-    let indices: Vec<usize> = alike.filter_map(|info| info.index).collect();
-    indices.get(number % indices.len().max(1)).map(usize::to_string)
+    alike.filter_map(|info| info.index).collect()
 }
 
 /// What `work` does on a device, or, where that fails under it, on the same one opened anew.

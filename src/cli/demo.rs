@@ -73,7 +73,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     generate(&out, size, args.seed)?;
     let mut recipe = Recipe::load(name, &[])?;
     recipe.train.seed = args.seed;
-    let stop = Stop::on_signals("finishing this step and saving")?;
+    let stop = Stop::on_signals("saving")?;
     let wanted = stop.clone();
     let mut progress = Progress::new(&folder, move || wanted.wanted());
     let options = RunOptions::new(&recipe, &data, &folder, &device);

@@ -100,6 +100,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             say(format!("error: {error}"));
+            ranks::abort(error.exit_code());
             ExitCode::from(error.exit_code())
         }
     }

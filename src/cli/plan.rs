@@ -18,7 +18,7 @@ use crate::report::{PlanSummary, say};
 use crate::train::{Layout, Room};
 use crate::{Error, Result};
 
-use super::common::{MemoryArgs, RecipeArgs, RecomputeArgs};
+use super::common::{MemoryArgs, RecipeArgs, RecomputeArgs, adopt_choice};
 use super::output::Output;
 
 /// S and V where none are given: 9x9 Sudoku's.
@@ -236,6 +236,7 @@ impl Place {
             Some(name) => {
                 let most = Duration::from_millis(settings.max_submission_ms);
                 let device = settle(select(name)?.0, precision).submitting_at_most(most);
+                adopt_choice(&device);
                 Some(args.memory.limit(device))
             }
             None => None,

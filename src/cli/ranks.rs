@@ -14,23 +14,37 @@ fn started() -> usize {
     SIZES.iter().find_map(size).unwrap_or(1)
 }
 
-/// Joins them; None alone. Beside them, which of this machine's it is.
+/// Where a process stands among those of its job that share this machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Local {
+    /// Which one it is, from 0 on.
+    pub rank: usize,
+    /// How many there are.
+    pub size: usize,
+}
+
+impl Local {
+    /// A process that shares it with no other of its job.
+    pub const ALONE: Local = Local { rank: 0, size: 1 };
+}
+
+/// Joins them; None alone.
 #[cfg(feature = "mpi")]
 #[allow(clippy::arc_with_non_send_sync, reason = "MPI is called by the thread that joined it")]
-pub fn join() -> Result<(Option<Arc<dyn Ranks>>, usize)> {
+pub fn join() -> Result<(Option<Arc<dyn Ranks>>, Local)> {
     if started() < 2 {
-        return Ok((None, 0));
+        return Ok((None, Local::ALONE));
     }
     let ranks = crate::ranks::Mpi::join()?;
-    let local = ranks.local_rank();
-    Ok((Some(Arc::new(ranks)), local))
+    let (rank, size) = ranks.on_this_machine();
+    Ok((Some(Arc::new(ranks)), Local { rank, size }))
 }
 
 /// Refuses to be one of several, which would all train the same model for themselves.
 #[cfg(not(feature = "mpi"))]
-pub fn join() -> Result<(Option<Arc<dyn Ranks>>, usize)> {
+pub fn join() -> Result<(Option<Arc<dyn Ranks>>, Local)> {
     match started() {
-        0 | 1 => Ok((None, 0)),
+        0 | 1 => Ok((None, Local::ALONE)),
         size => {
             let problem = format!("{size} processes were started, and this trm was built without MPI");
             Err(crate::Error::usage("mpirun", problem, "build it with --features mpi"))
@@ -42,4 +56,10 @@ pub fn join() -> Result<(Option<Arc<dyn Ranks>>, usize)> {
 pub fn leave() {
     #[cfg(feature = "mpi")]
     crate::ranks::Mpi::leave();
+}
+
+/// Ends the others too, where this process has joined them and fails: they would wait for it for ever.
+pub fn abort(#[cfg_attr(not(feature = "mpi"), allow(unused_variables))] exit_code: u8) {
+    #[cfg(feature = "mpi")]
+    crate::ranks::Mpi::abort(exit_code);
 }

@@ -22,7 +22,7 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// From now on SIGINT, SIGTERM and SIGHUP, or what other systems have in their place, are wishes, upon which people
+    /// From now on SIGINT, SIGTERM, SIGUSR1 and SIGHUP, or what other systems have in their place, are wishes, upon which people
     /// are told what is done. Another signal later ends the program at once, as it would without this.
     pub fn on_signals(ending: &'static str) -> Result<Stop> {
         let stop = Stop { wanted: Arc::default(), exit_code: Arc::new(AtomicU8::new(TIME_OVER)), end: None };
@@ -77,8 +77,9 @@ pub fn clean_up_on_signals() -> Result<()> {
 /// Calls `handler` with the number of each signal that asks the program to end.
 #[cfg(unix)]
 fn on_each_signal(mut handler: impl FnMut(u8) + Send + 'static) -> std::io::Result<()> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let mut wishes = vec![SIGINT, SIGTERM];
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+    // SIGUSR1 is what schedulers are often told to warn with.
+    let mut wishes = vec![SIGINT, SIGTERM, SIGUSR1];
     if !hangup_is_ignored() {
         wishes.push(SIGHUP);
     }

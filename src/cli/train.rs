@@ -20,8 +20,9 @@ use super::stop::Stop;
 ///
 /// Writes a run folder: recipe.toml, metrics.jsonl, sessions.jsonl (who trained it when and where), checkpoints, from
 /// which --resume continues bit-identically, and the weights of the newest (model.safetensors with config.json, the
-/// moving average where the recipe keeps one). SIGINT (Ctrl-C), SIGTERM and SIGHUP finish the step at hand, save, and
-/// exit with 130, 143 and 129; a second one ends at once. "trm runs" lists the checkpoints.
+/// moving average where the recipe keeps one). SIGINT (Ctrl-C), SIGTERM, SIGHUP and SIGUSR1 finish the step at hand, save,
+/// and exit with 130, 143, 129 and 138; another one, half a second later or more, ends at once. Long steps are each saved
+/// where that costs little, and then left undone. "trm runs" lists the checkpoints.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -109,9 +110,9 @@ struct Summary {
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
-    let (ranks, local_rank) = ranks::join()?;
+    let (ranks, local) = ranks::join()?;
     let first = ranks.as_ref().is_none_or(|ranks| ranks.is_first());
-    let stop = Stop::on_signals("finishing this step and saving")?.after(args.time_limit);
+    let stop = Stop::on_signals("saving")?.after(args.time_limit);
     let mut recipe = match args.resume {
         true => args.recipe.load_from_run(&args.out)?,
         false => args.recipe.load()?.1,
@@ -119,8 +120,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     recipe.freeze(args.freeze_weights)?;
     args.recompute.apply(&mut recipe.train);
     let stored = recipe.train.precision;
-    let device =
-        args.memory.limit(args.device.open_as(local_rank, stored)?).recomputing(recipe.train.recompute);
+    let device = args.memory.limit(args.device.open_as(local, stored)?).recomputing(recipe.train.recompute);
     let device = device.submitting_at_most(Duration::from_millis(recipe.train.max_submission_ms));
     recipe.train.precision = device.target().precision.into();
     if args.resume && recipe.train.precision != stored {

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use super::memory::{Room, room};
-use super::{Counts, Engine, Times};
+use super::memory::{Room, room, taken};
+use super::{Counts, Engine, GiveUp, Times};
 use crate::plan::{Call, Element, Half, Input, Kept, Output, Plan, Pool, Role, Slice, StoredMut};
 use crate::{Error, Result};
 
@@ -94,9 +94,16 @@ impl CpuEngine {
         self.pool.get_mut().extend(widened.filter(|elements| elements.capacity() > 0));
     }
 
-    fn run_half(&mut self, half: Half) {
+    fn run_half(&mut self, half: Half, give_up: GiveUp<'_>) -> bool {
         let plan = self.plan.clone();
-        plan.half(half).for_each(|dispatch| self.run(dispatch));
+        let mut sequence = plan.half(half);
+        sequence.all(|dispatch| {
+            let goes_on = !give_up();
+            if goes_on {
+                self.run(dispatch);
+            }
+            goes_on
+        })
     }
 
     fn words(&mut self, slice: Slice) -> &mut [f32] {
@@ -116,16 +123,20 @@ fn narrow(element: Element, elements: &[f32], words: &mut [f32]) {
     pieces.for_each(|(mut halves, elements)| halves.write(0, elements));
 }
 
-/// Refuses a plan that exceeds the memory that this process may take, where the system tells (Linux): allocating it
-/// would end the program. Beside its buffers, products keep weights packed for the forward and the reverse pass, and pack
+/// Refuses a plan that exceeds the memory that this process may take, its part where there are `sharers`, where the
+/// system tells (Linux): allocating it would end the program; or one with which the process would take more than `most`
+/// bytes. Beside its buffers, products keep weights packed for the forward and the reverse pass, and pack
 /// one operand, and the host holds a copy of all that a checkpoint keeps.
-pub(super) fn check_memory(plan: &Plan, others: u64) -> Result<()> {
+pub(super) fn check_memory(plan: &Plan, others: u64, sharers: u64, most: Option<u64>) -> Result<()> {
     let weights = plan.buffers.iter().filter(|buffer| buffer.role == Role::Weights);
     let packed = 2 * 4 * weights.map(|buffer| buffer.words as u64).sum::<u64>() + plan.largest_binding().0;
     let is_kept = |role| matches!(role, Role::Weights | Role::Optimiser | Role::Carry);
     let kept = plan.buffers.iter().filter(|buffer| is_kept(buffer.role));
     let needed = plan.bytes() + others + packed + 4 * kept.map(|buffer| buffer.words as u64).sum::<u64>();
-    match room() {
+    let of_machine = room().map(|room| Room { bytes: room.bytes / sharers, ..room });
+    let granted =
+        most.map(|bytes| Room { bytes: bytes.saturating_sub(taken()), within: " within what it may take" });
+    match of_machine.into_iter().chain(granted).min_by_key(|room| room.bytes) {
         Some(Room { bytes: limit, within }) if needed > limit => {
             let fix = "use a smaller batch".into();
             Err(Error::Limit { what: format!("the CPU engine{within}"), needed, limit, unit: "bytes", fix })
@@ -145,18 +156,18 @@ impl Engine for CpuEngine {
         Ok(bytemuck::cast_slice(self.words(slice)).to_vec())
     }
 
-    fn submit(&mut self, half: Half) -> Result<()> {
-        self.run_half(half);
-        if let (Some(slice), true) = (self.metrics_at, half != Half::First) {
+    fn submit(&mut self, half: Half, give_up: GiveUp<'_>) -> Result<bool> {
+        let done = self.run_half(half, give_up);
+        if let (Some(slice), true) = (self.metrics_at, done && half != Half::First) {
             let block = self.words(slice).to_vec();
             self.metrics.push_back(block);
         }
-        Ok(())
+        Ok(done)
     }
 
     fn timed_submit(&mut self) -> Result<Times> {
         let start = Instant::now();
-        self.run_half(Half::Whole);
+        self.run_half(Half::Whole, &|| false);
         Ok(Times { whole: start.elapsed(), ..Times::default() })
     }
 
@@ -199,7 +210,7 @@ mod tests {
         let (weights, x, y) = (view("weights"), view("x"), view("y"));
         engine.write(x, &[1.0f32.to_bits(); 20]).unwrap();
         engine.write(weights, &[weight.to_bits(); 24]).unwrap();
-        engine.submit(Half::Whole).unwrap();
+        assert!(engine.submit(Half::Whole, &|| false).unwrap());
         engine.read(y).unwrap()
     }
 

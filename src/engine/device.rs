@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Engine;
 use super::cpu::CpuEngine;
-use super::gpu::{Gpu, GpuEngine};
+use super::gpu::{Gpu, GpuEngine, Pace};
 use crate::plan::{AttentionVariant, Element, Matrices, Plan, Target, Tiles};
 use crate::{Error, Result};
 
@@ -20,9 +20,12 @@ pub struct Device {
     matrices: Option<Matrices>,
     units: Option<String>,
     most_bytes: Option<u64>,
+    sharers: u64,
     most_submission: Duration,
     #[cfg(feature = "testing")]
     faults: Option<Arc<super::faults::Faults>>,
+    #[cfg(feature = "testing")]
+    patience: Option<Duration>,
 }
 
 /// Eight of these are what Windows grants a GPU before it resets it.
@@ -82,9 +85,12 @@ impl Device {
             matrices: None,
             units: None,
             most_bytes: None,
+            sharers: 1,
             most_submission: MOST_SUBMISSION,
             #[cfg(feature = "testing")]
             faults: None,
+            #[cfg(feature = "testing")]
+            patience: None,
         }
     }
 
@@ -129,6 +135,11 @@ impl Device {
         Device { most_bytes: Some(bytes), ..self }
     }
 
+    /// The same device, whose memory as many processes of one job share, each its part.
+    pub fn shared_by(self, processes: usize) -> Device {
+        Device { sharers: processes.max(1) as u64, ..self }
+    }
+
     /// The same device, work handed to it in pieces of about so long at the most, 250 ms unless told; zero for whole
     /// steps.
     pub fn submitting_at_most(self, most_submission: Duration) -> Device {
@@ -155,6 +166,12 @@ impl Device {
         }
     }
 
+    /// The same device, which counts as hung if an answer takes longer.
+    #[cfg(feature = "testing")]
+    pub fn waiting_at_most(self, patience: Duration) -> Device {
+        Device { patience: Some(patience), ..self }
+    }
+
     /// The same device, to which a fault comes.
     #[cfg(feature = "testing")]
     pub fn failing(self, faults: Arc<super::faults::Faults>) -> Device {
@@ -165,7 +182,12 @@ impl Device {
     pub(super) fn load(&self, plan: Arc<Plan>) -> Result<Box<dyn Engine>> {
         let engine: Box<dyn Engine> = match &self.processor {
             Processor::Cpu => Box::new(CpuEngine::new(plan)?),
-            Processor::Gpu(gpu) => Box::new(GpuEngine::new(gpu.clone(), plan, self.most_submission)?),
+            Processor::Gpu(gpu) => {
+                let pace = Pace::of(&plan, self.most_submission);
+                #[cfg(feature = "testing")]
+                let pace = pace.waiting(self.patience);
+                Box::new(GpuEngine::new(gpu.clone(), plan, pace)?)
+            }
         };
         #[cfg(feature = "testing")]
         if let Some(faults) = &self.faults {
@@ -201,14 +223,13 @@ impl Device {
     /// # Errors
     /// As [`Device::check`].
     pub fn check_beside(&self, plan: &Plan, others: u64) -> Result<()> {
-        let own = match &self.processor {
-            Processor::Cpu => super::cpu::check_memory(plan, others).map(|()| None)?,
-            Processor::Gpu(gpu) => {
-                super::gpu::check_limits(gpu, plan)?;
-                // The driver and the desktop take a share.
-                gpu.info().memory_bytes.map(|bytes| bytes / 16 * 15)
-            }
+        let gpu = match &self.processor {
+            Processor::Cpu => return super::cpu::check_memory(plan, others, self.sharers, self.most_bytes),
+            Processor::Gpu(gpu) => gpu,
         };
+        super::gpu::check_limits(gpu, plan)?;
+        // The driver and the desktop take a share.
+        let own = gpu.info().memory_bytes.map(|bytes| bytes / 16 * 15 / self.sharers);
         let needed = plan.bytes() + others;
         if let Some(limit) = own.into_iter().chain(self.most_bytes).min().filter(|limit| needed > *limit) {
             let (what, fix) = (format!("the memory of {}", self.info().name), "use a smaller batch".into());

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use super::{Counts, Engine, Times};
+use super::{Counts, Engine, GiveUp, Times};
 use crate::plan::{Half, Slice};
 use crate::{Error, Result};
 
@@ -103,9 +103,9 @@ impl Engine for FaultyEngine {
         self.engine.read(slice)
     }
 
-    fn submit(&mut self, half: Half) -> Result<()> {
+    fn submit(&mut self, half: Half, give_up: GiveUp<'_>) -> Result<bool> {
         self.pass(Stage::Submit)?;
-        self.engine.submit(half)
+        self.engine.submit(half, give_up)
     }
 
     fn timed_submit(&mut self) -> Result<Times> {

@@ -23,6 +23,9 @@ pub use run::Run;
 pub(crate) use run::Run;
 pub use timing::{Counts, Times};
 
+/// Asked whether to leave a step undone.
+pub type GiveUp<'a> = &'a dyn Fn() -> bool;
+
 /// Runs one plan, step after step, with everything kept on the device.
 pub trait Engine {
     /// Overwrites a part of a buffer before the next step.
@@ -33,7 +36,9 @@ pub trait Engine {
 
     /// Runs the plan once, or a half of it: one submission, unless it takes long. Where the plan has a metric block, its
     /// copy is queued for [`Engine::metrics`] at the end.
-    fn submit(&mut self, half: Half) -> Result<()>;
+    ///
+    /// False if `give_up`, which is asked now and then on the way, said so: what the plan writes is then half done.
+    fn submit(&mut self, half: Half, give_up: GiveUp<'_>) -> Result<bool>;
 
     /// Runs the plan once and waits for it; queues no metric block. For `trm bench`, not for training.
     fn timed_submit(&mut self) -> Result<Times>;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Counts, Device, Engine, Times};
+use super::{Counts, Device, Engine, GiveUp, Times};
 use crate::plan::{Half, Plan, Slice};
 use crate::{Error, Result};
 
@@ -97,12 +97,12 @@ impl Run {
 
     /// Runs the plan once.
     pub fn submit(&mut self) -> Result<()> {
-        self.engine.submit(Half::Whole)
+        self.submit_unless(Half::Whole, &|| false).map(drop)
     }
 
-    /// Runs a half of the plan.
-    pub fn submit_half(&mut self, half: Half) -> Result<()> {
-        self.engine.submit(half)
+    /// Runs a half of the plan, or all of it; see [`Engine::submit`].
+    pub fn submit_unless(&mut self, half: Half, give_up: GiveUp<'_>) -> Result<bool> {
+        self.engine.submit(half, give_up)
     }
 
     /// See [`Engine::timed_submit`].

@@ -38,11 +38,18 @@ impl Mpi {
         }
     }
 
-    /// Which of the ranks of this machine this is: by it each takes another device.
-    pub fn local_rank(&self) -> usize {
-        let names = ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID", "PMI_LOCAL_RANK"];
-        let found = names.iter().find_map(|name| std::env::var(name).ok()?.parse().ok());
-        found.unwrap_or_else(|| self.rank())
+    /// Ends all ranks, if this process has joined them.
+    pub fn abort(exit_code: u8) {
+        let Some(Ok(universe)) = UNIVERSE.get().map(Mutex::lock) else { return };
+        if let Some(universe) = universe.as_ref() {
+            universe.world().abort(exit_code.into());
+        }
+    }
+
+    /// Which of the ranks that share this machine this is, and how many they are: by it each takes another device.
+    pub fn on_this_machine(&self) -> (usize, usize) {
+        let local = self.world.split_shared(self.world.rank());
+        (local.rank() as usize, local.size() as usize)
     }
 }
 

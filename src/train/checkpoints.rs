@@ -17,7 +17,7 @@ use crate::{Error, Result, files};
 pub(super) const CHECKPOINTS: &str = "checkpoints";
 
 /// Time that saving may take at most of training, where the time says when to save: one part of so many.
-const SHARE_OF_TIME: u32 = 100;
+pub(super) const SHARE_OF_TIME: u32 = 100;
 
 /// A run between two steps, in a file.
 #[derive(Clone, Debug, PartialEq)]

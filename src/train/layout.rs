@@ -135,7 +135,7 @@ fn with_remedy(error: Error, settings: &TrainSettings, target: Target) -> Error 
     if target.precision == Element::F32 {
         ways.push("--precision bf16 or f16 for half the memory");
     }
-    ways.push("another device");
+    ways.push("more memory (a larger --memory where one was given), or another device");
     let at_once = if size > 0 { size } else { 1 };
     let what = format!("training with {at_once} sample(s) at once: {what}");
     Error::Limit { what, needed, limit, unit, fix: format!("use {}", ways.join(", or ")) }

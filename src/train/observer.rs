@@ -20,7 +20,8 @@ pub trait Observer {
     fn evaluating(&mut self, _done: f64, _examples: usize) {}
     /// A checkpoint was written.
     fn saved(&mut self, step: u64) -> Result<()>;
-    /// Whether to stop after the current step; a checkpoint is written first. Evaluations end then, too.
+    /// Whether to stop: after the current step, when a checkpoint is written, or inside of it where its beginning is saved.
+    /// Evaluations end then, too.
     fn stop(&self) -> bool;
     /// Something that people should know.
     fn note(&mut self, _text: &str) {}

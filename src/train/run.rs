@@ -151,6 +151,8 @@ fn attempt(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outco
         last_evaluation: None,
         save_at: after(wait(settings.checkpoint_minutes, Duration::ZERO)),
         saving: Duration::ZERO,
+        save_took: Duration::ZERO,
+        step_took: Duration::ZERO,
         trainer,
     };
     let outcome = training.go();

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::run::{Outcome, RunOptions};
 use crate::recipe::Recipe;
-use crate::version::commit;
+use crate::version::COMMIT;
 use crate::{Error, Result};
 
 const FILE: &str = "sessions.jsonl";
@@ -64,7 +64,7 @@ impl Session {
         let line = Line::Start {
             time: now(),
             trm: env!("CARGO_PKG_VERSION"),
-            commit: commit(),
+            commit: COMMIT.to_owned(),
             pid: std::process::id(),
             step,
             device: info.name,

@@ -8,7 +8,7 @@ use super::diagnosis;
 use super::layout::{Layout, Room};
 use crate::checkpoint::{self, State};
 use crate::data::{Batch, Dataset, Sampler};
-use crate::engine::{Counts, Device, Run};
+use crate::engine::{Counts, Device, GiveUp, Run};
 use crate::model::init::Weights;
 use crate::model::{Clock, Metrics, ModelConfig, Params, Runner, Schedule, Which};
 use crate::ops::metrics::{NAMES, SKIPPED};
@@ -225,6 +225,15 @@ impl Trainer {
     /// # Errors
     /// A broken data set or device.
     pub fn step(&mut self) -> Result<()> {
+        self.step_unless(&|| false).map(drop)
+    }
+
+    /// [`Trainer::step`], which `give_up` may end on the way where there are no other ranks. It then returns false, and
+    /// from then on the trainer is good for nothing but [`Trainer::restore`].
+    ///
+    /// # Errors
+    /// A broken data set or device.
+    pub fn step_unless(&mut self, give_up: GiveUp<'_>) -> Result<bool> {
         self.sampler.next_batch(&mut self.batch)?;
         self.step += 1;
         let clock = Clock {
@@ -239,14 +248,19 @@ impl Trainer {
         if self.ranks.size() == 1 {
             self.runner.feed(&self.batch)?;
             self.runner.set_clock(&clock)?;
-            return self.runner.submit();
+            let done = self.runner.submit_unless(Half::Whole, give_up)?;
+            if !done {
+                self.awaited.pop_back();
+                self.step -= 1;
+            }
+            return Ok(done);
         }
         let first = self.ranks.rank() * self.share();
         self.runner.feed(&self.batch.part(first..first + self.share()))?;
         self.runner.set_clock(&clock)?;
-        self.runner.submit_half(Half::First)?;
+        self.runner.submit_unless(Half::First, &|| false)?;
         self.exchange()?;
-        self.runner.submit_half(Half::Second)
+        self.runner.submit_unless(Half::Second, &|| false)
     }
 
     /// The oldest metrics not yet taken; None if there are none, or, unless `wait`, if they are not there yet.

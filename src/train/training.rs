@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::checkpoints::{Checkpoint, Note, wait};
+use super::checkpoints::{Checkpoint, Note, SHARE_OF_TIME, wait};
 use super::evaluation::Evaluation;
 use super::folder::RunFolder;
 use super::observer::Observer;
@@ -17,6 +17,9 @@ use crate::{Error, Result};
 
 /// How often a run may halve its learning rates: beyond 1/32 something else is wrong.
 const MOST_HALVINGS: u32 = 5;
+
+/// A step that takes longer is saved by itself where that costs little: whoever stops a run shall not have to wait for it.
+const LONG_STEP: Duration = Duration::from_secs(5);
 
 /// A run under way.
 pub(super) struct Training<'a> {
@@ -42,8 +45,12 @@ pub(super) struct Training<'a> {
     pub last_evaluation: Option<(u64, Metrics)>,
     /// When the time alone asks for a checkpoint.
     pub save_at: Option<Instant>,
-    /// Time spent on checkpoints.
+    /// Time spent on checkpoints, ...
     pub saving: Duration,
+    /// ... on the last one, ...
+    pub save_took: Duration,
+    /// ... and on the last step.
+    pub step_took: Duration,
 }
 
 impl Training<'_> {
@@ -67,7 +74,9 @@ impl Training<'_> {
         let evaluating = self.owes_evaluation(step, last);
         let every = self.settings.checkpoint_every;
         let long_ago = self.save_at.is_some_and(|save_at| save_at <= Instant::now());
-        let now_and_then = (every > 0 && step.is_multiple_of(every)) || ranks::any(&*self.ranks, long_ago)?;
+        let slow = self.step_took > LONG_STEP && self.save_took * SHARE_OF_TIME < self.step_took;
+        let now_and_then =
+            (every > 0 && step.is_multiple_of(every)) || ranks::any(&*self.ranks, long_ago || slow)?;
         self.save_wanted |= evaluating || last || stopping || now_and_then;
         if self.save_wanted {
             self.save(step, last || stopping)?;
@@ -79,7 +88,14 @@ impl Training<'_> {
         if evaluating {
             self.evaluate(step, last)?;
         } else {
-            self.trainer.step()?;
+            let begun = Instant::now();
+            // What is saved can be left undone.
+            let give_up = || self.saved == step && self.observer.stop();
+            if !self.trainer.step_unless(&give_up)? {
+                let evaluation = self.last_evaluation;
+                return Ok(Some(Outcome { steps: step, finished: false, evaluation }));
+            }
+            self.step_took = begun.elapsed();
             // Several ranks have to learn of a loss that is lost in the same step.
             self.take_metrics(self.ranks.size() > 1)?;
         }
@@ -127,8 +143,9 @@ impl Training<'_> {
         self.folder.save(&self.trainer.state()?)?;
         (self.saved, self.saved_here, self.confirmed) = (step, true, false);
         self.observer.saved(step)?;
-        self.saving += started.elapsed();
-        self.save_at = after(wait(self.settings.checkpoint_minutes, started.elapsed()));
+        self.save_took = started.elapsed();
+        self.saving += self.save_took;
+        self.save_at = after(wait(self.settings.checkpoint_minutes, self.save_took));
         Ok(())
     }
 

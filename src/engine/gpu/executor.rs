@@ -8,13 +8,17 @@ use std::time::{Duration, Instant};
 
 use super::adapter::Gpu;
 use super::submissions::Pace;
-use crate::engine::{Counts, Engine, Times};
+use crate::engine::{Counts, Engine, GiveUp, Times};
 use crate::ops::KERNELS;
 use crate::plan::{ALIGN_WORDS, Dispatch, Half, Plan, Slice, align};
 use crate::{Error, Result};
 
 /// Metric blocks that may be on their way; one more submission waits for the oldest.
 const IN_FLIGHT: usize = 4;
+
+/// Words that the host may have written and that the device has not taken in yet: they lie in memory of their own, which
+/// a model that fills the device leaves little of.
+const STAGED_WORDS: usize = 8 << 20;
 
 /// A plan on a GPU.
 pub struct GpuEngine {
@@ -27,6 +31,8 @@ pub struct GpuEngine {
     idle: Vec<wgpu::Buffer>,
     flying: VecDeque<Flight>,
     landed: VecDeque<Vec<f32>>,
+    /// Words written since something was last submitted.
+    staged: usize,
 }
 
 /// One dispatch, ready to be recorded.
@@ -55,13 +61,12 @@ struct Flight {
 }
 
 impl GpuEngine {
-    /// Allocates the plan's buffers, all zero, and compiles its kernels. Submissions take about `most_submission` at the
-    /// most, unless it is zero.
+    /// Allocates the plan's buffers, all zero, and compiles its kernels. `pace` cuts its steps into submissions.
     ///
     /// # Errors
     /// [`Error::Limit`] where a buffer, a binding or a loop exceeds what the adapter allows, [`Error::Memory`] where
     /// there is none left, [`Error::Device`] where the driver refuses otherwise.
-    pub fn new(gpu: Arc<Gpu>, plan: Arc<Plan>, most_submission: Duration) -> Result<GpuEngine> {
+    pub(in crate::engine) fn new(gpu: Arc<Gpu>, plan: Arc<Plan>, pace: Pace) -> Result<GpuEngine> {
         check_limits(&gpu, &plan)?;
         // What compilers of drivers refuse is internal to wgpu: an error of this plan, too, that leaves the device well.
         let filters =
@@ -89,7 +94,7 @@ impl GpuEngine {
         let idle = metrics_at.map(staging).unwrap_or_default();
         Ok(GpuEngine {
             launches: launches?,
-            pace: Pace::of(&plan, most_submission),
+            pace,
             plan,
             gpu,
             buffers,
@@ -97,18 +102,26 @@ impl GpuEngine {
             idle,
             flying: VecDeque::new(),
             landed: VecDeque::new(),
+            staged: 0,
         })
     }
 
     /// Submits a half of a step in as many parts as its pace asks for; the last one copies the metric block to `staging`.
+    /// None if it was given up.
     fn submit_parts(
         &mut self,
         half: Half,
         staging: Option<(Slice, &wgpu::Buffer)>,
-    ) -> Result<wgpu::SubmissionIndex> {
+        give_up: GiveUp<'_>,
+    ) -> Result<Option<wgpu::SubmissionIndex>> {
         let plan = self.plan.clone();
         let mut sequence = plan.half(half).peekable();
+        self.staged = 0;
+        let mut before = None;
         loop {
+            if give_up() {
+                return Ok(None);
+            }
             let mut encoder =
                 self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             let (mut work, budget) = (0.0, self.pace.budget());
@@ -132,7 +145,11 @@ impl GpuEngine {
                 self.pace.took(work, start.elapsed());
             }
             if last {
-                return Ok(submission);
+                return Ok(Some(submission));
+            }
+            // One that runs and one that waits keep the device busy, and what is given up ends soon.
+            if let Some(older) = before.replace(submission) {
+                self.wait_for(older)?;
             }
         }
     }
@@ -147,6 +164,11 @@ impl GpuEngine {
     pub(super) fn wait(&self) -> Result<()> {
         self.poll(wgpu::PollType::Wait { submission_index: None, timeout: Some(self.patience()) })?;
         self.gpu.check()
+    }
+
+    fn wait_for(&self, submission: wgpu::SubmissionIndex) -> Result<()> {
+        let timeout = Some(self.patience());
+        self.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout })
     }
 
     fn poll(&self, how: wgpu::PollType) -> Result<()> {
@@ -169,15 +191,11 @@ impl GpuEngine {
     /// Takes the oldest flying metric block in, if it has arrived or `wait` says to wait for it.
     fn land(&mut self, wait: bool) -> Result<bool> {
         let Some(flight) = self.flying.front() else { return Ok(false) };
-        let poll = match wait {
+        match wait {
             // For its own submission only: waiting for all of them would leave the device without work.
-            true => wgpu::PollType::Wait {
-                submission_index: Some(flight.submission.clone()),
-                timeout: Some(self.patience()),
-            },
-            false => wgpu::PollType::Poll,
-        };
-        self.poll(poll)?;
+            true => self.wait_for(flight.submission.clone())?,
+            false => self.poll(wgpu::PollType::Poll)?,
+        }
         // After waiting, the answer may be in the hands of another thread that polls the same device: receive, not try.
         let dropped = || self.gpu.failed("a read was dropped by the driver".into());
         let outcome = match wait {
@@ -202,8 +220,16 @@ impl GpuEngine {
 
 impl Engine for GpuEngine {
     fn write(&mut self, slice: Slice, words: &[u32]) -> Result<()> {
-        let offset = slice.offset as u64 * 4;
-        self.gpu.queue.write_buffer(&self.buffers[slice.buffer], offset, bytemuck::cast_slice(words));
+        for (index, piece) in words.chunks(STAGED_WORDS).enumerate() {
+            if self.staged + piece.len() > STAGED_WORDS {
+                self.gpu.queue.submit([]);
+                self.wait()?;
+                self.staged = 0;
+            }
+            let offset = (slice.offset + index * STAGED_WORDS) as u64 * 4;
+            self.gpu.queue.write_buffer(&self.buffers[slice.buffer], offset, bytemuck::cast_slice(piece));
+            self.staged += piece.len();
+        }
         self.gpu.check()
     }
 
@@ -221,20 +247,26 @@ impl Engine for GpuEngine {
         }
     }
 
-    fn submit(&mut self, half: Half) -> Result<()> {
+    fn submit(&mut self, half: Half, give_up: GiveUp<'_>) -> Result<bool> {
         if half == Half::First {
-            return self.submit_parts(half, None).map(|_| ());
+            return self.submit_parts(half, None, give_up).map(|done| done.is_some());
         }
         if self.metrics_at.is_some() && self.idle.is_empty() {
             self.land(true)?;
         }
         let staging = self.metrics_at.zip(self.idle.pop());
-        let submission = self.submit_parts(half, staging.as_ref().map(|(slice, buffer)| (*slice, buffer)))?;
-        if let Some((_, buffer)) = staging {
-            let (mapped, follows) = (map(&self.gpu, &buffer), !self.flying.is_empty());
-            self.flying.push_back(Flight { mapped, buffer, submission, follows });
+        let copied_to = staging.as_ref().map(|(slice, buffer)| (*slice, buffer));
+        let submission = self.submit_parts(half, copied_to, give_up)?;
+        let done = submission.is_some();
+        match (staging, submission) {
+            (Some((_, buffer)), Some(submission)) => {
+                let (mapped, follows) = (map(&self.gpu, &buffer), !self.flying.is_empty());
+                self.flying.push_back(Flight { mapped, buffer, submission, follows });
+            }
+            (Some((_, buffer)), None) => self.idle.push(buffer),
+            (None, _) => {}
         }
-        self.gpu.check()
+        self.gpu.check().map(|()| done)
     }
 
     fn timed_submit(&mut self) -> Result<Times> {

@@ -9,3 +9,4 @@ pub mod table;
 
 pub use adapter::{Gpu, adapters};
 pub(super) use executor::{GpuEngine, check_limits};
+pub(super) use submissions::Pace;

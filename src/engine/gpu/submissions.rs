@@ -13,8 +13,11 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// The same before a step was timed: drivers compile kernels when they first run, and a software adapter is slow.
 const LONGEST_FIRST: Duration = Duration::from_secs(3600);
 
+/// Bytes a second, or the arithmetic that takes as long, that anything does at least.
+const SLOWEST: f64 = 1e8;
+
 /// Cuts steps into submissions of bounded time, by the costs of the plan and the time that steps are seen to take.
-pub(super) struct Pace {
+pub(in crate::engine) struct Pace {
     /// Of each dispatch, in bytes.
     work: Vec<f64>,
     /// Of a whole step.
@@ -23,15 +26,23 @@ pub(super) struct Pace {
     /// Work that was timed, and its seconds.
     timed: (f64, f64),
     landed: Option<Instant>,
+    /// How long everything may take, where a test says so.
+    patience: Option<Duration>,
 }
 
 impl Pace {
     /// For submissions of `most`, or whole steps where that is zero.
-    pub(super) fn of(plan: &Plan, most: Duration) -> Pace {
+    pub(in crate::engine) fn of(plan: &Plan, most: Duration) -> Pace {
         let work = |flops: u64, bytes: u64| (flops as f64 / FLOPS_PER_BYTE + bytes as f64).max(1.0);
         let work: Vec<f64> = plan.dispatches.iter().map(|one| work(one.cost.flops, one.cost.bytes)).collect();
         let step = plan.sequence().map(|(dispatch, _)| work[dispatch]).sum();
-        Pace { work, step, most, timed: (0.0, 0.0), landed: None }
+        Pace { work, step, most, timed: (0.0, 0.0), landed: None, patience: None }
+    }
+
+    /// The same pace with a bound of its own for a device that does not answer.
+    #[cfg(feature = "testing")]
+    pub(in crate::engine) fn waiting(self, patience: Option<Duration>) -> Pace {
+        Pace { patience, ..self }
     }
 
     /// Work of a dispatch.
@@ -56,7 +67,12 @@ impl Pace {
     /// longer still while nobody knows.
     pub(super) fn patience(&self, steps: usize) -> Duration {
         let (work, seconds) = self.timed;
+        if let Some(patience) = self.patience {
+            return patience;
+        }
         match work < self.step {
+            // A whole step in one piece may take a software adapter longer.
+            true if self.most.is_zero() => LONGEST_FIRST + Duration::from_secs_f64(self.step / SLOWEST),
             true => LONGEST_FIRST,
             false => {
                 LONGEST + Duration::from_secs_f64(20.0 * self.step * seconds / work * (steps + 1) as f64)
@@ -84,7 +100,7 @@ mod tests {
     use super::*;
 
     fn pace(most: Duration) -> Pace {
-        Pace { work: vec![10.0, 20.0], step: 30.0, most, timed: (0.0, 0.0), landed: None }
+        Pace { work: vec![10.0, 20.0], step: 30.0, most, timed: (0.0, 0.0), landed: None, patience: None }
     }
 
     #[test]
