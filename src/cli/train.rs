@@ -126,6 +126,11 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     if args.resume && recipe.train.precision != stored {
         say(format!("going on in {} what was begun in {stored}", recipe.train.precision));
     }
+    #[cfg(feature = "testing")]
+    let device = match crate::engine::faults::Faults::of_environment() {
+        Some(faults) => device.failing(std::sync::Arc::new(faults)),
+        None => device,
+    };
     let wanted = stop.clone();
     let mut progress = Progress::new(&args.out, move || wanted.wanted());
     let options = RunOptions {

@@ -47,6 +47,15 @@ impl Faults {
         Faults { fault, stage, left: AtomicU32::new(calls), struck: AtomicBool::new(false) }
     }
 
+    /// What the variable `TRM_FAULT` asks for, as in `submit:37`: a device that is lost after 37 calls of a stage.
+    pub fn of_environment() -> Option<Faults> {
+        let wanted = std::env::var("TRM_FAULT").ok()?;
+        let (stage, calls) = wanted.split_once(':')?;
+        let stages = [Stage::Load, Stage::Write, Stage::Submit, Stage::Metrics, Stage::Read];
+        let stage = stages.into_iter().find(|known| format!("{known:?}").eq_ignore_ascii_case(stage))?;
+        Some(Faults::after(calls.parse().ok()?, stage, Fault::Lost))
+    }
+
     /// Whether it has come.
     pub fn struck(&self) -> bool {
         self.struck.load(Ordering::SeqCst)
