@@ -282,6 +282,12 @@ fn given_for_good() -> Outcome {
     let lines = metrics(&workshop, "run")?;
     let last = lines.iter().rfind(|line| line["split"] == "train").ok_or("no steps")?;
     check(last["lr"].as_f64().is_some_and(|lr| lr <= 1e-4), || last.to_string())?;
+    // A new one that cannot be written names the folder that was asked for.
+    let below = Path::new(&workshop.path("run")).join("recipe.toml/new").to_string_lossy().into_owned();
+    let mut args = workshop.train_args("new", 4);
+    args.pop();
+    args.push(below.clone());
+    refuse(&borrowed(&args), 1, &[&below, "cannot be written", "name a folder elsewhere"])?;
     // What was refused is not kept.
     let refused = trm(&borrowed(&resume_args(&workshop, "run", &["arch.hidden_size=32"])))?;
     check(refused.code != 0, || refused.stderr)?;
