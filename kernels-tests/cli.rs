@@ -81,7 +81,8 @@ pub fn refuse(args: &[&str], code: i32, expected: &[&str]) -> Outcome {
     let ran = trm(args)?;
     check(ran.code == code, || format!("{args:?} exits with {}, expected {code}: {}", ran.code, ran.stderr))?;
     check(ran.stdout.is_empty(), || format!("{args:?} prints {}", ran.stdout))?;
-    let told = |line: &&str| ["device: ", "memory: "].iter().any(|start| line.starts_with(start));
+    let told =
+        |line: &&str| ["device: ", "memory: ", "weights: "].iter().any(|start| line.starts_with(start));
     let errors: Vec<&str> = ran.stderr.lines().filter(|line| !told(line)).collect();
     check(errors.len() == 1, || format!("{args:?} says {errors:?}"))?;
     let error = errors[0];

@@ -149,7 +149,7 @@ fn broken_weights() -> Outcome {
         let mut changed = tensors.clone();
         change(&mut changed);
         fs::write(&path, serialised(&changed)?)?;
-        refuse(&["solve", "--run", &run, "--device", "cpu", "1..............4"], 1, expected)
+        refuse(&["solve", "--weights", &run, "--device", "cpu", "1..............4"], 1, expected)
     };
     let name = "lm_head.weight";
     refused(&|tensors| tensors.retain(|tensor| tensor.0 != name), &["model.safetensors", name])?;

@@ -11,7 +11,7 @@ use crate::cli::{Outcome, Ran, Test, Workshop, borrowed, check, refuse, succeed,
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let trials: [Test; 10] = [
+    let trials: [Test; 15] = [
         ("a run that diverges can be resumed", diverged_run),
         ("a healthy run that diverges keeps its good checkpoint", diverged_later),
         ("a diverged run backs off", backed_off),
@@ -22,6 +22,11 @@ pub fn tests() -> Vec<Trial> {
         ("an older run goes on", older_run),
         ("a hole in the metrics is told, leftovers go", leftovers),
         ("sessions are written down", sessions),
+        ("what is given at a resume holds from then on", given_for_good),
+        ("a number of samples at once that was chosen stays open", chosen_anew),
+        ("the best is resumed from, and damage is passed over by all", one_choice),
+        ("a damaged note is made up for", damaged_note),
+        ("a run that is shortened ends with an evaluation of all", shortened),
     ];
     trials.into_iter().map(|(name, test)| Trial::test(format!("cli_runs: {name}"), test)).collect()
 }
@@ -115,7 +120,7 @@ fn diverged_later() -> Outcome {
     check(ran.code == 1 && ran.stderr.contains("error: "), || ran.stderr)?;
     let found = listing(&workshop, "run")?;
     check(found["latest"].as_u64() >= Some(16), || found.to_string())?;
-    let back = resume_args(&workshop, "run", &["train.epochs=8"]);
+    let back = resume_args(&workshop, "run", &["train.epochs=8", "train.lr=1e-3"]);
     let ran = trm(&[&borrowed(&back)[..], &["--at", "16"]].concat())?;
     check(ran.code == 0 && ran.stderr.contains("going on from"), || ran.stderr)?;
     workshop.train("whole", 8)?;
@@ -127,16 +132,36 @@ fn backed_off() -> Outcome {
     let workshop = Workshop::new()?;
     let sets = [&THROWN_OFF[..], &["train.on_divergence=back-off"]].concat();
     let ran = train_with(&workshop, "run", 40, &sets)?;
-    check(ran.code == 1 && ran.stderr.contains("the 5. of 5 times"), || ran.stderr)?;
-    let lines = metrics(&workshop, "run")?;
-    let last = lines.iter().rfind(|line| line["split"] == "back-off").ok_or("no line of it")?;
-    check(last["lr_halvings"] == 5, || last.to_string())?;
-    // The same learning rate with fewer halvings to go, which are those of the checkpoint.
-    let again = resume(&workshop, "run", &["train.lr=3.2e-2"])?;
-    check(again.stderr.contains("learning rates halved 5 times"), || again.stderr)?;
-    let lines = metrics(&workshop, "run")?;
-    let last = lines.iter().rfind(|line| line["split"] == "train").ok_or("no steps")?;
-    check(last["lr"] == 1e-3 && last["step"] == 160, || last.to_string())
+    check(ran.code == 1 && ran.stderr.contains("time 5 of 5 at the most"), || ran.stderr.clone())?;
+    let error = ran.stderr.lines().find(|line| line.starts_with("error: ")).ok_or("no error")?;
+    check(error.contains("give it a lower train.lr") && !error.contains("back-off"), || error.to_owned())?;
+    let last_of = |split: &str| -> Outcome<Value> {
+        let lines = metrics(&workshop, "run")?;
+        Ok(lines.into_iter().rfind(|line| line["split"] == split).ok_or("no such line")?)
+    };
+    check(last_of("back-off")?["lr_halvings"] == 5, || "not halved 5 times".into())?;
+    // The halvings hold for who gives nothing, not for who goes back to before them, nor for who gives a learning rate.
+    let resumed = |more: &[&str], sets: &[&str]| -> Outcome<Ran> {
+        trm(&[&borrowed(&resume_args(&workshop, "run", sets))[..], more].concat())
+    };
+    let plain = resumed(&["--time-limit", "0s"], &[])?;
+    check(plain.stderr.contains("learning rates halved 5 times"), || plain.stderr)?;
+    let back = resumed(&["--at", "0", "--time-limit", "0s"], &[])?;
+    check(!back.stderr.contains("halved"), || back.stderr)?;
+    let again = resumed(&["--time-limit", "0s"], &[])?;
+    check(!again.stderr.contains("halved"), || again.stderr)?;
+    let diverged = resumed(&[], &[])?;
+    check(diverged.code == 1, || diverged.stderr)?;
+    let given = resumed(&["--time-limit", "0s"], &["train.lr=1e-3"])?;
+    check(given.stderr.contains("not halved 5 times any more"), || given.stderr)?;
+    let again = resumed(&[], &[])?;
+    check(again.code == 0 && !again.stderr.contains("halved"), || again.stderr)?;
+    let last = last_of("train")?;
+    check(last["lr"] == 1e-3 && last["step"] == 160, || last.to_string())?;
+    let sessions = fs::read_to_string(Path::new(&workshop.path("run")).join("sessions.jsonl"))?;
+    let starts: Vec<Value> = sessions.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let halvings = starts.iter().filter_map(|line| line["lr_halvings"].as_u64());
+    check(halvings.eq([0, 5, 0, 0, 0, 0, 0]), || sessions)
 }
 
 /// What came after the checkpoint that a run was taken back to is not gone on from, even if nothing new was saved yet.
@@ -205,11 +230,8 @@ fn damaged() -> Outcome {
     let workshop = Workshop::new()?;
     train_with(&workshop, "run", 4, &["train.checkpoint_every=3"])?;
     let newest = checkpoint(&workshop, "run", 16);
-    let mut bytes = fs::read(&newest)?;
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 4;
-    fs::write(&newest, &bytes)?;
-    let found = listing(&workshop, "run")?;
+    flip_a_bit(&newest)?;
+    let found = damaged_listing(&workshop, "run")?;
     check(found["latest"] == 15 && found.to_string().contains("is damaged"), || found.to_string())?;
     let ran = resume(&workshop, "run", &["train.epochs=8"])?;
     let said = ["step-000000016.safetensors: ", "is damaged", "passed over", "step-000000015.safetensors"];
@@ -219,11 +241,142 @@ fn damaged() -> Outcome {
     let all = listing(&workshop, "run")?;
     let mut remaining = all["checkpoints"].as_array().into_iter().flatten();
     remaining.try_for_each(|one| fs::write(one["file"].as_str().unwrap_or_default(), ""))?;
-    refuse(
-        &borrowed(&resume_args(&workshop, "run", &[]))[..],
-        1,
-        &["no checkpoint to go on from", "step-000000032"],
-    )
+    let args = resume_args(&workshop, "run", &[]);
+    let ran = trm(&borrowed(&args))?;
+    let error = ran.stderr.lines().find(|line| line.starts_with("error: ")).ok_or("no error")?;
+    let said = ["none of its ", "is whole", "--init-from"].iter().all(|part| error.contains(part));
+    check(ran.code == 1 && said && error.len() < 400, || error.to_owned())?;
+    // Its weights are, and serve.
+    let (data, run) = (workshop.path("data"), workshop.path("run"));
+    succeed(&["eval", "--run", &run, "--data", &data, "--device", "cpu"])?;
+    fs::write(Path::new(&run).join("model.safetensors"), "")?;
+    let ran = trm(&borrowed(&args))?;
+    check(ran.code == 1 && ran.stderr.contains("begin the run anew"), || ran.stderr)
+}
+
+/// The same of a run with damage, which the exit code tells.
+fn damaged_listing(workshop: &Workshop, run: &str) -> Outcome<Value> {
+    let ran = trm(&["runs", &workshop.path(run), "--json"])?;
+    check(ran.code == 1, || format!("exits with {}: {}", ran.code, ran.stdout))?;
+    Ok(serde_json::from_str(&ran.stdout)?)
+}
+
+fn flip_a_bit(file: &Path) -> Outcome {
+    let mut bytes = fs::read(file)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    Ok(fs::write(file, &bytes)?)
+}
+
+/// A plain resume goes on with what was given before, once for all.
+fn given_for_good() -> Outcome {
+    let workshop = Workshop::new()?;
+    workshop.train("run", 4)?;
+    let args = resume_args(&workshop, "run", &["train.epochs=8", "train.lr=1e-4"]);
+    let ran = trm(&[&borrowed(&args)[..], &["--time-limit", "0s"]].concat())?;
+    let line = "recipe.toml: from now on train.epochs is 8, no more 4, train.lr is 0.0001, no more ";
+    check(ran.code == 124 && ran.stderr.contains(line), || ran.stderr)?;
+    let again = resume(&workshop, "run", &[])?;
+    check(again.stdout.contains("finished after 32 steps"), || again.stdout)?;
+    check(!again.stderr.contains("from now on"), || again.stderr)?;
+    let lines = metrics(&workshop, "run")?;
+    let last = lines.iter().rfind(|line| line["split"] == "train").ok_or("no steps")?;
+    check(last["lr"].as_f64().is_some_and(|lr| lr <= 1e-4), || last.to_string())?;
+    // A new one that cannot be written names the folder that was asked for.
+    let below = Path::new(&workshop.path("run")).join("recipe.toml/new").to_string_lossy().into_owned();
+    let mut args = workshop.train_args("new", 4);
+    args.pop();
+    args.push(below.clone());
+    refuse(&borrowed(&args), 1, &[&below, "cannot be written", "name a folder elsewhere"])?;
+    // What was refused is not kept.
+    let refused = trm(&borrowed(&resume_args(&workshop, "run", &["arch.hidden_size=32"])))?;
+    check(refused.code != 0, || refused.stderr)?;
+    resume(&workshop, "run", &[]).map(drop)
+}
+
+/// The folder keeps what was asked for, the session what was chosen, with which the next one on the same device goes on.
+fn chosen_anew() -> Outcome {
+    let workshop = Workshop::new()?;
+    workshop.train("run", 4)?;
+    let recipe = || fs::read_to_string(Path::new(&workshop.path("run")).join("recipe.toml"));
+    check(recipe()?.contains("micro_batch = 0\n"), || "a choice is frozen".into())?;
+    let chosen = || -> Outcome<Option<u64>> {
+        let text = fs::read_to_string(Path::new(&workshop.path("run")).join("sessions.jsonl"))?;
+        let lines: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let start = lines.iter().rfind(|line| line["event"] == "start").ok_or("no start")?;
+        Ok(start["recipe"]["train"]["micro_batch"].as_u64())
+    };
+    check(chosen()? == Some(8), || "not 8 at once".into())?;
+    resume(&workshop, "run", &["train.epochs=6", "train.micro_batch=2"])?;
+    resume(&workshop, "run", &["train.epochs=8", "train.micro_batch=0"])?;
+    check(chosen()? == Some(8), || "not chosen anew".into())?;
+    // Elsewhere the device is said, and nothing is kept of what the other one had.
+    let sessions = Path::new(&workshop.path("run")).join("sessions.jsonl");
+    let told = |ran: &Ran| ran.stderr.contains("results differ in their roundings");
+    let smaller = |text: String| text.replace("\"micro_batch\":8", "\"micro_batch\":4");
+    fs::write(&sessions, smaller(fs::read_to_string(&sessions)?))?;
+    let same = resume(&workshop, "run", &[])?;
+    check(chosen()? == Some(4) && !told(&same), || same.stderr)?;
+    let text = fs::read_to_string(&sessions)?;
+    fs::write(&sessions, text.replace("CPU engine, ", "Other engine, "))?;
+    let other = resume(&workshop, "run", &[])?;
+    check(chosen()? == Some(8) && told(&other), || other.stderr)
+}
+
+/// `runs`, `eval` with and without `--at`, and `train --resume` take the same one, and say what they pass over.
+fn one_choice() -> Outcome {
+    let workshop = Workshop::new()?;
+    train_with(&workshop, "run", 4, &["train.checkpoint_every=3", "train.keep=9"])?;
+    let note = |step: u64| checkpoint(&workshop, "run", step).with_extension("json");
+    fs::write(note(16), "{\"exact_accuracy\":0.9}")?;
+    fs::write(note(8), "{\"exact_accuracy\":0.8}")?;
+    flip_a_bit(&checkpoint(&workshop, "run", 16))?;
+    let found = damaged_listing(&workshop, "run")?;
+    check(found["latest"] == 15 && found["best"] == 8, || found.to_string())?;
+    let (run, data) = (workshop.path("run"), workshop.path("data"));
+    for (at, step) in [(&["--at", "latest"][..], 15), (&[], 15), (&["--at", "best"], 8)] {
+        let args = ["eval", "--run", &run, "--data", &data, "--device", "cpu"];
+        let ran = trm(&[&args[..], at].concat())?;
+        let taken = format!("weights: {}", checkpoint(&workshop, "run", step).display());
+        let said = ran.stderr.contains("passed over") && ran.stderr.contains(&taken);
+        check(ran.code == 0 && said, || format!("{at:?}: {}", ran.stderr))?;
+    }
+    refuse(&["eval", "--run", &run, "--weights", &run, "--data", &data], 2, &["--run", "--weights"])?;
+    let args = resume_args(&workshop, "run", &[]);
+    let ran = trm(&[&borrowed(&args)[..], &["--at", "best"]].concat())?;
+    let said = ran.stderr.contains("passed over") && ran.stderr.contains("going on from");
+    check(ran.code == 0 && said && ran.stderr.contains("step-000000008.safetensors"), || ran.stderr)
+}
+
+/// Its evaluation is taken from the metrics, and a resume writes it anew.
+fn damaged_note() -> Outcome {
+    let workshop = Workshop::new()?;
+    train_with(&workshop, "run", 4, &["train.keep=9"])?;
+    let before = listing(&workshop, "run")?;
+    let note = checkpoint(&workshop, "run", 16).with_extension("json");
+    fs::write(&note, "garbage")?;
+    let found = damaged_listing(&workshop, "run")?;
+    let same =
+        found["best"] == before["best"] && found.to_string().contains("step-000000016.json: is damaged");
+    check(same, || found.to_string())?;
+    let ran = resume(&workshop, "run", &[])?;
+    check(ran.stderr.contains("is taken from metrics.jsonl"), || ran.stderr)?;
+    check(listing(&workshop, "run")? == before, || "the note is another".into())
+}
+
+/// Evaluations on the way take some examples, the last all of them; also where a step on the way becomes the last.
+fn shortened() -> Outcome {
+    let workshop = Workshop::new()?;
+    train_with(&workshop, "run", 4, &["train.eval_examples=2"])?;
+    let mut args = resume_args(&workshop, "run", &["train.epochs=2"]);
+    args.extend(["--at", "8"].map(str::to_owned));
+    succeed(&borrowed(&args))?;
+    let lines = metrics(&workshop, "run")?;
+    let tests = lines.iter().filter(|line| line["split"] == "test").map(|line| line["examples"].as_u64());
+    let found: Vec<_> = tests.collect();
+    check(found == [Some(2), Some(6)], || format!("{found:?}"))?;
+    resume(&workshop, "run", &[])?;
+    check(metrics(&workshop, "run")? == lines, || "it was made twice".into())
 }
 
 /// As after a kill between a checkpoint and the end of its evaluation, in the middle of a run and at its end.

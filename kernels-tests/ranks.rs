@@ -11,7 +11,7 @@ use trm::eval::{Evaluator, Pace, Selection};
 use trm::model::Metrics;
 use trm::model::init::Weights;
 use trm::ranks::{Alone, Ranks, any, sum};
-use trm::train::{Checkpoint, ResumeFrom, RunOptions, Trainer, Unobserved, run};
+use trm::train::{At, Checkpoint, RunOptions, Trainer, Unobserved, run};
 
 use crate::harness::{Needs, on_each};
 use crate::train_puzzle_emb::{data, recipe};
@@ -177,7 +177,7 @@ fn run_as_one(device: &Device) -> Result<(), Failed> {
     let (folder, dataset) = data(41)?;
     let state_of = |size: usize, out: &Path| -> Result<State, Failed> {
         let recipe = recipe(&[BATCH, "train.epochs=4", "train.eval_interval=2", "train.micro_batch=3"])?;
-        for (resume, stops) in [(None, true), (Some(ResumeFrom::Newest), false)] {
+        for (resume, stops) in [(None, true), (Some(At::Latest), false)] {
             let outcomes = on_ranks(size, |ranks| {
                 let options = RunOptions {
                     resume,

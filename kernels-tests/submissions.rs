@@ -8,7 +8,7 @@ use trm::engine::{Device, Run};
 use trm::model::ArchName;
 use trm::model::step::{Batches, train_plan};
 
-use trm::train::{Checkpoint, Outcome, ResumeFrom, RunOptions, Unobserved, run};
+use trm::train::{At, Checkpoint, Outcome, RunOptions, Unobserved, run};
 
 use crate::harness::{Needs, on_each};
 use crate::models::{Session, optimiser, small};
@@ -88,7 +88,7 @@ fn left_undone(device: &Device) -> Result<(), Failed> {
         if stopped.finished || calls != asked + 1 || (name == "first") != (stopped.steps == 0) {
             return Err(format!("{name}: after {} steps, asked {calls} times", stopped.steps).into());
         }
-        let (finished, _) = train(name, u32::MAX, Some(ResumeFrom::Newest))?;
+        let (finished, _) = train(name, u32::MAX, Some(At::Latest))?;
         if finished.steps != whole.steps || end(name)? != end("undisturbed")? {
             return Err(format!("{name}: another end than without a stop").into());
         }

@@ -7,6 +7,8 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use indicatif::BinaryBytes;
+
 use crate::text::printable;
 
 /// What can go wrong, by who can mend it.
@@ -102,7 +104,7 @@ pub enum Error {
 }
 
 fn for_bytes(needed: u64) -> String {
-    if needed > 0 { format!(" for {needed} bytes") } else { String::new() }
+    if needed > 0 { format!(" for {} ({needed} bytes)", BinaryBytes(needed)) } else { String::new() }
 }
 
 /// One line that steers no terminal, whatever is in the files and names that it speaks of.
@@ -115,7 +117,11 @@ impl fmt::Display for Error {
             Error::Usage { argument, problem, fix } => format!("{argument}: {problem}; {fix}"),
             Error::Device { device, problem, fix } => format!("device {device}: {problem}; {fix}"),
             Error::Limit { what, needed, limit, unit, fix } => {
-                format!("{what}: needs {needed} {unit}, the limit is {limit}; {fix}")
+                let amount = |count: u64| match *unit {
+                    "bytes" if count >= 1 << 20 => format!("{} ({count} bytes)", BinaryBytes(count)),
+                    unit => format!("{count} {unit}"),
+                };
+                format!("{what}: needs {}, the limit is {}; {fix}", amount(*needed), amount(*limit))
             }
             Error::Lost { device, problem } => {
                 format!("device {device}: {problem}; check its driver, or use --device cpu")

@@ -4,6 +4,7 @@
 //! here. All keys are required, so that a recipe in a run folder says everything about its run; keys that came later
 //! mean in older recipes what those runs did.
 
+mod changes;
 mod effect;
 mod keys;
 
@@ -243,8 +244,10 @@ impl TrainSettings {
             let problem = format!("{} does not divide train.epochs {}", self.eval_interval, self.epochs);
             return Err(Error::recipe("train.eval_interval", problem, "choose a divisor"));
         }
-        let not_negative =
-            ("a number of at least 0", (|value| (0.0..f64::INFINITY).contains(&value)) as fn(f64) -> bool);
+        let not_negative = (
+            "a finite number of at least 0",
+            (|value| (0.0..f64::INFINITY).contains(&value)) as fn(f64) -> bool,
+        );
         let share = ("a number from 0 to 1", (|value| (0.0..=1.0).contains(&value)) as fn(f64) -> bool);
         let decay = ("a number from 0 to less than 1", (|value| (0.0..1.0).contains(&value)) as _);
         let numbers = [
@@ -375,6 +378,8 @@ mod tests {
     fn unknown_keys_name_the_nearest() {
         assert!(refusal(&["arch.hiden_size=8"]).contains("did you mean arch.hidden_size?"));
         assert!(refusal(&["lr=1"]).contains("did you mean train.lr?"));
+        assert!(refusal(&["trian.lr=1"]).contains("did you mean train.lr?"));
+        assert!(refusal(&["train.bogus=1"]).contains("is no key of a recipe; compare with"));
         assert!(refusal(&["foo=1"]).starts_with("foo: is no key of a recipe; compare with assets/recipes"));
         assert!(refusal(&["arch=1"]).starts_with("arch: is no key"));
         assert!(refusal(&["train.lr.x=1"]).starts_with("train.lr.x: lr is no table"));
@@ -390,11 +395,12 @@ mod tests {
                 "train.seed=18446744073709551615",
                 "train.seed: is \"18446744073709551615\", expected an integer from 0",
             ),
-            ("train.lr=1e39", "train.lr: is 1e39, infinite in f32; give a number of at least 0"),
+            ("train.lr=1e39", "train.lr: is 1e39, infinite in f32; give a finite number of at least 0"),
             ("arch.rms_norm_eps=1e39", "arch.rms_norm_eps: is 1e39; give a number from 0 to 3.4e38"),
             ("train.lr=fast", "train.lr: is \"fast\", expected a number"),
             ("train.lr=nan", "train.lr: is NaN; give"),
-            ("train.lr=-1", "train.lr: is -1; give a number of at least 0"),
+            ("train.lr=-1", "train.lr: is -1; give a finite number of at least 0"),
+            ("train.lr=inf", "train.lr: is inf; give a finite number"),
             ("train.beta2=1", "train.beta2: is 1; give a number from 0 to less than 1"),
             ("train.ema=1", "train.ema: is 1, expected true or false"),
             ("train.epochs=0", "train.epochs: is 0; give an integer of at least 1"),

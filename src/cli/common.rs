@@ -1,7 +1,6 @@
 //! What several commands share: their arguments.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use clap::Args;
 
@@ -15,7 +14,7 @@ use crate::model::{Arch, ModelConfig};
 use crate::plan::{Element, Precision};
 use crate::recipe::{Recipe, TrainSettings};
 use crate::report::say;
-use crate::train::Checkpoint;
+use crate::train::{At, Checkpoint};
 use crate::tune::{Cache, Cached, Choice, Key};
 use crate::{Error, Result};
 
@@ -168,13 +167,17 @@ impl MemoryArgs {
 }
 
 fn bytes(text: &str) -> std::result::Result<u64, String> {
-    let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("GB", 1_000_000_000), ("MB", 1_000_000)];
-    let known = |&(unit, factor): &(&str, u64)| Some((text.trim().strip_suffix(unit)?, factor as f64));
-    let parsed = units.iter().find_map(known).and_then(|(number, factor)| {
+    let binary =
+        [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)].map(|(unit, bits)| (unit, 2f64.powi(bits)));
+    let decimal = [("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12), ("B", 1.0), ("", 1.0)];
+    let known = |(unit, factor): (&str, f64)| Some((text.trim().strip_suffix(unit)?, factor));
+    let parsed = binary.into_iter().chain(decimal).find_map(known).and_then(|(number, factor)| {
         let number: f64 = number.trim().parse().ok()?;
         (number * factor >= 1.0 && number * factor < 1e18).then_some((number * factor) as u64)
     });
-    parsed.ok_or_else(|| "give a number with GiB, MiB, GB or MB, as in 6GiB".to_owned())
+    parsed.ok_or_else(|| {
+        "give bytes, or a number with kB, MB, GB, TB, KiB, MiB, GiB or TiB, as in 6GiB".to_owned()
+    })
 }
 
 /// The indices of this machine's GPUs that processes of one job take: integrated ones only where there are no others.
@@ -238,6 +241,11 @@ pub struct RecipeArgs {
 }
 
 impl RecipeArgs {
+    /// The keys that --set changes.
+    pub fn keys_set(&self) -> impl Iterator<Item = &str> {
+        self.set.iter().filter_map(|set| set.split_once('=')).map(|(key, _)| key.trim())
+    }
+
     /// The recipe with its changes, and its name.
     pub fn load(&self) -> Result<(&str, Recipe)> {
         self.load_or(None)
@@ -315,46 +323,26 @@ impl ModelArgs {
 
 /// A trained model.
 #[derive(Args)]
-#[command(group = clap::ArgGroup::new("model").required(true))]
+#[command(group = clap::ArgGroup::new("model").required(true).multiple(true).args(["run", "weights"]))]
 pub struct WeightsArgs {
     /// Run folder whose weights to use
     ///
     /// The moving average of the weights, where the recipe keeps one; those of the newest checkpoint, unless --at says
     /// otherwise.
-    #[arg(long, value_name = "DIR", group = "model")]
+    #[arg(long, value_name = "DIR", conflicts_with = "weights")]
     run: Option<PathBuf>,
 
     /// Which checkpoint of --run: best, latest or a step [default: latest]
     ///
-    /// "best" has the highest exact accuracy of those that "trm runs" lists.
+    /// "best" has the highest exact accuracy of those that "trm runs" lists. Damaged ones are passed over.
     #[arg(long, value_name = "STEP", requires = "run", conflicts_with = "weights")]
     at: Option<At>,
 
     /// Weights: a .safetensors file, or the folder of a model.safetensors
     ///
     /// With config.json beside it.
-    #[arg(long, value_name = "FILE|DIR", group = "model")]
+    #[arg(long, value_name = "FILE|DIR")]
     weights: Option<PathBuf>,
-}
-
-/// A choice of a run's checkpoints.
-#[derive(Clone, Copy, Debug)]
-enum At {
-    Best,
-    Latest,
-    Step(u64),
-}
-
-impl FromStr for At {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> std::result::Result<At, Self::Err> {
-        match text {
-            "best" => Ok(At::Best),
-            "latest" => Ok(At::Latest),
-            step => step.parse().map(At::Step).map_err(|_| "expected best, latest or a number of steps"),
-        }
-    }
 }
 
 impl WeightsArgs {
@@ -376,32 +364,42 @@ impl WeightsArgs {
 
     /// Reads the model.
     pub fn load(&self) -> Result<(ModelConfig, Weights)> {
-        match (&self.run, &self.weights, self.at) {
-            (Some(run), _, Some(at)) => {
-                let checkpoint = chosen(run, at)?;
-                say(format!("weights: {}", checkpoint.path.display()));
-                checkpoint::load_state_weights(&checkpoint.path)
-            }
-            (Some(path), ..) | (None, Some(path), _) => checkpoint::load(path),
-            (None, None, _) => Err(Error::usage("--weights", "is missing", "give --weights or --run")),
+        match (&self.run, &self.weights) {
+            (Some(run), _) => of_run(run, self.at),
+            (None, Some(path)) => checkpoint::load(path),
+            (None, None) => Err(Error::usage("--weights", "is missing", "give --weights or --run")),
         }
     }
 }
 
-fn chosen(run: &Path, at: At) -> Result<Checkpoint> {
+/// The model of the checkpoint `at`, or, where none was asked for, of the latest; if there is none that is whole, what the
+/// run has for use.
+fn of_run(run: &Path, at: Option<At>) -> Result<(ModelConfig, Weights)> {
     let all = Checkpoint::list(run)?;
-    let found = match at {
-        At::Best => Checkpoint::best(&all),
-        At::Latest => all.iter().rev().find(|checkpoint| checkpoint.is_good()),
-        At::Step(step) => Some(Checkpoint::at(run, &all, step)?),
+    if all.is_empty() && at.is_none() {
+        return checkpoint::load(run);
+    }
+    // To its end, as --resume and "trm runs" do, so that all take the same one.
+    let read = |one: &Checkpoint| {
+        checkpoint::check_state(&one.path)?;
+        checkpoint::load_state_weights(&one.path)
     };
-    found.cloned().ok_or_else(|| {
-        let problem = match at {
-            At::Best => "has no checkpoint that was evaluated",
-            _ => "has no checkpoint",
-        };
-        Error::file(run, problem, "see \"trm runs\" for what there is")
-    })
+    match (Checkpoint::choose(run, &all, at.unwrap_or(At::Latest), read), at) {
+        (Ok(found), _) => {
+            found.passed_over.iter().for_each(say);
+            say(format!("weights: {}", found.checkpoint.path.display()));
+            Ok(found.content)
+        }
+        (Err(error), Some(_)) => Err(error),
+        (Err(error), None) => {
+            let model = checkpoint::load(run).map_err(|_| error)?;
+            say(format!(
+                "weights: {}, as no checkpoint is whole",
+                run.join(checkpoint::WEIGHTS_FILE).display()
+            ));
+            Ok(model)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -419,6 +417,17 @@ mod tests {
         assert_eq!(recipe(&[]), Precision::Auto);
         assert_eq!(recipe(&awkward), Precision::F32);
         assert_eq!(recipe(&[&awkward[..], &["train.precision=f16"]].concat()), Precision::F16);
+    }
+
+    #[test]
+    fn sizes_are_read_in_all_units() {
+        let sizes =
+            [("6GiB", 6 << 30), ("1.5 TiB", 3 << 39), ("2TB", 2_000_000_000_000), ("400MB", 400_000_000)];
+        let small = [("3MiB", 3 << 20), ("5kB", 5000), ("5KiB", 5120), ("7B", 7), (" 123456 ", 123_456)];
+        sizes.into_iter().chain(small).for_each(|(text, size)| assert_eq!(bytes(text), Ok(size), "{text}"));
+        ["", "GiB", "-1MB", "0", "6 Gib", "1e99TB", "nan", "infB"].iter().for_each(|text| {
+            assert!(bytes(text).is_err(), "{text}");
+        });
     }
 
     #[test]

@@ -7,15 +7,15 @@ use serde::Serialize;
 
 use crate::checkpoint;
 use crate::report::Table;
-use crate::train::Checkpoint;
+use crate::train::{At, Checkpoint};
 use crate::{Error, Result};
 
 use super::output::Output;
 
 /// List the checkpoints of a run
 ///
-/// Reads each to its end: one that is damaged says what is wrong with it. "trm eval", "solve" and "export" take any of
-/// them with --run DIR --at STEP.
+/// Reads each to its end: one that is damaged says what is wrong with it, and the exit code is 1 then. "trm eval", "solve"
+/// and "export" take any of them with --run DIR --at STEP, "trm train --resume" with --at STEP.
 #[derive(clap::Args)]
 pub struct Args {
     /// Run folder
@@ -27,9 +27,9 @@ pub struct Args {
 struct Listing {
     run: PathBuf,
     checkpoints: Vec<Listed>,
-    /// Steps of the one with the highest exact accuracy.
+    /// Steps of the one with the highest exact accuracy, which is what --at best takes.
     best: Option<u64>,
-    /// Steps of the one from which --resume continues.
+    /// Steps of the one from which --resume continues, which is what --at latest takes.
     latest: Option<u64>,
 }
 
@@ -44,6 +44,8 @@ struct Listed {
     whole: bool,
     /// What is wrong with it.
     fault: Option<String>,
+    /// What is wrong with the note beside it.
+    note_fault: Option<String>,
     file: PathBuf,
 }
 
@@ -54,10 +56,15 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         return Err(Error::file(&args.run, "holds no checkpoint of a run", fix));
     }
     let checkpoints = all.iter().map(listed).collect::<Result<Vec<_>>>()?;
-    let latest = checkpoints.iter().rev().find(|listed| listed.fault.is_none()).map(|listed| listed.step);
-    let best = Checkpoint::best(&all).map(|checkpoint| checkpoint.step);
+    let read = |one: &Checkpoint| match checkpoints.iter().find(|listed| listed.step == one.step) {
+        Some(Listed { fault: Some(fault), .. }) => Err(Error::file(&one.path, fault, "choose another")),
+        _ => Ok(()),
+    };
+    let choose = |at| Checkpoint::choose(&args.run, &all, at, read).ok().map(|found| found.checkpoint.step);
+    let (best, latest) = (choose(At::Best), choose(At::Latest));
+    let damaged = checkpoints.iter().any(|listed| !listed.whole || listed.note_fault.is_some());
     output.data(&Listing { run: args.run.clone(), checkpoints, best, latest }, text)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn listed(checkpoint: &Checkpoint) -> Result<Listed> {
@@ -70,6 +77,7 @@ fn listed(checkpoint: &Checkpoint) -> Result<Listed> {
         time: humantime::format_rfc3339_seconds(checkpoint.written()?).to_string(),
         whole: damage.is_none(),
         fault: damage.or(diverged),
+        note_fault: checkpoint.note_fault.clone(),
         file: checkpoint.path.clone(),
     })
 }
@@ -88,6 +96,9 @@ fn text(listing: &Listing) -> String {
         let (step, accuracy) = (listed.step.to_string(), accuracy.unwrap_or_default());
         table.row([step, accuracy, listed.bytes.to_string(), listed.time.clone(), state]);
     }
-    let faults = listing.checkpoints.iter().filter_map(|listed| Some((listed.step, listed.fault.as_ref()?)));
+    let faults = listing
+        .checkpoints
+        .iter()
+        .flat_map(|listed| listed.fault.iter().chain(&listed.note_fault).map(|fault| (listed.step, fault)));
     faults.fold(table.to_string(), |text, (step, fault)| format!("{text}step {step}: {fault}\n"))
 }

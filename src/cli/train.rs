@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::model::Metrics;
 use crate::report::{Progress, describe, say};
-use crate::train::{InitFrom, Observer, ResumeFrom, RunOptions, Unobserved};
+use crate::train::{At, InitFrom, Observer, RunOptions, Unobserved};
 
 use super::common::{DeviceArgs, MemoryArgs, RecipeArgs, RecomputeArgs};
 use super::output::Output;
@@ -42,16 +42,18 @@ pub struct Args {
 
     /// Continue the run in --out from its newest checkpoint that is whole
     ///
-    /// Takes the recipe of the run; --set may still change it. The data set must be that of the run, in whatever
-    /// folder. An evaluation that was cut off is made up for.
+    /// Takes the recipe of the run. What --set changes of it holds from then on, and is written into the run's recipe.toml.
+    /// After the learning rates were halved, a train.lr that is given is taken as it is. The data set must be that of the
+    /// run, in whatever folder. An evaluation that was cut off is made up for.
     #[arg(long, conflicts_with = "recipe")]
     resume: bool,
 
-    /// Continue from the checkpoint of this step instead
+    /// Continue from another checkpoint: best, latest or a step [default: latest]
     ///
-    /// One that "trm runs" lists. Later ones are removed as soon as a new one has proved good.
+    /// One that "trm runs" lists, with the learning rates as often halved as when it was written. Later ones are removed
+    /// as soon as a new one has proved good.
     #[arg(long, value_name = "STEP", requires = "resume", conflicts_with = "recipe")]
-    at: Option<u64>,
+    at: Option<At>,
 
     /// Begin from the weights of a run or file instead of fresh ones
     ///
@@ -131,12 +133,14 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         Some(faults) => device.failing(std::sync::Arc::new(faults)),
         None => device,
     };
+    let given: Vec<&str> = args.recipe.keys_set().collect();
     let wanted = stop.clone();
     let mut progress = Progress::new(&args.out, move || wanted.wanted());
     let options = RunOptions {
         retries: args.retries,
         ranks: ranks.as_ref(),
-        resume: args.resume.then(|| args.at.map_or(ResumeFrom::Newest, ResumeFrom::Step)),
+        resume: args.resume.then(|| args.at.unwrap_or(At::Latest)),
+        given: &given,
         init_from: args
             .init_from
             .as_deref()

@@ -69,11 +69,14 @@ pub(super) fn check_keys(found: &BTreeMap<String, Value>, declared: &BTreeMap<St
 fn unknown<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> Error {
     let name = |key: &'a str| key.rsplit('.').next().unwrap_or(key);
     let own_name = key.rsplit('.').next().unwrap_or(key);
-    let likeness = |known: &str, known_name: &str| {
-        strsim::jaro_winkler(key, known).max(strsim::jaro_winkler(own_name, known_name))
-    };
-    let nearest = known.max_by(|a, b| likeness(a, name(a)).total_cmp(&likeness(b, name(b))));
-    let nearest = nearest.filter(|known| likeness(known, name(known)) >= LEAST_LIKENESS);
+    // Sections, which many keys share, tell only equal names apart.
+    let likeness =
+        |known: &'a str| (strsim::jaro_winkler(own_name, name(known)), strsim::jaro_winkler(key, known));
+    let nearest = known.max_by(|a, b| {
+        let (a, b) = (likeness(a), likeness(b));
+        a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
+    });
+    let nearest = nearest.filter(|known| likeness(known).0 >= LEAST_LIKENESS);
     let fix = nearest.map_or_else(|| SEE.to_owned(), |nearest| format!("did you mean {nearest}?"));
     Error::recipe(key, "is no key of a recipe", fix)
 }

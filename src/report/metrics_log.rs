@@ -13,7 +13,7 @@ use crate::train::now;
 use crate::{Error, Result, files};
 
 /// The log's name in a run folder.
-const LOG_FILE: &str = "metrics.jsonl";
+pub(crate) const METRICS_FILE: &str = "metrics.jsonl";
 
 /// One line.
 #[derive(Serialize)]
@@ -60,7 +60,12 @@ struct Timed<'a, T> {
 struct Line {
     split: Option<String>,
     step: u64,
+    examples: Option<usize>,
+    loss: Option<f64>,
 }
+
+/// Tells evaluations apart: one of a step may be made of some examples first and later of all.
+type Tested = (u64, Option<usize>, Option<f64>);
 
 /// The open log.
 pub(super) struct MetricsLog {
@@ -68,15 +73,15 @@ pub(super) struct MetricsLog {
     file: File,
     /// Steps without a line, of those that were done before.
     pub missing: u64,
-    /// The last step whose evaluation stands in the log.
-    tested: Option<u64>,
+    /// The last evaluation that stands in the log: its step, examples and loss.
+    tested: Option<Tested>,
 }
 
 impl MetricsLog {
     /// Opens the log in `folder`. Of a resumed run the lines of the first `done` steps stay; the rest, which will
     /// be computed again, goes, and so does what is no line of a log.
     pub fn open(folder: &Path, done: u64) -> Result<MetricsLog> {
-        let path = folder.join(LOG_FILE);
+        let path = folder.join(METRICS_FILE);
         let old = if path.exists() { files::read(&path)? } else { Vec::new() };
         let (mut kept, mut trained, mut tested) = (String::new(), BTreeSet::new(), None);
         for text in String::from_utf8_lossy(&old).lines() {
@@ -86,7 +91,7 @@ impl MetricsLog {
             }
             match line.split.as_deref() {
                 Some("train") => drop(trained.insert(line.step)),
-                Some("test") => tested = Some(line.step),
+                Some("test") => tested = Some((line.step, line.examples, line.loss)),
                 _ => {}
             }
             kept += text;
@@ -99,8 +104,11 @@ impl MetricsLog {
 
     /// Adds a line; of an evaluation, unless it is there already, as of a run that was cut off just after it.
     pub fn add(&mut self, entry: &Entry<'_>) -> Result<()> {
-        if entry.split == "test" && self.tested.replace(entry.step) == Some(entry.step) {
-            return Ok(());
+        if entry.split == "test" {
+            let tested = Some((entry.step, entry.examples, Some(entry.loss)));
+            if std::mem::replace(&mut self.tested, tested) == tested {
+                return Ok(());
+            }
         }
         self.write(entry)
     }
@@ -133,7 +141,7 @@ mod tests {
     }
 
     fn lines(folder: &Path) -> Vec<serde_json::Value> {
-        let text = std::fs::read_to_string(folder.join(LOG_FILE)).unwrap();
+        let text = std::fs::read_to_string(folder.join(METRICS_FILE)).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
@@ -141,9 +149,9 @@ mod tests {
     fn a_resumed_log_keeps_the_steps_done_and_knows_what_is_missing() {
         let folder = tempfile::tempdir().unwrap();
         let train = |step: u64| format!("{{\"split\":\"train\",\"step\":{step},\"a\":2}}\n");
-        let torn = b"{\"split\":\"test\",\"step\":4}\n\0\0\xff\n{\"st".to_vec();
+        let torn = b"{\"split\":\"test\",\"step\":4,\"loss\":0.625}\n\0\0\xff\n{\"st".to_vec();
         let old = [(train(1) + &train(3) + &train(4) + &train(5)).into_bytes(), torn].concat();
-        std::fs::write(folder.path().join(LOG_FILE), old).unwrap();
+        std::fs::write(folder.path().join(METRICS_FILE), old).unwrap();
         let metrics = Metrics::of([2.0, 2.0, 1.0, 2.0, 4.0, 0.5, 0.25, 0.0]).averaged(1.0);
         let mut log = MetricsLog::open(folder.path(), 4).unwrap();
         assert_eq!(log.missing, 1);

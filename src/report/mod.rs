@@ -14,6 +14,7 @@ pub use arc_html::write_arc_html;
 pub use card_html::card_html;
 pub use chart::{Bars, Lines};
 pub use grid::draw_answer;
+pub(crate) use metrics_log::METRICS_FILE;
 pub use plan_summary::PlanSummary;
 pub use progress::{Progress, describe};
 pub use table::Table;

@@ -110,7 +110,14 @@ impl Observer for Progress {
 
     fn started(&mut self, done: u64, total: u64, batch: usize) -> Result<()> {
         (self.batch, self.total_steps, self.last_step) = (batch, total, done);
-        (self.started, self.shown) = (Instant::now(), Instant::now());
+        // Another start of the same command, after a device failed, goes on counting time and steps.
+        if self.log.is_none() {
+            self.started = Instant::now();
+        }
+        self.shown = Instant::now();
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
         let log = MetricsLog::open(&self.folder, done)?;
         if log.missing > 0 {
             self.say(&format!("metrics.jsonl lacks {} of the {done} steps that are done", log.missing));
@@ -249,6 +256,19 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_start_goes_on_counting_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut progress = Progress::new(folder.path(), || false);
+        progress.started(0, 100, 8).unwrap();
+        // As if ten seconds had passed, in which ten steps were made.
+        progress.started -= Duration::from_secs(10);
+        progress.made = 10;
+        progress.started(5, 100, 8).unwrap();
+        assert!(progress.samples_per_s() <= 8.0, "{}", progress.samples_per_s());
+        assert!(progress.seconds() >= 10.0);
+    }
 
     #[test]
     fn windows_average_over_halted_samples() {

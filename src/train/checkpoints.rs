@@ -1,17 +1,15 @@
 //! The checkpoints of a run folder, and which of them stay.
 //!
 //! `checkpoints/step-000000123.safetensors` is a run between two steps, written as a whole and checksummed;
-//! `step-000000123.json` beside it holds what was found out later: how good its weights are on the test split, or that
-//! training diverged from them. Older versions had one, `state.safetensors`, in the run folder itself.
+//! a note beside it holds what was found out later. Older versions had one, `state.safetensors`, in the run folder itself.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Serialize};
-
+use super::notes::Note;
 use crate::checkpoint::{self, STATE_FILE};
-use crate::model::Metrics;
-use crate::{Error, Result, files};
+use crate::{Error, Result};
 
 /// Their folder in a run folder.
 pub(super) const CHECKPOINTS: &str = "checkpoints";
@@ -28,28 +26,42 @@ pub struct Checkpoint {
     pub path: PathBuf,
     /// What was found out about it.
     pub note: Note,
+    /// What is wrong with the file of the note.
+    pub note_fault: Option<String>,
 }
 
-/// What is known of a checkpoint beside itself.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Note {
-    /// Of its weights, on the test split: share of samples that are right in every cell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exact_accuracy: Option<f64>,
-    /// Of its weights, on the test split.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub loss: Option<f64>,
-    /// What happened when training went on from it, where no finite loss has followed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub diverged: Option<String>,
+/// Which checkpoint of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// The newest that is whole and that training has not diverged from.
+    Latest,
+    /// Of those, the one with the highest exact accuracy on the test split, the newest of equal ones.
+    Best,
+    /// That after so many steps.
+    Step(u64),
 }
 
-impl Note {
-    /// Of an evaluation.
-    pub(super) fn of(metrics: &Metrics) -> Note {
-        let (exact_accuracy, loss) = (Some(metrics.exact_accuracy), Some(metrics.loss()));
-        Note { exact_accuracy, loss, diverged: None }
+impl FromStr for At {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> std::result::Result<At, Self::Err> {
+        match text {
+            "best" => Ok(At::Best),
+            "latest" => Ok(At::Latest),
+            step => step.parse().map(At::Step).map_err(|_| "expected best, latest or a number of steps"),
+        }
     }
+}
+
+/// A checkpoint that was chosen, with what was read of it.
+#[derive(Debug)]
+pub struct Found<T> {
+    /// The one that was chosen.
+    pub checkpoint: Checkpoint,
+    /// What was read.
+    pub content: T,
+    /// A line for each that would have come first, but for its damage or because training diverged from it.
+    pub passed_over: Vec<String>,
 }
 
 impl Checkpoint {
@@ -67,32 +79,77 @@ impl Checkpoint {
         if folder.is_dir() {
             for entry in std::fs::read_dir(&folder).map_err(Error::io(&folder))? {
                 let path = entry.map_err(Error::io(&folder))?.path();
-                found.extend(step_of(&path).map(|step| Checkpoint { step, note: note_of(&path), path }));
+                let step = step_of(&path).filter(|_| path.is_file());
+                found.extend(step.map(|step| {
+                    let (note, note_fault) = Note::read(run, &path, step);
+                    Checkpoint { step, path, note, note_fault }
+                }));
             }
         }
         let path = run.join(STATE_FILE);
         if path.is_file() {
             // Of a damaged one the step is unknown; it is named when it is read.
             let step = checkpoint::state_step(&path).unwrap_or(0);
-            found.push(Checkpoint { step, note: Note::default(), path });
+            found.push(Checkpoint { step, path, note: Note::default(), note_fault: None });
         }
         found.sort_by_key(|checkpoint| checkpoint.step);
         Ok(found)
     }
 
-    /// The one of [`Checkpoint::list`] with the highest exact accuracy, the newest of equal ones.
-    pub fn best(checkpoints: &[Checkpoint]) -> Option<&Checkpoint> {
-        let known = checkpoints.iter().filter(|checkpoint| checkpoint.is_good());
+    /// The best one of [`Checkpoint::list`] as the notes say, whole or not.
+    fn best(checkpoints: &[Checkpoint]) -> Option<&Checkpoint> {
+        Checkpoint::evaluated(checkpoints).next()
+    }
+
+    /// Those that were evaluated and not diverged from, the best first, the newer of equal ones.
+    fn evaluated(checkpoints: &[Checkpoint]) -> impl Iterator<Item = &Checkpoint> {
+        let known = checkpoints.iter().rev().filter(|checkpoint| checkpoint.is_good());
         let known = known.filter_map(|checkpoint| Some((checkpoint.note.exact_accuracy?, checkpoint)));
-        let best = known.filter(|(accuracy, _)| accuracy.is_finite()).max_by(|a, b| a.0.total_cmp(&b.0));
-        best.map(|(_, checkpoint)| checkpoint)
+        let mut known: Vec<_> = known.filter(|(accuracy, _)| accuracy.is_finite()).collect();
+        known.sort_by(|a, b| b.0.total_cmp(&a.0));
+        known.into_iter().map(|(_, checkpoint)| checkpoint)
+    }
+
+    /// The one of `all`, those of the folder `run`, that is asked for, with what `read` makes of it: for all who choose one,
+    /// the first that is whole.
+    ///
+    /// # Errors
+    /// [`Error::File`] where there is none, or that of the step asked for is damaged.
+    pub fn choose<T>(
+        run: &Path,
+        all: &[Checkpoint],
+        at: At,
+        read: impl Fn(&Checkpoint) -> Result<T>,
+    ) -> Result<Found<T>> {
+        let candidates: Vec<&Checkpoint> = match at {
+            At::Step(step) => {
+                let checkpoint = Checkpoint::at(run, all, step)?;
+                let content = read(checkpoint)?;
+                return Ok(Found { checkpoint: checkpoint.clone(), content, passed_over: Vec::new() });
+            }
+            At::Latest => all.iter().rev().collect(),
+            At::Best => Checkpoint::evaluated(all).collect(),
+        };
+        if candidates.is_empty() && !all.is_empty() {
+            let problem = "has no checkpoint that was evaluated";
+            return Err(Error::file(run, problem, "see \"trm runs\" for what there is"));
+        }
+        let mut passed_over = Vec::new();
+        for checkpoint in candidates {
+            if let Some(lost) = &checkpoint.note.diverged {
+                passed_over.push(format!("{}: {lost}; passed over", checkpoint.path.display()));
+                continue;
+            }
+            match read(checkpoint) {
+                Ok(content) => return Ok(Found { checkpoint: checkpoint.clone(), content, passed_over }),
+                Err(error) => passed_over.push(format!("{error}; passed over")),
+            }
+        }
+        Err(none_whole(run, passed_over.len()))
     }
 
     /// The one of `checkpoints`, those of the folder `run`, after `step` steps.
-    ///
-    /// # Errors
-    /// [`Error::File`] that lists the steps that there are.
-    pub fn at<'a>(run: &Path, checkpoints: &'a [Checkpoint], step: u64) -> Result<&'a Checkpoint> {
+    fn at<'a>(run: &Path, checkpoints: &'a [Checkpoint], step: u64) -> Result<&'a Checkpoint> {
         checkpoints.iter().find(|checkpoint| checkpoint.step == step).ok_or_else(|| {
             let steps: Vec<String> =
                 checkpoints.iter().map(|checkpoint| checkpoint.step.to_string()).collect();
@@ -120,12 +177,6 @@ impl Checkpoint {
     /// [`Error::Io`] at the file.
     pub fn written(&self) -> Result<SystemTime> {
         std::fs::metadata(&self.path).and_then(|file| file.modified()).map_err(Error::io(&self.path))
-    }
-
-    /// Writes down what was found out.
-    pub(super) fn keep_note(path: &Path, note: &Note) -> Result<()> {
-        let json = serde_json::to_string(note).map_err(|error| Error::io(path)(error.into()))?;
-        files::write_atomic(&path.with_extension("json"), json.as_bytes())
     }
 
     /// Removes its note, where it has one.
@@ -161,10 +212,20 @@ fn step_of(path: &Path) -> Option<u64> {
     name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok()
 }
 
-/// A damaged note says nothing: its evaluation is made again.
-fn note_of(path: &Path) -> Note {
-    let bytes = std::fs::read(path.with_extension("json")).unwrap_or_default();
-    serde_json::from_slice(&bytes).unwrap_or_default()
+/// Of the folder `run`, none of whose `count` checkpoints is whole and good; its weights for use may be.
+fn none_whole(run: &Path, count: usize) -> Error {
+    if count == 0 {
+        let fix = "name the folder of a run that was started with \"trm train\"";
+        return Error::file(run, "holds no checkpoint", fix);
+    }
+    let shown = run.display();
+    let problem =
+        format!("none of its {count} checkpoints to choose from is whole, as \"trm runs {shown}\" shows");
+    let fix = match checkpoint::load(run) {
+        Ok(_) => format!("begin a new run from its weights, which are, with --init-from {shown}"),
+        Err(_) => "begin the run anew in another folder".to_owned(),
+    };
+    Error::file(run, problem, fix)
 }
 
 fn remove(path: &Path) -> Result<()> {
@@ -184,7 +245,12 @@ mod tests {
             Some(accuracy) if accuracy < 0.0 => Note { diverged: Some("NaN".into()), ..Note::default() },
             exact_accuracy => Note { exact_accuracy, ..Note::default() },
         };
-        let one = |&(step, accuracy)| Checkpoint { step, path: PathBuf::new(), note: note(accuracy) };
+        let one = |&(step, accuracy)| Checkpoint {
+            step,
+            path: PathBuf::new(),
+            note: note(accuracy),
+            note_fault: None,
+        };
         of.iter().map(one).collect()
     }
 
@@ -227,7 +293,7 @@ mod tests {
         }
         let path = Checkpoint::path_of(run.path(), 12);
         let note = Note { exact_accuracy: Some(0.25), ..Note::default() };
-        Checkpoint::keep_note(&path, &note).unwrap();
+        note.keep(&path).unwrap();
         let found = Checkpoint::list(run.path()).unwrap();
         let steps: Vec<u64> = found.iter().map(|checkpoint| checkpoint.step).collect();
         assert_eq!((steps, &found[1].path, &found[1].note), (vec![0, 12], &path, &note));

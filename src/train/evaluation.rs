@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::checkpoints::Checkpoint;
 use super::observer::Observer;
 use super::run::RunOptions;
 use crate::data::{Dataset, Split};
@@ -13,6 +14,25 @@ use crate::model::{Metrics, ModelConfig};
 use crate::ranks::Ranks;
 use crate::recipe::TrainSettings;
 use crate::{Error, Result};
+
+/// An evaluation that was made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Made {
+    /// After so many training steps.
+    pub step: u64,
+    /// Of so many examples; unknown of older runs, which took all.
+    pub examples: Option<usize>,
+    /// Whether samples stopped at their halt head's word.
+    pub halt: bool,
+}
+
+impl Made {
+    /// That of a checkpoint.
+    pub fn of(checkpoint: &Checkpoint) -> Option<Made> {
+        let note = &checkpoint.note;
+        note.exact_accuracy.map(|_| Made { step: checkpoint.step, examples: note.examples, halt: note.halt })
+    }
+}
 
 /// The test split and a model to evaluate on it; absent where the data set has none.
 pub(super) struct Evaluation {
@@ -35,6 +55,11 @@ impl Evaluation {
         let stop = Arc::new(AtomicBool::new(false));
         evaluator.stop_when(stop.clone());
         Ok(Some(Evaluation { ranks, evaluator, dataset, stop }))
+    }
+
+    /// Whether `made` is all that the last one has to be.
+    pub fn is_whole(&self, made: Made) -> bool {
+        !made.halt && made.examples.is_none_or(|examples| examples == self.dataset.examples())
     }
 
     /// The last evaluation takes every example.

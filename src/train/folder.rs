@@ -4,8 +4,8 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::checkpoints::{CHECKPOINTS, Checkpoint, Note, superseded};
-use super::run::ResumeFrom;
+use super::checkpoints::{At, CHECKPOINTS, Checkpoint, Found, superseded};
+use super::notes::Note;
 use super::sessions;
 use crate::checkpoint::{self, STATE_FILE, State};
 use crate::ranks::{self, Ranks};
@@ -30,10 +30,17 @@ impl RunFolder {
     /// Makes the folder, with the recipe and a first checkpoint, so that a run can be resumed from its first moment.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there is something in `path`, [`Error::Io`].
+    /// [`Error::Usage`] if there is something in `path`, [`Error::File`] where it cannot be written.
     pub fn create(path: &Path, recipe: &Recipe, first: &State, ranks: Arc<dyn Ranks>) -> Result<RunFolder> {
         if ranks.is_first() {
-            RunFolder::write_new(path, recipe, first)?;
+            RunFolder::write_new(path, recipe, first).map_err(|error| match error {
+                // The file has a name of its own until the folder is complete.
+                Error::Io { source, .. } => {
+                    let fix = "free room there, or name a folder elsewhere";
+                    Error::file(path, format!("cannot be written: {source}"), fix)
+                }
+                other => other,
+            })?;
         }
         RunFolder::open(path, ranks)
     }
@@ -95,40 +102,56 @@ impl RunFolder {
         Ok(lock)
     }
 
-    /// The checkpoint asked for with its state, and a line for each newer one that was passed over.
+    /// The checkpoint asked for with its state, whose learning rates are halved as they are to be from there on.
     ///
     /// # Errors
     /// [`Error::File`] where there is none, or that of this step is damaged.
-    pub fn load(&self, from: ResumeFrom) -> Result<(Checkpoint, State, Vec<String>)> {
+    pub fn load(&self, at: At) -> Result<Found<State>> {
         self.wait_for_all()?;
-        let found = self.find(from);
+        let found = self.find(at);
         self.wait_for_all()?;
         found
     }
 
-    fn find(&self, from: ResumeFrom) -> Result<(Checkpoint, State, Vec<String>)> {
-        let all = Checkpoint::list(&self.path)?;
-        if let ResumeFrom::Step(step) = from {
-            let checkpoint = Checkpoint::at(&self.path, &all, step)?;
-            return Ok((checkpoint.clone(), checkpoint::load_state(&checkpoint.path)?, Vec::new()));
-        }
-        let mut passed_over = Vec::new();
-        for checkpoint in all.into_iter().rev() {
-            if let Some(lost) = &checkpoint.note.diverged {
-                let file = checkpoint.path.display();
-                passed_over.push(format!("{file}: {lost}; passed over"));
-                continue;
+    fn find(&self, at: At) -> Result<Found<State>> {
+        let read = |one: &Checkpoint| checkpoint::load_state(&one.path);
+        let mut found = Checkpoint::choose(&self.path, &Checkpoint::list(&self.path)?, at, read)?;
+        let (note, saved) = (&found.checkpoint.note, found.content.lr_halvings);
+        // Who goes back of their own accord goes back to the learning rate of that time.
+        let since = note.lr_halvings.filter(|_| at == At::Latest);
+        found.content.lr_halvings = since.unwrap_or(note.own_halvings(saved));
+        Ok(found)
+    }
+
+    /// Writes damaged notes anew, with what else is known; a line for each.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn mend_notes(&self) -> Result<Vec<String>> {
+        let mut told = Vec::new();
+        for Checkpoint { path, note, note_fault, .. } in Checkpoint::list(&self.path)? {
+            if let Some(fault) = note_fault {
+                self.note(&path, &note)?;
+                told.push(fault);
             }
-            match checkpoint::load_state(&checkpoint.path) {
-                Ok(state) => return Ok((checkpoint, state, passed_over)),
-                Err(error) => passed_over.push(format!("{error}; passed over")),
-            }
         }
-        let problem = match passed_over.is_empty() {
-            true => "holds no checkpoint".to_owned(),
-            false => format!("holds no checkpoint to go on from: {}", passed_over.join(", ")),
-        };
-        Err(Error::file(&self.path, problem, "remove the folder and begin the run anew"))
+        Ok(told)
+    }
+
+    /// Has the run go on with `recipe` from now on; what that changes, key by key.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; those of [`Recipe::load`].
+    pub fn keep_recipe(&self, recipe: &Recipe) -> Result<Vec<String>> {
+        if !self.ranks.is_first() {
+            return Ok(Vec::new());
+        }
+        let path = self.path.join(RECIPE_FILE);
+        let changes = Recipe::load(&path.to_string_lossy(), &[])?.changes(recipe)?;
+        if !changes.is_empty() {
+            files::write_atomic(&path, recipe.to_toml()?.as_bytes())?;
+        }
+        Ok(changes)
     }
 
     /// Writes a checkpoint, and its weights for use beside the recipe.
@@ -148,14 +171,6 @@ impl RunFolder {
         self.publish(&path, state)
     }
 
-    /// Writes a checkpoint over itself.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn rewrite(&self, checkpoint: &Checkpoint, state: &State) -> Result<()> {
-        if self.ranks.is_first() { checkpoint::save_state(&checkpoint.path, state) } else { Ok(()) }
-    }
-
     /// Makes the weights of the checkpoint `path` those for use.
     ///
     /// # Errors
@@ -169,28 +184,44 @@ impl RunFolder {
         checkpoint::save(&self.path, &state.config, &state.weights(path)?)
     }
 
-    /// Writes down what was found out about the checkpoint of `step`.
+    /// Writes down what was found out about the checkpoint of `step`, beside what is known of it.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn note(&self, step: u64, note: &Note) -> Result<()> {
-        if !self.ranks.is_first() {
-            return Ok(());
-        }
-        Checkpoint::keep_note(&Checkpoint::path_of(&self.path, step), note)
+    pub fn annotate(&self, step: u64, change: impl FnOnce(Note) -> Note) -> Result<()> {
+        let path = Checkpoint::path_of(&self.path, step);
+        self.note(&path, &change(Note::read(&self.path, &path, step).0))
     }
 
-    /// Has nobody go on from checkpoints after that of `step`, from which the run goes on instead.
+    fn note(&self, checkpoint: &Path, note: &Note) -> Result<()> {
+        if self.ranks.is_first() { note.keep(checkpoint) } else { Ok(()) }
+    }
+
+    /// Has the run go on from the checkpoint of `step` as it was saved, and nobody from later ones.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn leave_behind(&self, step: u64) -> Result<()> {
-        for later in Checkpoint::list(&self.path)?.into_iter().filter(|one| one.step > step && one.is_good())
-        {
+        let all = Checkpoint::list(&self.path)?;
+        for later in all.iter().filter(|one| one.step > step && one.is_good()) {
             let diverged = Some(format!("left behind: the run went on from step {step}"));
-            self.note(later.step, &Note { diverged, ..later.note })?;
+            self.note(&later.path, &Note { diverged, ..later.note.clone() })?;
         }
-        Ok(())
+        let again =
+            |one: &&Checkpoint| one.step == step && (one.note.lr_halvings.is_some() || !one.is_good());
+        all.iter().filter(again).try_for_each(|one| {
+            self.note(&one.path, &Note { lr_halvings: None, diverged: None, ..one.note.clone() })
+        })
+    }
+
+    /// Forgets how often the learning rates were halved, as one was given since.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn forget_halvings(&self) -> Result<()> {
+        Checkpoint::list(&self.path)?
+            .into_iter()
+            .try_for_each(|one| self.note(&one.path, &Note { lr_halvings: None, lr_given: true, ..one.note }))
     }
 
     /// Writes down that training diverged from the checkpoint of `step`, unless there is no other to go back to.
@@ -203,7 +234,7 @@ impl RunFolder {
             return Ok(());
         }
         let diverged = Some(format!("training diverged from it: {lost}"));
-        self.note(step, &Note { diverged, ..Note::default() })
+        self.annotate(step, |note| Note { diverged, ..note })
     }
 
     /// Removes the checkpoints that are not among the last `keep` up to `newest`, nor the best.

@@ -8,13 +8,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::checkpoints::wait;
-use super::evaluation::Evaluation;
+use super::checkpoints::{At, Found, wait};
+use super::evaluation::{Evaluation, Made};
 use super::folder::{RECIPE_FILE, RunFolder, still_there};
 use super::observer::Observer;
-use super::sessions::Session;
+use super::sessions::{Before, Session};
 use super::trainer::Trainer;
-use super::training::{Training, after, evaluation_made};
+use super::training::{Training, after};
+use crate::checkpoint::State;
 use crate::data::{Dataset, Split};
 use crate::engine::Device;
 use crate::model::Metrics;
@@ -33,8 +34,11 @@ pub struct RunOptions<'a> {
     pub out: &'a Path,
     /// Where to compute.
     pub device: &'a Device,
-    /// Continue from a checkpoint of the folder.
-    pub resume: Option<ResumeFrom>,
+    /// Continue from a checkpoint of the folder. What came later than another than the latest goes as soon as a new one has
+    /// proved good.
+    pub resume: Option<At>,
+    /// Keys of the recipe that were given for this session, as `train.lr`, whatever the run had.
+    pub given: &'a [&'a str],
     /// Begin a new run from saved weights instead of fresh ones.
     pub init_from: Option<InitFrom<'a>>,
     /// How often a device that fails is opened anew, to go on from the newest checkpoint; never one of several ranks.
@@ -46,17 +50,18 @@ pub struct RunOptions<'a> {
 impl<'a> RunOptions<'a> {
     /// A new run from fresh weights, alone, that ends where its device fails.
     pub fn new(recipe: &'a Recipe, data: &'a Path, out: &'a Path, device: &'a Device) -> RunOptions<'a> {
-        RunOptions { recipe, data, out, device, resume: None, init_from: None, retries: 0, ranks: None }
+        RunOptions {
+            recipe,
+            data,
+            out,
+            device,
+            resume: None,
+            given: &[],
+            init_from: None,
+            retries: 0,
+            ranks: None,
+        }
     }
-}
-
-/// Which checkpoint a run continues from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResumeFrom {
-    /// The newest that is whole and that training has not diverged from.
-    Newest,
-    /// That after so many steps. What came later goes as soon as a new checkpoint has proved good.
-    Step(u64),
 }
 
 /// Weights that a run begins from; see [`Trainer::init_from`].
@@ -85,18 +90,17 @@ pub struct Outcome {
 /// Bad data or settings before anything is written, a run folder that is in use; device failures, full disks, and
 /// losses or gradients that stay infinite or NaN later.
 pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outcome> {
-    let (mut device, mut resume) = (options.device.clone(), options.resume);
+    let (mut device, mut resume, mut given) = (options.device.clone(), options.resume, options.given);
     // The others would wait for ever for one that begins again.
     let mut left = if options.ranks.is_some() { 0 } else { options.retries };
-    let is_run = || options.out.join(RECIPE_FILE).is_file();
-    let others = resume.is_none() && is_run();
+    let mut begun = false;
     loop {
-        let existed = resume.is_some();
-        match attempt(RunOptions { device: &device, resume, ..options }, observer) {
+        match attempt(RunOptions { device: &device, resume, given, ..options }, &mut begun, observer) {
             Err(fault) if fault.is_device_fault() && left > 0 => {
-                // Before there was a run folder, there is nothing to resume; nor is one of another run.
-                let began = existed || (is_run() && !others);
-                resume = if began { Some(ResumeFrom::Newest) } else { None };
+                // From then on the folder says how the run goes on; before, it may be that of another run.
+                if begun {
+                    (resume, given) = (Some(At::Latest), &[]);
+                }
                 observer.note(&format!("{fault}; opening the device anew, {left} tries left"));
                 device = device.reopened()?;
                 left -= 1;
@@ -106,33 +110,43 @@ pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outco
     }
 }
 
-fn attempt(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outcome> {
+/// Sets `begun` once the folder is that of this run, and says how it goes on.
+fn attempt(options: RunOptions<'_>, begun: &mut bool, observer: &mut dyn Observer) -> Result<Outcome> {
     let ranks: Arc<dyn Ranks> = options.ranks.cloned().unwrap_or_else(|| Arc::new(Alone));
     let resumed =
-        options.resume.map(|from| Ok((RunFolder::open(options.out, ranks.clone())?, from))).transpose()?;
+        options.resume.map(|at| Ok((RunFolder::open(options.out, ranks.clone())?, at))).transpose()?;
+    let before = resumed.as_ref().and_then(|_| Before::of(options.out));
     let dataset = Arc::new(Dataset::open(options.data, Split::Train)?);
     dataset.check_tokens()?;
-    let mut trainer = Trainer::among(ranks.clone(), options.recipe, dataset.clone(), options.device)?;
+    let mut trainer = open(&options, before.as_ref(), &dataset, &ranks, observer)?;
+    // What was left open stays so in the folder: another session may decide otherwise.
     let recipe = Recipe { train: trainer.settings().clone(), ..options.recipe.clone() };
-    let options = RunOptions { recipe: &recipe, ..options };
-    let evaluation = Evaluation::open(&options, ranks.clone())?;
+    let session = RunOptions { recipe: &recipe, ..options };
+    let evaluation = Evaluation::open(&session, ranks.clone())?;
     let (folder, evaluated) = match resumed {
-        Some((folder, from)) => {
-            let evaluated = resume(&folder, from, &mut trainer, observer)?;
-            (folder, evaluated)
+        Some((folder, at)) => {
+            let evaluated = resume(&folder, at, &options, &mut trainer, observer);
+            (folder, evaluated.map_err(|error| resumable(error, options.out))?)
         }
         None => {
             if let Some(from) = options.init_from {
                 trainer.init_from(from.weights, from.reset_puzzle_emb)?;
             }
-            (RunFolder::create(options.out, &recipe, &trainer.state()?, ranks.clone())?, None)
+            (RunFolder::create(options.out, options.recipe, &trainer.state()?, ranks.clone())?, None)
         }
     };
+    *begun = true;
+    if let Some(other) = before.and_then(|before| before.other_device(&options.device.info())) {
+        observer.note(&other);
+    }
     let settings = &recipe.train;
     observer.laid_out(settings, trainer.bytes());
     observer.started(trainer.step_count(), trainer.total_steps(), settings.global_batch_size)?;
     let session = match ranks.is_first() {
-        true => Some(Session::start(&options, &dataset.identity()?, trainer.step_count())?),
+        true => {
+            let stands = (trainer.step_count(), trainer.lr_halvings());
+            Some(Session::start(&session, &dataset.identity()?, stands)?)
+        }
         false => None,
     };
     let mut training = Training {
@@ -162,6 +176,28 @@ fn attempt(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outco
     outcome.map_err(|error| resumable(error, options.out))
 }
 
+/// The trainer; of a resumed run laid out as before where that is possible, so that it ends as if it had never stopped.
+fn open(
+    options: &RunOptions<'_>,
+    before: Option<&Before>,
+    dataset: &Arc<Dataset>,
+    ranks: &Arc<dyn Ranks>,
+    observer: &mut dyn Observer,
+) -> Result<Trainer> {
+    let opened =
+        |recipe: &Recipe, device: &Device| Trainer::among(ranks.clone(), recipe, dataset.clone(), device);
+    if let Some(train) = before.and_then(|before| before.layout(options)) {
+        let device = options.device.clone().recomputing(train.recompute);
+        match opened(&Recipe { train, ..options.recipe.clone() }, &device) {
+            Err(Error::Limit { .. } | Error::Memory { .. }) => {
+                observer.note("there is no room to compute as many samples at once as before: choosing anew");
+            }
+            outcome => return outcome,
+        }
+    }
+    opened(options.recipe, options.device)
+}
+
 /// Says of a file that could not be written, as on a full disk, what becomes of the run.
 fn resumable(error: Error, run: &Path) -> Error {
     match (error, still_there(run)) {
@@ -174,23 +210,42 @@ fn resumable(error: Error, run: &Path) -> Error {
     }
 }
 
-/// Puts the trainer where a checkpoint stands; returns its step if its evaluation was made.
+/// Puts the trainer where a checkpoint stands, and the recipe that was given into the folder; returns the checkpoint's
+/// evaluation if it was made.
 fn resume(
     folder: &RunFolder,
-    from: ResumeFrom,
+    at: At,
+    options: &RunOptions<'_>,
     trainer: &mut Trainer,
     observer: &mut dyn Observer,
-) -> Result<Option<u64>> {
-    let (checkpoint, state, passed_over) = folder.load(from)?;
+) -> Result<Option<Made>> {
+    folder.mend_notes()?.iter().for_each(|line| observer.note(line));
+    let Found { checkpoint, content: state, passed_over } = folder.load(at)?;
     passed_over.iter().for_each(|line| observer.note(line));
+    let forgotten = if rate_given(options.given) { state.lr_halvings } else { 0 };
+    let state = State { lr_halvings: state.lr_halvings - forgotten, ..state };
     trainer.restore(&checkpoint.path, &state)?;
-    if from != ResumeFrom::Newest {
+    if at != At::Latest {
         folder.leave_behind(checkpoint.step)?;
     }
-    let halved = match state.lr_halvings {
-        0 => String::new(),
-        times => format!(", learning rates halved {times} times since the run diverged"),
+    let halved = match (state.lr_halvings, forgotten) {
+        (0, 0) => String::new(),
+        (0, times) => {
+            folder.forget_halvings()?;
+            format!(
+                "; a learning rate was given: all are those of the recipe, not halved {times} times any more"
+            )
+        }
+        (times, _) => format!(", learning rates halved {times} times since the run diverged"),
     };
     observer.note(&format!("going on from {}{halved}", checkpoint.path.display()));
-    Ok(evaluation_made(&checkpoint))
+    let changes = folder.keep_recipe(options.recipe)?;
+    if !changes.is_empty() {
+        observer.note(&format!("{RECIPE_FILE}: from now on {}", changes.join(", ")));
+    }
+    Ok(Made::of(&checkpoint))
+}
+
+fn rate_given(given: &[&str]) -> bool {
+    given.iter().any(|key| ["train.lr", "train.puzzle_emb_lr"].contains(key))
 }

@@ -8,7 +8,9 @@ use std::time::{Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::run::{Outcome, RunOptions};
-use crate::recipe::Recipe;
+use crate::engine::DeviceInfo;
+use crate::plan::Precision;
+use crate::recipe::{Recipe, TrainSettings};
 use crate::version::COMMIT;
 use crate::{Error, Result};
 
@@ -30,6 +32,8 @@ enum Line<'a> {
         pid: u32,
         /// Steps done before.
         step: u64,
+        /// How many times the learning rates of the recipe are halved.
+        lr_halvings: u32,
         device: String,
         backend: String,
         driver: String,
@@ -37,6 +41,7 @@ enum Line<'a> {
         data: &'a Path,
         /// [`crate::data::Dataset::identity`] of the training split.
         train: &'a str,
+        /// With nothing left open.
         recipe: &'a Recipe,
     },
     End {
@@ -58,8 +63,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Writes that the run starts or goes on.
-    pub fn start(options: &RunOptions<'_>, train: &str, step: u64) -> Result<Session> {
+    /// Writes that the run starts or goes on, after so many steps and with learning rates halved so often.
+    pub fn start(options: &RunOptions<'_>, train: &str, (step, lr_halvings): (u64, u32)) -> Result<Session> {
         let info = options.device.info();
         let line = Line::Start {
             time: now(),
@@ -67,6 +72,7 @@ impl Session {
             commit: COMMIT.to_owned(),
             pid: std::process::id(),
             step,
+            lr_halvings,
             device: info.name,
             backend: info.backend,
             driver: info.driver,
@@ -88,6 +94,82 @@ impl Session {
         };
         let seconds = self.started.elapsed().as_secs_f64();
         append(run, &Line::End { time: now(), pid: std::process::id(), step, ended, seconds, saving_seconds })
+    }
+}
+
+/// What is read back of how the last session began.
+#[derive(Deserialize)]
+pub(super) struct Before {
+    device: String,
+    backend: String,
+    driver: String,
+    recipe: Kept,
+}
+
+/// Of a recipe that may be of another version.
+#[derive(Deserialize)]
+struct Kept {
+    train: Layout,
+}
+
+#[derive(Deserialize)]
+struct Layout {
+    global_batch_size: usize,
+    micro_batch: usize,
+    recompute: bool,
+    max_submission_ms: u64,
+    precision: Precision,
+}
+
+impl Before {
+    /// Of the last session in `run` that came so far, as far as is known.
+    pub fn of(run: &Path) -> Option<Before> {
+        let text = std::fs::read_to_string(run.join(FILE)).ok()?;
+        text.lines().rev().find_map(|line| serde_json::from_str(line).ok())
+    }
+
+    fn is_on(&self, info: &DeviceInfo) -> bool {
+        // However many threads the CPU engine has, it computes the same.
+        let engine = |name: &str| name.split_once(", ").map_or(name, |(engine, _)| engine).to_owned();
+        let (backend, driver) = (self.backend == info.backend, self.driver == info.driver);
+        let name = if info.kind == "cpu" && info.backend.is_empty() {
+            engine(&self.device) == engine(&info.name)
+        } else {
+            self.device == info.name
+        };
+        name && backend && driver
+    }
+
+    /// A line about going on with the device of `info`, where that is another.
+    pub fn other_device(&self, info: &DeviceInfo) -> Option<String> {
+        let shown = |name: &str, driver: &str| match driver.is_empty() {
+            true => name.to_owned(),
+            false => format!("{name} ({driver})"),
+        };
+        let (now, before) = (shown(&info.name, &info.driver), shown(&self.device, &self.driver));
+        (!self.is_on(info)).then(|| {
+            format!(
+                "going on on {now} after {before}: from here on results differ in their roundings from theirs"
+            )
+        })
+    }
+
+    /// The settings of `options` with what they leave open as it was, where that still holds: on the same device, and
+    /// nothing was given that it depends on.
+    pub fn layout(&self, options: &RunOptions<'_>) -> Option<TrainSettings> {
+        let (train, before) = (&options.recipe.train, &self.recipe.train);
+        let bears_on = ["train.micro_batch", "train.recompute"];
+        let same = train.global_batch_size == before.global_batch_size
+            && train.max_submission_ms == before.max_submission_ms
+            && train.precision == before.precision
+            && before.micro_batch > 0
+            && train.global_batch_size.is_multiple_of(before.micro_batch);
+        let open = train.micro_batch == 0 && !options.given.iter().any(|key| bears_on.contains(key));
+        (open && same && self.is_on(&options.device.info())).then(|| TrainSettings {
+            micro_batch: before.micro_batch,
+            recompute: before.recompute || train.recompute,
+            ..train.clone()
+        })
     }
 }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::checkpoints::{Checkpoint, Note, SHARE_OF_TIME, wait};
-use super::evaluation::Evaluation;
+use super::checkpoints::{At, Found, SHARE_OF_TIME, wait};
+use super::evaluation::{Evaluation, Made};
 use super::folder::RunFolder;
+use super::notes::Note;
 use super::observer::Observer;
-use super::run::{Outcome, ResumeFrom};
+use super::run::Outcome;
 use super::trainer::Trainer;
 use crate::checkpoint::State;
 use crate::model::{Metrics, Which};
@@ -40,8 +41,8 @@ pub(super) struct Training<'a> {
     pub went_back_to: Option<u64>,
     /// A checkpoint is due; while the last loss is not finite, the one that is there is better, and it waits.
     pub save_wanted: bool,
-    /// The step whose evaluation was made last.
-    pub evaluated: Option<u64>,
+    /// The evaluation that was made last.
+    pub evaluated: Option<Made>,
     pub last_evaluation: Option<(u64, Metrics)>,
     /// When the time alone asks for a checkpoint.
     pub save_at: Option<Instant>,
@@ -107,7 +108,12 @@ impl Training<'_> {
         let due = step > 0
             && step.is_multiple_of(self.eval_every)
             && self.trainer.total_steps().saturating_sub(step) >= self.eval_every;
-        self.evaluation.is_some() && self.evaluated != Some(step) && (last || due)
+        let owed = |evaluation: &Evaluation| {
+            let made = self.evaluated.filter(|made| made.step == step);
+            // A run that was shortened to an evaluation of some examples ends with one of all.
+            made.is_none_or(|made| last && !evaluation.is_whole(made))
+        };
+        (last || due) && self.evaluation.as_ref().is_some_and(owed)
     }
 
     fn take_metrics(&mut self, all: bool) -> Result<()> {
@@ -166,9 +172,10 @@ impl Training<'_> {
         }
         self.observer.evaluated(step, selection.len(), &metrics)?;
         if self.saved == step {
-            self.folder.note(step, &Note::of(&metrics))?;
+            self.folder.annotate(step, |note| note.evaluated((selection.len(), halt), &metrics))?;
         }
-        (self.evaluated, self.last_evaluation) = (Some(step), Some((step, metrics)));
+        let made = Made { step, examples: Some(selection.len()), halt };
+        (self.evaluated, self.last_evaluation) = (Some(made), Some((step, metrics)));
         // No further loss will follow.
         if last { self.confirm() } else { Ok(()) }
     }
@@ -184,34 +191,35 @@ impl Training<'_> {
         if !self.confirmed || (!stops && self.went_back_to == Some(self.saved)) {
             self.folder.give_up(self.saved, &lost)?;
         }
-        let (good, state, _) = self.folder.load(ResumeFrom::Newest)?;
+        let Found { checkpoint: good, content: state, .. } = self.folder.load(At::Latest)?;
         if stops {
             if good.step != self.saved {
                 self.folder.publish(&good.path, &state)?;
             }
-            let fix = format!(
-                "--resume goes on from step {}, or with --at from an older checkpoint: give it a lower train.lr, a \
-                 longer train.lr_warmup_steps or train.on_divergence=back-off",
-                good.step
-            );
-            return Err(Error::Numeric { what, problem, fix });
+            let instead = match self.settings.on_divergence {
+                OnDivergence::Stop => {
+                    "give it a lower train.lr, a longer train.lr_warmup_steps or train.on_divergence=back-off"
+                }
+                OnDivergence::BackOff => {
+                    "the learning rates were halved as often as they may be: give it a lower train.lr, which is then \
+                     taken as it is, or a longer train.lr_warmup_steps"
+                }
+            };
+            let from =
+                format!("--resume goes on from step {}, or with --at from an older checkpoint", good.step);
+            return Err(Error::Numeric { what, problem, fix: format!("{from}: {instead}") });
         }
-        let state = State { lr_halvings: halvings, ..state };
-        self.folder.rewrite(&good, &state)?;
-        self.trainer.restore(&good.path, &state)?;
+        self.folder.annotate(good.step, |note| Note { lr_halvings: Some(halvings), ..note })?;
+        self.trainer.restore(&good.path, &State { lr_halvings: halvings, ..state })?;
         self.observer.note(&format!(
-            "{lost}; going back to step {} with learning rates halved, the {halvings}. of {MOST_HALVINGS} times",
+            "{lost}; going back to step {} with learning rates halved, time {halvings} of {MOST_HALVINGS} at the most",
             good.step
         ));
         (self.saved, self.saved_here, self.confirmed, self.save_wanted) = (good.step, false, false, false);
         self.went_back_to = Some(good.step);
-        self.evaluated = evaluation_made(&good);
+        self.evaluated = Made::of(&good);
         self.observer.went_back(good.step, halvings)
     }
-}
-
-pub(super) fn evaluation_made(checkpoint: &Checkpoint) -> Option<u64> {
-    checkpoint.note.exact_accuracy.map(|_| checkpoint.step)
 }
 
 pub(super) fn after(wait: Option<Duration>) -> Option<Instant> {
