@@ -17,11 +17,12 @@ pub type Test = (&'static str, fn() -> Outcome);
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let trials: [Test; 9] = [
+    let trials: [Test; 10] = [
         ("usage errors are one line", usage_errors),
         ("recipe errors name the key", recipe_errors),
         ("a model past every limit is refused", model_past_limits),
         ("impossible puzzles are named", impossible_puzzles),
+        ("one of several processes does not do the work of all", one_of_several),
         ("json can be read", json_documents),
         ("verify fails on a deviation", verify_deviation),
         ("a closed pipe is success", closed_pipe),
@@ -359,4 +360,18 @@ fn too_large_batch() -> Outcome {
     )?;
     // Without them there are six answers to give, which fit.
     succeed(&eval).map(drop)
+}
+
+/// Under mpirun and srun, commands that know no ranks would all write the same files.
+fn one_of_several() -> Outcome {
+    for variable in ["OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"] {
+        for arguments in [&["eval", "--weights", "w", "--data", "d"][..], &["solve", "--weights", "w", "1"]] {
+            let output = command(arguments).env(variable, "2").output()?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            if output.status.code() != Some(2) || !said.contains("2 processes were started") {
+                return Err(format!("{variable} {arguments:?}: {output:?}").into());
+            }
+        }
+    }
+    Ok(())
 }

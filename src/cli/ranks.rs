@@ -28,6 +28,21 @@ impl Local {
     pub const ALONE: Local = Local { rank: 0, size: 1 };
 }
 
+/// Refuses to be one of several that would all do the same and write the same files.
+pub fn only_one(command: &str) -> Result<()> {
+    match started() {
+        0 | 1 => Ok(()),
+        size => {
+            let problem = format!("{size} processes were started, and each would do all of trm {command}");
+            Err(crate::Error::usage(
+                "mpirun",
+                problem,
+                "start one; training shares its evaluations among ranks",
+            ))
+        }
+    }
+}
+
 /// Joins them; None alone.
 #[cfg(feature = "mpi")]
 #[allow(clippy::arc_with_non_send_sync, reason = "MPI is called by the thread that joined it")]

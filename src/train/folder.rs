@@ -108,14 +108,33 @@ impl RunFolder {
     /// [`Error::File`] where there is none, or that of this step is damaged.
     pub fn load(&self, at: At) -> Result<Found<State>> {
         self.wait_for_all()?;
-        let found = self.find(at);
+        // The first one chooses: on a network's file system another may not see yet what there is.
+        let first = self.ranks.is_first().then(|| self.find(at, at));
+        let step = first.as_ref().and_then(|found| Some(found.as_ref().ok()?.checkpoint.step));
+        let chosen = self.chosen_by_first(step)?;
+        let found = match (first, chosen) {
+            (Some(found), _) => found,
+            (None, Some(step)) => self.find(at, At::Step(step)),
+            (None, None) => {
+                Err(Error::file(&self.path, "the first rank takes no checkpoint of it", "see what it says"))
+            }
+        };
         self.wait_for_all()?;
         found
     }
 
-    fn find(&self, at: At) -> Result<Found<State>> {
+    /// What the first rank says, on all of them.
+    fn chosen_by_first(&self, step: Option<u64>) -> Result<Option<u64>> {
+        let said = step.map_or(u64::MAX, |step| step);
+        let all = self.ranks.gather(&[said as u32, (said >> 32) as u32])?;
+        let first = u64::from(all[0]) | u64::from(all[1]) << 32;
+        Ok(Some(first).filter(|&step| step != u64::MAX))
+    }
+
+    /// The checkpoint `which`, where `at` was asked for.
+    fn find(&self, at: At, which: At) -> Result<Found<State>> {
         let read = |one: &Checkpoint| checkpoint::load_state(&one.path);
-        let mut found = Checkpoint::choose(&self.path, &Checkpoint::list(&self.path)?, at, read)?;
+        let mut found = Checkpoint::choose(&self.path, &Checkpoint::list(&self.path)?, which, read)?;
         let (note, saved) = (&found.checkpoint.note, found.content.lr_halvings);
         // Who goes back of their own accord goes back to the learning rate of that time.
         let since = note.lr_halvings.filter(|_| at == At::Latest);
