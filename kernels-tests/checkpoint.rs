@@ -193,7 +193,7 @@ fn broken_configs_are_named() {
         refused(checkpoint::load(dir.path()), &[&["config.json: "], parts].concat());
     };
     broken("\"vocab_size\": 11", "\"vocab_size\": 0", &["vocab_size is 0"]);
-    broken("\"num_heads\": 2", "\"num_heads\": 3", &["arch.num_heads", "do not divide"]);
+    broken("\"num_heads\": 2", "\"num_heads\": 3000", &["arch.num_heads", "are more than"]);
     broken("\"hidden_size\": 16", "\"hidden_size\": 1000000000000", &["arch.hidden_size", "at most"]);
     broken("\"L_layers\": 1", "\"L_layers\": 1000000000000", &["arch.L_layers", "at most"]);
     broken("\"expansion\": 4.0", "\"expansion\": 1e300", &["arch.expansion", "at most"]);

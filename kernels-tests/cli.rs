@@ -187,7 +187,7 @@ fn usage_errors() -> Outcome {
 fn recipe_errors() -> Outcome {
     let cases = [
         ("arch.hiden_size=8", "arch.hiden_size: is no key of a recipe; did you mean arch.hidden_size?"),
-        ("arch.num_heads=5", "arch.num_heads: 5 heads do not divide hidden_size 64"),
+        ("arch.num_heads=65", "arch.num_heads: 65 heads are more than the 64 features of hidden_size"),
         ("train.lr=fast", "train.lr: is \"fast\", expected a number"),
         ("train.lr", "--set: \"train.lr\" is not of the form key=value"),
     ];

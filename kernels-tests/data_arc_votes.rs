@@ -13,7 +13,7 @@ use crate::data_arc::{Source, build, example, grid, tasks, widen};
 
 /// This file's tests.
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn()); 12] = [
+    let tests: [(&str, fn()); 13] = [
         ("canvas_has_end_tokens_below_and_right", canvas),
         ("crop_takes_the_largest_corner_rectangle", crop),
         ("augmentations_are_undone", augmentations_are_undone),
@@ -21,7 +21,8 @@ pub fn tests() -> Vec<Trial> {
         ("augmentations_are_distinct", augmentations_are_distinct),
         ("solutions_win_when_predicted", solutions_win_when_predicted),
         ("candidates_are_ranked_by_votes_then_halting", ranking),
-        ("ties_are_broken_by_grid", ties),
+        ("ties_are_broken_by_place", ties),
+        ("saturated_logits_still_rank", saturated),
         ("the_order_of_predictions_does_not_matter", order),
         ("pass_at_k_is_a_share_of_test_inputs", pass_at_k),
         ("inputs_without_prediction_get_a_placeholder", placeholders),
@@ -149,10 +150,10 @@ fn solutions_win_when_predicted() {
     for puzzle in 0..set.puzzles() {
         for at in set.examples_of(puzzle) {
             let (inputs, labels) = example(&test, at);
-            votes.add(set.identifier_of(puzzle), &inputs, &labels, 0.0).unwrap();
+            votes.add(0, set.identifier_of(puzzle), &inputs, &labels, 0.0).unwrap();
         }
     }
-    votes.add(0, &[0; SEQ_LEN], &[2; SEQ_LEN], 0.0).unwrap();
+    votes.add(0, 0, &[0; SEQ_LEN], &[2; SEQ_LEN], 0.0).unwrap();
     let score = votes.finish();
     assert_eq!(
         score.pass_at.iter().map(|(&k, &share)| (k, share)).collect::<Vec<_>>(),
@@ -182,7 +183,11 @@ fn votes_for(test: &[(&Grid, Option<&Grid>)]) -> Votes {
 
 /// Counts `prediction` for `input` with the given halting logit.
 fn vote(votes: &mut Votes, input: &Grid, prediction: &Grid, q_halt: f32) {
-    votes.add(1, &widen(&input.encode((0, 0))), &widen(&prediction.encode((0, 0))), q_halt).unwrap();
+    vote_at(votes, 0, (input, prediction), q_halt);
+}
+
+fn vote_at(votes: &mut Votes, place: usize, (input, prediction): (&Grid, &Grid), q_halt: f32) {
+    votes.add(place, 1, &widen(&input.encode((0, 0))), &widen(&prediction.encode((0, 0))), q_halt).unwrap();
 }
 
 fn ranking() {
@@ -214,17 +219,30 @@ fn ranking() {
     assert_eq!((score.pass_at[&2], score.pass_at[&5]), (0.0, 1.0));
 }
 
+/// Whose first vote stands earlier in the data set comes first, in whatever order they arrive.
 fn ties() {
     let input = grid(&[&[1]]);
-    let expected = [grid(&[&[9]]), grid(&[&[0, 5]]), grid(&[&[3, 0]]), grid(&[&[0], &[0]])];
+    let expected = [grid(&[&[9]]), grid(&[&[0], &[0]]), grid(&[&[0, 5]]), grid(&[&[3, 0]])];
     let mut votes = votes_for(&[(&input, None)]);
-    for prediction in [&expected[2], &expected[3], &expected[0], &expected[1]] {
-        vote(&mut votes, &input, prediction, 0.25);
+    for place in [2, 3, 0, 1] {
+        vote_at(&mut votes, place, (&input, &expected[place]), 0.25);
     }
     let score = votes.finish();
     let found: Vec<&Grid> =
         score.tasks[0].inputs[0].candidates.iter().map(|candidate| &candidate.grid).collect();
     assert_eq!(found, expected.iter().collect::<Vec<_>>());
+}
+
+/// Logits whose probabilities are next to 0 or 1 still rank, as far as f64 tells these apart.
+fn saturated() {
+    let input = grid(&[&[1]]);
+    for pair in [[-40.0, -41.0], [-23.0, -23.5], [30.0, 29.0]] {
+        let [sure, unsure] = [grid(&[&[5]]), grid(&[&[4]])];
+        let mut votes = votes_for(&[(&input, None)]);
+        vote_at(&mut votes, 0, (&input, &unsure), pair[1]);
+        vote_at(&mut votes, 1, (&input, &sure), pair[0]);
+        assert_eq!(votes.finish().tasks[0].inputs[0].candidates[0].grid, sure, "{pair:?}");
+    }
 }
 
 fn order() {
@@ -251,7 +269,7 @@ fn pass_at_k() {
     (0..2).for_each(|_| vote(&mut votes, &inputs[1], &wrong, 0.0));
     // The transposed puzzle shows a column and has its answer turned back.
     let column = widen(&grid(&[&[2], &[7]]).encode((0, 0)));
-    votes.add(2, &column, &widen(&right.encode((0, 0))), 9.0).unwrap();
+    votes.add(0, 2, &column, &widen(&right.encode((0, 0))), 9.0).unwrap();
     let score = votes.finish();
     assert_eq!((score.pass_at[&1], score.pass_at[&2], score.inputs_without_prediction), (0.5, 1.0, 1));
     assert_eq!(score.tasks[0].inputs[2].rank, None);
@@ -262,7 +280,7 @@ fn pass_at_k() {
 fn placeholders() {
     let inputs = [1, 2].map(|colour| grid(&[&[colour]]));
     let mut votes = votes_for(&[(&inputs[0], None), (&inputs[1], None)]);
-    votes.add(1, &widen(&inputs[1].encode((0, 0))), &[0; SEQ_LEN], 0.0).unwrap();
+    votes.add(0, 1, &widen(&inputs[1].encode((0, 0))), &[0; SEQ_LEN], 0.0).unwrap();
     let score = votes.finish();
     let placeholder = json!({"attempt_1": [[0]], "attempt_2": [[0]]});
     assert_eq!(serde_json::to_value(score.submission()).unwrap(), json!({"a": [placeholder, placeholder]}));
@@ -274,7 +292,7 @@ fn bad_predictions() {
     let tokens = widen(&input.encode((0, 0)));
     let mut votes = votes_for(&[(&input, None)]);
     let mut refused = |identifier: i32, inputs: &[i32], predictions: &[i32], q_halt: f32, part: &str| {
-        let message = votes.add(identifier, inputs, predictions, q_halt).expect_err(part).to_string();
+        let message = votes.add(0, identifier, inputs, predictions, q_halt).expect_err(part).to_string();
         assert!(message.contains(part), "{message:?} lacks {part:?}");
     };
     refused(5, &tokens, &tokens, 0.0, "no puzzle has identifier 5");

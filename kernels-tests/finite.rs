@@ -3,6 +3,7 @@
 
 use libtest_mimic::{Failed, Trial};
 use trm::checkpoint;
+use trm::data::arc::Score;
 use trm::engine::Device;
 use trm::model::Metrics;
 use trm::model::init::Weights;
@@ -262,7 +263,7 @@ impl Observer for Seen {
         self.skipped.push(metrics.skipped);
         Ok(())
     }
-    fn evaluated(&mut self, _: u64, _: usize, _: &Metrics) -> Result<()> {
+    fn evaluated(&mut self, _: u64, _: usize, _: &Metrics, _: Option<&Score>) -> Result<()> {
         Ok(())
     }
     fn saved(&mut self, step: u64) -> Result<()> {

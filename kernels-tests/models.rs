@@ -48,8 +48,12 @@ pub fn architectures() -> Vec<(&'static str, ModelConfig)> {
     (learned.arch.puzzle_emb_len, learned.arch.pos_encodings) = (4, PosEncodings::Learned);
     let mut with_continue = small(ArchName::Trm);
     with_continue.arch.no_ACT_continue = false;
+    // Three of four features, two are left over.
+    let mut uneven = small(ArchName::Trm);
+    (uneven.arch.hidden_size, uneven.arch.num_heads) = (14, 3);
     vec![
         ("trm attention", small(ArchName::Trm)),
+        ("trm uneven heads", uneven),
         ("trm mixer", small_mixer()),
         ("trm without embedding", plain),
         ("trm learned positions", learned),

@@ -212,7 +212,7 @@ fn evaluate_as_one(device: &Device, dataset: &Arc<Dataset>) -> Result<(), Failed
     let evaluate = |ranks: &dyn Ranks| -> trm::Result<Option<Metrics>> {
         let mut evaluator = Evaluator::new(&config, device, 4)?;
         evaluator.load(&weights)?;
-        evaluator.evaluate_among(ranks, Pace::default(), dataset, &selection, |_| {})
+        evaluator.evaluate_among(ranks, Pace::default(), dataset, &selection, &mut |_| Ok(()), |_| {})
     };
     let alone = evaluate(&Alone)?.ok_or("stopped")?;
     for found in on_ranks(3, |ranks| evaluate(&*ranks)) {

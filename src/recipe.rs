@@ -406,7 +406,7 @@ mod tests {
             ("train.epochs=0", "train.epochs: is 0; give an integer of at least 1"),
             ("train.eval_interval=4", "train.eval_interval: 4 does not divide train.epochs 26"),
             ("arch.name=trn", "arch.name: unknown variant `trn`, expected one of `trm`"),
-            ("arch.num_heads=5", "arch.num_heads: 5 heads do not divide hidden_size 64"),
+            ("arch.num_heads=65", "arch.num_heads: 65 heads are more than the 64 features of hidden_size"),
             ("train.lr", "--set: \"train.lr\" is not of the form key=value"),
         ];
         for (set, expected) in cases {

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::data::arc::{Score, TEST_PUZZLES_FILE};
+use crate::data::arc::{SUBMISSION_FILE, Score, TEST_PUZZLES_FILE};
 use crate::data::{Dataset, Split};
 use crate::eval::vote::Voted;
 use crate::eval::{AtStep, Evaluation, Evaluator, Pace, Selection, arc, check_fit, vote};
 use crate::model::Metrics;
-use crate::report::{Table, describe, say, write_arc_html};
+use crate::report::{Table, describe, describe_passes, say, write_arc_html};
 use crate::{Error, Result, files};
 
 use super::common::{DeviceArgs, WeightsArgs, retry_once};
@@ -132,7 +132,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         let problem = format!("{} is no ARC data set", args.data.display());
         return Err(Error::usage("--submission, --html", problem, "leave them out"));
     }
-    let submission = args.submission.clone().unwrap_or_else(|| args.weights.folder().join("submission.json"));
+    let submission = args.submission.clone().unwrap_or_else(|| args.weights.folder().join(SUBMISSION_FILE));
     let written = on_arc.then_some((&submission, "--submission")).into_iter();
     for (path, argument) in written.chain(args.html.iter().map(|path| (path, "--html"))) {
         if let Some(obstacle) = files::obstacle(path) {
@@ -274,8 +274,11 @@ fn text(summary: &Summary) -> String {
             &format!(": exact accuracy {exact} by {votes} votes ({alone} without), accuracy {accuracy}\n");
     }
     if let Some(arc) = &summary.arc {
-        let passes = arc.pass_at.iter().map(|(k, share)| format!("pass@{k} {:.2} %", 100.0 * share));
-        let (passes, missing) = (passes.collect::<Vec<_>>().join(", "), arc.inputs_without_prediction);
+        let missing = arc.inputs_without_prediction;
+        let passes = match arc.pass_at.is_empty() {
+            true => "no solutions to compare with".into(),
+            false => describe_passes(&arc.pass_at),
+        };
         text += &format!("\n{} tasks: {passes}; {missing} test inputs without a prediction\n", arc.tasks);
         text += &format!("two attempts each: {}\n", arc.submission.display());
     }

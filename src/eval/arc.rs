@@ -34,7 +34,8 @@ pub fn evaluate(
 ) -> Result<ArcEvaluation> {
     let dataset = Arc::new(Dataset::open(dir, Split::Test)?);
     let mut votes = Votes::open(dir)?;
-    let mut vote = |look: Look<'_>| votes.add(look.identifier, look.inputs, look.predictions, look.q_halt);
+    let mut vote =
+        |look: Look<'_>| votes.add(look.index, look.identifier, look.inputs, look.predictions, look.q_halt);
     let all = Selection::all(&dataset);
     let evaluation = measure(evaluator, pace, (&dataset, &all), &mut vote, &mut progress)?;
     Ok(ArcEvaluation { score: votes.finish(), evaluation })

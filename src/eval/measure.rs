@@ -81,21 +81,23 @@ impl Evaluator {
         measured.ok_or_else(|| no_labels(&dataset))
     }
 
-    /// What several ranks that evaluate their shares of a selection find together; None if one of them has no more than
-    /// the stop of its evaluator.
+    /// What several ranks that evaluate their shares of a selection find together, each of which shows `finished` its own
+    /// final answers; None if one of them has no more than the stop of its evaluator. Without labels, as in a competition,
+    /// the count is 0.
     ///
     /// # Errors
-    /// Those of [`Evaluator::evaluate`].
+    /// [`crate::Error::File`] for a data set that does not fit the model; those of `finished`.
     pub fn evaluate_among(
         &mut self,
         ranks: &dyn Ranks,
         pace: Pace,
         dataset: &Arc<Dataset>,
         selection: &Selection,
+        finished: &mut dyn FnMut(Look<'_>) -> Result<()>,
         mut progress: impl FnMut(f64),
     ) -> Result<Option<Metrics>> {
         let share = selection.share(ranks.rank(), ranks.size());
-        let found = measure(self, pace, (dataset, &share), &mut |_| Ok(()), &mut progress)?;
+        let found = measure(self, pace, (dataset, &share), finished, &mut progress)?;
         if ranks::any(ranks, self.stops())? {
             return Ok(None);
         }
@@ -110,7 +112,7 @@ impl Evaluator {
             total[at % total.len()] += f64::from_bits(u64::from(word[0]) | u64::from(word[1]) << 32);
         }
         let sums = Metrics::of(std::array::from_fn(|at| total[at]));
-        if sums.count == 0.0 { Err(no_labels(dataset)) } else { Ok(Some(sums.averaged(total[NAMES.len()]))) }
+        Ok(Some(sums.averaged(total[NAMES.len()])))
     }
 }
 

@@ -49,16 +49,18 @@ impl Blocks<'_> {
     /// h + o(attention(qkv(h))).
     fn attention(&self, tape: &mut Tape, name: &str, h: Tensor) -> Result<Tensor> {
         let (width, heads) = (self.shape.width, self.config.arch.num_heads);
+        // Less than D where heads do not divide it.
+        let heads_shape = Shape { width: heads * self.config.arch.head_dim(), ..self.shape };
         tape.scope(format!("{name}.qkv_proj"));
         let weight = (self.weight)(&format!("{name}.qkv_proj.weight"))?;
-        let form = LinearForm { axis: Axis::Width, input: self.shape, out: 3 * width };
+        let form = LinearForm { axis: Axis::Width, input: self.shape, out: 3 * heads_shape.width };
         let after = self.rope_table.map_or(After::Nothing, |table| After::Turn { table, heads });
         let qkv = linear(tape, form, h, weight, after)?;
         tape.scope(name);
-        let o = attention::attention(tape, self.shape, heads, qkv, self.rope_table)?;
+        let o = attention::attention(tape, heads_shape, heads, qkv, self.rope_table)?;
         tape.scope(format!("{name}.o_proj"));
         let weight = (self.weight)(&format!("{name}.o_proj.weight"))?;
-        let form = LinearForm { out: width, ..form };
+        let form = LinearForm { input: heads_shape, out: width, ..form };
         linear(tape, form, o, weight, After::Residual(h))
     }
 

@@ -118,7 +118,7 @@ impl Arch {
         ((self.expansion * width as f64 * 2.0 / 3.0).round_ties_even() as usize).next_multiple_of(256)
     }
 
-    /// Features per head.
+    /// Features per head; what is left of D where heads do not divide it, no head has.
     pub fn head_dim(&self) -> usize {
         self.hidden_size / self.num_heads
     }
@@ -215,12 +215,9 @@ impl Arch {
 
     fn validate_heads(&self) -> Result<()> {
         let (width, heads) = (self.hidden_size, self.num_heads);
-        if width % heads != 0 {
-            return Err(wrong(
-                "num_heads",
-                format!("{heads} heads do not divide hidden_size {width}"),
-                "choose a divisor",
-            ));
+        if heads > width {
+            let problem = format!("{heads} heads are more than the {width} features of hidden_size");
+            return Err(wrong("num_heads", problem, "choose fewer heads"));
         }
         if (width / heads) % 2 != 0 {
             let problem = format!("{heads} heads of {width} features have an odd size of {}", width / heads);

@@ -30,7 +30,8 @@ impl Weights {
     }
 
     /// Fresh weights for training (spec: "Network"). Every tensor has its own random stream, so that a change in
-    /// one leaves the others as they were.
+    /// one leaves the others as they were. Initial states are values of bfloat16, as those of the release, which keeps
+    /// their type for all that it computes from them.
     pub fn fresh(config: &ModelConfig, seed: u64) -> Weights {
         let params = Params::of(config);
         let mut weights = Weights::zeros(&params);
@@ -41,6 +42,9 @@ impl Weights {
                 Start::TruncatedNormal(std) => {
                     let mut rng = Rng::new(seed, 1 + stream as u64);
                     values.iter_mut().for_each(|value| *value = truncated_normal(&mut rng, std));
+                    if param.home == Home::InitialStates {
+                        values.iter_mut().for_each(|value| *value = half::bf16::from_f32(*value).to_f32());
+                    }
                 }
             }
         }

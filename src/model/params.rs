@@ -104,8 +104,9 @@ impl Params {
             linear("mlp_t.gate_up_proj", 2 * inner, config.length());
             linear("mlp_t.down_proj", config.length(), inner);
         } else {
-            linear("self_attn.qkv_proj", 3 * width, width);
-            linear("self_attn.o_proj", width, width);
+            let heads = arch.num_heads * arch.head_dim();
+            linear("self_attn.qkv_proj", 3 * heads, width);
+            linear("self_attn.o_proj", width, heads);
         }
         let inner = arch.inner(width);
         linear("mlp.gate_up_proj", 2 * inner, width);

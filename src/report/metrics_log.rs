@@ -1,7 +1,7 @@
 //! `metrics.jsonl` in a run folder: a line for each training step and each evaluation, handed to the system at once.
 //! But for their times, equal runs write equal logs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,9 @@ pub(super) struct Entry<'a> {
     /// Of an evaluation, the examples of the test split that it took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub examples: Option<usize>,
+    /// Of an evaluation on ARC, the share of tasks solved within so many attempts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pass_at: Option<&'a BTreeMap<usize, f64>>,
     /// What is minimised.
     pub loss: f64,
     #[serde(flatten)]
@@ -137,7 +140,16 @@ mod tests {
 
     fn entry<'a>(split: &'static str, step: u64, metrics: &'a Metrics) -> Entry<'a> {
         let loss = metrics.loss();
-        Entry { split, step, lr: Some(0.5), skipped_steps: Some(0), examples: None, loss, metrics }
+        Entry {
+            split,
+            step,
+            lr: Some(0.5),
+            skipped_steps: Some(0),
+            examples: None,
+            pass_at: None,
+            loss,
+            metrics,
+        }
     }
 
     fn lines(folder: &Path) -> Vec<serde_json::Value> {

@@ -16,7 +16,7 @@ pub use chart::{Bars, Lines};
 pub use grid::draw_answer;
 pub(crate) use metrics_log::METRICS_FILE;
 pub use plan_summary::PlanSummary;
-pub use progress::{Progress, describe};
+pub use progress::{Progress, describe, describe_passes};
 pub use table::Table;
 
 use crate::text::printable;

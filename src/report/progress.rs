@@ -1,5 +1,6 @@
 //! Progress of a training run: a bar on a terminal, a plain line every few seconds elsewhere, and the metrics log.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressStyle};
 use super::metrics_log::{Entry, MetricsLog, WentBack};
 use super::{plain_terminal, say};
 use crate::Result;
+use crate::data::arc::Score;
 use crate::model::Metrics;
 use crate::recipe::TrainSettings;
 use crate::train::{Observer, StepMetrics};
@@ -140,6 +142,7 @@ impl Observer for Progress {
             lr,
             skipped_steps,
             examples: None,
+            pass_at: None,
             loss,
             metrics: &step.metrics,
         })?;
@@ -167,17 +170,30 @@ impl Observer for Progress {
         }
     }
 
-    fn evaluated(&mut self, step: u64, examples: usize, metrics: &Metrics) -> Result<()> {
+    fn evaluated(
+        &mut self,
+        step: u64,
+        examples: usize,
+        metrics: &Metrics,
+        votes: Option<&Score>,
+    ) -> Result<()> {
+        let pass_at = votes.map(|score| &score.pass_at).filter(|pass_at| !pass_at.is_empty());
         self.log(&Entry {
             split: "test",
             step,
             lr: None,
             skipped_steps: None,
             examples: Some(examples),
+            pass_at,
             loss: metrics.loss(),
             metrics,
         })?;
-        self.say(&format!("step {step}: test on {examples} examples: {}", describe(metrics)));
+        let found = match metrics.count > 0.0 {
+            true => describe(metrics),
+            false => "no labels to compare with".into(),
+        };
+        let passes = pass_at.map_or_else(String::new, |pass_at| format!("; {}", describe_passes(pass_at)));
+        self.say(&format!("step {step}: test on {examples} examples: {found}{passes}"));
         Ok(())
     }
 
@@ -218,6 +234,12 @@ pub fn describe(metrics: &Metrics) -> String {
         metrics.steps,
         metrics.loss(),
     )
+}
+
+/// Shares of tasks that are solved within so many attempts: `pass@1 12.50 %, pass@2 ...`.
+pub fn describe_passes(pass_at: &BTreeMap<usize, f64>) -> String {
+    let passes = pass_at.iter().map(|(k, share)| format!("pass@{k} {:.2} %", 100.0 * share));
+    passes.collect::<Vec<_>>().join(", ")
 }
 
 /// Averages since they were last shown.

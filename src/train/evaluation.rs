@@ -1,14 +1,16 @@
 //! Evaluations inside a training run.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::checkpoints::Checkpoint;
 use super::observer::Observer;
 use super::run::RunOptions;
+use crate::data::arc::{Score, TEST_PUZZLES_FILE, Votes};
 use crate::data::{Dataset, Split};
 use crate::engine::Device;
-use crate::eval::{Evaluator, Pace, Selection};
+use crate::eval::{Evaluator, Look, Pace, Selection};
 use crate::model::init::Weights;
 use crate::model::{Metrics, ModelConfig};
 use crate::ranks::Ranks;
@@ -39,6 +41,8 @@ pub(super) struct Evaluation {
     ranks: Arc<dyn Ranks>,
     evaluator: Evaluator,
     dataset: Arc<Dataset>,
+    /// The folder of an ARC data set, whose answers vote.
+    arc: Option<PathBuf>,
     stop: Arc<AtomicBool>,
 }
 
@@ -54,7 +58,10 @@ impl Evaluation {
         let mut evaluator = smaller_if_need_be(&config, options.device, batch)?;
         let stop = Arc::new(AtomicBool::new(false));
         evaluator.stop_when(stop.clone());
-        Ok(Some(Evaluation { ranks, evaluator, dataset, stop }))
+        // Votes of several ranks are not brought together.
+        let votes = ranks.size() == 1 && options.data.join(TEST_PUZZLES_FILE).is_file();
+        let arc = votes.then(|| options.data.to_path_buf());
+        Ok(Some(Evaluation { ranks, evaluator, dataset, arc, stop }))
     }
 
     /// Whether `made` is all that the last one has to be.
@@ -68,15 +75,26 @@ impl Evaluation {
         Selection::of(&self.dataset, most, settings.seed)
     }
 
-    /// None if it was stopped before its end.
+    /// Whether `selection` is all that there is.
+    pub fn is_all(&self, selection: &Selection) -> bool {
+        selection.len() == self.dataset.examples()
+    }
+
+    /// None if it was stopped before its end. Beside the metrics, what votes on ARC came to, over the tasks of which there
+    /// are answers.
     pub fn run(
         &mut self,
         weights: &Weights,
         selection: &Selection,
         halt: bool,
         observer: &mut dyn Observer,
-    ) -> Result<Option<Metrics>> {
+    ) -> Result<Option<(Metrics, Option<Score>)>> {
         self.evaluator.load(weights)?;
+        let mut votes = self.arc.as_deref().map(Votes::open).transpose()?;
+        let mut vote = |look: Look<'_>| match &mut votes {
+            Some(votes) => votes.add(look.index, look.identifier, look.inputs, look.predictions, look.q_halt),
+            None => Ok(()),
+        };
         let (flag, ranks) = (&self.stop, &*self.ranks);
         flag.store(observer.stop(), Ordering::Relaxed);
         let progress = |done: f64| {
@@ -84,7 +102,9 @@ impl Evaluation {
             flag.store(observer.stop(), Ordering::Relaxed);
         };
         let pace = Pace { halt, every_step: false, cut_short: true };
-        self.evaluator.evaluate_among(ranks, pace, &self.dataset, selection, progress)
+        let found =
+            self.evaluator.evaluate_among(ranks, pace, &self.dataset, selection, &mut vote, progress)?;
+        Ok(found.map(|metrics| (metrics, votes.map(|votes| votes.finish().of_answered()))))
     }
 }
 

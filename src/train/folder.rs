@@ -8,6 +8,7 @@ use super::checkpoints::{At, CHECKPOINTS, Checkpoint, Found, superseded};
 use super::notes::Note;
 use super::sessions;
 use crate::checkpoint::{self, STATE_FILE, State};
+use crate::data::arc::{SUBMISSION_FILE, Score};
 use crate::ranks::{self, Ranks};
 use crate::recipe::Recipe;
 use crate::{Error, Result, files};
@@ -171,6 +172,14 @@ impl RunFolder {
             files::write_atomic(&path, recipe.to_toml()?.as_bytes())?;
         }
         Ok(changes)
+    }
+
+    /// Writes down what a competition wants to know.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn keep_submission(&self, score: &Score) -> Result<()> {
+        score.write_submission(&self.path.join(SUBMISSION_FILE))
     }
 
     /// Writes a checkpoint, and its weights for use beside the recipe.

@@ -2,6 +2,7 @@
 
 use super::trainer::StepMetrics;
 use crate::Result;
+use crate::data::arc::Score;
 use crate::model::Metrics;
 use crate::recipe::TrainSettings;
 
@@ -13,9 +14,15 @@ pub trait Observer {
     fn started(&mut self, done: u64, total: u64, batch: usize) -> Result<()>;
     /// Metrics of a step, at least one step late.
     fn step(&mut self, metrics: &StepMetrics) -> Result<()>;
-    /// An evaluation of so many `examples` of the test split, after `step` steps. After a resume it may be one that was made
-    /// before.
-    fn evaluated(&mut self, step: u64, examples: usize, metrics: &Metrics) -> Result<()>;
+    /// An evaluation of so many `examples` of the test split, after `step` steps; of an ARC data set, what the votes came
+    /// to. After a resume it may be one that was made before. Metrics of examples without labels have a count of 0.
+    fn evaluated(
+        &mut self,
+        step: u64,
+        examples: usize,
+        metrics: &Metrics,
+        votes: Option<&Score>,
+    ) -> Result<()>;
     /// An evaluation has come so far.
     fn evaluating(&mut self, _done: f64, _examples: usize) {}
     /// A checkpoint was written.
@@ -45,7 +52,7 @@ impl<F: Fn() -> bool> Observer for Unobserved<F> {
         Ok(())
     }
 
-    fn evaluated(&mut self, _: u64, _: usize, _: &Metrics) -> Result<()> {
+    fn evaluated(&mut self, _: u64, _: usize, _: &Metrics, _: Option<&Score>) -> Result<()> {
         Ok(())
     }
 

@@ -161,7 +161,7 @@ impl Training<'_> {
         let selection = evaluation.selection(self.settings, last);
         let halt = self.settings.eval_halt && !last;
         let found = evaluation.run(&weights, &selection, halt, self.observer)?;
-        let Some(metrics) = found else { return Ok(()) };
+        let Some((metrics, votes)) = found else { return Ok(()) };
         if !metrics.loss().is_finite() {
             let problem = format!("its loss is {}", metrics.loss());
             return Err(Error::Numeric {
@@ -170,7 +170,11 @@ impl Training<'_> {
                 fix: String::new(),
             });
         }
-        self.observer.evaluated(step, selection.len(), &metrics)?;
+        self.observer.evaluated(step, selection.len(), &metrics, votes.as_ref())?;
+        // One of some tasks alone is not what a competition takes.
+        if let Some(score) = votes.filter(|_| evaluation.is_all(&selection)) {
+            self.folder.keep_submission(&score)?;
+        }
         if self.saved == step {
             self.folder.annotate(step, |note| note.evaluated((selection.len(), halt), &metrics))?;
         }

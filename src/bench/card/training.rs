@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::{Part, left};
+use crate::data::arc::Score;
 use crate::data::sudoku::{GenerateOptions, build_generated};
 use crate::engine::Device;
 use crate::model::Metrics;
@@ -64,7 +65,7 @@ impl Observer for Watch {
         Ok(())
     }
 
-    fn evaluated(&mut self, step: u64, _: usize, metrics: &Metrics) -> Result<()> {
+    fn evaluated(&mut self, step: u64, _: usize, metrics: &Metrics, _: Option<&Score>) -> Result<()> {
         (self.training.test, self.training.test_step) = (Some(*metrics), Some(step));
         Ok(())
     }

@@ -14,5 +14,5 @@ pub use augment::{Augmentation, distinct};
 pub use build::{Options, Summary, TEST_PUZZLES_FILE, build};
 pub(crate) use grid::bounds;
 pub use grid::{CANVAS, COLOURS, Grid, PALETTE, SEQ_LEN, VOCAB_SIZE, colour_of};
-pub use score::{Attempts, Candidate, InputScore, Score, TaskScore, Votes};
+pub use score::{Attempts, Candidate, InputScore, SUBMISSION_FILE, Score, TaskScore, Votes};
 pub use task::{Pair, SEPARATOR, Task, read_subset, read_tasks, write_tasks};

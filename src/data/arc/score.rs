@@ -1,10 +1,9 @@
 //! Voting over the augmentations of a task, pass@K and the competition's submission.
 //!
 //! Every prediction is cropped, brought back to the colours and orientation of its task, and counted for that
-//! task's test input. Candidates are ranked by votes, then by the mean of sigmoid(q_halt), then, where both are
-//! equal, by grid: fewer rows, then fewer columns, then the smaller first differing colour. Only the tally of
-//! each different grid is kept, and the result does not depend on the order of the predictions.
-//! Source: the release's ARC evaluator, which leaves the last kind of tie to the order of arrival.
+//! task's test input. Candidates are ranked by votes, then by the mean of sigmoid(q_halt), then by whose first vote
+//! stands earlier in the data set. Only the tally of each different grid is kept, and the result does not depend on the
+//! order in which the predictions come. Source: the release's ARC evaluator, to which they come in that order.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -22,6 +21,8 @@ use crate::{Error, Result, files};
 const PASS_AT: [usize; 6] = [1, 2, 5, 10, 100, 1000];
 /// Candidates kept for reports after the ranking; a submission needs two.
 const KEPT: usize = 10;
+/// The competition's name for it.
+pub const SUBMISSION_FILE: &str = "submission.json";
 const IDENTIFIERS_FILE: &str = "identifiers.json";
 const REBUILD: &str = "rebuild the data set with \"trm data arc\"";
 
@@ -38,12 +39,14 @@ struct Ballot {
     tallies: HashMap<Grid, Tally>,
 }
 
-/// The votes for one grid. Halting probabilities are summed in units of 2^-32, because a sum of integers, unlike
-/// one of floats, is the same in every order.
-#[derive(Clone, Copy, Default)]
+/// The votes for one grid. Halting probabilities are summed in units of 2^-100, because a sum of integers, unlike
+/// one of floats, is the same in every order; so small, they tell logits down to -69 apart, and 2^27 of them fit.
+#[derive(Clone, Copy)]
 struct Tally {
     votes: u64,
-    halting: u64,
+    halting: u128,
+    /// Place of the first.
+    first: usize,
 }
 
 impl Votes {
@@ -67,13 +70,20 @@ impl Votes {
         Votes { identifiers, ballots, tasks }
     }
 
-    /// Counts one prediction: `inputs` and `predictions` are (900) tokens, `q_halt` the logit of the halting
-    /// head. Padding, which has identifier 0, is passed over.
+    /// Counts one prediction, that of the example at `place` of the data set: `inputs` and `predictions` are (900)
+    /// tokens, `q_halt` the logit of the halting head. Padding, which has identifier 0, is passed over.
     ///
     /// # Errors
     /// [`Error::File`] if the identifier is unknown or its test puzzle has no such input, so the data set's files
     /// do not belong together; [`Error::Numeric`] if `q_halt` is NaN.
-    pub fn add(&mut self, identifier: i32, inputs: &[i32], predictions: &[i32], q_halt: f32) -> Result<()> {
+    pub fn add(
+        &mut self,
+        place: usize,
+        identifier: i32,
+        inputs: &[i32],
+        predictions: &[i32],
+        q_halt: f32,
+    ) -> Result<()> {
         if identifier == 0 {
             return Ok(());
         }
@@ -90,9 +100,11 @@ impl Votes {
         let ballot = ballots.iter_mut().find(|ballot| ballot.input == input);
         let ballot = ballot
             .ok_or_else(|| broken(task, format!("no such test input as that of puzzle {identifier}")))?;
-        let tally = ballot.tallies.entry(augmentation.undo(&Grid::crop(predictions))).or_default();
+        let found = augmentation.undo(&Grid::crop(predictions));
+        let tally = ballot.tallies.entry(found).or_insert(Tally { votes: 0, halting: 0, first: place });
         tally.votes += 1;
         tally.halting += halting;
+        tally.first = tally.first.min(place);
         Ok(())
     }
 
@@ -126,8 +138,8 @@ fn broken(task: &str, problem: String) -> Error {
     Error::file(TEST_PUZZLES_FILE, format!("task {task}, {problem}"), REBUILD)
 }
 
-/// sigmoid(q_halt) in units of 2^-32.
-fn fixed_sigmoid(task: &str, q_halt: f32) -> Result<u64> {
+/// sigmoid(q_halt) in units of 2^-100.
+fn fixed_sigmoid(task: &str, q_halt: f32) -> Result<u128> {
     if q_halt.is_nan() {
         let fix = "train with a smaller learning rate or load an earlier checkpoint";
         return Err(Error::Numeric {
@@ -136,10 +148,10 @@ fn fixed_sigmoid(task: &str, q_halt: f32) -> Result<u64> {
             fix: fix.into(),
         });
     }
-    Ok((UNITS / (1.0 + (-f64::from(q_halt)).exp())).round() as u64)
+    Ok((UNITS / (1.0 + (-f64::from(q_halt)).exp())).round() as u128)
 }
 
-const UNITS: f64 = (1u64 << 32) as f64;
+const UNITS: f64 = (1u128 << 100) as f64;
 
 /// The result of an evaluation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -210,6 +222,12 @@ impl Score {
         Score { pass_at: pass_at.collect(), inputs_without_prediction, tasks }
     }
 
+    /// The same of those tasks alone of which there is any prediction.
+    pub fn of_answered(self) -> Score {
+        let answered = |task: &TaskScore| task.inputs.iter().any(|input| input.votes > 0);
+        Score::new(self.tasks.into_iter().filter(answered).collect())
+    }
+
     /// Two attempts for every test input, by task. Where nothing was predicted, or a grid without cells, which
     /// the competition does not take, the attempt is one cell of colour 0.
     pub fn submission(&self) -> BTreeMap<&str, Vec<Attempts>> {
@@ -240,7 +258,9 @@ impl InputScore {
     fn new(input: Grid, solution: Option<Grid>, tallies: &HashMap<Grid, Tally>) -> InputScore {
         let mut ranking: Vec<(&Grid, &Tally)> = tallies.iter().collect();
         // With equal votes the mean is in the order of the sum.
-        ranking.sort_unstable_by_key(|&(grid, tally)| (Reverse((tally.votes, tally.halting)), grid));
+        ranking.sort_unstable_by_key(|&(grid, tally)| {
+            (Reverse((tally.votes, tally.halting)), tally.first, grid)
+        });
         let rank =
             solution.as_ref().and_then(|solution| ranking.iter().position(|(grid, _)| *grid == solution));
         let candidate = |&(grid, tally): &(&Grid, &Tally)| Candidate {
