@@ -97,7 +97,8 @@ impl Source {
         fs::write(path, text).unwrap();
     }
 
-    fn remove(&self, name: &str) {
+    /// Removes a file.
+    pub fn remove(&self, name: &str) {
         fs::remove_file(self.folder.path().join(name)).unwrap();
     }
 

@@ -10,16 +10,19 @@ use trm::engine::Device;
 use trm::eval::{Evaluator, Pace, arc};
 use trm::model::init::Weights;
 use trm::recipe::Recipe;
-use trm::report::write_arc_html;
+use trm::report::{Progress, write_arc_html};
+use trm::train::{RunOptions, run};
 
-use crate::data_arc::challenges;
+use crate::data_arc::{Source, challenges};
 use crate::harness::{Needs, on_each};
 
 type Outcome = std::result::Result<(), Failed>;
 
 /// This file's tests.
 pub fn tests() -> Vec<Trial> {
-    on_each("eval_arc::every_augmented_input_votes", Needs::Adapter, end_to_end).into()
+    let whole = on_each("eval_arc::every_augmented_input_votes", Needs::Adapter, end_to_end);
+    let trained = on_each("eval_arc::a_training_votes", Needs::Adapter, training_votes);
+    whole.into_iter().chain(trained).collect()
 }
 
 fn check(what: &str, right: bool) -> Outcome {
@@ -47,11 +50,8 @@ fn end_to_end(device: &Device) -> Outcome {
         },
         &mut |_, _| {},
     )?;
-    let sets = ["arch.hidden_size=8", "arch.num_heads=1", "arch.halt_max_steps=2", "arch.H_cycles=1"];
-    let more = ["arch.L_cycles=1", "arch.L_layers=1", "arch.puzzle_emb_ndim=8", "arch.puzzle_emb_len=1"];
-    let sets: Vec<String> = sets.iter().chain(&more).map(|set| (*set).to_owned()).collect();
     let dataset = Dataset::open(&data, Split::Test)?;
-    let config = Recipe::load("arc1", &sets)?.model(&dataset)?;
+    let config = recipe(&[])?.model(&dataset)?;
     let mut evaluator = Evaluator::new(&config, device, 3)?;
     evaluator.load(&Weights::fresh(&config, 2))?;
 
@@ -76,4 +76,52 @@ fn end_to_end(device: &Device) -> Outcome {
     let text = fs::read_to_string(html)?;
     check("the title is escaped", text.contains("<h1>a &lt;small&gt; model</h1>"))?;
     check("drawings are missing", text.matches("<svg").count() >= 6)
+}
+
+fn recipe(more: &[&str]) -> trm::Result<Recipe> {
+    let small = [
+        "arch.hidden_size=8",
+        "arch.num_heads=1",
+        "arch.halt_max_steps=2",
+        "arch.H_cycles=1",
+        "arch.L_cycles=1",
+        "arch.L_layers=1",
+        "arch.puzzle_emb_ndim=8",
+        "arch.puzzle_emb_len=1",
+    ];
+    let sets: Vec<String> = small.iter().chain(more).map(|set| (*set).to_owned()).collect();
+    Recipe::load("arc1", &sets)
+}
+
+/// Each evaluation of a training says pass@K, and leaves a submission; without solutions, it trains all the same.
+fn training_votes(device: &Device) -> Outcome {
+    for solved in [true, false] {
+        let source = Source::new();
+        if !solved {
+            source.remove("p_evaluation_solutions.json");
+        }
+        let options = source.options(2);
+        build(&options, &mut |_, _| {})?;
+        let recipe = recipe(&[
+            "train.global_batch_size=4",
+            "train.epochs=4",
+            "train.eval_interval=2",
+            "train.eval_examples=0",
+            "train.precision=f32",
+        ])?;
+        let run_folder = tempfile::tempdir()?;
+        let out = run_folder.path().join("run");
+        let mut progress = Progress::new(&out, || false);
+        let outcome = run(RunOptions::new(&recipe, &options.out, &out, device), &mut progress)?;
+        check("the run did not end", outcome.finished)?;
+        let log = fs::read_to_string(out.join("metrics.jsonl"))?;
+        let lines = log.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+        let tested: Vec<&Value> = lines.iter().filter(|line| line["split"] == "test").collect();
+        check("evaluations", tested.len() == 2)?;
+        check("pass@K", tested.iter().all(|line| line["pass_at"]["1000"].is_number() == solved))?;
+        check("accuracy without labels", tested.iter().all(|line| line["accuracy"].is_number() == solved))?;
+        let submitted: Value = serde_json::from_slice(&fs::read(out.join("submission.json"))?)?;
+        check("submission", submitted.as_object().is_some_and(|tasks| !tasks.is_empty()))?;
+    }
+    Ok(())
 }
