@@ -259,7 +259,7 @@ fn arc_json(input: &[u8]) {
 fn sudoku_csv(input: &[u8]) {
     on_bench(|bench| {
         bench.with("sudoku.csv", input, |path| {
-            let Some(mut table) = judged(sudoku::Table::open(path)) else { return };
+            let Some(mut table) = judged(sudoku::Table::open(path, None, false)) else { return };
             while let Some(row) = table.next().and_then(judged) {
                 assert!(is_valid_solution(&row.puzzle.question, &row.puzzle.answer));
             }
@@ -274,9 +274,17 @@ fn maze_csv(input: &[u8]) {
             // That of an input that panicked.
             let _ = fs::remove_dir_all(&out);
             let (train_csv, test_csv) = (path.to_path_buf(), path.to_path_buf());
-            let (size, subsample, aug, seed) = (None, None, true, 0);
-            let options =
-                maze::CsvOptions { out: out.clone(), train_csv, test_csv, size, subsample, aug, seed };
+            let (size, subsample, aug, on_invalid, seed) = (None, None, true, None, 0);
+            let options = maze::CsvOptions {
+                out: out.clone(),
+                train_csv,
+                test_csv,
+                size,
+                subsample,
+                aug,
+                on_invalid,
+                seed,
+            };
             if judged(maze::build_from_csv(&options)).is_none() {
                 return;
             }

@@ -230,6 +230,7 @@ fn csv_options(folder: &TempDir, train: &[Maze], test: &[Maze]) -> CsvOptions {
         size: None,
         subsample: None,
         aug: false,
+        on_invalid: None,
         seed: 1,
     }
 }

@@ -272,8 +272,16 @@ fn build_csv(dir: &Path, lines: &[String], change: impl Fn(&mut CsvOptions)) -> 
     let train_csv = write("train.csv", lines);
     let test_csv = write("test.csv", &[format!("s,{PUBLISHED},{SOLUTION},7")]);
     let out = dir.join("set");
-    let mut options =
-        CsvOptions { out, train_csv, test_csv, subsample: None, num_aug: 0, min_difficulty: None, seed: 1 };
+    let mut options = CsvOptions {
+        out,
+        train_csv,
+        test_csv,
+        subsample: None,
+        num_aug: 0,
+        min_difficulty: None,
+        on_invalid: None,
+        seed: 1,
+    };
     change(&mut options);
     build_from_csv(&options, &mut |_| {})
 }
@@ -300,7 +308,7 @@ fn csv_files_become_data_sets() {
     assert_eq!(tokens, PUBLISHED, "1 for a blank, 2 to 10 for the digits");
 
     let dir = folder();
-    let summary = build_csv(dir.path(), &lines, |options| options.min_difficulty = Some(7)).unwrap();
+    let summary = build_csv(dir.path(), &lines, |options| options.min_difficulty = Some(7.0)).unwrap();
     assert_eq!((summary.train.puzzles, summary.test.puzzles), (5, 1));
     let dir = folder();
     build_csv(dir.path(), &lines, |options| options.subsample = Some(4)).unwrap();
@@ -339,7 +347,7 @@ fn broken_csv_files_are_named() {
     let build = |change: &dyn Fn(&mut CsvOptions)| build_csv(dir.path(), &lines, change);
     refused(build(&|options| options.train_csv = other.clone()), &["other.csv: "]);
     refused(
-        build(&|options| options.min_difficulty = Some(8)),
+        build(&|options| options.min_difficulty = Some(8.0)),
         &["train.csv", "least 8", "--min-difficulty"],
     );
     refused(build(&|options| options.subsample = Some(0)), &["--subsample: 0"]);

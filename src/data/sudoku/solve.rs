@@ -10,13 +10,28 @@ use crate::rng::Rng;
 /// The solution of `puzzle`, if it has exactly one.
 pub fn unique_solution(puzzle: &Grid) -> Option<Grid> {
     let mut solutions = [None; 2];
-    let count = search(puzzle, None, &mut solutions);
-    solutions[0].filter(|_| count == 1)
+    let found = search(puzzle, None, &mut solutions).found;
+    solutions[0].filter(|_| found == 1)
+}
+
+/// The only solution of `puzzle`, and how often the search had to guess: to choose among the candidates of a cell, until
+/// there was nothing left to try.
+///
+/// # Errors
+/// What is wrong where there is none, or more than one.
+pub(super) fn solve(puzzle: &Grid) -> Result<(Grid, u64), String> {
+    let mut solutions = [None; 2];
+    let Outcome { found, guesses } = search(puzzle, None, &mut solutions);
+    match (found, solutions[0]) {
+        (1, Some(solution)) => Ok((solution, guesses)),
+        (0, _) => Err("question has no solution".to_owned()),
+        _ => Err("question has several solutions".to_owned()),
+    }
 }
 
 /// How many solutions `puzzle` has, counted up to 2.
 pub fn count_solutions(puzzle: &Grid) -> usize {
-    search(puzzle, None, &mut [None; 2])
+    search(puzzle, None, &mut [None; 2]).found
 }
 
 /// A solution of `puzzle`, drawn at random among all (not uniformly).
@@ -26,19 +41,28 @@ pub(super) fn random_solution(puzzle: &Grid, rng: &mut Rng) -> Option<Grid> {
     solutions[0]
 }
 
-/// Puts the first solutions into `solutions`, until that is full, and returns their number.
-fn search(puzzle: &Grid, rng: Option<&mut Rng>, solutions: &mut [Option<Grid>]) -> usize {
+/// What a search came to.
+struct Outcome {
+    /// Solutions found.
+    found: usize,
+    /// Digits tried in cells that had several candidates.
+    guesses: u64,
+}
+
+/// Puts the first solutions into `solutions`, until that is full.
+fn search(puzzle: &Grid, rng: Option<&mut Rng>, solutions: &mut [Option<Grid>]) -> Outcome {
+    let outcome = Outcome { found: 0, guesses: 0 };
     let mut search =
-        Search { grid: Grid::blank(puzzle.shape()), seen: [[0; MAX_SIZE]; 3], rng, solutions, found: 0 };
+        Search { grid: Grid::blank(puzzle.shape()), seen: [[0; MAX_SIZE]; 3], rng, solutions, outcome };
     for (cell, &digit) in puzzle.cells().iter().enumerate().filter(|(_, digit)| **digit != 0) {
         if search.candidates(cell) & 1 << digit == 0 {
-            return 0;
+            return search.outcome;
         }
         search.toggle(cell, digit);
         search.grid.cells_mut()[cell] = digit;
     }
     search.run();
-    search.found
+    search.outcome
 }
 
 struct Search<'a> {
@@ -47,17 +71,19 @@ struct Search<'a> {
     seen: [[u16; MAX_SIZE]; 3],
     rng: Option<&'a mut Rng>,
     solutions: &'a mut [Option<Grid>],
-    found: usize,
+    outcome: Outcome,
 }
 
 impl Search<'_> {
     fn run(&mut self) {
         let Some((cell, mut candidates)) = self.most_constrained() else {
-            self.solutions[self.found] = Some(self.grid);
-            self.found += 1;
+            self.solutions[self.outcome.found] = Some(self.grid);
+            self.outcome.found += 1;
             return;
         };
-        while candidates != 0 && self.found < self.solutions.len() {
+        let guessed = u64::from(candidates.count_ones() > 1);
+        while candidates != 0 && self.outcome.found < self.solutions.len() {
+            self.outcome.guesses += guessed;
             let digit = self.pick(candidates);
             candidates &= !(1 << digit);
             self.toggle(cell, digit);
