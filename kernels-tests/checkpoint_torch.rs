@@ -177,11 +177,11 @@ fn data_sets_must_fit() {
     broken(|metadata| metadata.seq_len = 81, &["seq_len 9, the data set 81"]);
     broken(
         |metadata| metadata.num_puzzle_identifiers = 7,
-        &["5 rows", "7 identifiers; give --reset-puzzle-emb"],
+        &["5 rows", "7 identifiers; have the puzzle embeddings reset"],
     );
     let arch = attention(PosEncodings::Rope);
     let unknown = checkpoint::import_pytorch(&fixture("attention_bf16.pt"), &arch, None, false);
-    refused(unknown, &["--data: ", "is not given", "name the data set"]);
+    refused(unknown, &["data: ", "is not given", "name the data set"]);
 }
 
 fn puzzle_embeddings_reset_to_their_mean() {

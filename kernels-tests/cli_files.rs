@@ -44,7 +44,7 @@ fn missing_files() -> Outcome {
         ),
         (
             "data maze --out x --train-csv no.csv --test-csv no.csv",
-            "no.csv: no such file or folder; give rows of",
+            "no.csv: no such file or folder; give a CSV file",
         ),
         (
             "plan --recipe arc1 --data no",

@@ -29,6 +29,7 @@ mod eval_arc;
 mod eval_roll;
 mod faults;
 mod finite;
+mod formats;
 mod fuzz;
 mod golden;
 mod gradient_graphs;
@@ -116,6 +117,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     data_inspect::tests,
     data_maze::tests,
     data_sudoku::tests,
+    formats::tests,
     eval_arc::tests,
     eval_roll::tests,
     faults::tests,

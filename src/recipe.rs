@@ -298,7 +298,7 @@ fn text_of(name_or_path: &str) -> Result<String> {
     }
     let names: Vec<&str> = Recipe::names().collect();
     let problem = format!("\"{name_or_path}\" is neither a built-in recipe nor a file");
-    Err(Error::usage("--recipe", problem, format!("built in are {}", names.join(", "))))
+    Err(Error::usage("recipe", problem, format!("built in are {}", names.join(", "))))
 }
 
 fn parse(place: &str, text: &str) -> Result<Table> {
@@ -313,7 +313,7 @@ fn parse(place: &str, text: &str) -> Result<Table> {
 fn apply(table: &mut Table, set: &str) -> Result<()> {
     let malformed = || {
         let problem = format!("\"{set}\" is not of the form key=value");
-        Error::usage("--set", problem, "write for example --set train.lr=1e-4")
+        Error::usage("set", problem, "write for example train.lr=1e-4")
     };
     let (key, text) = set.split_once('=').ok_or_else(malformed)?;
     let (key, text) = (key.trim(), text.trim());
@@ -407,7 +407,7 @@ mod tests {
             ("train.eval_interval=4", "train.eval_interval: 4 does not divide train.epochs 26"),
             ("arch.name=trn", "arch.name: unknown variant `trn`, expected one of `trm`"),
             ("arch.num_heads=5", "arch.num_heads: 5 heads do not divide hidden_size 64"),
-            ("train.lr", "--set: \"train.lr\" is not of the form key=value"),
+            ("train.lr", "set: \"train.lr\" is not of the form key=value"),
         ];
         for (set, expected) in cases {
             let message = refusal(&[set]);

@@ -61,7 +61,7 @@ pub fn import_pytorch(
             return Err(Error::file(
                 path,
                 problem,
-                "give --reset-puzzle-emb to start each from the mean row",
+                "have the puzzle embeddings reset to start each from the mean row",
             ));
         }
         self::reset_puzzle_emb(&mut config, &mut weights, wanted);
@@ -102,7 +102,7 @@ fn read_config(file: &TorchFile, arch: &Arch, dataset: Option<&Metadata>) -> Res
         }
         None => dataset.map(|dataset| dataset.seq_len).ok_or_else(|| {
             let problem = "is not given, and attention without learned positions fits puzzles of any length";
-            Error::usage("--data", problem, "name the data set that these weights were trained on")
+            Error::usage("data", problem, "name the data set that these weights were trained on")
         })?,
     };
     let num_puzzle_identifiers = match arch.puzzle_emb_ndim {

@@ -227,7 +227,7 @@ impl State {
         }
         if let Some(saved) = self.data.as_deref().filter(|saved| *saved != data) {
             let problem = format!("saved with a data set of {saved}, this one has {data}");
-            let fix = "resume with the data set of the run, or start a new run on this one, with --init-from";
+            let fix = "resume with the data set of the run, or start a new run on this one, from its weights";
             return Err(Error::file(path, problem, fix));
         }
         let wanted: BTreeMap<&str, usize> = buffers.into_iter().collect();

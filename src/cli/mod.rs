@@ -99,6 +99,7 @@ pub fn main() -> ExitCode {
     match common::check_threads().and_then(|()| cli.command.run(&Output::new(cli.json))) {
         Ok(code) => code,
         Err(error) => {
+            let error = as_typed(error);
             say(format!("error: {error}"));
             ranks::abort(error.exit_code());
             ExitCode::from(error.exit_code())
@@ -116,8 +117,27 @@ fn with_negative_values(command: clap::Command) -> clap::Command {
     changed.mut_subcommands(with_negative_values)
 }
 
+/// The library speaks of options by the names of its fields; people typed `--num-aug` for `num_aug`.
+fn as_typed(error: Error) -> Error {
+    let long = |argument: &str| {
+        let (command, _) = typed();
+        let arg = command.get_arguments().find(|arg| arg.get_id() == argument && !arg.is_positional());
+        arg.and_then(clap::Arg::get_long).map(|long| format!("--{long}"))
+    };
+    match error {
+        Error::Usage { argument, problem, fix } => {
+            Error::Usage { argument: long(&argument).unwrap_or(argument), problem, fix }
+        }
+        other => other,
+    }
+}
+
 /// The command that was typed, as far as there is one: `trm bench step`.
 fn typed_command() -> String {
+    typed().1.join(" ")
+}
+
+fn typed() -> (clap::Command, Vec<String>) {
     let (mut command, mut names) = (Cli::command(), vec!["trm".to_owned()]);
     let words = std::env::args_os().skip(1).filter_map(|word| word.into_string().ok());
     for word in words.filter(|word| !word.starts_with('-')) {
@@ -125,7 +145,7 @@ fn typed_command() -> String {
         command = found;
         names.push(word);
     }
-    names.join(" ")
+    (command, names)
 }
 
 /// Help and version are answers; anything else is put in one line: what clap says, without its usage text.

@@ -69,7 +69,7 @@ pub struct Summary {
 pub fn build_from_csv(options: &CsvOptions) -> Result<Summary> {
     if options.subsample == Some(0) {
         let fix = "leave it out to take all mazes";
-        return Err(Error::usage("--subsample", "0, expected at least 1", fix));
+        return Err(Error::usage("subsample", "0, expected at least 1", fix));
     }
     let mut notes = Vec::new();
     let mut train = read(&options.train_csv, options.size, options.on_invalid, &mut notes)?;
@@ -112,7 +112,7 @@ fn read(
 /// [`Error::Usage`] for an unusable option or more mazes than can be found, [`Error::Io`] if the folder cannot be
 /// written. Nothing is written then.
 pub fn build_generated(options: &GenerateOptions) -> Result<Summary> {
-    for (argument, count) in [("--generate", options.train), ("--test", options.test)] {
+    for (argument, count) in [("train", options.train), ("test", options.test)] {
         if count == 0 {
             return Err(Error::usage(argument, "0, expected at least 1", "give a number of mazes"));
         }

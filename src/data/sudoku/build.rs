@@ -116,7 +116,7 @@ pub struct SplitSummary {
 pub fn build_from_csv(options: &CsvOptions, progress: &mut dyn FnMut(usize)) -> Result<Summary> {
     if options.subsample == Some(0) {
         return Err(Error::usage(
-            "--subsample",
+            "subsample",
             "0, expected at least 1",
             "leave it out to take all puzzles",
         ));
@@ -162,8 +162,8 @@ pub fn build_from_csv(options: &CsvOptions, progress: &mut dyn FnMut(usize)) -> 
 pub fn build_generated(options: &GenerateOptions, progress: &mut dyn FnMut(usize)) -> Result<Summary> {
     let fix = "choose 4, 6 or 9";
     let shape =
-        Shape::of_size(options.size).ok_or_else(|| Error::usage("--size", options.size.to_string(), fix))?;
-    for (argument, count) in [("--generate", options.train), ("--test", options.test)] {
+        Shape::of_size(options.size).ok_or_else(|| Error::usage("size", options.size.to_string(), fix))?;
+    for (argument, count) in [("train", options.train), ("test", options.test)] {
         if count == 0 {
             return Err(Error::usage(argument, "0, expected at least 1", "give a number of puzzles"));
         }
@@ -179,7 +179,7 @@ pub fn build_generated(options: &GenerateOptions, progress: &mut dyn FnMut(usize
         let count = puzzles.len();
         let rows = puzzles.into_iter().map(|puzzle| Ok(Row { line: 0, puzzle, rating: None }));
         let written = write_split(out.path(), split, Box::new(rows), count, augment, &mut known, progress)?;
-        written.ok_or_else(|| Error::usage("--generate", "no puzzles", "give a number of puzzles"))
+        written.ok_or_else(|| Error::usage("train", "no puzzles", "give a number of puzzles"))
     };
     let (_, train) = write(Split::Train, puzzles.train, &augment)?;
     let (_, test) = write(Split::Test, puzzles.test, &Augment::none())?;
@@ -209,14 +209,14 @@ impl Augment {
             }
         }
         let problem = format!("{}, the test split leaves no grid to augment into", self.count);
-        Err(Error::usage("--num-aug", problem, "ask for 0, or for fewer test puzzles"))
+        Err(Error::usage("num_aug", problem, "ask for 0, or for fewer test puzzles"))
     }
 }
 
 /// Refuses more augmentations than there are different ones, or than the layout or the disk can hold.
 fn check_room(dir: &Path, shape: Shape, puzzles: usize, num_aug: usize) -> Result<()> {
     let refuse =
-        |problem: String, fix: &str| Err(Error::usage("--num-aug", format!("{num_aug}, {problem}"), fix));
+        |problem: String, fix: &str| Err(Error::usage("num_aug", format!("{num_aug}, {problem}"), fix));
     let different = Augmentation::count(shape) - 1;
     if num_aug as u64 > different {
         return refuse(format!("a puzzle of {shape} has {different} at the most"), "ask for fewer");
@@ -303,11 +303,11 @@ fn clue_range(shape: Shape, options: &GenerateOptions) -> Result<RangeInclusive<
     let (fewest, cells) = (fewest_clues(shape), shape.cells());
     if most < fewest || most > cells {
         let fix = format!("{shape} puzzles with a single solution have {fewest} to {cells}");
-        return Err(Error::usage("--max-clues", most.to_string(), fix));
+        return Err(Error::usage("max_clues", most.to_string(), fix));
     }
     if least > most {
-        let problem = format!("{least}, more than --max-clues {most}");
-        return Err(Error::usage("--min-clues", problem, "lower it or raise --max-clues"));
+        let problem = format!("{least}, more than max_clues {most}");
+        return Err(Error::usage("min_clues", problem, "lower it or raise max_clues"));
     }
     Ok(least..=most)
 }

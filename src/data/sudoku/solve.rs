@@ -1,10 +1,11 @@
-//! An exact solver: depth-first search that always branches on the cell with the fewest candidates.
+//! An exact solver: depth-first search that always branches on the cell with the fewest candidates, after all digits
+//! that have a single place.
 //!
 //! Candidates are bit masks of the digits not yet seen in the cell's row, column and box. The search goes on
 //! until the caller has seen enough solutions, so that the same code solves, proves uniqueness and, with
 //! digits tried in random order, draws full grids.
 
-use super::grid::{Grid, MAX_SIZE};
+use super::grid::{Grid, MAX_CELLS, MAX_SIZE};
 use crate::rng::Rng;
 
 /// The solution of `puzzle`, if it has exactly one.
@@ -76,7 +77,7 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn run(&mut self) {
-        let Some((cell, mut candidates)) = self.most_constrained() else {
+        let Some((cell, mut candidates)) = self.next_cell() else {
             self.solutions[self.outcome.found] = Some(self.grid);
             self.outcome.found += 1;
             return;
@@ -92,6 +93,40 @@ impl Search<'_> {
             self.grid.cells_mut()[cell] = 0;
             self.toggle(cell, digit);
         }
+    }
+
+    /// The blank cell to fill next, and with what; none if the grid is full.
+    fn next_cell(&self) -> Option<(usize, u16)> {
+        let constrained = self.most_constrained()?;
+        // Draws keep their order: what a seed gives stays what it is.
+        let hidden = (constrained.1.count_ones() > 1 && self.rng.is_none()).then(|| self.hidden());
+        hidden.flatten().or(Some(constrained))
+    }
+
+    /// A cell that alone can take a digit of its row, column or box, with that digit; with none where a digit has no place.
+    fn hidden(&self) -> Option<(usize, u16)> {
+        let shape = self.grid.shape();
+        // Digits that one cell at least, and that two cells at least, of each unit can take.
+        let (mut once, mut twice) = ([[0u16; MAX_SIZE]; 3], [[0u16; MAX_SIZE]; 3]);
+        let mut candidates = [0u16; MAX_CELLS];
+        for (cell, _) in self.grid.cells().iter().enumerate().filter(|(_, digit)| **digit == 0) {
+            candidates[cell] = self.candidates(cell);
+            for (kind, unit) in shape.units_of(cell).into_iter().enumerate() {
+                twice[kind][unit] |= once[kind][unit] & candidates[cell];
+                once[kind][unit] |= candidates[cell];
+            }
+        }
+        (0..shape.cells()).filter(|&cell| candidates[cell] != 0).find_map(|cell| {
+            (0..3).zip(shape.units_of(cell)).find_map(|(kind, unit)| {
+                let all = ((1 << shape.size()) - 1) << 1;
+                if once[kind][unit] | self.seen[kind][unit] != all {
+                    return Some((cell, 0));
+                }
+                let alone = candidates[cell] & !twice[kind][unit];
+                // Two digits that have no other place: none of them can be right.
+                (alone != 0).then_some((cell, if alone.is_power_of_two() { alone } else { 0 }))
+            })
+        })
     }
 
     /// The blank cell with the fewest candidates and these; none if the grid is full.

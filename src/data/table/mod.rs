@@ -10,7 +10,7 @@ mod sound;
 pub use sound::OnInvalid;
 pub(super) use sound::{Judged, Line, Repeats, Seen, Sound};
 
-use std::io::Read;
+use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use self::columns::Columns;
@@ -44,7 +44,8 @@ pub(super) struct Record {
 /// A table read row by row.
 pub(super) struct Table {
     path: PathBuf,
-    rows: csv::StringRecordsIntoIter<Box<dyn Read + Send>>,
+    reader: csv::Reader<Box<dyn Read + Send>>,
+    row: csv::StringRecord,
     columns: Columns,
 }
 
@@ -61,18 +62,19 @@ impl Table {
             builder.delimiter(separator).has_headers(false).comment(kind.comments.then_some(b'#'));
             builder.from_reader::<Box<dyn Read + Send>>(text)
         };
-        let first: Vec<Vec<String>> = reader(Box::new(std::io::Cursor::new(head)))
+        let first: Vec<Vec<String>> = reader(Box::new(Cursor::new(head)))
             .into_byte_records()
             .take(2)
             .flatten()
             .map(|row| row.iter().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect())
             .collect();
         let columns = Columns::of(&first, kind).map_err(|problem| Error::file(path, problem, FIX))?;
-        let mut rows = reader(all).into_records();
-        if columns.header {
-            rows.next().transpose().map_err(|error| unreadable(path, &error))?;
+        let (reader, header) = (reader(all), columns.header);
+        let mut table = Table { path: path.to_path_buf(), reader, row: csv::StringRecord::new(), columns };
+        if header {
+            table.read()?;
         }
-        Ok(Table { path: path.to_path_buf(), rows, columns })
+        Ok(table)
     }
 
     /// Where it lies.
@@ -90,10 +92,21 @@ impl Table {
         self.columns.taken.as_deref()
     }
 
-    fn record(&self, row: &csv::StringRecord) -> Record {
-        let cell = |column: usize| row.get(column).unwrap_or_default();
+    /// Reads the next row; false at the end.
+    fn read(&mut self) -> Result<bool> {
+        let read = self.reader.read_record(&mut self.row);
+        read.map_err(|error| unreadable(&self.path, self.line(), &error))
+    }
+
+    /// The line on which the row ends: where a row begins, the reader has not seen yet which lines it will skip.
+    fn line(&self) -> u64 {
+        self.reader.position().line().saturating_sub(1).max(1)
+    }
+
+    fn record(&self) -> Record {
+        let cell = |column: usize| self.row.get(column).unwrap_or_default();
         Record {
-            line: row.position().map_or(0, csv::Position::line),
+            line: self.line(),
             question: cell(self.columns.question).to_owned(),
             answer: self.columns.answer.map(|column| cell(column).to_owned()),
             rating: self.columns.rating.and_then(|column| columns::number(cell(column))),
@@ -105,13 +118,11 @@ impl Iterator for Table {
     type Item = Result<Record>;
 
     fn next(&mut self) -> Option<Result<Record>> {
-        let row = self.rows.next()?;
-        Some(row.map(|row| self.record(&row)).map_err(|error| unreadable(&self.path, &error)))
+        self.read().map(|read| read.then(|| self.record())).transpose()
     }
 }
 
-fn unreadable(path: &Path, error: &csv::Error) -> Error {
-    let line = error.position().map_or(1, csv::Position::line);
+fn unreadable(path: &Path, line: u64, error: &csv::Error) -> Error {
     let problem = match error.kind() {
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
             format!("line {line}: {len} fields, the first line has {expected_len}")

@@ -35,7 +35,7 @@ pub(super) struct Text {
 
 pub(super) fn text(path: &Path) -> Result<Text> {
     let file = File::open(path).map_err(Error::io(path));
-    let mut raw = file.map_err(|error| error.or_missing("name a CSV file or a list of puzzles"))?;
+    let mut raw = file.map_err(|error| error.or_missing("give a CSV file or a list of puzzles"))?;
     let start = take(&mut raw, GZIP.len() as u64).map_err(Error::io(path))?;
     let packed = start == GZIP;
     let raw = Cursor::new(start).chain(raw);
@@ -48,7 +48,9 @@ pub(super) fn text(path: &Path) -> Result<Text> {
     if head.starts_with(BYTE_ORDER_MARK) {
         head.drain(..BYTE_ORDER_MARK.len());
     }
-    let all = Box::new(ShortLines { inner: Cursor::new(head.clone()).chain(text), length: 0 });
+    // With an end to the last line, too.
+    let inner = Cursor::new(head.clone()).chain(text).chain(&b"\n"[..]);
+    let all = Box::new(Lines { inner, length: 0, after_return: false });
     Ok(Text { head, all })
 }
 
@@ -60,7 +62,7 @@ fn take(reader: &mut impl Read, bytes: u64) -> io::Result<Vec<u8>> {
 
 /// The one of comma, semicolon and tab that the first line has most of.
 pub(super) fn separator(head: &[u8], comments: bool) -> u8 {
-    let lines = head.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+    let lines = head.split(|byte| b"\r\n".contains(byte)).map(<[u8]>::trim_ascii);
     let mut told = lines.filter(|line| !line.is_empty() && !(comments && line.starts_with(b"#")));
     let first = told.next().unwrap_or_default();
     let count = |separator: &u8| first.iter().filter(|byte| *byte == separator).count();
@@ -68,24 +70,36 @@ pub(super) fn separator(head: &[u8], comments: bool) -> u8 {
     [b'\t', b';', b','].into_iter().max_by_key(count).unwrap_or(b',')
 }
 
-/// Refuses text whose lines have no end.
-struct ShortLines<R> {
+/// Text whose lines end as on Unix, wherever it was written; lines without an end are refused.
+struct Lines<R> {
     inner: R,
     /// Bytes since the last line ended.
     length: usize,
+    after_return: bool,
 }
 
-impl<R: Read> Read for ShortLines<R> {
+impl<R: Read> Read for Lines<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.length = match buffer[..count].iter().rposition(|&byte| byte == b'\n') {
-            Some(end) => count - end - 1,
-            None => self.length + count,
-        };
-        if self.length > LONGEST_LINE {
-            let problem = format!("has a line of more than {LONGEST_LINE} bytes");
-            return Err(io::Error::new(ErrorKind::InvalidData, problem));
+        loop {
+            let count = self.inner.read(buffer)?;
+            let mut kept = 0;
+            for at in 0..count {
+                let byte = buffer[at];
+                let second = std::mem::replace(&mut self.after_return, byte == b'\r') && byte == b'\n';
+                if !second {
+                    buffer[kept] = if byte == b'\r' { b'\n' } else { byte };
+                    self.length = if buffer[kept] == b'\n' { 0 } else { self.length + 1 };
+                    kept += 1;
+                }
+            }
+            if self.length > LONGEST_LINE {
+                let problem = format!("has a line of more than {LONGEST_LINE} bytes");
+                return Err(io::Error::new(ErrorKind::InvalidData, problem));
+            }
+            // Nothing is the end; what was but the second half of a line's end is not.
+            if kept > 0 || count == 0 {
+                return Ok(kept);
+            }
         }
-        Ok(count)
     }
 }
