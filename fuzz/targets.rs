@@ -184,7 +184,7 @@ fn identifiers_json(input: &[u8]) {
 
 fn all_config(input: &[u8]) {
     on_bench(|bench| {
-        bench.with("all_config.yaml", input, |path| judged(checkpoint::read_release_config(path)));
+        bench.with("all_config.yaml", input, |path| judged(trm::recipe::read_release_arch(path)));
     });
 }
 

@@ -82,7 +82,7 @@ fn files_of_torch_are_read_exactly() {
     ];
     for (file, arch, prefix, rounding, extra) in cases {
         let imported = import(file, &arch).unwrap();
-        assert_eq!((imported.prefix, imported.reset_from), (prefix, None), "{file}");
+        assert_eq!((imported.prefix.as_str(), imported.reset_from), (prefix, None), "{file}");
         let expected =
             ModelConfig { arch, vocab_size: 11, seq_len: 9, num_puzzle_identifiers: 5, identifiers: None };
         assert_eq!(imported.config, expected, "{file}");
@@ -104,7 +104,7 @@ fn files_of_torch_are_read_exactly() {
 
 fn release_configs_are_read() {
     let path = fixture("all_config.yaml");
-    let arch = checkpoint::read_release_config(&path).unwrap();
+    let arch = trm::recipe::read_release_arch(&path).unwrap();
     assert_eq!(arch, Arch { H_layers: 0, ..mixer() });
     // The mixer's tensors tell all sizes: no data set is needed.
     let imported = checkpoint::import_pytorch(&fixture("mixer_f32.pt"), &arch, None, false).unwrap();
@@ -116,7 +116,7 @@ fn release_configs_are_read() {
         H_layers: 8\n  hidden_size: 512\n  num_heads: 8\n  expansion: 4.0\n  halt_max_steps: 16\n  \
         halt_exploration_prob: 0.1\n  pos_encodings: rope\n  puzzle_emb_ndim: 512\n";
     fs::write(&path, transformer).unwrap();
-    let arch = checkpoint::read_release_config(&path).unwrap();
+    let arch = trm::recipe::read_release_arch(&path).unwrap();
     assert_eq!((arch.name, arch.H_layers, arch.puzzle_emb_len), (ArchName::Transformer, 8, 0));
     assert_eq!((arch.rms_norm_eps, arch.rope_theta, arch.mlp_t), (1e-5, 10000.0, false));
 }
@@ -128,7 +128,7 @@ fn broken_release_configs_are_named() {
     let broken = |from: &str, to: &str, parts: &[&str]| {
         assert!(text.contains(from), "{text}");
         fs::write(&path, text.replace(from, to)).unwrap();
-        refused(checkpoint::read_release_config(&path), &[&["all_config.yaml: "], parts].concat());
+        refused(trm::recipe::read_release_arch(&path), &[&["all_config.yaml: "], parts].concat());
     };
     broken("mlp_t: true", "mlp_t: true\n  adaptive_depth: true", &["unknown field", "adaptive_depth"]);
     broken("  L_cycles: 2\n", "", &["arch.L_cycles is missing"]);
@@ -137,7 +137,7 @@ fn broken_release_configs_are_named() {
     broken("num_heads: 2", "num_heads: 3", &["arch.num_heads", "do not divide"]);
     broken("recursive_reasoning.trm@", "recursive_reasoning.srm@", &["srm", "is no model trm knows"]);
     broken("arch:\n", "arch: [\n", &["all_config.yaml of the authors' release"]);
-    refused(checkpoint::read_release_config(&dir.path().join("absent")), &["absent: "]);
+    refused(trm::recipe::read_release_arch(&dir.path().join("absent")), &["absent: "]);
 }
 
 fn foreign_models_are_named() {
@@ -292,7 +292,7 @@ fn exports_read_back_exactly() {
         let mut metadata = metadata();
         metadata.num_puzzle_identifiers = config.num_puzzle_identifiers;
         let read = checkpoint::import_pytorch(&path, &config.arch, Some(&metadata), false).unwrap();
-        assert_eq!((&read.config, &read.weights, read.prefix), (&config, &saved, prefix));
+        assert_eq!((&read.config, &read.weights, read.prefix.as_str()), (&config, &saved, prefix));
         checkpoint::export_pytorch(&path, &config, &saved, prefix).unwrap();
         assert_eq!(fs::read(&path).unwrap(), first, "the same weights give the same file");
     }
@@ -354,7 +354,7 @@ fn torch_reads_exports(python: &str) -> Result<(), Failed> {
     for (at, (config, prefix)) in cases {
         let metadata = Metadata { num_puzzle_identifiers: config.num_puzzle_identifiers, ..metadata() };
         let read = checkpoint::import_pytorch(&path("saved", at), &config.arch, Some(&metadata), false)?;
-        assert_eq!((&read.config, &read.weights, read.prefix), (&config, &weights(&config), prefix));
+        assert_eq!((&read.config, &read.weights, read.prefix.as_str()), (&config, &weights(&config), prefix));
     }
     Ok(())
 }

@@ -167,14 +167,11 @@ fn unsatisfiable_requests_end() {
         assert_eq!(error.exit_code(), 2);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     };
-    refused(options(&folder, 5, 5, 25), "--min-path: 25 moves on 5x5: after 0 mazes");
-    refused(
-        GenerateOptions { train: 5000, ..options(&folder, 3, 3, 2) },
-        "--min-path: 2 moves on 3x3: after ",
-    );
-    refused(options(&folder, 31, 5, 2), "--size: 5x31");
-    refused(options(&folder, 2, 5, 2), "--size: 5x2");
-    refused(GenerateOptions { train: 0, ..options(&folder, 5, 5, 2) }, "--generate: 0");
+    refused(options(&folder, 5, 5, 25), "min_path: 25 moves on 5x5: after 0 mazes");
+    refused(GenerateOptions { train: 5000, ..options(&folder, 3, 3, 2) }, "min_path: 2 moves on 3x3: after ");
+    refused(options(&folder, 31, 5, 2), "size: 5x31");
+    refused(options(&folder, 2, 5, 2), "size: 5x2");
+    refused(GenerateOptions { train: 0, ..options(&folder, 5, 5, 2) }, "train: 0");
     refused(GenerateOptions { test: 0, ..options(&folder, 5, 5, 2) }, "--test: 0");
 }
 

@@ -234,10 +234,7 @@ fn impossible_requests_are_refused() {
         (GenerateOptions { test: 0, ..base.clone() }, &["test: 0"]),
         (GenerateOptions { max_clues: Some(3), ..base.clone() }, &["max_clues: 3", "4 to 16"]),
         (GenerateOptions { max_clues: Some(17), ..base.clone() }, &["max_clues: 17", "4 to 16"]),
-        (
-            GenerateOptions { min_clues: Some(9), max_clues: Some(8), ..base.clone() },
-            &["min_clues: 9", "8"],
-        ),
+        (GenerateOptions { min_clues: Some(9), max_clues: Some(8), ..base.clone() }, &["min_clues: 9", "8"]),
         // With all 16 clues, a puzzle is its own solution: there are 288.
         (
             GenerateOptions {

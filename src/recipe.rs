@@ -7,8 +7,12 @@
 mod changes;
 mod effect;
 mod keys;
+mod references;
+mod release;
 
 use std::path::Path;
+
+pub use release::read_release_arch;
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -113,13 +117,14 @@ pub enum OnDivergence {
 }
 
 impl Recipe {
-    /// The built-in recipe called `name_or_path`, or the TOML file there, changed by `sets` (`arch.L_cycles=4`).
+    /// The built-in recipe called `name_or_path`, or the TOML file there, or the `all_config.yaml` of a run of the authors'
+    /// release, changed by `sets` (`arch.L_cycles=4`). What the release does not know is as in the first built-in recipe.
     ///
     /// # Errors
     /// [`Error::Usage`] if there is no such recipe or a set is malformed, [`Error::Io`] for an unreadable file,
     /// [`Error::Recipe`] with the dotted key for anything wrong inside.
     pub fn load(name_or_path: &str, sets: &[String]) -> Result<Recipe> {
-        let mut table = parse(name_or_path, &text_of(name_or_path)?)?;
+        let mut table = table_of(name_or_path)?;
         for set in sets {
             apply(&mut table, set)?;
         }
@@ -286,6 +291,17 @@ fn built_in(name: &str) -> bool {
 /// Whether one of `sets` changes `key`.
 fn sets_key(sets: &[String], key: &str) -> bool {
     sets.iter().filter_map(|set| set.split_once('=')).any(|(changed, _)| changed.trim() == key)
+}
+
+fn table_of(name_or_path: &str) -> Result<Table> {
+    let path = Path::new(name_or_path);
+    match path.extension() {
+        Some(extension) if (extension == "yaml" || extension == "yml") && path.exists() => {
+            let (name, text) = BUILT_IN[0];
+            release::recipe_table(path, parse(name, text)?)
+        }
+        _ => parse(name_or_path, &text_of(name_or_path)?),
+    }
 }
 
 fn text_of(name_or_path: &str) -> Result<String> {

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use super::safetensors_file::{Entry, SafetensorsFile, write};
 use super::tensors::TensorFile;
-use super::weights::at_file;
 use crate::data::SamplerState;
 use crate::model::init::Weights;
 use crate::model::{ModelConfig, Params};
@@ -190,7 +189,7 @@ fn read_header(file: &SafetensorsFile) -> Result<Header> {
         return Err(Error::file(file.path(), problem, "resume with the version of trm that wrote it"));
     }
     let header: Header = serde_json::from_str(text).map_err(|error| broken(error.to_string()))?;
-    header.config.validate().map_err(|error| at_file(file.path(), error))?;
+    header.config.validate().map_err(|error| error.in_file(file.path()))?;
     Ok(header)
 }
 

@@ -27,8 +27,8 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::Result;
 use crate::report::say;
+use crate::{Error, Result};
 use output::Output;
 
 const AFTERWORD: &str = "The CPU engine and data builders take a thread for each processor; RAYON_NUM_THREADS=N takes N.\n\
@@ -120,8 +120,9 @@ fn with_negative_values(command: clap::Command) -> clap::Command {
 /// The library speaks of options by the names of its fields; people typed `--num-aug` for `num_aug`.
 fn as_typed(error: Error) -> Error {
     let long = |argument: &str| {
-        let (command, _) = typed();
-        let arg = command.get_arguments().find(|arg| arg.get_id() == argument && !arg.is_positional());
+        let ((command, _), flag) = (typed(), argument.replace('_', "-"));
+        let arg =
+            command.get_arguments().find(|arg| arg.get_id() == argument || arg.get_long() == Some(&flag));
         arg.and_then(clap::Arg::get_long).map(|long| format!("--{long}"))
     };
     match error {

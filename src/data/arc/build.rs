@@ -165,7 +165,8 @@ fn read(options: &Options) -> Result<(Vec<(Task, bool)>, Vec<String>)> {
     }
     notes.extend(whole);
     let done = if options.on_duplicate == OnDuplicate::Rename { "renamed" } else { "left out" };
-    let (named, more) = (again[..again.len().min(NAMED)].join("; "), if again.len() > NAMED { "; ..." } else { "" });
+    let (named, more) =
+        (again[..again.len().min(NAMED)].join("; "), if again.len() > NAMED { "; ..." } else { "" });
     notes.extend((!again.is_empty()).then(|| {
         format!("{} tasks have names that were there already and were {done}: {named}{more}", again.len())
     }));

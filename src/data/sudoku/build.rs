@@ -115,11 +115,7 @@ pub struct SplitSummary {
 /// cannot be used. Nothing is written then.
 pub fn build_from_csv(options: &CsvOptions, progress: &mut dyn FnMut(usize)) -> Result<Summary> {
     if options.subsample == Some(0) {
-        return Err(Error::usage(
-            "subsample",
-            "0, expected at least 1",
-            "leave it out to take all puzzles",
-        ));
+        return Err(Error::usage("subsample", "0, expected at least 1", "leave it out to take all puzzles"));
     }
     let out = OutputFolder::create(&options.out)?;
     let mut known = Seen::default();
