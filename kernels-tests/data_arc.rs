@@ -315,7 +315,8 @@ fn bad_tasks() {
     let task = |train: Value, test: Value| json!({"flip": {"train": train, "test": test}}).to_string();
     let cases = [
         ("{\"flip\": ".to_owned(), "EOF while parsing"),
-        ("[]".to_owned(), "an object with one entry per task"),
+        ("[]".to_owned(), "no train pairs, expected at least one"),
+        ("3".to_owned(), "an object with one entry per task"),
         ("{}".to_owned(), "no tasks"),
         (json!({"flip": {"train": [pair]}}).to_string(), "missing field `test`"),
         (task(json!([]), json!([pair])), "task flip, no train pairs"),

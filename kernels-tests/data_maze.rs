@@ -172,7 +172,7 @@ fn unsatisfiable_requests_end() {
     refused(options(&folder, 31, 5, 2), "size: 5x31");
     refused(options(&folder, 2, 5, 2), "size: 5x2");
     refused(GenerateOptions { train: 0, ..options(&folder, 5, 5, 2) }, "train: 0");
-    refused(GenerateOptions { test: 0, ..options(&folder, 5, 5, 2) }, "--test: 0");
+    refused(GenerateOptions { test: 0, ..options(&folder, 5, 5, 2) }, "test: 0");
 }
 
 /// Example `example` as a maze.

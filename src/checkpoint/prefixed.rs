@@ -12,7 +12,7 @@ use crate::{Error, Result};
 pub const PREFIXES: [&str; 3] = ["_orig_mod.model.inner.", "model.inner.", ""];
 
 /// A tensor that every model has.
-const ANCHOR: &str = "embed_tokens.embedding_weight";
+pub(super) const ANCHOR: &str = "embed_tokens.embedding_weight";
 
 /// The tensors of `file` whose names begin with `prefix`, by the rest of their names.
 pub(super) struct Prefixed<F> {

@@ -13,6 +13,7 @@ use pytorch_reader::{PickleValue, PytorchError, PytorchReader};
 use zip::{CompressionMethod, ZipArchive};
 
 use super::pickle_check::check_pickle;
+use super::prefixed::ANCHOR;
 use super::tensors::{TensorFile, TensorInfo};
 use crate::text::one_line;
 use crate::{Error, Result};
@@ -45,6 +46,7 @@ impl TorchFile {
         let broken = |error: PytorchError| Error::file(path, one_line(&error.to_string()), STATE_DICT_ONLY);
         let data = PytorchReader::new(path).map_err(broken)?.into_tensors();
         let root = PytorchReader::read_pickle_data(path, None).map_err(broken)?;
+        let data = own(data, &root);
         let describe = |(name, tensor): (&String, &pytorch_reader::Tensor)| {
             let dtype = format!("{:?}", tensor.dtype());
             (name.clone(), TensorInfo { shape: tensor.shape().to_vec(), dtype })
@@ -66,6 +68,19 @@ impl TorchFile {
         beside.sort_unstable();
         beside
     }
+}
+
+/// Where a model's tensors lie at the top of a file, what is in tables beside them is no part of it.
+fn own(
+    mut data: HashMap<String, pytorch_reader::Tensor>,
+    root: &PickleValue,
+) -> HashMap<String, pytorch_reader::Tensor> {
+    if let PickleValue::Dict(entries) = root
+        && entries.contains_key(ANCHOR)
+    {
+        data.retain(|name, _| entries.contains_key(name));
+    }
+    data
 }
 
 fn add_beside(value: &PickleValue, path: &str, taken: &BTreeSet<&str>, beside: &mut Vec<String>) {

@@ -14,6 +14,7 @@ pub mod dihedral;
 pub mod inspect;
 pub mod maze;
 mod npy;
+pub mod own;
 mod sampler;
 pub mod sudoku;
 mod table;

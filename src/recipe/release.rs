@@ -53,16 +53,37 @@ struct ReleaseArch {
     #[serde(rename = "forward_dtype")]
     _forward_dtype: Option<IgnoredAny>,
     /// The release adds these before it makes a model; the data set and the weights say them here.
-    #[serde(
-        rename = "batch_size",
-        alias = "seq_len",
-        alias = "vocab_size",
-        alias = "num_puzzle_identifiers"
-    )]
-    _data: Option<IgnoredAny>,
+    #[serde(rename = "batch_size")]
+    _batch_size: Option<IgnoredAny>,
+    #[serde(rename = "seq_len")]
+    _seq_len: Option<IgnoredAny>,
+    #[serde(rename = "vocab_size")]
+    _vocab_size: Option<IgnoredAny>,
+    #[serde(rename = "num_puzzle_identifiers")]
+    _num_puzzle_identifiers: Option<IgnoredAny>,
     #[serde(rename = "causal")]
     _causal: Option<IgnoredAny>,
 }
+
+/// What a file that has these keys at its top may say of a model; the class is in `name`.
+const KEYS: [&str; 16] = [
+    "hidden_size",
+    "num_heads",
+    "expansion",
+    "H_cycles",
+    "L_cycles",
+    "H_layers",
+    "L_layers",
+    "mlp_t",
+    "pos_encodings",
+    "puzzle_emb_ndim",
+    "puzzle_emb_len",
+    "rms_norm_eps",
+    "rope_theta",
+    "halt_max_steps",
+    "halt_exploration_prob",
+    "no_ACT_continue",
+];
 
 fn trm() -> String {
     "trm".to_owned()
@@ -108,17 +129,29 @@ fn arch_of(path: &Path, Config { text, root }: &Config) -> Result<Arch> {
     // From the text once more: then what is wrong in it has a line.
     let read = match root.get("arch") {
         Some(_) => serde_saphyr::from_str(text).map(|config: AllConfig| config.arch),
-        None => serde_saphyr::from_str(text),
+        None => return flat(path, root),
     };
-    let arch: ReleaseArch = read.map_err(|error| {
-        let problem = one_line(&error.without_snippet().to_string());
-        let missing = root.get("arch").is_none() && root.get("hidden_size").is_none();
-        Error::file(
-            path,
-            if missing { "neither arch nor its keys are in it".to_owned() } else { problem },
-            FIX,
-        )
-    })?;
+    let arch =
+        read.map_err(|error| Error::file(path, one_line(&error.without_snippet().to_string()), FIX))?;
+    to_arch(path, arch)
+}
+
+/// The keys of `arch` among others, as a hub's `config.json` has them. What else it says is about the file, and the
+/// tensors' names and shapes have to agree.
+fn flat(path: &Path, root: &Value) -> Result<Arch> {
+    let broken = |problem: String| Error::file(path, problem, FIX);
+    let table = root.as_object().filter(|table| table.contains_key("hidden_size"));
+    let table = table.ok_or_else(|| broken("has neither arch nor its keys".to_owned()))?;
+    let known = |(key, value): &(&String, &Value)| match key.as_str() {
+        "name" => value.as_str().is_some_and(|name| architecture(name).is_some()),
+        key => KEYS.contains(&key),
+    };
+    let table = table.iter().filter(known).map(|(key, value)| (key.clone(), value.clone()));
+    let arch = serde_json::from_value(Value::Object(table.collect()));
+    to_arch(path, arch.map_err(|error| broken(error.to_string()))?)
+}
+
+fn to_arch(path: &Path, arch: ReleaseArch) -> Result<Arch> {
     let name = architecture(&arch.name)
         .ok_or_else(|| Error::file(path, format!("arch.name {} is no model trm knows", arch.name), FIX))?;
     let missing = |key: &str| Error::file(path, format!("arch.{key} is missing"), FIX);

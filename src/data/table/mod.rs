@@ -7,6 +7,7 @@ mod columns;
 mod open;
 mod sound;
 
+pub(super) use open::{Text, separator, text};
 pub use sound::OnInvalid;
 pub(super) use sound::{Judged, Line, Repeats, Seen, Sound};
 

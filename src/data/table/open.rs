@@ -26,14 +26,14 @@ const WRAPPED: [(&[u8], &str); 6] = [
 ];
 
 /// The text of a file.
-pub(super) struct Text {
+pub(in crate::data) struct Text {
     /// Its first bytes.
     pub head: Vec<u8>,
     /// All of it.
     pub all: Box<dyn Read + Send>,
 }
 
-pub(super) fn text(path: &Path) -> Result<Text> {
+pub(in crate::data) fn text(path: &Path) -> Result<Text> {
     let file = File::open(path).map_err(Error::io(path));
     let mut raw = file.map_err(|error| error.or_missing("give a CSV file or a list of puzzles"))?;
     let start = take(&mut raw, GZIP.len() as u64).map_err(Error::io(path))?;
@@ -61,7 +61,7 @@ fn take(reader: &mut impl Read, bytes: u64) -> io::Result<Vec<u8>> {
 }
 
 /// The one of comma, semicolon and tab that the first line has most of.
-pub(super) fn separator(head: &[u8], comments: bool) -> u8 {
+pub(in crate::data) fn separator(head: &[u8], comments: bool) -> u8 {
     let lines = head.split(|byte| b"\r\n".contains(byte)).map(<[u8]>::trim_ascii);
     let mut told = lines.filter(|line| !line.is_empty() && !(comments && line.starts_with(b"#")));
     let first = told.next().unwrap_or_default();
