@@ -86,9 +86,14 @@ pub fn build(options: &Options) -> Result<Summary> {
     let out = OutputFolder::create(&options.out)?;
     let (train, test) = (read(&options.train)?, read(&options.test)?);
     let (train, test, words) = match &options.vocab {
-        Some(words) => (divided(train, Some(words)), divided(test, Some(words)), words.clone()),
+        Some(words) => {
+            let is_word = |text: &str| words.token(text).is_some();
+            (divided(train, is_word), divided(test, is_word), words.clone())
+        }
         None => {
-            let (train, test) = (divided(train, None), divided(test, None));
+            // Where some texts have spaces, one without is a word.
+            let spaced = train.iter().chain(&test).any(Row::has_spaces);
+            let (train, test) = (divided(train, |_| spaced), divided(test, |_| spaced));
             let said = train.iter().flat_map(|row| row.inputs.iter().chain(&row.labels));
             let words = Words::found(said.map(String::as_str).filter(|word| *word != IGNORED))?;
             (train, test, words)
@@ -139,12 +144,11 @@ struct Divided {
     puzzle: Option<String>,
 }
 
-fn divided(rows: Vec<Row>, words: Option<&Words>) -> Vec<Divided> {
-    let is_word = |text: &str| words.is_none_or(|words| words.token(text).is_some());
+fn divided(rows: Vec<Row>, is_word: impl Fn(&str) -> bool) -> Vec<Divided> {
     let divide = |row: Row| Divided {
         line: row.line,
-        inputs: row.inputs.words(is_word),
-        labels: row.labels.words(is_word),
+        inputs: row.inputs.words(&is_word),
+        labels: row.labels.words(&is_word),
         puzzle: row.puzzle,
     };
     rows.into_iter().map(divide).collect()

@@ -28,6 +28,14 @@ pub(super) struct Row {
     pub puzzle: Option<String>,
 }
 
+impl Row {
+    pub fn has_spaces(&self) -> bool {
+        let spaced =
+            |cell: &Cell| matches!(cell, Cell::Text(text) if text.trim().contains(char::is_whitespace));
+        spaced(&self.inputs) || spaced(&self.labels)
+    }
+}
+
 /// What a row says: words, or text that the vocabulary divides into words.
 pub(super) enum Cell {
     Words(Vec<String>),
