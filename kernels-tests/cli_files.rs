@@ -73,7 +73,7 @@ fn nothing_half_written() -> Outcome {
     let (good, bad, out) = (path("good.csv"), path("bad.csv"), path("out"));
     let header = "source,question,answer,rating\n";
     fs::write(&good, format!("{header}a,1..............1,1234341221434321,0\n"))?;
-    fs::write(&bad, format!("{header}a,1......x.......1,1234341221434321,0\n"))?;
+    fs::write(&bad, format!("{header}a,1......y.......1,1234341221434321,0\n"))?;
     refuse(
         &["data", "sudoku", "--train-csv", &good, "--test-csv", &bad, "--out", &out],
         1,

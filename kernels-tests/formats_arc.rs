@@ -157,7 +157,7 @@ fn tasks_that_cannot_be_used() {
     ];
     let source = Source::of(&files);
     let skip = |options: &mut Options| options.on_invalid = OnInvalid::Skip;
-    refused(source.build("x", &["training"], |_| ()), &["task wide, train[0].input: ", "1x32"]);
+    refused(source.build("x", &["training"], |_| ()), &["task wide, train[0].input: ", "1 x 32 cells"]);
     let (summary, names) = source.build("x", &["training"], skip).unwrap();
     assert_eq!(names, ["a"]);
     assert!(summary.notes[0].contains("left out: ") && summary.notes[0].contains("task wide"), "{summary:?}");

@@ -8,15 +8,13 @@
 //! the files (training shuffles them anyway), and a missing solution is left out or ignored instead of being trained on
 //! as black.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use serde::Serialize;
 
 use super::augment::{self, Augmentation};
+use super::catalogue::{Catalogue, OnDuplicate};
 use super::grid::{CANVAS, Grid, PAD, SEQ_LEN, VOCAB_SIZE};
-use super::sources;
 use super::task::{self, Pair, Task};
 use crate::data::{Metadata, OnInvalid, Split, Vocabulary, Writer, write_identifiers};
 use crate::files::OutputFolder;
@@ -26,8 +24,6 @@ use crate::{Error, Result};
 /// The only set in each split.
 const SET: &str = "all";
 const STREAM: u64 = 0x6172_6361 << 32;
-/// Tasks that are named one by one.
-const NAMED: usize = 5;
 /// The tasks of the test set with their solutions, for scoring and submissions.
 pub const TEST_PUZZLES_FILE: &str = "test_puzzles.json";
 
@@ -51,32 +47,6 @@ pub struct Options {
     pub on_invalid: OnInvalid,
     /// Seed of augmentations and offsets.
     pub seed: u64,
-}
-
-/// What becomes of a task whose name another one has, in the same subset or another.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnDuplicate {
-    /// Nothing is built.
-    #[default]
-    Error,
-    /// The first stays; one that is tested on stays before any other, so that its solutions are not learnt from.
-    Skip,
-    /// The later one gets the name of its subset behind its own. Where they are the same puzzle, one may be learnt from
-    /// that the other tests.
-    Rename,
-}
-
-impl FromStr for OnDuplicate {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<OnDuplicate, String> {
-        match text {
-            "error" => Ok(OnDuplicate::Error),
-            "skip" => Ok(OnDuplicate::Skip),
-            "rename" => Ok(OnDuplicate::Rename),
-            _ => Err("expected error, skip or rename".to_owned()),
-        }
-    }
 }
 
 /// What was built.
@@ -104,7 +74,7 @@ pub struct Summary {
 /// Those of [`super::read_subset`]; [`Error::Usage`] for options that do not fit together or an output folder in use;
 /// [`Error::File`] for a task that is in two subsets; [`Error::Io`] if the disk refuses.
 pub fn build(options: &Options, progress: &mut dyn FnMut(usize, usize)) -> Result<Summary> {
-    let (tasks, notes) = read(options)?;
+    let Catalogue { tasks, notes } = Catalogue::read(options)?;
     let folder = OutputFolder::create(&options.out)?;
     let mut writer = TaskWriter::create(folder.path())?;
     let mut tasks_not_full = 0;
@@ -129,113 +99,6 @@ pub fn build(options: &Options, progress: &mut dyn FnMut(usize, usize)) -> Resul
         train,
         test,
     })
-}
-
-/// All tasks, and whether each is of the test set; what to tell of them.
-fn read(options: &Options) -> Result<(Vec<(Task, bool)>, Vec<String>)> {
-    let Options { input_file_prefix: prefix, subsets, test_set_name, on_invalid, .. } = options;
-    let (mut notes, mut whole) = (Vec::new(), None);
-    let mut refused = |error: Error| match on_invalid {
-        OnInvalid::Error => Err(error),
-        OnInvalid::Skip => {
-            notes.push(format!("left out: {error}"));
-            Ok(())
-        }
-    };
-    let mut catalogue = Catalogue { on_duplicate: options.on_duplicate, ..Catalogue::default() };
-    match sources::read_whole(prefix, subsets, &mut refused)? {
-        Some(tasks) => {
-            whole = Some(format!("{prefix}: all of it is taken as one subset, which is tested on"));
-            catalogue.add_all(prefix, prefix, true, tasks, &mut refused)?;
-        }
-        None if !subsets.contains(test_set_name) => {
-            let problem = format!("{test_set_name} is none of the subsets ({})", subsets.join(", "));
-            return Err(Error::usage("test_set_name", problem, "name one of the subsets"));
-        }
-        None => {
-            for subset in subsets {
-                let tasks = sources::read_sound(prefix, subset, &mut refused)?;
-                catalogue.add_all(prefix, subset, subset == test_set_name, tasks, &mut refused)?;
-            }
-        }
-    }
-    let Catalogue { tasks, again, .. } = catalogue;
-    if tasks.is_empty() {
-        return Err(Error::file(prefix, "no task in it can be used", "correct the files or name others"));
-    }
-    notes.extend(whole);
-    let done = if options.on_duplicate == OnDuplicate::Rename { "renamed" } else { "left out" };
-    let (named, more) =
-        (again[..again.len().min(NAMED)].join("; "), if again.len() > NAMED { "; ..." } else { "" });
-    notes.extend((!again.is_empty()).then(|| {
-        format!("{} tasks have names that were there already and were {done}: {named}{more}", again.len())
-    }));
-    Ok((tasks, notes))
-}
-
-/// Tasks under different names.
-#[derive(Default)]
-struct Catalogue {
-    on_duplicate: OnDuplicate,
-    tasks: Vec<(Task, bool)>,
-    places: HashMap<String, usize>,
-    /// Tasks whose names were there already.
-    again: Vec<String>,
-}
-
-impl Catalogue {
-    fn add_all(
-        &mut self,
-        prefix: &str,
-        subset: &str,
-        tested: bool,
-        tasks: Vec<Task>,
-        refused: sources::OnRefused<'_>,
-    ) -> Result<()> {
-        for task in tasks {
-            if tested && task.test.is_empty() {
-                let problem = format!("task {} is a list of pairs, without test inputs", task.id);
-                refused(Error::file(prefix, problem, "test on another subset"))?;
-            } else {
-                self.add(prefix, subset, tested, task)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, prefix: &str, subset: &str, tested: bool, mut task: Task) -> Result<()> {
-        let Some(&place) = self.places.get(&task.id) else {
-            self.places.insert(task.id.clone(), self.tasks.len());
-            self.tasks.push((task, tested));
-            return Ok(());
-        };
-        match self.on_duplicate {
-            OnDuplicate::Error => {
-                let problem = format!("task {} is also in another subset", task.id);
-                let fix = "use subsets without common tasks, or have such tasks skipped or renamed";
-                Err(Error::file(format!("{prefix}, subset {subset}"), problem, fix))
-            }
-            OnDuplicate::Skip => {
-                self.again.push(format!("{} of {subset}", task.id));
-                if tested && !self.tasks[place].1 {
-                    self.tasks[place] = (task, tested);
-                }
-                Ok(())
-            }
-            OnDuplicate::Rename => {
-                let own = task.id.clone();
-                let names = (1..).map(|count| match count {
-                    1 => format!("{own}-{subset}"),
-                    count => format!("{own}-{subset}-{count}"),
-                });
-                task.id = { names }.find(|name| !self.places.contains_key(name)).unwrap_or_default();
-                self.again.push(format!("{own} of {subset}, now {}", task.id));
-                self.places.insert(task.id.clone(), self.tasks.len());
-                self.tasks.push((task, tested));
-                Ok(())
-            }
-        }
-    }
 }
 
 /// Both splits being written, and the names of the identifiers given out so far; 0 is the blank one.

@@ -6,13 +6,15 @@
 
 mod augment;
 mod build;
+mod catalogue;
 mod grid;
 mod score;
 mod sources;
 mod task;
 
 pub use augment::{Augmentation, distinct};
-pub use build::{OnDuplicate, Options, Summary, TEST_PUZZLES_FILE, build};
+pub use build::{Options, Summary, TEST_PUZZLES_FILE, build};
+pub use catalogue::OnDuplicate;
 pub(crate) use grid::bounds;
 pub use grid::{CANVAS, COLOURS, Grid, PALETTE, SEQ_LEN, VOCAB_SIZE, colour_of};
 pub use score::{Attempts, Candidate, InputScore, Score, TaskScore, Votes};

@@ -8,10 +8,13 @@
 use super::grid::{Grid, MAX_CELLS, MAX_SIZE};
 use crate::rng::Rng;
 
+/// A thousand times what the hardest puzzles with a solution take; some without any would take years.
+const MOST_GUESSES: u64 = 1 << 17;
+
 /// The solution of `puzzle`, if it has exactly one.
 pub fn unique_solution(puzzle: &Grid) -> Option<Grid> {
     let mut solutions = [None; 2];
-    let found = search(puzzle, None, &mut solutions).found;
+    let found = search(puzzle, None, u64::MAX, &mut solutions).found;
     solutions[0].filter(|_| found == 1)
 }
 
@@ -22,8 +25,11 @@ pub fn unique_solution(puzzle: &Grid) -> Option<Grid> {
 /// What is wrong where there is none, or more than one.
 pub(super) fn solve(puzzle: &Grid) -> Result<(Grid, u64), String> {
     let mut solutions = [None; 2];
-    let Outcome { found, guesses } = search(puzzle, None, &mut solutions);
+    let Outcome { found, guesses } = search(puzzle, None, MOST_GUESSES, &mut solutions);
     match (found, solutions[0]) {
+        _ if guesses >= MOST_GUESSES => {
+            Err(format!("question takes more than {MOST_GUESSES} guesses to solve"))
+        }
         (1, Some(solution)) => Ok((solution, guesses)),
         (0, _) => Err("question has no solution".to_owned()),
         _ => Err("question has several solutions".to_owned()),
@@ -32,13 +38,13 @@ pub(super) fn solve(puzzle: &Grid) -> Result<(Grid, u64), String> {
 
 /// How many solutions `puzzle` has, counted up to 2.
 pub fn count_solutions(puzzle: &Grid) -> usize {
-    search(puzzle, None, &mut [None; 2]).found
+    search(puzzle, None, u64::MAX, &mut [None; 2]).found
 }
 
 /// A solution of `puzzle`, drawn at random among all (not uniformly).
 pub(super) fn random_solution(puzzle: &Grid, rng: &mut Rng) -> Option<Grid> {
     let mut solutions = [None; 1];
-    search(puzzle, Some(rng), &mut solutions);
+    search(puzzle, Some(rng), u64::MAX, &mut solutions);
     solutions[0]
 }
 
@@ -50,11 +56,11 @@ struct Outcome {
     guesses: u64,
 }
 
-/// Puts the first solutions into `solutions`, until that is full.
-fn search(puzzle: &Grid, rng: Option<&mut Rng>, solutions: &mut [Option<Grid>]) -> Outcome {
+/// Puts the first solutions into `solutions`, until that is full or `most` guesses are made.
+fn search(puzzle: &Grid, rng: Option<&mut Rng>, most: u64, solutions: &mut [Option<Grid>]) -> Outcome {
     let outcome = Outcome { found: 0, guesses: 0 };
     let mut search =
-        Search { grid: Grid::blank(puzzle.shape()), seen: [[0; MAX_SIZE]; 3], rng, solutions, outcome };
+        Search { grid: Grid::blank(puzzle.shape()), seen: [[0; MAX_SIZE]; 3], rng, solutions, outcome, most };
     for (cell, &digit) in puzzle.cells().iter().enumerate().filter(|(_, digit)| **digit != 0) {
         if search.candidates(cell) & 1 << digit == 0 {
             return search.outcome;
@@ -73,6 +79,7 @@ struct Search<'a> {
     rng: Option<&'a mut Rng>,
     solutions: &'a mut [Option<Grid>],
     outcome: Outcome,
+    most: u64,
 }
 
 impl Search<'_> {
@@ -83,7 +90,8 @@ impl Search<'_> {
             return;
         };
         let guessed = u64::from(candidates.count_ones() > 1);
-        while candidates != 0 && self.outcome.found < self.solutions.len() {
+        while candidates != 0 && self.outcome.found < self.solutions.len() && self.outcome.guesses < self.most
+        {
             self.outcome.guesses += guessed;
             let digit = self.pick(candidates);
             candidates &= !(1 << digit);

@@ -62,9 +62,9 @@ fn take(reader: &mut impl Read, bytes: u64) -> io::Result<Vec<u8>> {
 
 /// The one of comma, semicolon and tab that the first line has most of.
 pub(in crate::data) fn separator(head: &[u8], comments: bool) -> u8 {
-    let lines = head.split(|byte| b"\r\n".contains(byte)).map(<[u8]>::trim_ascii);
-    let mut told = lines.filter(|line| !line.is_empty() && !(comments && line.starts_with(b"#")));
-    let first = told.next().unwrap_or_default();
+    let mut lines = head.split(|byte| b"\r\n".contains(byte)).map(<[u8]>::trim_ascii);
+    let silent = |line: &&[u8]| line.is_empty() || (comments && line.starts_with(b"#"));
+    let first = lines.find(|line| !silent(line)).unwrap_or_default();
     let count = |separator: &u8| first.iter().filter(|byte| *byte == separator).count();
     // The last of equals is taken: a comma where there is none of them.
     [b'\t', b';', b','].into_iter().max_by_key(count).unwrap_or(b',')
