@@ -47,7 +47,7 @@ impl Symmetries {
                     return Ok(Symmetries::Maze { rows, cols, turns });
                 }
                 let problem = format!("{augment}, these mazes have {} further symmetries", turns.len() - 1);
-                Err(Error::usage("--augment", problem, "give at most as many"))
+                Err(Error::usage("augment", problem, "give at most as many"))
             }
             Kind::Arc | Kind::Other => Err(unknown()),
         }
@@ -72,7 +72,7 @@ impl Symmetries {
 
 fn unknown() -> Error {
     let fix = "leave it out; ARC data sets hold their augmentations already";
-    Error::usage("--augment", "these are neither Sudokus nor mazes", fix)
+    Error::usage("augment", "these are neither Sudokus nor mazes", fix)
 }
 
 impl Symmetry {
