@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use libtest_mimic::Trial;
+use trm::data::inspect::inspect;
 use trm::data::own::{self, Options, Summary, Words};
 use trm::data::{Dataset, IGNORE_LABEL, Split};
 
@@ -59,6 +60,7 @@ fn build(train: &str, test: &str, vocab: Option<&str>) -> trm::Result<(Summary, 
     let options =
         Options { out: path("out"), train: path("train"), test: path("test"), vocab, seq_len: None };
     let summary = own::build(&options)?;
+    assert_eq!(inspect(&options.out).unwrap().violations, []);
     assert_eq!(Words::load(&options.out).unwrap().unwrap().words(), summary.words);
     let train = Dataset::open(&options.out, Split::Train).unwrap();
     train.check_tokens().unwrap();
@@ -93,6 +95,8 @@ fn rows_become_data_sets() {
             "{form}"
         );
     }
+    // As many words as a maze has, and yet none.
+    build("11345,54311\n", "2,2\n", Some("1..5")).unwrap();
     // Ids gather rows; words without a vocabulary are those of the training rows.
     let train = "inputs,labels,puzzle\nred 10,10 9,b\nred 9,9 9,a\n10 10,9 9,b\n";
     let (summary, rows) = build(train, "inputs,labels,puzzle\n9 9,9 9,c\nred 10,9 9,b\n", None).unwrap();

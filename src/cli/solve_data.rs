@@ -63,7 +63,7 @@ pub fn run(
     let words = Words::load(dir)?;
     let mut all = true;
     for sample in &mut samples {
-        let kind = Kind::of_example(config.vocab_size, &sample.inputs, &sample.labels);
+        let kind = Kind::of_dataset(&dataset, &sample.inputs, &sample.labels);
         if let Kind::Maze { cols, .. } = kind {
             sample.valid = Some(maze::solution_fault(cols, &sample.inputs, &sample.answer).is_none());
         }

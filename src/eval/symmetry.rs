@@ -35,7 +35,7 @@ impl Symmetries {
     pub(super) fn of(dataset: &Arc<Dataset>, augment: usize, seed: u64) -> Result<Symmetries> {
         let mut first = Batch::new(1, dataset.metadata().seq_len);
         samples_of(dataset, &Selection::all(dataset))(&mut first)?;
-        match Kind::of_example(dataset.metadata().vocab_size, &first.inputs, &first.labels) {
+        match Kind::of_dataset(dataset, &first.inputs, &first.labels) {
             Kind::Sudoku { .. } => {
                 let shape = Shape::of_cells(first.inputs.len()).ok_or_else(unknown)?;
                 Ok(Symmetries::Sudoku { shape, seed })

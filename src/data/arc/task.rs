@@ -253,6 +253,9 @@ impl RawPair {
 
 impl Serialize for Task {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        if self.test.is_empty() {
+            return self.train.serialize(serializer);
+        }
         let mut map = serializer.serialize_map(Some(2))?;
         map.serialize_entry("train", &self.train)?;
         map.serialize_entry("test", &self.test)?;

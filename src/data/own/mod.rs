@@ -8,4 +8,5 @@ mod read;
 mod vocabulary;
 
 pub use build::{Options, SplitSummary, Summary, build};
+pub(super) use vocabulary::is_own;
 pub use vocabulary::{VOCABULARY_FILE, Words};

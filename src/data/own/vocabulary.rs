@@ -13,6 +13,11 @@ const PADDING: &str = "<pad>";
 /// Tokens are stored in a byte, 0 is padding.
 const MOST_WORDS: usize = 255;
 
+/// Whether a folder holds the data set of an own task.
+pub(in crate::data) fn is_own(data: &Path) -> bool {
+    data.join(VOCABULARY_FILE).is_file()
+}
+
 /// Words, the first of which is token 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Words {
@@ -85,7 +90,7 @@ impl Words {
     /// [`Error::File`] for a file that is no list of words, [`Error::Io`] if the system refuses to read.
     pub fn load(data: &Path) -> Result<Option<Words>> {
         let path = data.join(VOCABULARY_FILE);
-        if !path.is_file() {
+        if !is_own(data) {
             return Ok(None);
         }
         let fix = "build the data set anew";
