@@ -27,7 +27,7 @@ pub struct Args {
     ///
     /// As the columns question and answer of Maze-Hard: a maze is one line of '#', ' ', 'S', 'G', its answer has a shortest
     /// path of 'o' as well.
-    #[arg(long, value_name = "FILE", requires = "test_csv", conflicts_with = "generate")]
+    #[arg(long, value_name = "FILE", requires = "test_csv", conflicts_with = "train")]
     train_csv: Option<PathBuf>,
 
     /// Table or list of mazes to measure on
@@ -52,13 +52,13 @@ pub struct Args {
     /// Generate so many training mazes
     ///
     /// These are not the mazes of Maze-Hard, whose generator was not published.
-    #[arg(long, value_name = "N", requires_all = ["test", "size"])]
-    generate: Option<usize>,
+    #[arg(long = "generate", value_name = "N", requires_all = ["test", "size"])]
+    train: Option<usize>,
 
     /// Generate so many test mazes
     ///
     /// None is a symmetry of a training maze.
-    #[arg(long, value_name = "M", requires = "generate")]
+    #[arg(long, value_name = "M", requires = "train")]
     test: Option<usize>,
 
     /// Width and height of the mazes, as 9x9
@@ -94,7 +94,7 @@ fn parse_size(text: &str) -> std::result::Result<(usize, usize), String> {
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
-    let summary = match (&args.train_csv, &args.test_csv, args.generate, args.test, args.size) {
+    let summary = match (&args.train_csv, &args.test_csv, args.train, args.test, args.size) {
         (Some(train_csv), Some(test_csv), ..) => build_from_csv(&CsvOptions {
             out: args.out.clone(),
             train_csv: train_csv.clone(),

@@ -31,7 +31,7 @@ pub struct Args {
     ///
     /// A puzzle is one line of 16, 36 or 81 digits, with 0 or one of . _ - * x ? for blanks; lines that begin with # are
     /// comments. What was taken for what is said where it is not clear.
-    #[arg(long, value_name = "FILE", requires = "test_csv", conflicts_with = "generate")]
+    #[arg(long, value_name = "FILE", requires = "test_csv", conflicts_with = "train")]
     train_csv: Option<PathBuf>,
 
     /// Table or list of puzzles to measure on
@@ -63,31 +63,31 @@ pub struct Args {
     /// Generate so many training puzzles
     ///
     /// Each has a single solution. Generated puzzles are easier than those of Sudoku-Extreme.
-    #[arg(long, value_name = "N", requires = "test")]
-    generate: Option<usize>,
+    #[arg(long = "generate", value_name = "N", requires = "test")]
+    train: Option<usize>,
 
     /// Generate so many test puzzles
     ///
     /// Their solutions differ from all training solutions.
-    #[arg(long, value_name = "M", requires = "generate")]
+    #[arg(long, value_name = "M", requires = "train")]
     test: Option<usize>,
 
     /// Side length of generated grids: 4, 6 or 9 [default: 9]
     ///
     /// Boxes are 2x2, 2 rows by 3 columns, and 3x3.
-    #[arg(long, value_name = "SIZE", requires = "generate")]
+    #[arg(long, value_name = "SIZE", requires = "train")]
     size: Option<usize>,
 
     /// Fewest clues of generated puzzles [default: by size]
     ///
     /// Fewer clues make harder puzzles and take longer to generate.
-    #[arg(long, value_name = "N", requires = "generate")]
+    #[arg(long, value_name = "N", requires = "train")]
     min_clues: Option<usize>,
 
     /// Most clues of generated puzzles [default: by size]
     ///
     /// At least what a puzzle with a single solution needs.
-    #[arg(long, value_name = "N", requires = "generate")]
+    #[arg(long, value_name = "N", requires = "train")]
     max_clues: Option<usize>,
 
     /// Augmentations of each training puzzle, beside the original
@@ -111,7 +111,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
             say(format!("{puzzles} puzzles written, each with its augmentations"));
         }
     };
-    let summary = match (&args.train_csv, &args.test_csv, args.generate, args.test) {
+    let summary = match (&args.train_csv, &args.test_csv, args.train, args.test) {
         (Some(train_csv), Some(test_csv), ..) => build_from_csv(
             &CsvOptions {
                 out: args.out.clone(),
