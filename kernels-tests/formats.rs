@@ -148,6 +148,9 @@ fn ratings_are_needed_where_they_are_asked_for() {
         options.test_csv = options.train_csv.clone();
     };
     assert_eq!(build(table.as_bytes(), least).unwrap().0.train.puzzles, 1);
+    // Other countries' decimals.
+    let comma = format!("Question;Answer;Rating\n{Q};{A};1,5\n{Q};{A};0,5\n");
+    assert_eq!(build(comma.as_bytes(), least).unwrap().0.train.puzzles, 1);
     let missing = format!("question,answer,rating\n{Q},{A},1\n{Q},{A},\n{Q},{A},easy\n");
     refused(
         build(missing.as_bytes(), least),
