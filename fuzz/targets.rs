@@ -10,7 +10,7 @@ use std::sync::Arc;
 use trm::checkpoint;
 use trm::data::inspect::inspect;
 use trm::data::sudoku::{self, Grid, Shape, is_valid_solution};
-use trm::data::{Dataset, Split, TestBatches, Vocabulary, Writer, arc, maze, write_identifiers};
+use trm::data::{Dataset, Split, TestBatches, Vocabulary, Writer, arc, maze, own, write_identifiers};
 use trm::engine::{Device, DeviceInfo};
 use trm::model::ModelConfig;
 use trm::model::init::Weights;
@@ -32,6 +32,8 @@ pub struct Target {
 const JSON: [&str; 12] =
     ["{", "}", "[", "]", "\"", ":", ",", "null", "true", "\\u001b", "\\ud800", "[[[[[[[[[[[[[[[["];
 const CSV: [&str; 12] = [",", "\n", "\r\n", "\"", ".", "question", "answer", "S", "G", "o", "#", "\u{1b}[2J"];
+const ROWS: [&str; 12] =
+    [",", ";", "\n", "\r", "\"", " ", "_", "null", "inputs", "labels", "{\"inputs\":[", "\u{1b}[2J"];
 const TOML: [&str; 10] = ["=", "\n", "[arch]", "[train]", "\"", "\"\"\"", "#", "nan", "-inf", "1979-05-27"];
 const YAML: [&str; 12] =
     [":", "\n", "  ", "- ", "&a ", "*a", "<<: ", "!!python/object ", "{", "}", "|\n", "arch"];
@@ -53,7 +55,7 @@ const PICKLE: [&str; 12] = [
 ];
 
 /// All of them.
-pub static TARGETS: [Target; 16] = [
+pub static TARGETS: [Target; 17] = [
     Target { name: "npy", tokens: &NPY, read: npy },
     Target { name: "npy_indices", tokens: &NPY, read: npy_indices },
     Target { name: "dataset_json", tokens: &JSON, read: dataset_json },
@@ -67,6 +69,7 @@ pub static TARGETS: [Target; 16] = [
     Target { name: "arc_json", tokens: &JSON, read: arc_json },
     Target { name: "sudoku_csv", tokens: &CSV, read: sudoku_csv },
     Target { name: "maze_csv", tokens: &CSV, read: maze_csv },
+    Target { name: "own_rows", tokens: &ROWS, read: own_rows },
     Target { name: "recipe", tokens: &TOML, read: recipe },
     Target { name: "tune_cache", tokens: &TOML, read: tune_cache },
     Target { name: "puzzle", tokens: &[".", "0", "9", "\u{ff11}", "\u{661}", "\n", " ", "-"], read: puzzle },
@@ -184,7 +187,7 @@ fn identifiers_json(input: &[u8]) {
 
 fn all_config(input: &[u8]) {
     on_bench(|bench| {
-        bench.with("all_config.yaml", input, |path| judged(checkpoint::read_release_config(path)));
+        bench.with("all_config.yaml", input, |path| judged(trm::recipe::read_release_arch(path)));
     });
 }
 
@@ -259,7 +262,7 @@ fn arc_json(input: &[u8]) {
 fn sudoku_csv(input: &[u8]) {
     on_bench(|bench| {
         bench.with("sudoku.csv", input, |path| {
-            let Some(mut table) = judged(sudoku::Table::open(path)) else { return };
+            let Some(mut table) = judged(sudoku::Table::open(path, None, false)) else { return };
             while let Some(row) = table.next().and_then(judged) {
                 assert!(is_valid_solution(&row.puzzle.question, &row.puzzle.answer));
             }
@@ -274,9 +277,17 @@ fn maze_csv(input: &[u8]) {
             // That of an input that panicked.
             let _ = fs::remove_dir_all(&out);
             let (train_csv, test_csv) = (path.to_path_buf(), path.to_path_buf());
-            let (size, subsample, aug, seed) = (None, None, true, 0);
-            let options =
-                maze::CsvOptions { out: out.clone(), train_csv, test_csv, size, subsample, aug, seed };
+            let (size, subsample, aug, on_invalid, seed) = (None, None, true, None, 0);
+            let options = maze::CsvOptions {
+                out: out.clone(),
+                train_csv,
+                test_csv,
+                size,
+                subsample,
+                aug,
+                on_invalid,
+                seed,
+            };
             if judged(maze::build_from_csv(&options)).is_none() {
                 return;
             }
@@ -286,8 +297,29 @@ fn maze_csv(input: &[u8]) {
     });
 }
 
+fn own_rows(input: &[u8]) {
+    on_bench(|bench| {
+        bench.with("rows", input, |path| {
+            let out = bench.path("own");
+            // That of an input that panicked.
+            let _ = fs::remove_dir_all(&out);
+            let (train, test) = (path.to_path_buf(), path.to_path_buf());
+            let options = own::Options { out: out.clone(), train, test, vocab: None, seq_len: None };
+            if let Some(summary) = judged(own::build(&options)) {
+                let report = judged(inspect(&out)).expect("a data set that was just built");
+                assert_eq!(report.violations, []);
+                assert_eq!(
+                    judged(own::Words::load(&out)).flatten().map(|words| words.words().to_vec()),
+                    Some(summary.words)
+                );
+            }
+        });
+    });
+}
+
 fn recipe(input: &[u8]) {
     on_bench(|bench| {
+        bench.with("recipe.yaml", input, |path| judged(Recipe::load(&path.to_string_lossy(), &[])));
         bench.with("recipe.toml", input, |path| {
             let name = path.to_string_lossy();
             let Some(recipe) = judged(Recipe::load(&name, &[])) else { return };

@@ -10,6 +10,7 @@ use libtest_mimic::{Failed, Trial};
 use trm::checkpoint::{self, Card, Imported, PREFIXES};
 use trm::data::Metadata;
 use trm::model::{Arch, ArchName, ModelConfig, Params, PosEncodings};
+use trm::recipe::{Recipe, read_release_arch};
 use zip::write::SimpleFileOptions;
 
 use crate::checkpoint::{config, configs, weights};
@@ -17,7 +18,7 @@ use crate::data::{folder, refused, trials};
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn()); 10] = [
+    let tests: [(&str, fn()); 15] = [
         ("files_of_torch_are_read_exactly", files_of_torch_are_read_exactly),
         ("release_configs_are_read", release_configs_are_read),
         ("broken_release_configs_are_named", broken_release_configs_are_named),
@@ -26,6 +27,11 @@ pub fn tests() -> Vec<Trial> {
         ("puzzle_embeddings_reset_to_their_mean", puzzle_embeddings_reset_to_their_mean),
         ("code_is_refused_by_name", code_is_refused_by_name),
         ("broken_archives_are_named", broken_archives_are_named),
+        ("any_prefix_is_found", any_prefix_is_found),
+        ("state_dicts_beside_other_values_are_read", state_dicts_beside_other_values_are_read),
+        ("folders_of_others_are_read", folders_of_others_are_read),
+        ("configs_are_read_as_hydra_resolves_them", configs_are_read_as_hydra_resolves_them),
+        ("a_config_of_the_release_is_a_recipe", a_config_of_the_release_is_a_recipe),
         ("exports_read_back_exactly", exports_read_back_exactly),
         ("an_exported_folder_is_whole", an_exported_folder_is_whole),
     ];
@@ -82,7 +88,7 @@ fn files_of_torch_are_read_exactly() {
     ];
     for (file, arch, prefix, rounding, extra) in cases {
         let imported = import(file, &arch).unwrap();
-        assert_eq!((imported.prefix, imported.reset_from), (prefix, None), "{file}");
+        assert_eq!((imported.prefix.as_str(), imported.reset_from), (prefix, None), "{file}");
         let expected =
             ModelConfig { arch, vocab_size: 11, seq_len: 9, num_puzzle_identifiers: 5, identifiers: None };
         assert_eq!(imported.config, expected, "{file}");
@@ -104,7 +110,7 @@ fn files_of_torch_are_read_exactly() {
 
 fn release_configs_are_read() {
     let path = fixture("all_config.yaml");
-    let arch = checkpoint::read_release_config(&path).unwrap();
+    let arch = read_release_arch(&path).unwrap();
     assert_eq!(arch, Arch { H_layers: 0, ..mixer() });
     // The mixer's tensors tell all sizes: no data set is needed.
     let imported = checkpoint::import_pytorch(&fixture("mixer_f32.pt"), &arch, None, false).unwrap();
@@ -116,7 +122,7 @@ fn release_configs_are_read() {
         H_layers: 8\n  hidden_size: 512\n  num_heads: 8\n  expansion: 4.0\n  halt_max_steps: 16\n  \
         halt_exploration_prob: 0.1\n  pos_encodings: rope\n  puzzle_emb_ndim: 512\n";
     fs::write(&path, transformer).unwrap();
-    let arch = checkpoint::read_release_config(&path).unwrap();
+    let arch = read_release_arch(&path).unwrap();
     assert_eq!((arch.name, arch.H_layers, arch.puzzle_emb_len), (ArchName::Transformer, 8, 0));
     assert_eq!((arch.rms_norm_eps, arch.rope_theta, arch.mlp_t), (1e-5, 10000.0, false));
 }
@@ -128,7 +134,7 @@ fn broken_release_configs_are_named() {
     let broken = |from: &str, to: &str, parts: &[&str]| {
         assert!(text.contains(from), "{text}");
         fs::write(&path, text.replace(from, to)).unwrap();
-        refused(checkpoint::read_release_config(&path), &[&["all_config.yaml: "], parts].concat());
+        refused(read_release_arch(&path), &[&["all_config.yaml: "], parts].concat());
     };
     broken("mlp_t: true", "mlp_t: true\n  adaptive_depth: true", &["unknown field", "adaptive_depth"]);
     broken("  L_cycles: 2\n", "", &["arch.L_cycles is missing"]);
@@ -137,7 +143,7 @@ fn broken_release_configs_are_named() {
     broken("num_heads: 2", "num_heads: 3000", &["arch.num_heads", "are more than"]);
     broken("recursive_reasoning.trm@", "recursive_reasoning.srm@", &["srm", "is no model trm knows"]);
     broken("arch:\n", "arch: [\n", &["all_config.yaml of the authors' release"]);
-    refused(checkpoint::read_release_config(&dir.path().join("absent")), &["absent: "]);
+    refused(read_release_arch(&dir.path().join("absent")), &["absent: "]);
 }
 
 fn foreign_models_are_named() {
@@ -177,11 +183,11 @@ fn data_sets_must_fit() {
     broken(|metadata| metadata.seq_len = 81, &["seq_len 9, the data set 81"]);
     broken(
         |metadata| metadata.num_puzzle_identifiers = 7,
-        &["5 rows", "7 identifiers; give --reset-puzzle-emb"],
+        &["5 rows", "7 identifiers; have the puzzle embeddings reset"],
     );
     let arch = attention(PosEncodings::Rope);
     let unknown = checkpoint::import_pytorch(&fixture("attention_bf16.pt"), &arch, None, false);
-    refused(unknown, &["--data: ", "is not given", "name the data set"]);
+    refused(unknown, &["data: ", "is not given", "name the data set"]);
 }
 
 fn puzzle_embeddings_reset_to_their_mean() {
@@ -282,6 +288,163 @@ fn broken_archives_are_named() {
     }
 }
 
+fn any_prefix_is_found() {
+    let dir = folder();
+    let path = dir.path().join("model.pt");
+    let original = import("mixer_f32.pt", &mixer()).unwrap();
+    for prefix in ["module.model.inner.", "inner.", "ema.model.inner.", "model.", "a.b.c."] {
+        checkpoint::export_pytorch(&path, &original.config, &original.weights, prefix).unwrap();
+        let imported = checkpoint::import_pytorch(&path, &mixer(), None, false).unwrap();
+        assert_eq!((imported.prefix.as_str(), &imported.weights), (prefix, &original.weights));
+        assert_eq!(imported.notes, [""; 0], "{prefix}");
+    }
+}
+
+/// The file `name` with other pickle code before and after that of its state dict.
+fn rewrap(name: &str, path: &Path, before: &[u8], after: &[u8]) {
+    let mut source = zip::ZipArchive::new(fs::File::open(fixture(name)).unwrap()).unwrap();
+    let mut target = zip::ZipWriter::new(fs::File::create(path).unwrap());
+    for index in 0..source.len() {
+        let mut entry = source.by_index(index).unwrap();
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut entry, &mut bytes).unwrap();
+        let entry_name = entry.name().unwrap().into_owned();
+        if entry_name.ends_with("data.pkl") {
+            let body = bytes.strip_prefix(b"\x80\x02").unwrap().strip_suffix(b".").unwrap();
+            bytes = [b"\x80\x02", before, body, after, b"."].concat();
+        }
+        let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        target.start_file(entry_name, options).unwrap();
+        target.write_all(&bytes).unwrap();
+    }
+    target.finish().unwrap();
+}
+
+/// Pickle code of a text.
+fn text(text: &str) -> Vec<u8> {
+    [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
+}
+
+fn state_dicts_beside_other_values_are_read() {
+    let dir = folder();
+    let path = dir.path().join("model.pt");
+    let original = import("mixer_f32.pt", &mixer()).unwrap();
+    // {"step": 5, "model_state_dict": {...}, "optimizer_states": [{}], "rng_state": <numpy>, "config": <object>}
+    let before = [b"}(", &text("step")[..], b"K\x05", &text("model_state_dict")].concat();
+    let state = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85X\x01\0\0\0b\x87R";
+    let config = b"c__main__\nTrainConfig\n)\x81}X\x02\0\0\0lrK\x01sb";
+    let parts: [&[u8]; 7] =
+        [&text("optimizer_states"), b"]}a", &text("rng_state"), state, &text("config"), config, b"u"];
+    rewrap("mixer_f32.pt", &path, &before, &parts.concat());
+    let imported = checkpoint::import_pytorch(&path, &mixer(), None, false).unwrap();
+    assert_eq!(imported.weights, original.weights);
+    assert_eq!(imported.prefix, format!("model_state_dict.{}", PREFIXES[0]));
+    let notes = imported.notes.join("\n");
+    assert!(notes.contains("beside the weights: config, optimizer_states, rng_state, step"), "{notes}");
+    let foreign =
+        "neither run nor read: __main__.TrainConfig, numpy.core.multiarray._reconstruct, numpy.ndarray";
+    assert!(notes.contains(foreign), "{notes}");
+    // What runs programs is refused as before, wherever it stands.
+    let attack = [&text("x")[..], b"cos\nsystem\nX\x04\0\0\0true\x85Ru"].concat();
+    rewrap("mixer_f32.pt", &path, &before, &attack);
+    refused(checkpoint::import_pytorch(&path, &mixer(), None, false), &["asks to run os.system"]);
+}
+
+fn folders_of_others_are_read() {
+    let dir = folder();
+    let original = import("mixer_f32.pt", &mixer()).unwrap();
+    let exported = dir.path().join("own");
+    checkpoint::export_folder(&exported, &original.config, &original.weights, &Card::default()).unwrap();
+    let theirs = dir.path().join("theirs");
+    fs::create_dir(&theirs).unwrap();
+    let bytes = fs::read(exported.join("model.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let renamed = tensors.tensors().into_iter().map(|(name, view)| (format!("model.inner.{name}"), view));
+    safetensors::serialize_to_file(renamed, None, &theirs.join("model.safetensors")).unwrap();
+    let hub = serde_json::json!({
+        "model_type": "trm", "architectures": ["TRM"], "torch_dtype": "float32", "name": "my model",
+        "hidden_size": 16, "num_heads": 2, "expansion": 4, "H_cycles": 2, "L_cycles": 2, "L_layers": 1, "mlp_t": true,
+        "pos_encodings": null, "puzzle_emb_ndim": 8, "puzzle_emb_len": 2, "halt_max_steps": 4,
+        "halt_exploration_prob": 0.1,
+    });
+    fs::write(theirs.join("config.json"), hub.to_string()).unwrap();
+    let config = checkpoint::find_release_config(&theirs).unwrap();
+    assert!(config.ends_with("config.json"));
+    let arch = read_release_arch(&config).unwrap();
+    let imported = checkpoint::import_pytorch(&theirs, &arch, None, false).unwrap();
+    assert_eq!((imported.prefix.as_str(), imported.weights), ("model.inner.", original.weights));
+    fs::copy(fixture("all_config.yaml"), theirs.join("all_config.yaml")).unwrap();
+    let config = checkpoint::find_release_config(&theirs.join("model.safetensors")).unwrap();
+    assert_eq!(read_release_arch(&config).unwrap(), arch);
+    fs::write(&config, "{\"a\": 1}").unwrap();
+    refused(read_release_arch(&config), &["has neither arch nor its keys"]);
+}
+
+fn configs_are_read_as_hydra_resolves_them() {
+    let dir = folder();
+    let path = dir.path().join("all_config.yaml");
+    let whole = fs::read_to_string(fixture("all_config.yaml")).unwrap();
+    let read = |change: &[(&str, &str)]| {
+        let text = change.iter().fold(whole.clone(), |text, (from, to)| {
+            assert!(text.contains(from), "{from}");
+            text.replace(from, to)
+        });
+        fs::write(&path, text).unwrap();
+        read_release_arch(&path)
+    };
+    let original = read(&[]).unwrap();
+    assert_eq!(read(&[("pos_encodings: none", "pos_encodings: null")]).unwrap(), original);
+    assert_eq!(
+        read(&[("hidden_size: 16", "hidden_size: 16\n  batch_size: 768\n  seq_len: 81")]).unwrap(),
+        original
+    );
+    assert_eq!(read(&[("  mlp_t: true\n", "")]).unwrap(), Arch { mlp_t: false, ..original.clone() });
+    let wide = Arch { puzzle_emb_ndim: 16, ..original };
+    for reference in ["${.hidden_size}", "${arch.hidden_size}", "${..arch.hidden_size}", "'${.hidden_size}'"]
+    {
+        let ndim = format!("puzzle_emb_ndim: {reference}");
+        assert_eq!(read(&[("puzzle_emb_ndim: 8", &ndim)]).unwrap(), wide, "{reference}");
+    }
+    for reference in ["${.width}", "${oc.env:HOME}", "${.puzzle_emb_ndim}", "${....x}", "${arch}"] {
+        let ndim = format!("puzzle_emb_ndim: {reference}");
+        refused(
+            read(&[("puzzle_emb_ndim: 8", &ndim)]),
+            &["arch.puzzle_emb_ndim: ", reference, "leads to no value"],
+        );
+    }
+    // A file of the keys of arch alone, as Hydra's groups are.
+    let arch = whole
+        .lines()
+        .skip(1)
+        .take_while(|line| line.starts_with(' '))
+        .map(|line| format!("{}\n", &line[2..]));
+    let group: String =
+        arch.collect::<String>().replace("puzzle_emb_ndim: 8", "puzzle_emb_ndim: ${.hidden_size}");
+    fs::write(&path, group).unwrap();
+    assert_eq!(read_release_arch(&path).unwrap(), wide);
+}
+
+fn a_config_of_the_release_is_a_recipe() {
+    let recipe =
+        Recipe::load(&fixture("all_config.yaml").display().to_string(), &["train.lr=2e-4".into()]).unwrap();
+    assert_eq!(recipe.arch, read_release_arch(&fixture("all_config.yaml")).unwrap());
+    let train = &recipe.train;
+    assert_eq!((train.global_batch_size, train.epochs, train.eval_interval), (768, 50000, 5000));
+    assert_eq!((train.lr, train.puzzle_emb_lr, train.weight_decay, train.beta2), (2e-4, 1e-4, 1.0, 0.95));
+    assert_eq!((train.ema, train.ema_rate, train.lr_warmup_steps, train.seed), (true, 0.999, 2000, 0));
+    let dir = folder();
+    let path = dir.path().join("my.yaml");
+    let broken = |from: &str, to: &str, parts: &[&str]| {
+        let text = fs::read_to_string(fixture("all_config.yaml")).unwrap().replace(from, to);
+        fs::write(&path, text).unwrap();
+        refused(Recipe::load(&path.display().to_string(), &[]), parts);
+    };
+    broken("\nlr: 0.0001", "", &["my.yaml: lr is missing"]);
+    broken("\nlr: 0.0001", "\nlr: fast", &["my.yaml: lr is \"fast\", expected a number"]);
+    broken("stablemax_", "softmax_", &["my.yaml: arch.loss.loss_type is softmax_cross_entropy"]);
+    broken("epochs: 50000", "epochs: 7", &["train.eval_interval: 5000 does not divide"]);
+}
+
 fn exports_read_back_exactly() {
     let dir = folder();
     let path = dir.path().join("model.pt");
@@ -292,7 +455,7 @@ fn exports_read_back_exactly() {
         let mut metadata = metadata();
         metadata.num_puzzle_identifiers = config.num_puzzle_identifiers;
         let read = checkpoint::import_pytorch(&path, &config.arch, Some(&metadata), false).unwrap();
-        assert_eq!((&read.config, &read.weights, read.prefix), (&config, &saved, prefix));
+        assert_eq!((&read.config, &read.weights, read.prefix.as_str()), (&config, &saved, prefix));
         checkpoint::export_pytorch(&path, &config, &saved, prefix).unwrap();
         assert_eq!(fs::read(&path).unwrap(), first, "the same weights give the same file");
     }
@@ -354,7 +517,7 @@ fn torch_reads_exports(python: &str) -> Result<(), Failed> {
     for (at, (config, prefix)) in cases {
         let metadata = Metadata { num_puzzle_identifiers: config.num_puzzle_identifiers, ..metadata() };
         let read = checkpoint::import_pytorch(&path("saved", at), &config.arch, Some(&metadata), false)?;
-        assert_eq!((&read.config, &read.weights, read.prefix), (&config, &weights(&config), prefix));
+        assert_eq!((&read.config, &read.weights, read.prefix.as_str()), (&config, &weights(&config), prefix));
     }
     Ok(())
 }

@@ -226,7 +226,7 @@ fn impossible_puzzles() -> Outcome {
         refuse(&["solve", "--run", &run, "--device", "cpu", "--", puzzle], 2, expected)
     };
     solve(&".".repeat(80), &["PUZZLE: 80 characters, expected 16 (4x4), 36 (6x6) or 81 (9x9)"])?;
-    solve("1......x.......4", &["PUZZLE: column 8: 'x'"])?;
+    solve("1......y.......4", &["PUZZLE: column 8: 'y'"])?;
     solve("1......5.......4", &["PUZZLE: column 8: '5', expected 1 to 4"])?;
     solve(&".".repeat(81), &["PUZZLE: the puzzle is 9x9, the model solves 4x4"])?;
     let mut child = command(&["solve", "--run", &run, "--device", "cpu", "--json", "-"])

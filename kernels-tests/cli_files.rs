@@ -44,7 +44,7 @@ fn missing_files() -> Outcome {
         ),
         (
             "data maze --out x --train-csv no.csv --test-csv no.csv",
-            "no.csv: no such file or folder; give rows of",
+            "no.csv: no such file or folder; give a CSV file",
         ),
         (
             "plan --recipe arc1 --data no",
@@ -73,7 +73,7 @@ fn nothing_half_written() -> Outcome {
     let (good, bad, out) = (path("good.csv"), path("bad.csv"), path("out"));
     let header = "source,question,answer,rating\n";
     fs::write(&good, format!("{header}a,1..............1,1234341221434321,0\n"))?;
-    fs::write(&bad, format!("{header}a,1......x.......1,1234341221434321,0\n"))?;
+    fs::write(&bad, format!("{header}a,1......y.......1,1234341221434321,0\n"))?;
     refuse(
         &["data", "sudoku", "--train-csv", &good, "--test-csv", &bad, "--out", &out],
         1,

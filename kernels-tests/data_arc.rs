@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use trm::data::arc::{self, Augmentation, CANVAS, Grid, Options, SEQ_LEN, Summary, Task, read_subset};
-use trm::data::{Dataset, IGNORE_LABEL, Split};
+use trm::data::{Dataset, IGNORE_LABEL, OnInvalid, Split};
 
 /// This file's tests.
 pub fn tests() -> Vec<Trial> {
@@ -110,6 +110,8 @@ impl Source {
             subsets: vec!["training".into(), "evaluation".into()],
             test_set_name: "evaluation".into(),
             num_aug,
+            on_duplicate: arc::OnDuplicate::Error,
+            on_invalid: OnInvalid::Error,
             seed: 7,
         }
     }
@@ -314,7 +316,8 @@ fn bad_tasks() {
     let task = |train: Value, test: Value| json!({"flip": {"train": train, "test": test}}).to_string();
     let cases = [
         ("{\"flip\": ".to_owned(), "EOF while parsing"),
-        ("[]".to_owned(), "an object with one entry per task"),
+        ("[]".to_owned(), "no train pairs, expected at least one"),
+        ("3".to_owned(), "an object with one entry per task"),
         ("{}".to_owned(), "no tasks"),
         (json!({"flip": {"train": [pair]}}).to_string(), "missing field `test`"),
         (task(json!([]), json!([pair])), "task flip, no train pairs"),
@@ -371,7 +374,7 @@ fn bad_options() {
         Options { subsets: subsets(&["training", "exam"]), test_set_name: "exam".into(), ..options.clone() };
     refused(&source, &unknown, &["p_exam_challenges.json nor the folder"]);
     let untested = Options { test_set_name: "exam".into(), ..options.clone() };
-    refused(&source, &untested, &["--test-set-name: exam is none of the subsets (training, evaluation)"]);
+    refused(&source, &untested, &["test_set_name: exam is none of the subsets (training, evaluation)"]);
     source.write("p_again_challenges.json", &challenges().0.to_string());
     let twice = Options { subsets: subsets(&["training", "again", "evaluation"]), ..options.clone() };
     refused(&source, &twice, &["subset again: task flip is also in another subset"]);

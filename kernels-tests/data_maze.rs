@@ -167,15 +167,12 @@ fn unsatisfiable_requests_end() {
         assert_eq!(error.exit_code(), 2);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     };
-    refused(options(&folder, 5, 5, 25), "--min-path: 25 moves on 5x5: after 0 mazes");
-    refused(
-        GenerateOptions { train: 5000, ..options(&folder, 3, 3, 2) },
-        "--min-path: 2 moves on 3x3: after ",
-    );
-    refused(options(&folder, 31, 5, 2), "--size: 5x31");
-    refused(options(&folder, 2, 5, 2), "--size: 5x2");
-    refused(GenerateOptions { train: 0, ..options(&folder, 5, 5, 2) }, "--generate: 0");
-    refused(GenerateOptions { test: 0, ..options(&folder, 5, 5, 2) }, "--test: 0");
+    refused(options(&folder, 5, 5, 25), "min_path: 25 moves on 5x5: after 0 mazes");
+    refused(GenerateOptions { train: 5000, ..options(&folder, 3, 3, 2) }, "min_path: 2 moves on 3x3: after ");
+    refused(options(&folder, 31, 5, 2), "size: 5x31");
+    refused(options(&folder, 2, 5, 2), "size: 5x2");
+    refused(GenerateOptions { train: 0, ..options(&folder, 5, 5, 2) }, "train: 0");
+    refused(GenerateOptions { test: 0, ..options(&folder, 5, 5, 2) }, "test: 0");
 }
 
 /// Example `example` as a maze.
@@ -230,6 +227,7 @@ fn csv_options(folder: &TempDir, train: &[Maze], test: &[Maze]) -> CsvOptions {
         size: None,
         subsample: None,
         aug: false,
+        on_invalid: None,
         seed: 1,
     }
 }
@@ -266,21 +264,21 @@ fn rectangles() {
 
 fn bad_rows() {
     let cases = [
-        ("", "line 1: no column \"question\""),
-        ("source,question,answer\n", "no mazes after line 1"),
-        ("source,question,rating\n", "line 1: no column \"answer\""),
+        ("", "is empty"),
+        ("source,question,answer\n", "no puzzles"),
+        ("source,rating\n", "line 1: no column of puzzles"),
         ("question,answer\nSG  ,SG\n", "line 2: answer has 2 characters, expected 4 (2x2)"),
         ("question,answer\nSG ,SG \n", "line 2: question has 3 characters, expected 1 (1x1)"),
         ("question,answer\nSG# ,SG#x\n", "line 2: answer has 'x' at 3"),
         (
             "question,answer\nSG# ,SG# \nSG       ,SG       \n",
-            "line 3: question has 9 characters, expected 4",
+            "line 3: question is 3x3, the lines before are 2x2",
         ),
         ("question,answer\nSS# ,SS# \n", "2 S, 0 G and 0 o, expected one S, one G and no o"),
         ("question,answer\nSG#o,SG#o\n", "1 S, 1 G and 1 o"),
         ("question,answer\nSG# ,SG##\n", "answer differs from question at 3"),
         ("question,answer\nSG# ,SGo \n", "answer differs from question at 2"),
-        ("question,answer\nSG# \n", "line: 2"),
+        ("question,answer\nSG# \n", "line 2: 1 fields"),
         ("question,answer\n,\n", "line 2: question has 0 characters"),
     ];
     for (rows, expected) in cases {
@@ -296,7 +294,7 @@ fn bad_rows() {
     }
     let folder = tempfile::tempdir().unwrap();
     let options = CsvOptions { subsample: Some(0), ..csv_options(&folder, &[], &[]) };
-    assert!(maze::build_from_csv(&options).unwrap_err().to_string().contains("--subsample: 0"));
+    assert!(maze::build_from_csv(&options).unwrap_err().to_string().contains("subsample: 0"));
     let missing = CsvOptions { train_csv: folder.path().join("none.csv"), subsample: None, ..options };
     assert!(maze::build_from_csv(&missing).unwrap_err().to_string().contains("none.csv: "));
 }

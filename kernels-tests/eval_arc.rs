@@ -4,8 +4,8 @@ use std::fs;
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
-use trm::data::arc::{Options, build};
-use trm::data::{Dataset, Split};
+use trm::data::arc::{OnDuplicate, Options, build};
+use trm::data::{Dataset, OnInvalid, Split};
 use trm::engine::Device;
 use trm::eval::{Evaluator, Pace, arc};
 use trm::model::init::Weights;
@@ -46,6 +46,8 @@ fn end_to_end(device: &Device) -> Outcome {
             subsets: vec!["training".into(), "evaluation".into()],
             test_set_name: "evaluation".into(),
             num_aug: 3,
+            on_duplicate: OnDuplicate::Error,
+            on_invalid: OnInvalid::Error,
             seed: 1,
         },
         &mut |_, _| {},

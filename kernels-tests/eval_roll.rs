@@ -331,7 +331,7 @@ fn votes(device: &Device) -> Outcome {
     check("votes are missing", eight.votes == 8)?;
     let refused = vote::evaluate(&mut evaluator, false, &dataset, (8, 0), |_| {}).err();
     let message = refused.map(|error| error.to_string()).unwrap_or_default();
-    check(&message, message.starts_with("--augment: 8, these mazes have 7 further symmetries"))?;
+    check(&message, message.starts_with("augment: 8, these mazes have 7 further symmetries"))?;
     sudoku_votes(device)
 }
 

@@ -29,6 +29,8 @@ mod eval_arc;
 mod eval_roll;
 mod faults;
 mod finite;
+mod formats;
+mod formats_arc;
 mod fuzz;
 mod golden;
 mod gradient_graphs;
@@ -44,6 +46,7 @@ mod metrics;
 mod micro_batches;
 mod models;
 mod mutants;
+mod own_data;
 mod plan_memory;
 mod plans;
 mod product;
@@ -116,6 +119,9 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     data_inspect::tests,
     data_maze::tests,
     data_sudoku::tests,
+    formats::tests,
+    formats_arc::tests,
+    own_data::tests,
     eval_arc::tests,
     eval_roll::tests,
     faults::tests,

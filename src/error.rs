@@ -182,6 +182,14 @@ impl Error {
         Error::Kernel { kernel: kernel.into(), problem: problem.into() }
     }
 
+    /// Says in which file an impossible key stands.
+    pub(crate) fn in_file(self, path: &Path) -> Error {
+        match self {
+            Error::Recipe { key, problem, fix } => Error::file(path, format!("{key} {problem}"), fix),
+            other => other,
+        }
+    }
+
     /// Whether a device failed, which another try on a new one may survive.
     pub fn is_device_fault(&self) -> bool {
         matches!(self, Error::Lost { .. } | Error::Memory { .. })

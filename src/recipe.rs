@@ -7,8 +7,12 @@
 mod changes;
 mod effect;
 mod keys;
+mod references;
+mod release;
 
 use std::path::Path;
+
+pub use release::read_release_arch;
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -113,13 +117,14 @@ pub enum OnDivergence {
 }
 
 impl Recipe {
-    /// The built-in recipe called `name_or_path`, or the TOML file there, changed by `sets` (`arch.L_cycles=4`).
+    /// The built-in recipe called `name_or_path`, or the TOML file there, or the `all_config.yaml` of a run of the authors'
+    /// release, changed by `sets` (`arch.L_cycles=4`). What the release does not know is as in the first built-in recipe.
     ///
     /// # Errors
     /// [`Error::Usage`] if there is no such recipe or a set is malformed, [`Error::Io`] for an unreadable file,
     /// [`Error::Recipe`] with the dotted key for anything wrong inside.
     pub fn load(name_or_path: &str, sets: &[String]) -> Result<Recipe> {
-        let mut table = parse(name_or_path, &text_of(name_or_path)?)?;
+        let mut table = table_of(name_or_path)?;
         for set in sets {
             apply(&mut table, set)?;
         }
@@ -288,6 +293,17 @@ fn sets_key(sets: &[String], key: &str) -> bool {
     sets.iter().filter_map(|set| set.split_once('=')).any(|(changed, _)| changed.trim() == key)
 }
 
+fn table_of(name_or_path: &str) -> Result<Table> {
+    let path = Path::new(name_or_path);
+    match path.extension() {
+        Some(extension) if (extension == "yaml" || extension == "yml") && path.exists() => {
+            let (name, text) = BUILT_IN[0];
+            release::recipe_table(path, parse(name, text)?)
+        }
+        _ => parse(name_or_path, &text_of(name_or_path)?),
+    }
+}
+
 fn text_of(name_or_path: &str) -> Result<String> {
     if let Some((_, text)) = BUILT_IN.iter().find(|(name, _)| *name == name_or_path) {
         return Ok((*text).to_owned());
@@ -298,7 +314,7 @@ fn text_of(name_or_path: &str) -> Result<String> {
     }
     let names: Vec<&str> = Recipe::names().collect();
     let problem = format!("\"{name_or_path}\" is neither a built-in recipe nor a file");
-    Err(Error::usage("--recipe", problem, format!("built in are {}", names.join(", "))))
+    Err(Error::usage("recipe", problem, format!("built in are {}", names.join(", "))))
 }
 
 fn parse(place: &str, text: &str) -> Result<Table> {
@@ -313,7 +329,7 @@ fn parse(place: &str, text: &str) -> Result<Table> {
 fn apply(table: &mut Table, set: &str) -> Result<()> {
     let malformed = || {
         let problem = format!("\"{set}\" is not of the form key=value");
-        Error::usage("--set", problem, "write for example --set train.lr=1e-4")
+        Error::usage("set", problem, "write for example train.lr=1e-4")
     };
     let (key, text) = set.split_once('=').ok_or_else(malformed)?;
     let (key, text) = (key.trim(), text.trim());
@@ -407,7 +423,7 @@ mod tests {
             ("train.eval_interval=4", "train.eval_interval: 4 does not divide train.epochs 26"),
             ("arch.name=trn", "arch.name: unknown variant `trn`, expected one of `trm`"),
             ("arch.num_heads=65", "arch.num_heads: 65 heads are more than the 64 features of hidden_size"),
-            ("train.lr", "--set: \"train.lr\" is not of the form key=value"),
+            ("train.lr", "set: \"train.lr\" is not of the form key=value"),
         ];
         for (set, expected) in cases {
             let message = refusal(&[set]);

@@ -31,7 +31,7 @@ impl Kernels {
         shapes.retain(|shape| shape.name.contains(only));
         if shapes.is_empty() {
             let problem = format!("no dispatch of the step has \"{only}\" in its name");
-            return Err(Error::usage("--only", problem, "run without it to see the names"));
+            return Err(Error::usage("only", problem, "run without it to see the names"));
         }
         let run = subject.load(mode, device)?;
         Ok(Kernels { run, origin: Origin::of(device), prefix: subject.key("kernels", mode), shapes })

@@ -101,7 +101,7 @@ pub fn measure(
     let (values, subjects): (Vec<usize>, Vec<Subject>) = quantity.varied(subject).into_iter().unzip();
     if values.len() < 2 {
         let problem = format!("leaves a single value of {} to measure", quantity.name());
-        return Err(Error::usage("bench scaling", problem, "vary something else, or give a larger --batch"));
+        return Err(Error::usage("bench scaling", problem, "vary something else, or give a larger batch"));
     }
     let loaded = subjects.iter().map(|subject| subject.load(Mode::Eval, device));
     let mut runs = loaded.collect::<Result<Vec<_>>>()?;

@@ -1,14 +1,17 @@
-//! Checkpoints of the authors' PyTorch release become a config and weights.
+//! Checkpoints of the authors' PyTorch release, and of its followers, become a config and weights: files of `torch.save`,
+//! safetensors files, and folders with one of them.
 //!
 //! The file says how many tokens and puzzle identifiers there are, and for some architectures how long a puzzle
 //! is; the data set says the rest. Any other number of puzzle identifiers than the file's is only taken on request.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::prefixed::Prefixed;
+use super::safetensors_file::SafetensorsFile;
 use super::tensors::{TensorFile, TensorInfo, info, read_weights};
 use super::torch_file::TorchFile;
-use super::weights::at_file;
+use super::weights::{CONFIG_FILE, WEIGHTS_FILE};
 use crate::data::Metadata;
 use crate::model::init::Weights;
 use crate::model::params::Home;
@@ -26,14 +29,17 @@ pub struct Imported {
     /// All tensors as f32.
     pub weights: Weights,
     /// What stood before the tensors' names.
-    pub prefix: &'static str,
+    pub prefix: String,
+    /// What to tell of the file: other models in it, what was skipped.
+    pub notes: Vec<String>,
     /// The tensors as the file has them, without the prefix.
     pub tensors: BTreeMap<String, TensorInfo>,
     /// Rows of the file's puzzle embedding, where they were replaced by their mean.
     pub reset_from: Option<usize>,
 }
 
-/// Reads a state dict that `torch.save` wrote, for the data set `dataset` where one is given. Executes nothing.
+/// Reads a state dict that `torch.save` wrote, alone or with anything beside it, a safetensors file, or a folder with
+/// `model.safetensors`, for the data set `dataset` where one is given. Executes nothing.
 ///
 /// With `reset_puzzle_emb`, a data set of another number of puzzle identifiers is taken and each of its rows
 /// starts as the mean of the file's, as in the release.
@@ -49,9 +55,54 @@ pub fn import_pytorch(
     reset_puzzle_emb: bool,
 ) -> Result<Imported> {
     arch.validate()?;
-    let file = TorchFile::open(path)?;
-    let mut config = read_config(&file, arch, dataset)?;
-    let mut weights = read_weights(&file, &Params::of(&config))?;
+    let path = &weights_file(path);
+    if path.extension().is_some_and(|extension| extension == "safetensors") {
+        let file = Prefixed::of(SafetensorsFile::open(path)?)?;
+        return import(&file, arch, dataset, reset_puzzle_emb);
+    }
+    let file = Prefixed::of(TorchFile::open(path)?)?;
+    let mut imported = import(&file, arch, dataset, reset_puzzle_emb)?;
+    let (beside, foreign) = (file.file().beside(file.prefix()), file.file().foreign());
+    imported.notes.extend(
+        (!beside.is_empty()).then(|| format!("skipped what lies beside the weights: {}", list(&beside))),
+    );
+    imported.notes.extend((!foreign.is_empty()).then(|| format!("neither run nor read: {}", list(foreign))));
+    Ok(imported)
+}
+
+/// Where the config of a checkpoint lies: in its folder, or beside it.
+pub fn find_release_config(checkpoint: &Path) -> Option<PathBuf> {
+    let folder = if checkpoint.is_dir() { checkpoint } else { checkpoint.parent()? };
+    CONFIGS.iter().map(|name| folder.join(name)).find(|path| path.is_file())
+}
+
+/// Names of the files that say an architecture.
+const CONFIGS: [&str; 3] = ["all_config.yaml", "config.yaml", CONFIG_FILE];
+
+/// Names one by one that are told.
+const NAMED: usize = 6;
+
+fn list(names: &[String]) -> String {
+    match names.len() {
+        0..=NAMED => names.join(", "),
+        count => format!("{}, ... ({count} in all)", names[..NAMED].join(", ")),
+    }
+}
+
+/// In a folder, its weights.
+fn weights_file(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join(WEIGHTS_FILE) } else { path.to_path_buf() }
+}
+
+fn import<F: TensorFile>(
+    file: &Prefixed<F>,
+    arch: &Arch,
+    dataset: Option<&Metadata>,
+    reset_puzzle_emb: bool,
+) -> Result<Imported> {
+    let path = file.path();
+    let mut config = read_config(file, arch, dataset)?;
+    let mut weights = read_weights(file, &Params::of(&config))?;
     let found = config.num_puzzle_identifiers;
     let wanted = dataset.map_or(found, |dataset| dataset.num_puzzle_identifiers);
     if wanted != found {
@@ -61,14 +112,18 @@ pub fn import_pytorch(
             return Err(Error::file(
                 path,
                 problem,
-                "give --reset-puzzle-emb to start each from the mean row",
+                "have the puzzle embeddings reset to start each from the mean row",
             ));
         }
         self::reset_puzzle_emb(&mut config, &mut weights, wanted);
     }
     let reset_from = (wanted != found).then_some(found);
-    let (prefix, tensors) = (file.prefix(), file.tensors().clone());
-    Ok(Imported { config, weights, prefix, tensors, reset_from })
+    let (prefix, tensors) = (file.prefix().to_owned(), file.tensors().clone());
+    let others = file
+        .others()
+        .iter()
+        .map(|other| format!("there is another model behind \"{other}\", which was not taken"));
+    Ok(Imported { config, weights, prefix, notes: others.collect(), tensors, reset_from })
 }
 
 /// Gives the model `identifiers` puzzle embeddings, each the mean of those it had, as the release does where a
@@ -91,7 +146,7 @@ pub fn reset_puzzle_emb(config: &mut ModelConfig, weights: &mut Weights, identif
 }
 
 /// The sizes as the file has them, and the data set's where the file does not tell.
-fn read_config(file: &TorchFile, arch: &Arch, dataset: Option<&Metadata>) -> Result<ModelConfig> {
+fn read_config(file: &impl TensorFile, arch: &Arch, dataset: Option<&Metadata>) -> Result<ModelConfig> {
     let seq_len = match length_tensor(arch) {
         Some(name) => {
             let (length, prefix) = (rows(file, &name)?, arch.prefix());
@@ -102,7 +157,7 @@ fn read_config(file: &TorchFile, arch: &Arch, dataset: Option<&Metadata>) -> Res
         }
         None => dataset.map(|dataset| dataset.seq_len).ok_or_else(|| {
             let problem = "is not given, and attention without learned positions fits puzzles of any length";
-            Error::usage("--data", problem, "name the data set that these weights were trained on")
+            Error::usage("data", problem, "name the data set that these weights were trained on")
         })?,
     };
     let num_puzzle_identifiers = match arch.puzzle_emb_ndim {
@@ -112,7 +167,7 @@ fn read_config(file: &TorchFile, arch: &Arch, dataset: Option<&Metadata>) -> Res
     let vocab_size = rows(file, "embed_tokens.embedding_weight")?;
     let config =
         ModelConfig { arch: arch.clone(), vocab_size, seq_len, num_puzzle_identifiers, identifiers: None };
-    config.validate().map_err(|error| at_file(file.path(), error))?;
+    config.validate().map_err(|error| error.in_file(file.path()))?;
     if let Some(dataset) = dataset {
         agree(file, "vocab_size", vocab_size, dataset.vocab_size)?;
         agree(file, "seq_len", seq_len, dataset.seq_len)?;
@@ -130,7 +185,7 @@ fn length_tensor(arch: &Arch) -> Option<String> {
     Some(format!("{}.layers.0.mlp_t.down_proj.weight", net.name))
 }
 
-fn rows(file: &TorchFile, name: &str) -> Result<usize> {
+fn rows(file: &impl TensorFile, name: &str) -> Result<usize> {
     let info = info(file, name)?;
     info.shape.first().copied().ok_or_else(|| {
         let problem = format!("tensor {name} has shape [], expected two dimensions");
@@ -138,7 +193,7 @@ fn rows(file: &TorchFile, name: &str) -> Result<usize> {
     })
 }
 
-fn agree(file: &TorchFile, key: &str, found: usize, wanted: usize) -> Result<()> {
+fn agree(file: &impl TensorFile, key: &str, found: usize, wanted: usize) -> Result<()> {
     if found == wanted {
         return Ok(());
     }

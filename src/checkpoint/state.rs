@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use super::safetensors_file::{Entry, SafetensorsFile, write};
 use super::tensors::TensorFile;
-use super::weights::at_file;
 use crate::data::SamplerState;
 use crate::model::init::Weights;
 use crate::model::{ModelConfig, Params};
@@ -190,7 +189,7 @@ fn read_header(file: &SafetensorsFile) -> Result<Header> {
         return Err(Error::file(file.path(), problem, "resume with the version of trm that wrote it"));
     }
     let header: Header = serde_json::from_str(text).map_err(|error| broken(error.to_string()))?;
-    header.config.validate().map_err(|error| at_file(file.path(), error))?;
+    header.config.validate().map_err(|error| error.in_file(file.path()))?;
     Ok(header)
 }
 
@@ -227,7 +226,7 @@ impl State {
         }
         if let Some(saved) = self.data.as_deref().filter(|saved| *saved != data) {
             let problem = format!("saved with a data set of {saved}, this one has {data}");
-            let fix = "resume with the data set of the run, or start a new run on this one, with --init-from";
+            let fix = "resume with the data set of the run, or start a new run on this one, from its weights";
             return Err(Error::file(path, problem, fix));
         }
         let wanted: BTreeMap<&str, usize> = buffers.into_iter().collect();

@@ -4,24 +4,19 @@
 //! entry, and with it a zip bomb, is refused) and its pickle, too (`pickle_check.rs`).
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use pytorch_reader::PytorchReader;
+use pytorch_reader::{PickleValue, PytorchError, PytorchReader};
 use zip::{CompressionMethod, ZipArchive};
 
 use super::pickle_check::check_pickle;
+use super::prefixed::ANCHOR;
 use super::tensors::{TensorFile, TensorInfo};
 use crate::text::one_line;
 use crate::{Error, Result};
-
-/// What the release puts before the model's tensor names: with torch.compile, without it, and nothing.
-pub const PREFIXES: [&str; 3] = ["_orig_mod.model.inner.", "model.inner.", ""];
-
-/// A tensor that every model has.
-const ANCHOR: &str = "embed_tokens.embedding_weight";
 
 /// No state dict of these models comes near.
 const MOST_PICKLE_BYTES: u64 = 16 << 20;
@@ -32,7 +27,10 @@ const STATE_DICT_ONLY: &str = "save only model.state_dict() with torch.save";
 /// A checked file; tensors are read when asked for.
 pub(super) struct TorchFile {
     path: PathBuf,
-    prefix: &'static str,
+    /// What a pickle holds beside the tensors of a model, by name.
+    root: PickleValue,
+    /// What it would have had run.
+    foreign: Vec<String>,
     file_bytes: u64,
     tensors: BTreeMap<String, TensorInfo>,
     data: HashMap<String, pytorch_reader::Tensor>,
@@ -44,25 +42,58 @@ impl TorchFile {
         let file = File::open(path).map_err(Error::io(path));
         let file = file.map_err(|error| error.or_missing("give a file that torch.save wrote"))?;
         let file_bytes = file.metadata().map_err(Error::io(path))?.len();
-        check_archive(path, file)?;
-        let reader = PytorchReader::new(path)
-            .map_err(|error| Error::file(path, one_line(&error.to_string()), STATE_DICT_ONLY))?;
-        let data = reader.into_tensors();
-        let prefix = find_prefix(path, &data)?;
-        // A name without the prefix stays as it is and is then none of the model's.
-        let strip = |name: String| name.strip_prefix(prefix).map(str::to_owned).unwrap_or(name);
-        let data: HashMap<_, _> = data.into_iter().map(|(name, tensor)| (strip(name), tensor)).collect();
+        let foreign = check_archive(path, file)?;
+        let broken = |error: PytorchError| Error::file(path, one_line(&error.to_string()), STATE_DICT_ONLY);
+        let data = PytorchReader::new(path).map_err(broken)?.into_tensors();
+        let root = PytorchReader::read_pickle_data(path, None).map_err(broken)?;
+        let data = own(data, &root);
         let describe = |(name, tensor): (&String, &pytorch_reader::Tensor)| {
             let dtype = format!("{:?}", tensor.dtype());
             (name.clone(), TensorInfo { shape: tensor.shape().to_vec(), dtype })
         };
         let tensors = data.iter().map(describe).collect();
-        Ok(TorchFile { path: path.to_path_buf(), prefix, file_bytes, tensors, data })
+        Ok(TorchFile { path: path.to_path_buf(), root, foreign, file_bytes, tensors, data })
     }
 
-    /// Which of [`PREFIXES`] the names had.
-    pub fn prefix(&self) -> &'static str {
-        self.prefix
+    /// The functions and classes that the file names beside tensors; none was run.
+    pub fn foreign(&self) -> &[String] {
+        &self.foreign
+    }
+
+    /// What lies beside the tensors whose names begin with `prefix`, by name.
+    pub fn beside(&self, prefix: &str) -> Vec<String> {
+        let taken = self.tensors.keys().filter(|name| name.starts_with(prefix)).map(String::as_str);
+        let mut beside = Vec::new();
+        add_beside(&self.root, "", &taken.collect(), &mut beside);
+        beside.sort_unstable();
+        beside
+    }
+}
+
+/// Where a model's tensors lie at the top of a file, what is in tables beside them is no part of it.
+fn own(
+    mut data: HashMap<String, pytorch_reader::Tensor>,
+    root: &PickleValue,
+) -> HashMap<String, pytorch_reader::Tensor> {
+    if let PickleValue::Dict(entries) = root
+        && entries.contains_key(ANCHOR)
+    {
+        data.retain(|name, _| entries.contains_key(name));
+    }
+    data
+}
+
+fn add_beside(value: &PickleValue, path: &str, taken: &BTreeSet<&str>, beside: &mut Vec<String>) {
+    let PickleValue::Dict(entries) = value else { return };
+    for (key, value) in entries {
+        let name = format!("{path}{key}");
+        let inside = format!("{name}.");
+        let next = taken.range(inside.as_str()..).next();
+        if next.is_some_and(|next| next.starts_with(&inside)) {
+            add_beside(value, &inside, taken, beside);
+        } else if !taken.contains(name.as_str()) {
+            beside.push(name);
+        }
     }
 }
 
@@ -88,14 +119,15 @@ impl TensorFile for TorchFile {
     }
 }
 
-fn check_archive(path: &Path, file: File) -> Result<()> {
+/// Checks the entries; what its pickle names that tensors do not need.
+fn check_archive(path: &Path, file: File) -> Result<Vec<String>> {
     let broken = |error: zip::result::ZipError| {
         let problem =
             format!("is cut short or no zip archive of torch.save ({})", one_line(&error.to_string()));
         Error::file(path, problem, FETCH_AGAIN)
     };
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(broken)?;
-    let mut pickles = 0;
+    let mut pickles = Vec::new();
     for index in 0..archive.len() {
         let entry = archive.by_index_raw(index).map_err(broken)?;
         let name = entry.name().map_err(broken)?.escape_debug().to_string();
@@ -110,17 +142,16 @@ fn check_archive(path: &Path, file: File) -> Result<()> {
             return Err(Error::file(path, problem, "do not trust this file; take one that torch.save wrote"));
         }
         if name.ends_with("data.pkl") {
-            check_entry(path, &name, entry.size(), entry)?;
-            pickles += 1;
+            pickles.push(check_entry(path, &name, entry.size(), entry)?);
         }
     }
-    match pickles {
-        1 => Ok(()),
-        _ => Err(Error::file(path, format!("{pickles} entries data.pkl, expected one"), STATE_DICT_ONLY)),
+    match pickles.len() {
+        1 => Ok(pickles.remove(0)),
+        count => Err(Error::file(path, format!("{count} entries data.pkl, expected one"), STATE_DICT_ONLY)),
     }
 }
 
-fn check_entry(path: &Path, name: &str, size: u64, entry: impl Read) -> Result<()> {
+fn check_entry(path: &Path, name: &str, size: u64, entry: impl Read) -> Result<Vec<String>> {
     if size > MOST_PICKLE_BYTES {
         let problem = format!("{name} has {size} bytes, expected at most {MOST_PICKLE_BYTES}");
         return Err(Error::file(path, problem, STATE_DICT_ONLY));
@@ -130,16 +161,5 @@ fn check_entry(path: &Path, name: &str, size: u64, entry: impl Read) -> Result<(
     check_pickle(&pickle).map_err(|problem| {
         let fix = "nothing was run; do not trust this file, or save only model.state_dict() with torch.save";
         Error::file(path, format!("{name} {problem}, expected nothing but tensors"), fix)
-    })
-}
-
-fn find_prefix(path: &Path, data: &HashMap<String, pytorch_reader::Tensor>) -> Result<&'static str> {
-    let has_anchor = |prefix: &&str| data.contains_key(&format!("{prefix}{ANCHOR}"));
-    PREFIXES.into_iter().find(has_anchor).ok_or_else(|| {
-        let first =
-            data.keys().min().map_or("no tensor at all".to_owned(), |name| format!("tensor {name}, ..."));
-        let problem =
-            format!("{first}, expected {ANCHOR}, alone or after {} or {}", PREFIXES[0], PREFIXES[1]);
-        Error::file(path, problem, "give a checkpoint of the authors' release")
     })
 }

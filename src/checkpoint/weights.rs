@@ -66,16 +66,8 @@ pub fn load_config(path: &Path) -> Result<ModelConfig> {
         return Err(Error::file(path, "no such file", "put the config.json of these weights beside them"));
     }
     let config: ModelConfig = files::read_json(path, "take the config.json of these weights")?;
-    config.validate().map_err(|error| at_file(path, error))?;
+    config.validate().map_err(|error| error.in_file(path))?;
     Ok(config)
-}
-
-/// Says in which file an impossible key stands.
-pub(super) fn at_file(path: &Path, error: Error) -> Error {
-    match error {
-        Error::Recipe { key, problem, fix } => Error::file(path, format!("{key} {problem}"), fix),
-        other => other,
-    }
 }
 
 fn save_config(path: &Path, config: &ModelConfig) -> Result<()> {

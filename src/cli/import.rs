@@ -6,33 +6,34 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use crate::checkpoint::{self, Imported, import_pytorch, read_release_config};
+use crate::checkpoint::{self, Imported, find_release_config, import_pytorch};
 use crate::data::{Dataset, Split};
 use crate::files::OutputFolder;
 use crate::model::Arch;
-use crate::recipe::Recipe;
-use crate::report::Table;
+use crate::recipe::{Recipe, read_release_arch};
+use crate::report::{Table, say};
 use crate::{Error, Result};
 
 use super::output::Output;
 
-/// Read a PyTorch checkpoint of the authors' release
+/// Read a checkpoint of the authors' release or of one of its followers
 ///
-/// Executes nothing that the file contains. Writes model.safetensors and config.json, which eval, solve, export and
+/// Finds the model whatever stands before its tensors' names, and says what it skipped; executes nothing that the file
+/// contains. Writes model.safetensors and config.json, which eval, solve, export and
 /// train --init-from take.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Checkpoint: a state dict that torch.save wrote
+    /// Checkpoint: what torch.save wrote, a .safetensors file or a folder with model.safetensors
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// The all_config.yaml beside the checkpoint
+    /// The all_config.yaml of the checkpoint, or another file with the keys of arch [default: the one beside it]
     ///
-    /// Only its architecture is read.
+    /// Also looked for as config.yaml and config.json. Only its architecture is read, as Hydra would resolve it.
     #[arg(long, value_name = "FILE", conflicts_with = "recipe")]
     config: Option<PathBuf>,
 
-    /// Recipe whose architecture to take instead: a built-in name or a TOML file
+    /// Recipe whose architecture to take instead: a built-in name, a TOML file or an all_config.yaml
     ///
     /// For a checkpoint without its all_config.yaml.
     #[arg(long, value_name = "NAME|FILE")]
@@ -61,6 +62,7 @@ pub struct Args {
 struct Summary<'a> {
     out: &'a Path,
     prefix: &'a str,
+    notes: &'a [String],
     tensors: BTreeMap<&'a str, Tensor<'a>>,
     parameters: usize,
     puzzle_identifiers: usize,
@@ -82,13 +84,16 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let folder = OutputFolder::create(&args.out)?;
     checkpoint::save(folder.path(), &imported.config, &imported.weights)?;
     folder.commit()?;
+    imported.notes.iter().for_each(say);
     output.data(&summary(args, &imported), text)?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn arch(args: &Args) -> Result<Arch> {
-    match (&args.config, &args.recipe) {
-        (Some(config), _) => read_release_config(config),
+    let beside = find_release_config(&args.file).filter(|_| args.config.is_none() && args.recipe.is_none());
+    beside.iter().for_each(|config| say(format!("the architecture is that of {}", config.display())));
+    match (args.config.as_ref().or(beside.as_ref()), &args.recipe) {
+        (Some(config), _) => read_release_arch(config),
         (_, Some(recipe)) => Ok(Recipe::load(recipe, &[])?.arch),
         _ => {
             let fix = "give --config all_config.yaml, or --recipe";
@@ -101,7 +106,8 @@ fn summary<'a>(args: &'a Args, imported: &'a Imported) -> Summary<'a> {
     let tensors = imported.tensors.iter();
     Summary {
         out: &args.out,
-        prefix: imported.prefix,
+        prefix: &imported.prefix,
+        notes: &imported.notes,
         tensors: tensors
             .map(|(name, info)| (name.as_str(), Tensor { shape: &info.shape, dtype: &info.dtype }))
             .collect(),

@@ -17,6 +17,7 @@ mod plan;
 mod ranks;
 mod runs;
 mod solve;
+mod solve_data;
 mod stop;
 mod train;
 mod tune;
@@ -27,8 +28,8 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::Result;
 use crate::report::say;
+use crate::{Error, Result};
 use output::Output;
 
 const AFTERWORD: &str = "The CPU engine and data builders take a thread for each processor; RAYON_NUM_THREADS=N takes N.\n\
@@ -99,6 +100,7 @@ pub fn main() -> ExitCode {
     match common::check_threads().and_then(|()| cli.command.run(&Output::new(cli.json))) {
         Ok(code) => code,
         Err(error) => {
+            let error = as_typed(error);
             say(format!("error: {error}"));
             ranks::abort(error.exit_code());
             ExitCode::from(error.exit_code())
@@ -116,8 +118,28 @@ fn with_negative_values(command: clap::Command) -> clap::Command {
     changed.mut_subcommands(with_negative_values)
 }
 
+/// The library speaks of options by the names of its fields; people typed `--num-aug` for `num_aug`.
+fn as_typed(error: Error) -> Error {
+    let long = |argument: &str| {
+        let ((command, _), flag) = (typed(), argument.replace('_', "-"));
+        let arg =
+            command.get_arguments().find(|arg| arg.get_id() == argument || arg.get_long() == Some(&flag));
+        arg.and_then(clap::Arg::get_long).map(|long| format!("--{long}"))
+    };
+    match error {
+        Error::Usage { argument, problem, fix } => {
+            Error::Usage { argument: long(&argument).unwrap_or(argument), problem, fix }
+        }
+        other => other,
+    }
+}
+
 /// The command that was typed, as far as there is one: `trm bench step`.
 fn typed_command() -> String {
+    typed().1.join(" ")
+}
+
+fn typed() -> (clap::Command, Vec<String>) {
     let (mut command, mut names) = (Cli::command(), vec!["trm".to_owned()]);
     let words = std::env::args_os().skip(1).filter_map(|word| word.into_string().ok());
     for word in words.filter(|word| !word.starts_with('-')) {
@@ -125,7 +147,7 @@ fn typed_command() -> String {
         command = found;
         names.push(word);
     }
-    names.join(" ")
+    (command, names)
 }
 
 /// Help and version are answers; anything else is put in one line: what clap says, without its usage text.

@@ -1,6 +1,7 @@
 //! `trm solve`.
 
 use std::io::BufRead;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver};
 
@@ -16,21 +17,35 @@ use crate::{Error, Result};
 
 use super::common::{DeviceArgs, WeightsArgs};
 use super::output::Output;
+use super::solve_data;
 
 /// Lines of standard input that are solved at once, where so many are waiting.
 const AT_ONCE: usize = 16;
 
-/// Solve Sudoku puzzles
+/// Solve Sudoku puzzles, or samples of any data set
 ///
-/// Says of each answer whether it is a valid solution that keeps the clues; exits with 1 if one is not.
+/// Says of each answer whether it is a valid solution that keeps the clues; exits with 1 if one is not. With --data and
+/// --sample the puzzles are samples of its test split, whatever its task is.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     weights: WeightsArgs,
 
     /// Puzzles: one line of digits each, '.' or 0 for blanks; '-' reads lines from standard input
-    #[arg(value_name = "PUZZLE", required = true)]
+    #[arg(value_name = "PUZZLE", required_unless_present = "data")]
     puzzles: Vec<String>,
+
+    /// Data set whose test samples to solve
+    ///
+    /// Drawn as what they are: words of an own task, mazes with their paths, grids.
+    #[arg(long, value_name = "DIR", conflicts_with = "puzzles")]
+    data: Option<PathBuf>,
+
+    /// Which samples of --data, from 0 on
+    ///
+    /// In the order of its files.
+    #[arg(long, value_name = "N", num_args = 1.., default_value = "0", requires = "data")]
+    sample: Vec<usize>,
 
     /// Print the answer after every supervision step
     ///
@@ -64,6 +79,10 @@ struct Step {
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let (config, weights) = args.weights.load()?;
     let device = args.device.open_for(args.weights.precision(&config.arch)?)?;
+    if let Some(data) = &args.data {
+        let all = solve_data::run((&config, &weights), &device, data, &args.sample, args.watch, output)?;
+        return Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     let mut solvers = Solvers { config, weights, device, one: None, many: None };
     let mut all_solved = true;
     let mut solve = |puzzles: &[Grid]| {

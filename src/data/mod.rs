@@ -14,11 +14,14 @@ pub mod dihedral;
 pub mod inspect;
 pub mod maze;
 mod npy;
+pub mod own;
 mod sampler;
 pub mod sudoku;
+mod table;
 mod writer;
 
 pub use batch::{Batch, IGNORE_LABEL};
 pub use dataset::{Dataset, Metadata, Set, Split};
 pub use sampler::{Sampler, SamplerState, TestBatches};
+pub use table::OnInvalid;
 pub use writer::{Vocabulary, Writer, write_identifiers};

@@ -3,6 +3,7 @@
 
 use crate::data::Dataset;
 use crate::rng::Rng;
+use crate::{Error, Result};
 
 /// Stream of the draw.
 const STREAM: u64 = 0x5e1e_c7ed;
@@ -37,6 +38,23 @@ impl Selection {
         let mut chosen: Vec<usize> = groups.into_iter().flatten().take(most).collect();
         chosen.sort_unstable();
         Selection(chosen)
+    }
+
+    /// The examples at `places`, each once.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a place that the split does not have.
+    pub fn at(dataset: &Dataset, places: &[usize]) -> Result<Selection> {
+        let (mut places, examples) = (places.to_vec(), dataset.examples());
+        places.sort_unstable();
+        places.dedup();
+        match places.iter().find(|place| **place >= examples) {
+            None => Ok(Selection(places)),
+            Some(place) => {
+                let fix = format!("give 0 to {}", examples.saturating_sub(1));
+                Err(Error::usage("sample", format!("{place}, there are {examples}"), fix))
+            }
+        }
     }
 
     /// The part of it that one of `ranks` evaluates.

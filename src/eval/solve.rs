@@ -1,8 +1,11 @@
 //! Solving single puzzles, with the answer after every supervision step.
 
-use super::evaluate::{Evaluator, Look, Pace};
+use std::sync::Arc;
+
+use super::Selection;
+use super::evaluate::{Evaluator, Look, Pace, Visit, samples_of};
 use crate::data::sudoku::{Grid, Shape, is_valid_solution};
-use crate::data::{Batch, IGNORE_LABEL};
+use crate::data::{Batch, Dataset, IGNORE_LABEL};
 use crate::engine::Device;
 use crate::model::ModelConfig;
 use crate::model::init::Weights;
@@ -23,6 +26,22 @@ pub struct Thought {
     pub q_halt: f32,
     /// Whether the answer is a valid solution that keeps the clues.
     pub solved: bool,
+}
+
+impl Evaluator {
+    /// Runs all supervision steps of the selected examples of a test split, and shows each to `visit` after every one.
+    ///
+    /// # Errors
+    /// Those of `visit`, a data set that cannot be read, and device failures.
+    pub fn show(
+        &mut self,
+        dataset: &Arc<Dataset>,
+        selection: &Selection,
+        visit: &mut Visit<'_>,
+    ) -> Result<()> {
+        let pace = Pace { halt: false, every_step: true, cut_short: false };
+        self.roll(pace, &mut samples_of(dataset, selection), visit, &mut |_| {})
+    }
 }
 
 impl Solver {

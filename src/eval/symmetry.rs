@@ -35,7 +35,7 @@ impl Symmetries {
     pub(super) fn of(dataset: &Arc<Dataset>, augment: usize, seed: u64) -> Result<Symmetries> {
         let mut first = Batch::new(1, dataset.metadata().seq_len);
         samples_of(dataset, &Selection::all(dataset))(&mut first)?;
-        match Kind::of_example(dataset.metadata().vocab_size, &first.inputs, &first.labels) {
+        match Kind::of_dataset(dataset, &first.inputs, &first.labels) {
             Kind::Sudoku { .. } => {
                 let shape = Shape::of_cells(first.inputs.len()).ok_or_else(unknown)?;
                 Ok(Symmetries::Sudoku { shape, seed })
@@ -47,7 +47,7 @@ impl Symmetries {
                     return Ok(Symmetries::Maze { rows, cols, turns });
                 }
                 let problem = format!("{augment}, these mazes have {} further symmetries", turns.len() - 1);
-                Err(Error::usage("--augment", problem, "give at most as many"))
+                Err(Error::usage("augment", problem, "give at most as many"))
             }
             Kind::Arc | Kind::Other => Err(unknown()),
         }
@@ -72,7 +72,7 @@ impl Symmetries {
 
 fn unknown() -> Error {
     let fix = "leave it out; ARC data sets hold their augmentations already";
-    Error::usage("--augment", "these are neither Sudokus nor mazes", fix)
+    Error::usage("augment", "these are neither Sudokus nor mazes", fix)
 }
 
 impl Symmetry {

@@ -216,7 +216,7 @@ pub fn check(isas: &[String]) -> Result<()> {
     let known = |isa: &&String| GPUS.split(' ').any(|known| known.eq_ignore_ascii_case(isa));
     if let Some(unknown) = isas.iter().find(|isa| !known(isa)) {
         let fix = format!("there are: {GPUS}");
-        return Err(Error::usage("--isa", format!("RADV knows no GPU \"{unknown}\""), fix));
+        return Err(Error::usage("isa", format!("RADV knows no GPU \"{unknown}\""), fix));
     }
     if isas.is_empty() { Ok(()) } else { installed().map(drop) }
 }

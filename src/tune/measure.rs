@@ -111,7 +111,7 @@ pub fn measure(
             dropped: None,
         };
         if default.is_some() && start.elapsed() > time {
-            outcome.dropped = Some("no time was left: --seconds gives more".into());
+            outcome.dropped = Some("no time was left: allow more seconds".into());
             outcomes.push(outcome);
             continue;
         }

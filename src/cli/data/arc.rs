@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::Result;
-use crate::data::arc::{Options, Summary, build};
+use crate::data::OnInvalid;
+use crate::data::arc::{OnDuplicate, Options, Summary, build};
 use crate::report::say;
 
 use crate::cli::output::Output;
@@ -24,8 +25,10 @@ pub struct Args {
 
     /// What the names of the task files start with, or their folder
     ///
-    /// Reads <P>_<subset>_challenges.json and <P>_<subset>_solutions.json, the Kaggle layout; or <P>/<subset> with one
-    /// JSON file per task, as in the ARC-AGI repositories. Solutions may be missing.
+    /// Reads <P>_<subset>_challenges.json and <P>_<subset>_solutions.json, the Kaggle layout; <P>/<subset> with a JSON file
+    /// per task, in folders of folders, too, as in the ARC-AGI and ConceptARC repositories; or <P>/<subset>.json. A file is a
+    /// task, many by name or, as in re-arc, a list of pairs, all of them demonstrations. Where <P> is such a file or a folder
+    /// of them, without subsets, all of it is tested on. Hyphens and underscores are alike. Solutions may be missing.
     #[arg(long, value_name = "P")]
     input_file_prefix: String,
 
@@ -47,6 +50,19 @@ pub struct Args {
     #[arg(long, value_name = "K", default_value_t = 1000)]
     num_aug: usize,
 
+    /// What becomes of a task whose name another one has: error, skip or rename
+    ///
+    /// Many tasks of ARC-AGI-1 are in ARC-AGI-2, too. Skipping keeps the one that is tested on, else the first; renaming adds
+    /// the name of the subset. All are named.
+    #[arg(long, value_name = "HOW", default_value = "error")]
+    on_duplicate: OnDuplicate,
+
+    /// What becomes of a task that cannot be used: error or skip
+    ///
+    /// As one with a grid of more than 30 rows or columns. Skipped tasks are named.
+    #[arg(long, value_name = "HOW", default_value = "error")]
+    on_invalid: OnInvalid,
+
     /// Seed of augmentations and offsets
     ///
     /// The same options and seed give the same bytes.
@@ -61,6 +77,8 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         subsets: args.subsets.clone(),
         test_set_name: args.test_set_name.clone(),
         num_aug: args.num_aug,
+        on_duplicate: args.on_duplicate,
+        on_invalid: args.on_invalid,
         seed: args.seed,
     };
     let mut told = Instant::now();
@@ -70,12 +88,13 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
             say(format!("{done}/{tasks} tasks"));
         }
     })?;
+    summary.notes.iter().for_each(say);
     output.data(&summary, |summary| text(args, summary))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn text(args: &Args, summary: &Summary) -> String {
-    let Summary { tasks, test_tasks, tasks_not_full, solutions_missing, train, test } = summary;
+    let Summary { tasks, test_tasks, tasks_not_full, solutions_missing, train, test, .. } = summary;
     let examples =
         |split: &crate::data::Metadata| (split.total_puzzles as f64 * split.mean_puzzle_examples).round();
     format!(

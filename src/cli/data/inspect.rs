@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::Result;
 use crate::data::inspect::{Report, SplitReport, Spread, Violation, draw, inspect};
+use crate::data::own::Words;
 use crate::text::printable;
 
 use crate::cli::output::Output;
@@ -25,17 +26,21 @@ pub struct Args {
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let report = inspect(&args.dir)?;
-    output.painted(&report, |report| text(report, output.colour()))?;
+    let words = Words::load(&args.dir)?;
+    output.painted(&report, |report| text(report, words.as_ref(), output.colour()))?;
     Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn text(report: &Report, colour: bool) -> String {
+fn text(report: &Report, words: Option<&Words>, colour: bool) -> String {
     let mut text = format!("puzzles: {}\nnames: {}\n", json!(report.kind), report.names);
     report.splits.iter().for_each(|split| text += &split_text(split));
     for example in &report.examples {
         let name = printable(example.name.as_deref().unwrap_or_default());
         text += &format!("\n{} example {} {name}\n", example.split, example.index);
-        text += &draw(report.kind, &example.inputs, &example.labels, colour);
+        text += &match words {
+            Some(words) => format!("  {}    {}\n", words.text(&example.inputs), words.text(&example.labels)),
+            None => draw(report.kind, &example.inputs, &example.labels, colour),
+        };
     }
     text += match report.violations.is_empty() {
         true => "\nsound\n",

@@ -3,15 +3,18 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::data::OnInvalid;
 use crate::data::maze::{CsvOptions, GenerateOptions, Summary, build_from_csv, build_generated};
+use crate::report::say;
 use crate::{Error, Result};
 
 use crate::cli::output::Output;
 
-/// Build a maze data set from CSV files or from generated mazes
+/// Build a maze data set from tables, lists or generated mazes
 ///
-/// Either give --train-csv and --test-csv, in the layout of Maze-Hard, or --generate, --test and --size. The shortest
-/// path of a generated maze is unique. No test maze is a symmetry of another generated one.
+/// Either give --train-csv and --test-csv, or --generate, --test and --size. Tables may have any names of columns, comma,
+/// semicolon or tab between them, and be packed by gzip; lists have a maze a line and are solved here. The shortest path of
+/// a generated maze is unique. No test maze is a symmetry of another generated one.
 #[derive(clap::Args)]
 pub struct Args {
     /// Folder to write
@@ -20,15 +23,16 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 
-    /// CSV file of mazes to learn from
+    /// Table or list of mazes to learn from
     ///
-    /// Columns source, question, answer, rating; a maze is one line of '#', ' ', 'S', 'G', its answer has 'o' as well.
-    #[arg(long, value_name = "FILE", requires = "test_csv", conflicts_with = "generate")]
+    /// As the columns question and answer of Maze-Hard: a maze is one line of '#', ' ', 'S', 'G', its answer has a shortest
+    /// path of 'o' as well.
+    #[arg(long, value_name = "FILE", requires = "test_csv", conflicts_with = "train")]
     train_csv: Option<PathBuf>,
 
-    /// CSV file of mazes to measure on
+    /// Table or list of mazes to measure on
     ///
-    /// The same columns as --train-csv. It is not augmented.
+    /// Of the same size; its columns may be others. It is not augmented.
     #[arg(long, value_name = "FILE", requires = "train_csv")]
     test_csv: Option<PathBuf>,
 
@@ -38,16 +42,23 @@ pub struct Args {
     #[arg(long, value_name = "N", requires = "train_csv")]
     subsample: Option<usize>,
 
+    /// What becomes of rows whose answer is no shortest path: error or skip
+    ///
+    /// Skipped rows are counted and named. Without this, lists without answers lose the mazes that have no single shortest
+    /// path, and tables with a wrong answer are refused.
+    #[arg(long, value_name = "HOW", requires = "train_csv")]
+    on_invalid: Option<OnInvalid>,
+
     /// Generate so many training mazes
     ///
     /// These are not the mazes of Maze-Hard, whose generator was not published.
-    #[arg(long, value_name = "N", requires_all = ["test", "size"])]
-    generate: Option<usize>,
+    #[arg(long = "generate", value_name = "N", requires_all = ["test", "size"])]
+    train: Option<usize>,
 
     /// Generate so many test mazes
     ///
     /// None is a symmetry of a training maze.
-    #[arg(long, value_name = "M", requires = "generate")]
+    #[arg(long, value_name = "M", requires = "train")]
     test: Option<usize>,
 
     /// Width and height of the mazes, as 9x9
@@ -83,7 +94,7 @@ fn parse_size(text: &str) -> std::result::Result<(usize, usize), String> {
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
-    let summary = match (&args.train_csv, &args.test_csv, args.generate, args.test, args.size) {
+    let summary = match (&args.train_csv, &args.test_csv, args.train, args.test, args.size) {
         (Some(train_csv), Some(test_csv), ..) => build_from_csv(&CsvOptions {
             out: args.out.clone(),
             train_csv: train_csv.clone(),
@@ -91,6 +102,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
             size: args.size.map(|(cols, rows)| (rows, cols)),
             subsample: args.subsample,
             aug: args.aug,
+            on_invalid: args.on_invalid,
             seed: args.seed,
         })?,
         (_, _, Some(train), Some(test), Some((cols, rows))) => build_generated(&GenerateOptions {
@@ -108,17 +120,24 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
             return Err(Error::usage("trm data maze", "no source of mazes", fix));
         }
     };
+    summary.notes.iter().for_each(say);
     output.data(&summary, |summary| text(args, summary))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn text(args: &Args, summary: &Summary) -> String {
-    let Summary { rows, cols, train, test } = summary;
+    let Summary { rows, cols, train, test, repeated, also_in_train, .. } = summary;
+    let said = |count: &usize, what: &str| match count {
+        0 => String::new(),
+        count => format!(", {count} {what}"),
+    };
     format!(
-        "{}: mazes of {cols}x{rows}\ntrain: {} mazes, {} with their symmetries\ntest: {} mazes\n",
+        "{}: mazes of {cols}x{rows}{}\ntrain: {} mazes, {} with their symmetries\ntest: {} mazes{}\n",
         args.out.display(),
+        said(repeated, "of them repeated in their split"),
         train.total_groups,
         train.total_puzzles,
         test.total_groups,
+        said(also_in_train, "of them in the training split, too"),
     )
 }

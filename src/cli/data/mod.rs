@@ -4,6 +4,7 @@ mod arc;
 mod inspect;
 mod maze;
 mod sudoku;
+mod table;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,7 @@ enum Command {
     Sudoku(sudoku::Args),
     Maze(maze::Args),
     Arc(arc::Args),
+    Table(table::Args),
     Inspect(inspect::Args),
 }
 
@@ -38,6 +40,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         Command::Sudoku(args) => sudoku::run(args, output),
         Command::Maze(args) => maze::run(args, output),
         Command::Arc(args) => arc::run(args, output),
+        Command::Table(args) => table::run(args, output),
         Command::Inspect(args) => inspect::run(args, output),
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use crate::data::OnInvalid;
 use crate::data::sudoku::{
     CsvOptions, GenerateOptions, SplitSummary, Summary, build_from_csv, build_generated,
 };
@@ -12,10 +13,12 @@ use crate::{Error, Result};
 
 use crate::cli::output::Output;
 
-/// Build a Sudoku data set from CSV files or from generated puzzles
+/// Build a Sudoku data set from tables, lists or generated puzzles
 ///
-/// Either give --train-csv and --test-csv, in the layout of Sudoku-Extreme, or --generate and --test. No solution of a
-/// generated test puzzle occurs among the training puzzles or their augmentations.
+/// Either give --train-csv and --test-csv, or --generate and --test. Tables may have any names of columns (puzzle,
+/// quizzes, question; solution, answer) or none, comma, semicolon or tab between them, and be packed by gzip; lists have a
+/// puzzle a line and are solved here. No solution of a generated test puzzle occurs among the training puzzles or their
+/// augmentations.
 #[derive(clap::Args)]
 pub struct Args {
     /// Folder to write
@@ -24,15 +27,16 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 
-    /// CSV file of puzzles to learn from
+    /// Table or list of puzzles to learn from
     ///
-    /// Columns source, question, answer, rating; a puzzle is one line of digits with '.' for blanks.
-    #[arg(long, value_name = "FILE", requires = "test_csv", conflicts_with = "generate")]
+    /// A puzzle is one line of 16, 36 or 81 digits, with 0 or one of . _ - * x ? for blanks; lines that begin with # are
+    /// comments. What was taken for what is said where it is not clear.
+    #[arg(long, value_name = "FILE", requires = "test_csv", conflicts_with = "train")]
     train_csv: Option<PathBuf>,
 
-    /// CSV file of puzzles to measure on
+    /// Table or list of puzzles to measure on
     ///
-    /// The same columns as --train-csv. It is not augmented.
+    /// Of the same size; its columns may be others. It is not augmented.
     #[arg(long, value_name = "FILE", requires = "train_csv")]
     test_csv: Option<PathBuf>,
 
@@ -44,38 +48,46 @@ pub struct Args {
 
     /// Take only puzzles with at least this rating
     ///
-    /// Applies to both files; the rating of Sudoku-Extreme counts the guesses that a solver needs.
+    /// Applies to both files, which need ratings then; those of Sudoku-Extreme count the guesses that a solver needs, and so
+    /// do those of lists without answers.
     #[arg(long, value_name = "RATING", requires = "train_csv")]
-    min_difficulty: Option<i64>,
+    min_difficulty: Option<f64>,
+
+    /// What becomes of rows whose answer is wrong, or that have no single one: error or skip
+    ///
+    /// Skipped rows are counted and named. Without this, lists without answers lose such puzzles, and tables with one are
+    /// refused.
+    #[arg(long, value_name = "HOW", requires = "train_csv")]
+    on_invalid: Option<OnInvalid>,
 
     /// Generate so many training puzzles
     ///
     /// Each has a single solution. Generated puzzles are easier than those of Sudoku-Extreme.
-    #[arg(long, value_name = "N", requires = "test")]
-    generate: Option<usize>,
+    #[arg(long = "generate", value_name = "N", requires = "test")]
+    train: Option<usize>,
 
     /// Generate so many test puzzles
     ///
     /// Their solutions differ from all training solutions.
-    #[arg(long, value_name = "M", requires = "generate")]
+    #[arg(long, value_name = "M", requires = "train")]
     test: Option<usize>,
 
     /// Side length of generated grids: 4, 6 or 9 [default: 9]
     ///
     /// Boxes are 2x2, 2 rows by 3 columns, and 3x3.
-    #[arg(long, value_name = "SIZE", requires = "generate")]
+    #[arg(long, value_name = "SIZE", requires = "train")]
     size: Option<usize>,
 
     /// Fewest clues of generated puzzles [default: by size]
     ///
     /// Fewer clues make harder puzzles and take longer to generate.
-    #[arg(long, value_name = "N", requires = "generate")]
+    #[arg(long, value_name = "N", requires = "train")]
     min_clues: Option<usize>,
 
     /// Most clues of generated puzzles [default: by size]
     ///
     /// At least what a puzzle with a single solution needs.
-    #[arg(long, value_name = "N", requires = "generate")]
+    #[arg(long, value_name = "N", requires = "train")]
     max_clues: Option<usize>,
 
     /// Augmentations of each training puzzle, beside the original
@@ -99,7 +111,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
             say(format!("{puzzles} puzzles written, each with its augmentations"));
         }
     };
-    let summary = match (&args.train_csv, &args.test_csv, args.generate, args.test) {
+    let summary = match (&args.train_csv, &args.test_csv, args.train, args.test) {
         (Some(train_csv), Some(test_csv), ..) => build_from_csv(
             &CsvOptions {
                 out: args.out.clone(),
@@ -108,6 +120,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
                 subsample: args.subsample,
                 num_aug: args.num_aug,
                 min_difficulty: args.min_difficulty,
+                on_invalid: args.on_invalid,
                 seed: args.seed,
             },
             &mut progress,
@@ -130,13 +143,14 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
             return Err(Error::usage("trm data sudoku", "no source of puzzles", fix));
         }
     };
+    summary.train.notes.iter().chain(&summary.test.notes).for_each(say);
     output.data(&summary, |summary| text(args, summary))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn text(args: &Args, summary: &Summary) -> String {
     let split = |split: &SplitSummary| {
-        let SplitSummary { puzzles, examples, mean_clues, repeated, also_in_train } = split;
+        let SplitSummary { puzzles, examples, mean_clues, repeated, also_in_train, .. } = split;
         let said = |count: &usize, what: &str| match count {
             0 => String::new(),
             count => format!(", {count} {what}"),

@@ -8,15 +8,15 @@
 //! the files (training shuffles them anyway), and a missing solution is left out or ignored instead of being trained on
 //! as black.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::augment::{self, Augmentation};
+use super::catalogue::{Catalogue, OnDuplicate};
 use super::grid::{CANVAS, Grid, PAD, SEQ_LEN, VOCAB_SIZE};
 use super::task::{self, Pair, Task};
-use crate::data::{Metadata, Split, Vocabulary, Writer, write_identifiers};
+use crate::data::{Metadata, OnInvalid, Split, Vocabulary, Writer, write_identifiers};
 use crate::files::OutputFolder;
 use crate::rng::Rng;
 use crate::{Error, Result};
@@ -33,7 +33,7 @@ pub struct Options {
     /// The folder to write; it must not exist or be empty.
     pub out: PathBuf,
     /// What the names of the task files start with, or the folder that holds one folder per subset; see
-    /// [`task::read_subset`].
+    /// [`super::read_subset`].
     pub input_file_prefix: String,
     /// The subsets to use.
     pub subsets: Vec<String>,
@@ -41,6 +41,10 @@ pub struct Options {
     pub test_set_name: String,
     /// Augmentations of each task besides the task as given; 0 for none.
     pub num_aug: usize,
+    /// What becomes of a task whose name another one has.
+    pub on_duplicate: OnDuplicate,
+    /// What becomes of a task that cannot be used.
+    pub on_invalid: OnInvalid,
     /// Seed of augmentations and offsets.
     pub seed: u64,
 }
@@ -56,6 +60,8 @@ pub struct Summary {
     pub tasks_not_full: usize,
     /// Test pairs without a solution, in all subsets.
     pub solutions_missing: usize,
+    /// What to tell of the files: what was taken for what, which tasks were left out or renamed.
+    pub notes: Vec<String>,
     /// `dataset.json` of the train split.
     pub train: Metadata,
     /// `dataset.json` of the test split.
@@ -65,10 +71,10 @@ pub struct Summary {
 /// Writes the data set, whole or not at all; calls `progress` after each task with how many of how many are done.
 ///
 /// # Errors
-/// Those of [`task::read_subset`]; [`Error::Usage`] for options that do not fit together or an output folder in use;
+/// Those of [`super::read_subset`]; [`Error::Usage`] for options that do not fit together or an output folder in use;
 /// [`Error::File`] for a task that is in two subsets; [`Error::Io`] if the disk refuses.
 pub fn build(options: &Options, progress: &mut dyn FnMut(usize, usize)) -> Result<Summary> {
-    let tasks = read(options)?;
+    let Catalogue { tasks, notes } = Catalogue::read(options)?;
     let folder = OutputFolder::create(&options.out)?;
     let mut writer = TaskWriter::create(folder.path())?;
     let mut tasks_not_full = 0;
@@ -89,30 +95,10 @@ pub fn build(options: &Options, progress: &mut dyn FnMut(usize, usize)) -> Resul
         test_tasks: test_tasks.len(),
         tasks_not_full,
         solutions_missing: test_pairs.filter(|pair| pair.output.is_none()).count(),
+        notes,
         train,
         test,
     })
-}
-
-/// All tasks, and whether each is of the test set.
-fn read(options: &Options) -> Result<Vec<(Task, bool)>> {
-    let Options { subsets, test_set_name, .. } = options;
-    if !subsets.contains(test_set_name) {
-        let problem = format!("{test_set_name} is none of the subsets ({})", subsets.join(", "));
-        return Err(Error::usage("--test-set-name", problem, "name one of --subsets"));
-    }
-    let (mut tasks, mut names) = (Vec::new(), HashSet::new());
-    for subset in subsets {
-        for task in task::read_subset(&options.input_file_prefix, subset)? {
-            if !names.insert(task.id.clone()) {
-                let place = format!("{}, subset {subset}", options.input_file_prefix);
-                let problem = format!("task {} is also in another subset", task.id);
-                return Err(Error::file(place, problem, "use subsets without common tasks"));
-            }
-            tasks.push((task, subset == test_set_name));
-        }
-    }
-    Ok(tasks)
 }
 
 /// Both splits being written, and the names of the identifiers given out so far; 0 is the blank one.
@@ -167,7 +153,7 @@ impl TaskWriter<'_> {
 
     fn identifier(&mut self, name: String) -> Result<i32> {
         let limit =
-            |_| Error::usage("--num-aug", "more than 2^31 - 1 identifiers", "ask for fewer augmentations");
+            |_| Error::usage("num_aug", "more than 2^31 - 1 identifiers", "ask for fewer augmentations");
         let identifier = i32::try_from(self.names.len()).map_err(limit)?;
         self.names.push(name);
         Ok(identifier)

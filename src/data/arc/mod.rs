@@ -6,13 +6,17 @@
 
 mod augment;
 mod build;
+mod catalogue;
 mod grid;
 mod score;
+mod sources;
 mod task;
 
 pub use augment::{Augmentation, distinct};
 pub use build::{Options, Summary, TEST_PUZZLES_FILE, build};
+pub use catalogue::OnDuplicate;
 pub(crate) use grid::bounds;
 pub use grid::{CANVAS, COLOURS, Grid, PALETTE, SEQ_LEN, VOCAB_SIZE, colour_of};
 pub use score::{Attempts, Candidate, InputScore, SUBMISSION_FILE, Score, TaskScore, Votes};
-pub use task::{Pair, SEPARATOR, Task, read_subset, read_tasks, write_tasks};
+pub use sources::read_subset;
+pub use task::{Pair, SEPARATOR, Task, read_tasks, write_tasks};

@@ -1,16 +1,15 @@
-//! ARC tasks and the files they come in.
+//! ARC tasks as JSON: an object of tasks by name, one task, or, as in re-arc, a list of pairs, all of which are
+//! demonstrations.
 //!
-//! Two layouts are read: the competition's `<prefix>_<subset>_{challenges,solutions}.json`, one object of all
-//! tasks each, and the ARC-AGI repositories' `<prefix>/<subset>/<task>.json`, one file per task with the
-//! solutions inside. A solution may be missing (a competition's hidden set), every other gap is an error.
-//! `test_puzzles.json` of a data set has the challenges layout with the solutions inside.
+//! A solution may be missing (a competition's hidden set), every other gap is an error. `test_puzzles.json` of a data
+//! set is an object by name with the solutions inside.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::fmt;
 use std::marker::PhantomData;
-use std::path::{Path, PathBuf};
-use std::{fmt, fs};
+use std::path::Path;
 
-use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
+use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -21,7 +20,7 @@ use crate::{Error, Result, files};
 pub const SEPARATOR: &str = "|||";
 
 /// What to do about a broken task file.
-const MEND: &str = "correct the file or leave the task out";
+pub(super) const MEND: &str = "correct the file or leave the task out";
 
 /// One input with its output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,47 +38,36 @@ pub struct Task {
     pub id: String,
     /// The demonstrations, at least one, all with outputs.
     pub train: Vec<Pair>,
-    /// The test pairs, at least one.
+    /// The test pairs; none where the file is a list of pairs.
     pub test: Vec<Pair>,
 }
 
-/// Reads the tasks of `subset` in the order of their file, those of a folder by name.
+/// Reads one object of tasks by name: `test_puzzles.json` of a data set.
 ///
 /// # Errors
-/// [`Error::File`] naming file, task and place for JSON that is malformed, a grid that is ragged, too large or
-/// of a colour above 9, an empty list of pairs, a demonstration without output, a name twice, or solutions that
-/// do not fit their task; [`Error::Usage`] if neither layout is there.
-pub fn read_subset(prefix: &str, subset: &str) -> Result<Vec<Task>> {
-    let challenges = PathBuf::from(format!("{prefix}_{subset}_challenges.json"));
-    let folder = Path::new(prefix).join(subset);
-    if challenges.is_file() {
-        let mut tasks = read_tasks(&challenges)?;
-        let solutions = PathBuf::from(format!("{prefix}_{subset}_solutions.json"));
-        if solutions.is_file() {
-            add_solutions(&mut tasks, &solutions)?;
-        }
-        Ok(tasks)
-    } else if folder.is_dir() {
-        read_folder(&folder)
-    } else {
-        let problem =
-            format!("neither the file {} nor the folder {}", challenges.display(), folder.display());
-        Err(Error::usage("--input-file-prefix", problem, "check the prefix and the name of the subset"))
-    }
+/// As [`super::read_subset`].
+pub fn read_tasks(path: &Path) -> Result<Vec<Task>> {
+    read_file(path, &mut Err)
 }
 
-/// Reads one object of tasks by name: challenges, or `test_puzzles.json`.
-///
-/// # Errors
-/// As [`read_subset`].
-pub fn read_tasks(path: &Path) -> Result<Vec<Task>> {
-    let Entries(entries) = read_json::<Entries<RawTask>>(path)?;
-    let task = |(id, raw): (String, RawTask)| {
-        raw.check(&id).map_err(|problem| Error::file(path, format!("task {id}, {problem}"), MEND))
+/// Reads the tasks of a file, whichever way it holds them: an object by name, a single task or a list of pairs, which
+/// are called as the file. `refused` hears of tasks that cannot be used, and may pass over them.
+pub(super) fn read_file(path: &Path, refused: &mut dyn FnMut(Error) -> Result<()>) -> Result<Vec<Task>> {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let (entries, named) = match files::read_json::<TaskFile>(path, "give a file in ARC's layout")? {
+        TaskFile::Named(Entries(entries)) => (entries, true),
+        TaskFile::Single(task) => (vec![(name.into_owned(), task)], false),
     };
-    let tasks = entries.into_iter().map(task).collect::<Result<Vec<Task>>>()?;
-    if tasks.is_empty() {
+    if entries.is_empty() {
         return Err(Error::file(path, "no tasks", "name another subset"));
+    }
+    let mut tasks = Vec::with_capacity(entries.len());
+    for (id, raw) in entries {
+        match raw.check(&id) {
+            Ok(task) => tasks.push(task),
+            Err(problem) if named => refused(Error::file(path, format!("task {id}, {problem}"), MEND))?,
+            Err(problem) => refused(Error::file(path, problem, MEND))?,
+        }
     }
     Ok(tasks)
 }
@@ -98,57 +86,126 @@ pub fn write_tasks(path: &Path, tasks: &[&Task]) -> Result<()> {
     files::write_atomic(path, &json)
 }
 
-fn read_folder(folder: &Path) -> Result<Vec<Task>> {
-    let entries = fs::read_dir(folder).and_then(|entries| {
-        let paths = entries.map(|entry| entry.map(|entry| entry.path()));
-        paths.collect::<std::io::Result<Vec<PathBuf>>>()
-    });
-    let mut paths = entries.map_err(Error::io(folder))?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
-    paths.sort_unstable();
-    if paths.is_empty() {
-        return Err(Error::file(folder, "no .json file in it", "name a folder with one file per task"));
-    }
-    let task = |path: &PathBuf| {
-        let id = path.file_stem().unwrap_or_default().to_string_lossy();
-        read_json::<RawTask>(path)?.check(&id).map_err(|problem| Error::file(path, problem, MEND))
-    };
-    paths.iter().map(task).collect()
+pub(super) type Rows = Vec<Vec<i64>>;
+
+/// What a file holds.
+enum TaskFile {
+    Named(Entries<RawTask>),
+    Single(RawTask),
 }
 
-/// Puts the solutions into the test pairs; a task without an entry keeps what it has.
-fn add_solutions(tasks: &mut [Task], path: &Path) -> Result<()> {
-    let Entries(entries) = read_json::<Entries<Vec<Option<Rows>>>>(path)?;
-    let mut solutions: HashMap<String, Vec<Option<Rows>>> = entries.into_iter().collect();
-    for task in tasks {
-        let broken = |problem: String| Error::file(path, format!("task {}, {problem}", task.id), MEND);
-        let Some(outputs) = solutions.remove(&task.id) else { continue };
-        if outputs.len() != task.test.len() {
-            let problem =
-                format!("{} solutions, the challenges have {} test inputs", outputs.len(), task.test.len());
-            return Err(broken(problem));
-        }
-        for (index, (pair, rows)) in task.test.iter_mut().zip(outputs).enumerate() {
-            if let Some(rows) = rows {
-                let grid = Grid::from_rows(&rows)
-                    .map_err(|problem| broken(format!("solution {index}: {problem}")))?;
-                pair.output = Some(grid);
+impl<'de> Deserialize<'de> for TaskFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_any(TaskFileVisitor)
+    }
+}
+
+struct TaskFileVisitor;
+
+impl<'de> Visitor<'de> for TaskFileVisitor {
+    type Value = TaskFile;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str("an object with one entry per task, a task or a list of pairs")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> std::result::Result<TaskFile, A::Error> {
+        RawTaskVisitor.visit_seq(list).map(TaskFile::Single)
+    }
+
+    /// No task is called train or test: these are a task's own lists.
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<TaskFile, A::Error> {
+        let (mut entries, mut names, mut task) = (Vec::new(), HashSet::new(), OpenTask::default());
+        while let Some(name) = map.next_key::<String>()? {
+            if entries.is_empty() && (task.begun() || OpenTask::KEYS.contains(&name.as_str())) {
+                task.entry(&name, &mut map)?;
+                continue;
             }
+            if !names.insert(name.clone()) {
+                return Err(A::Error::custom(format!("task {name} comes twice")));
+            }
+            entries.push((name, map.next_value()?));
+        }
+        match task.begun() {
+            true => task.close().map(TaskFile::Single),
+            false => Ok(TaskFile::Named(Entries(entries))),
         }
     }
-    Ok(())
 }
 
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    files::read_json(path, "give a file in ARC's layout")
+/// A task being read, entry by entry.
+#[derive(Default)]
+struct OpenTask {
+    lists: [Option<Vec<RawPair>>; 2],
 }
 
-type Rows = Vec<Vec<i64>>;
+impl OpenTask {
+    const KEYS: [&str; 2] = ["train", "test"];
 
-#[derive(Deserialize)]
+    fn begun(&self) -> bool {
+        self.lists.iter().any(Option::is_some)
+    }
+
+    fn entry<'de, A: MapAccess<'de>>(
+        &mut self,
+        name: &str,
+        map: &mut A,
+    ) -> std::result::Result<(), A::Error> {
+        match Self::KEYS.iter().position(|key| *key == name) {
+            Some(list) if self.lists[list].is_some() => {
+                Err(A::Error::custom(format!("duplicate field `{name}`")))
+            }
+            Some(list) => {
+                self.lists[list] = Some(map.next_value()?);
+                Ok(())
+            }
+            None => map.next_value::<IgnoredAny>().map(drop),
+        }
+    }
+
+    fn close<E: serde::de::Error>(self) -> std::result::Result<RawTask, E> {
+        let [train, test] = self.lists;
+        let train = train.ok_or_else(|| E::missing_field(Self::KEYS[0]))?;
+        Ok(RawTask { train, test: Some(test.ok_or_else(|| E::missing_field(Self::KEYS[1]))?) })
+    }
+}
+
 struct RawTask {
     train: Vec<RawPair>,
-    test: Vec<RawPair>,
+    /// None of a list of pairs.
+    test: Option<Vec<RawPair>>,
+}
+
+impl<'de> Deserialize<'de> for RawTask {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_any(RawTaskVisitor)
+    }
+}
+
+struct RawTaskVisitor;
+
+impl<'de> Visitor<'de> for RawTaskVisitor {
+    type Value = RawTask;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str("a task with train and test pairs, or a list of pairs")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<RawTask, A::Error> {
+        let mut train = Vec::new();
+        while let Some(pair) = list.next_element()? {
+            train.push(pair);
+        }
+        Ok(RawTask { train, test: None })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<RawTask, A::Error> {
+        let mut task = OpenTask::default();
+        while let Some(name) = map.next_key::<String>()? {
+            task.entry(&name, &mut map)?;
+        }
+        task.close()
+    }
 }
 
 #[derive(Deserialize)]
@@ -174,7 +231,8 @@ impl RawTask {
                 raw.into_iter().enumerate().map(pair).collect::<std::result::Result<Vec<Pair>, String>>()
             }
         };
-        let (train, test) = (pairs("train", self.train)?, pairs("test", self.test)?);
+        let train = pairs("train", self.train)?;
+        let test = self.test.map_or(Ok(Vec::new()), |test| pairs("test", test))?;
         if let Some(index) = train.iter().position(|pair| pair.output.is_none()) {
             return Err(format!("train[{index}] has no output"));
         }
@@ -195,6 +253,9 @@ impl RawPair {
 
 impl Serialize for Task {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        if self.test.is_empty() {
+            return self.train.serialize(serializer);
+        }
         let mut map = serializer.serialize_map(Some(2))?;
         map.serialize_entry("train", &self.train)?;
         map.serialize_entry("test", &self.test)?;
@@ -218,7 +279,7 @@ impl Serialize for Pair {
 }
 
 /// A JSON object as a list in its own order; a name that comes twice is an error.
-struct Entries<T>(Vec<(String, T)>);
+pub(super) struct Entries<T>(pub Vec<(String, T)>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::layout::SplitFiles;
 use crate::data::sudoku::Shape;
-use crate::data::{arc, maze};
+use crate::data::{Dataset, arc, maze, own};
 
 /// The puzzles of a data set, by vocabulary, length and the first example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -41,6 +41,15 @@ impl Kind {
             return Kind::Other;
         }
         Kind::of_example(split.metadata.vocab_size, inputs, labels)
+    }
+
+    /// The puzzle of an example of `dataset`, (S) each. Whoever named the words of a task knows that it is none of these,
+    /// whatever it looks like.
+    pub fn of_dataset(dataset: &Dataset, inputs: &[i32], labels: &[i32]) -> Kind {
+        match dataset.folder().parent().is_some_and(own::is_own) {
+            true => Kind::Other,
+            false => Kind::of_example(dataset.metadata().vocab_size, inputs, labels),
+        }
     }
 
     /// The puzzle with this many tokens of which `inputs` and `labels`, (S) each, are an example.

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Metadata, Split};
+use super::{Metadata, Split, own};
 use crate::{Error, Result};
 
 pub use draw::draw;
@@ -153,7 +153,7 @@ pub fn inspect(dir: &Path) -> Result<Report> {
         let problem = "no train/dataset.json and no test/dataset.json that can be read";
         return Err(Error::file(dir, problem, NAME_ONE));
     }
-    let kind = Kind::of(&splits);
+    let kind = if own::is_own(dir) { Kind::Other } else { Kind::of(&splits) };
     let names = names::read(dir, kind, &splits, &mut findings);
     let mut report =
         Report { kind, names: names.len(), splits: vec![], examples: vec![], violations: vec![] };

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::generate::{GenerateOptions, Generator};
 use super::{Maze, VOCAB_SIZE, read};
 use crate::data::dihedral::Dihedral;
+use crate::data::table::{Line, OnInvalid, Repeats, Seen};
 use crate::data::{Metadata, Split, Vocabulary, Writer, write_identifiers};
 use crate::files::OutputFolder;
 use crate::rng::Rng;
@@ -19,7 +20,7 @@ const SET: &str = "all";
 const BLANK_IDENTIFIER: i32 = 0;
 const SUBSAMPLE_STREAM: u64 = 0x6D61_7373 << 32;
 
-/// A data set from two CSV files with the columns source, question, answer, rating.
+/// A data set from two tables of mazes, or lists without answers.
 #[derive(Clone, Debug)]
 pub struct CsvOptions {
     /// The folder to write; it must not exist or be empty.
@@ -34,6 +35,9 @@ pub struct CsvOptions {
     pub subsample: Option<usize>,
     /// Whether the train split gets all symmetries of each maze.
     pub aug: bool,
+    /// What becomes of rows that are not sound; without a choice, lists without answers lose them and tables are
+    /// refused.
+    pub on_invalid: Option<OnInvalid>,
     /// The seed of the subsample.
     pub seed: u64,
 }
@@ -49,6 +53,12 @@ pub struct Summary {
     pub train: Metadata,
     /// `dataset.json` of the test split.
     pub test: Metadata,
+    /// Mazes that their split has before.
+    pub repeated: usize,
+    /// Test mazes that the training split has, too.
+    pub also_in_train: usize,
+    /// What to tell of the files: what was taken for what, which rows were left out, which repeat others.
+    pub notes: Vec<String>,
 }
 
 /// Writes a data set of the mazes in two CSV files.
@@ -59,16 +69,41 @@ pub struct Summary {
 pub fn build_from_csv(options: &CsvOptions) -> Result<Summary> {
     if options.subsample == Some(0) {
         let fix = "leave it out to take all mazes";
-        return Err(Error::usage("--subsample", "0, expected at least 1", fix));
+        return Err(Error::usage("subsample", "0, expected at least 1", fix));
     }
-    let mut train = read::read(&options.train_csv, options.size)?;
-    let size = train.first().map(|maze| (maze.rows, maze.cols));
-    let test = read::read(&options.test_csv, size)?;
+    let mut notes = Vec::new();
+    let mut train = read(&options.train_csv, options.size, options.on_invalid, &mut notes)?;
+    let size = train.first().map(|line| (line.row.rows, line.row.cols));
+    let test = read(&options.test_csv, size, options.on_invalid, &mut notes)?;
     if let Some(count) = options.subsample {
         Rng::new(options.seed, SUBSAMPLE_STREAM).shuffle(&mut train);
         train.truncate(count);
     }
-    write(&options.out, &train, &test, options.aug)
+    let (mut seen, mut in_train, mut in_test) = (Seen::default(), Repeats::default(), Repeats::default());
+    train.iter().for_each(|line| seen.add(Split::Train, &line.row.question, line.number, &mut in_train));
+    test.iter().for_each(|line| seen.add(Split::Test, &line.row.question, line.number, &mut in_test));
+    let named = |path: &Path, repeats: &Repeats| -> Vec<String> {
+        repeats.named.iter().map(|note| format!("{}: {note}", path.display())).collect()
+    };
+    notes.extend(named(&options.train_csv, &in_train));
+    notes.extend(named(&options.test_csv, &in_test));
+    let mazes = |lines: Vec<Line<Maze>>| lines.into_iter().map(|line| line.row).collect::<Vec<Maze>>();
+    let summary = write(&options.out, &mazes(train), &mazes(test), options.aug)?;
+    let repeated = in_train.repeated + in_test.repeated;
+    Ok(Summary { repeated, also_in_train: in_test.also_in_train, notes, ..summary })
+}
+
+/// All sound mazes of a file.
+fn read(
+    path: &Path,
+    size: Option<(usize, usize)>,
+    on_invalid: Option<OnInvalid>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Line<Maze>>> {
+    let mut rows = read::open(path, size, on_invalid)?;
+    let mazes = rows.by_ref().collect::<Result<Vec<_>>>()?;
+    notes.extend(rows.notes());
+    if mazes.is_empty() { Err(rows.nothing()) } else { Ok(mazes) }
 }
 
 /// Writes a data set of generated mazes, no two of which are symmetries of each other.
@@ -77,7 +112,7 @@ pub fn build_from_csv(options: &CsvOptions) -> Result<Summary> {
 /// [`Error::Usage`] for an unusable option or more mazes than can be found, [`Error::Io`] if the folder cannot be
 /// written. Nothing is written then.
 pub fn build_generated(options: &GenerateOptions) -> Result<Summary> {
-    for (argument, count) in [("--generate", options.train), ("--test", options.test)] {
+    for (argument, count) in [("train", options.train), ("test", options.test)] {
         if count == 0 {
             return Err(Error::usage(argument, "0, expected at least 1", "give a number of mazes"));
         }
@@ -98,6 +133,9 @@ fn write(out: &Path, train: &[Maze], test: &[Maze], aug: bool) -> Result<Summary
         cols: train.first().map_or(0, |maze| maze.cols),
         train: write_split(folder.path(), Split::Train, train, augmentations)?,
         test: write_split(folder.path(), Split::Test, test, 1)?,
+        repeated: 0,
+        also_in_train: 0,
+        notes: Vec::new(),
     };
     write_identifiers(folder.path(), ["<blank>"])?;
     folder.commit()?;

@@ -58,7 +58,7 @@ impl<'a> Generator<'a> {
         let GenerateOptions { rows, cols, .. } = *options;
         if !SIDES.contains(&rows) || !SIDES.contains(&cols) {
             let problem = format!("{cols}x{rows}, expected 3x3 to 30x30");
-            return Err(Error::usage("--size", problem, "choose a size in between"));
+            return Err(Error::usage("size", problem, "choose a size in between"));
         }
         Ok(Generator { options, rng: Rng::new(options.seed, STREAM), seen: HashSet::new() })
     }
@@ -80,7 +80,7 @@ impl<'a> Generator<'a> {
             "{min_path} moves on {cols}x{rows}: after {} mazes with one such shortest path no further in {ATTEMPTS} attempts",
             self.seen.len()
         );
-        Err(Error::usage("--min-path", problem, "ask for a shorter path, a larger maze or fewer mazes"))
+        Err(Error::usage("min_path", problem, "ask for a shorter path, a larger maze or fewer mazes"))
     }
 
     /// Carves a maze and places start and goal, if it has places far enough from each other.

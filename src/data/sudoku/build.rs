@@ -5,7 +5,6 @@
 //! augmented.
 
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::iter;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -16,6 +15,7 @@ use super::augment::Augmentation;
 use super::generate::{Puzzles, default_clues, fewest_clues};
 use super::grid::{Grid, MAX_CELLS, Puzzle, Shape};
 use super::table::{Row, Table};
+use crate::data::table::{OnInvalid, Repeats, Seen};
 use crate::data::{Split, Vocabulary, Writer, write_identifiers};
 use crate::files::{self, OutputFolder};
 use crate::rng::Rng;
@@ -29,7 +29,7 @@ const AUGMENT_STREAM: u64 = 0x6175_676D << 32;
 /// even one that is left is missed with a probability below 1e-15.
 const MAX_DRAWS: usize = 10_000;
 
-/// A data set from two CSV files with the columns source, question, answer, rating.
+/// A data set from two tables of puzzles, or lists without answers; see [`Table`].
 #[derive(Clone, Debug)]
 pub struct CsvOptions {
     /// The folder to write; it must not exist or be empty.
@@ -43,7 +43,10 @@ pub struct CsvOptions {
     /// Augmentations of each training puzzle, beside the original.
     pub num_aug: usize,
     /// Only puzzles with at least this rating, in both splits.
-    pub min_difficulty: Option<i64>,
+    pub min_difficulty: Option<f64>,
+    /// What becomes of rows that are not sound; without a choice, lists without answers lose them and tables are
+    /// refused.
+    pub on_invalid: Option<OnInvalid>,
     /// The seed of all random choices.
     pub seed: u64,
 }
@@ -101,6 +104,8 @@ pub struct SplitSummary {
     pub repeated: usize,
     /// Of the test split: puzzles that the training split has, too.
     pub also_in_train: usize,
+    /// What to tell of its file: what was taken for what, which rows were left out, which repeat others.
+    pub notes: Vec<String>,
 }
 
 /// Writes a data set of the puzzles in two CSV files; `progress` is told the puzzles written after each.
@@ -110,30 +115,33 @@ pub struct SplitSummary {
 /// cannot be used. Nothing is written then.
 pub fn build_from_csv(options: &CsvOptions, progress: &mut dyn FnMut(usize)) -> Result<Summary> {
     if options.subsample == Some(0) {
-        return Err(Error::usage(
-            "--subsample",
-            "0, expected at least 1",
-            "leave it out to take all puzzles",
-        ));
+        return Err(Error::usage("subsample", "0, expected at least 1", "leave it out to take all puzzles"));
     }
     let out = OutputFolder::create(&options.out)?;
-    let rows = csv_puzzles(&options.train_csv, options.min_difficulty)?;
-    let rows: Rows<'_> = match options.subsample {
-        Some(count) => Box::new(subsample(rows, count, options.seed)?.into_iter().map(Ok)),
-        None => Box::new(rows),
+    let mut known = Seen::default();
+    let mut write = |split, augment: &Augment| {
+        let (path, count) = match split {
+            Split::Train => (&options.train_csv, options.subsample),
+            Split::Test => (&options.test_csv, None),
+        };
+        let mut table = Table::open(path, options.on_invalid, options.min_difficulty.is_some())?;
+        let hard_enough = |row: &Row| options.min_difficulty <= row.rating;
+        let rows = table.by_ref().filter(|row| row.as_ref().map_or(true, hard_enough));
+        let rows: Rows<'_> = match count {
+            Some(count) => Box::new(subsample(rows, count, options.seed)?.into_iter().map(Ok)),
+            None => Box::new(rows),
+        };
+        let written =
+            write_split(out.path(), split, rows, count.unwrap_or(1), augment, &mut known, progress)?;
+        let (shape, mut summary) = written.ok_or_else(|| no_puzzles(path, options.min_difficulty, &table))?;
+        let notes = std::mem::take(&mut summary.notes).into_iter();
+        let notes = notes.map(|note| format!("{}: {note}", path.display()));
+        summary.notes = table.notes().into_iter().chain(notes).collect();
+        Ok((shape, summary))
     };
-    let empty = |path| no_puzzles(path, options.min_difficulty);
     let augment = Augment { count: options.num_aug, seed: options.seed, avoid: HashSet::new() };
-    let puzzles = options.subsample.unwrap_or(1);
-    let mut known = Known::default();
-    let mut write = |split, rows, puzzles, augment: &Augment| {
-        write_split(out.path(), split, rows, puzzles, augment, &mut known, progress)
-    };
-    let written = write(Split::Train, rows, puzzles, &augment)?;
-    let (shape, train) = written.ok_or_else(|| empty(&options.train_csv))?;
-    let rows = Box::new(csv_puzzles(&options.test_csv, options.min_difficulty)?);
-    let written = write(Split::Test, rows, 1, &Augment::none())?;
-    let (test_shape, test) = written.ok_or_else(|| empty(&options.test_csv))?;
+    let (shape, train) = write(Split::Train, &augment)?;
+    let (test_shape, test) = write(Split::Test, &Augment::none())?;
     if test_shape != shape {
         let problem = format!("puzzles of {test_shape}, the training file has {shape}");
         return Err(Error::file(&options.test_csv, problem, "give two files of the same size"));
@@ -150,8 +158,8 @@ pub fn build_from_csv(options: &CsvOptions, progress: &mut dyn FnMut(usize)) -> 
 pub fn build_generated(options: &GenerateOptions, progress: &mut dyn FnMut(usize)) -> Result<Summary> {
     let fix = "choose 4, 6 or 9";
     let shape =
-        Shape::of_size(options.size).ok_or_else(|| Error::usage("--size", options.size.to_string(), fix))?;
-    for (argument, count) in [("--generate", options.train), ("--test", options.test)] {
+        Shape::of_size(options.size).ok_or_else(|| Error::usage("size", options.size.to_string(), fix))?;
+    for (argument, count) in [("train", options.train), ("test", options.test)] {
         if count == 0 {
             return Err(Error::usage(argument, "0, expected at least 1", "give a number of puzzles"));
         }
@@ -162,11 +170,12 @@ pub fn build_generated(options: &GenerateOptions, progress: &mut dyn FnMut(usize
     let puzzles = Puzzles::generate(shape, &clues, (options.train, options.test), options.seed)?;
     let avoid = puzzles.test.iter().map(|puzzle| puzzle.answer).collect();
     let augment = Augment { count: options.num_aug, seed: options.seed, avoid };
-    let mut known = Known::default();
+    let mut known = Seen::default();
     let mut write = |split, puzzles: Vec<Puzzle>, augment: &Augment| {
-        let (count, rows) = (puzzles.len(), puzzles.into_iter().map(Ok));
+        let count = puzzles.len();
+        let rows = puzzles.into_iter().map(|puzzle| Ok(Row { line: 0, puzzle, rating: None }));
         let written = write_split(out.path(), split, Box::new(rows), count, augment, &mut known, progress)?;
-        written.ok_or_else(|| Error::usage("--generate", "no puzzles", "give a number of puzzles"))
+        written.ok_or_else(|| Error::usage("train", "no puzzles", "give a number of puzzles"))
     };
     let (_, train) = write(Split::Train, puzzles.train, &augment)?;
     let (_, test) = write(Split::Test, puzzles.test, &Augment::none())?;
@@ -196,14 +205,14 @@ impl Augment {
             }
         }
         let problem = format!("{}, the test split leaves no grid to augment into", self.count);
-        Err(Error::usage("--num-aug", problem, "ask for 0, or for fewer test puzzles"))
+        Err(Error::usage("num_aug", problem, "ask for 0, or for fewer test puzzles"))
     }
 }
 
 /// Refuses more augmentations than there are different ones, or than the layout or the disk can hold.
 fn check_room(dir: &Path, shape: Shape, puzzles: usize, num_aug: usize) -> Result<()> {
     let refuse =
-        |problem: String, fix: &str| Err(Error::usage("--num-aug", format!("{num_aug}, {problem}"), fix));
+        |problem: String, fix: &str| Err(Error::usage("num_aug", format!("{num_aug}, {problem}"), fix));
     let different = Augmentation::count(shape) - 1;
     if num_aug as u64 > different {
         return refuse(format!("a puzzle of {shape} has {different} at the most"), "ask for fewer");
@@ -223,54 +232,33 @@ fn check_room(dir: &Path, shape: Shape, puzzles: usize, num_aug: usize) -> Resul
     }
 }
 
-/// The questions that were written, by their hashes.
-#[derive(Default)]
-struct Known {
-    train: HashSet<u64>,
-    test: HashSet<u64>,
-}
-
-impl Known {
-    /// Takes in a question; whether its split has had it before, and whether the test split shares it.
-    fn add(&mut self, split: Split, question: &Grid) -> (bool, bool) {
-        let mut hasher = DefaultHasher::new();
-        question.hash(&mut hasher);
-        let hash = hasher.finish();
-        match split {
-            Split::Train => (!self.train.insert(hash), false),
-            Split::Test => (!self.test.insert(hash), self.train.contains(&hash)),
-        }
-    }
-}
-
-type Rows<'a> = Box<dyn Iterator<Item = Result<Puzzle>> + 'a>;
+type Rows<'a> = Box<dyn Iterator<Item = Result<Row>> + 'a>;
 
 /// Streams a split of at least `at_least` puzzles to disk; nothing comes back for no puzzles.
 fn write_split(
     dir: &Path,
     split: Split,
-    mut puzzles: Rows<'_>,
+    mut rows: Rows<'_>,
     at_least: usize,
     augment: &Augment,
-    known: &mut Known,
+    known: &mut Seen,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Option<(Shape, SplitSummary)>> {
-    let Some(first) = puzzles.next().transpose()? else { return Ok(None) };
-    let shape = first.question.shape();
+    let Some(first) = rows.next().transpose()? else { return Ok(None) };
+    let shape = first.puzzle.question.shape();
     check_room(dir, shape, at_least, augment.count)?;
-    let (mut repeated, mut also_in_train) = (0, 0);
+    let mut repeats = Repeats::default();
     let mut writer = Writer::create(dir, split, SET, shape.cells())?;
     let (mut count, mut clues) = (0, 0);
-    for puzzle in iter::once(Ok(first)).chain(puzzles) {
-        let puzzle = puzzle?;
+    for row in iter::once(Ok(first)).chain(rows) {
+        let Row { line, puzzle, .. } = row?;
         let mut rng = Rng::new(augment.seed, AUGMENT_STREAM ^ count as u64);
         write_puzzle(&mut writer, &puzzle)?;
         for _ in 0..augment.count {
             write_puzzle(&mut writer, &augment.draw(&puzzle, &mut rng)?)?;
         }
         writer.end_group()?;
-        let (before, shared) = known.add(split, &puzzle.question);
-        (repeated, also_in_train) = (repeated + usize::from(before), also_in_train + usize::from(shared));
+        known.add(split, &puzzle.question, line, &mut repeats);
         count += 1;
         progress(count);
         clues += puzzle.question.clues();
@@ -278,7 +266,8 @@ fn write_split(
     let metadata = writer.finish(vocabulary(shape))?;
     let mean_clues = clues as f64 / count as f64;
     let examples = metadata.total_puzzles;
-    Ok(Some((shape, SplitSummary { puzzles: count, examples, mean_clues, repeated, also_in_train })))
+    let Repeats { repeated, also_in_train, named: notes } = repeats;
+    Ok(Some((shape, SplitSummary { puzzles: count, examples, mean_clues, repeated, also_in_train, notes })))
 }
 
 fn write_puzzle(writer: &mut Writer, puzzle: &Puzzle) -> Result<()> {
@@ -310,42 +299,35 @@ fn clue_range(shape: Shape, options: &GenerateOptions) -> Result<RangeInclusive<
     let (fewest, cells) = (fewest_clues(shape), shape.cells());
     if most < fewest || most > cells {
         let fix = format!("{shape} puzzles with a single solution have {fewest} to {cells}");
-        return Err(Error::usage("--max-clues", most.to_string(), fix));
+        return Err(Error::usage("max_clues", most.to_string(), fix));
     }
     if least > most {
-        let problem = format!("{least}, more than --max-clues {most}");
-        return Err(Error::usage("--min-clues", problem, "lower it or raise --max-clues"));
+        let problem = format!("{least}, more than max_clues {most}");
+        return Err(Error::usage("min_clues", problem, "lower it or raise max_clues"));
     }
     Ok(least..=most)
 }
 
-/// The puzzles of a CSV file that are hard enough.
-fn csv_puzzles(path: &Path, min_difficulty: Option<i64>) -> Result<impl Iterator<Item = Result<Puzzle>>> {
-    let hard_enough = move |row: &Row| min_difficulty.is_none_or(|least| row.rating >= least);
-    let rows = Table::open(path)?.filter(move |row| row.as_ref().map_or(true, hard_enough));
-    Ok(rows.map(|row| Ok(row?.puzzle)))
-}
-
-fn no_puzzles(path: &Path, min_difficulty: Option<i64>) -> Error {
+fn no_puzzles(path: &Path, min_difficulty: Option<f64>, table: &Table) -> Error {
     match min_difficulty {
-        None => Error::file(path, "no puzzles after the first line", "give a file with puzzles"),
+        None => table.nothing(),
         Some(least) => {
             let problem = format!("no puzzle with a rating of at least {least}");
-            Error::file(path, problem, "lower --min-difficulty")
+            Error::file(path, problem, "ask for an easier one")
         }
     }
 }
 
 /// `count` of the puzzles, each set of them equally likely, in one pass (reservoir sampling).
-fn subsample(puzzles: impl Iterator<Item = Result<Puzzle>>, count: usize, seed: u64) -> Result<Vec<Puzzle>> {
+fn subsample(rows: impl Iterator<Item = Result<Row>>, count: usize, seed: u64) -> Result<Vec<Row>> {
     let mut rng = Rng::new(seed, SUBSAMPLE_STREAM);
     let mut chosen = Vec::new();
-    for (index, puzzle) in puzzles.enumerate() {
-        let puzzle = puzzle?;
+    for (index, row) in rows.enumerate() {
+        let row = row?;
         if index < count {
-            chosen.push(puzzle);
+            chosen.push(row);
         } else if let Some(replaced) = chosen.get_mut(rng.below(index + 1)) {
-            *replaced = puzzle;
+            *replaced = row;
         }
     }
     Ok(chosen)

@@ -151,6 +151,6 @@ impl Collection {
             clues.start(),
             clues.end(),
         );
-        Err(Error::usage("--generate", problem, "ask for fewer puzzles or raise --max-clues"))
+        Err(Error::usage("train", problem, "ask for fewer puzzles or raise max_clues"))
     }
 }

@@ -13,6 +13,8 @@ pub(super) const MAX_CELLS: usize = 81;
 pub(super) const MAX_SIZE: usize = 9;
 
 const BLANK_TOKEN: u8 = 1;
+/// What people write for a blank cell, beside 0.
+const BLANKS: [char; 7] = ['.', '_', '-', '*', 'x', 'X', '?'];
 
 /// Side length and boxes of a grid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -109,7 +111,7 @@ impl Grid {
         };
         let mut grid = Grid::blank(shape);
         for (index, (cell, character)) in grid.cells.iter_mut().zip(text.chars()).enumerate() {
-            let digit = if character == '.' { Some(0) } else { character.to_digit(10) };
+            let digit = if BLANKS.contains(&character) { Some(0) } else { character.to_digit(10) };
             *cell = match digit {
                 Some(digit) if digit as usize <= shape.size => digit as u8,
                 _ => {

@@ -1,77 +1,68 @@
-//! Puzzles from CSV files with the columns source, question, answer and rating, as Sudoku-Extreme has them.
+//! Puzzles from tables of any layout, and from lists without answers, which are solved here.
 //!
-//! Every row is checked: both grids have the size of the rows before, and the answer solves the question.
+//! Every row is judged: both grids have the size of those before, and the answer solves the question; a puzzle
+//! without an answer has exactly one.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use csv::StringRecord;
+use super::grid::{Grid, Puzzle, solution_fault};
+use super::solve::solve;
+use crate::Result;
+use crate::data::table::{self, Judged, Kind, Line, OnInvalid, Record, Sound};
 
-use super::grid::{Grid, Puzzle, Shape, solution_fault};
-use crate::{Error, Result};
-
-const COLUMNS: [&str; 4] = ["source", "question", "answer", "rating"];
+const KIND: Kind = Kind {
+    fits: |text| Grid::from_text(cell(text)).is_ok(),
+    solved: |text| Grid::from_text(cell(text)).is_ok_and(|grid| grid.clues() == grid.cells().len()),
+    comments: true,
+};
 
 /// One row of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Row {
+    /// Its line in the file, from 1 on.
+    pub line: u64,
     /// The puzzle and its solution.
     pub puzzle: Puzzle,
-    /// Its difficulty; more is harder.
-    pub rating: i64,
+    /// Its difficulty, more is harder, where the table has one; of a list without answers, the guesses that the exact
+    /// solver needed.
+    pub rating: Option<f64>,
 }
 
-/// A CSV file read row by row.
+/// A file of puzzles read row by row: what is sound of it.
 pub struct Table {
-    path: PathBuf,
-    rows: csv::StringRecordsIntoIter<File>,
-    columns: [usize; 4],
-    shape: Option<Shape>,
+    rows: Sound<Row>,
+    /// Whether its puzzles are solved here.
+    solved: Option<String>,
 }
 
 impl Table {
-    /// Opens the file and finds the columns by the names in its first line.
+    /// Opens the file and finds out what its columns mean. Rows need a rating where one is asked for.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read, [`Error::File`] if a column is missing.
-    pub fn open(path: &Path) -> Result<Table> {
-        let fix = format!("give a CSV file with the columns {}", COLUMNS.join(","));
-        let file = File::open(path).map_err(Error::io(path)).map_err(|error| error.or_missing(&fix))?;
-        let mut reader = csv::Reader::from_reader(file);
-        let header = reader.headers().map_err(|error| unreadable(path, &error))?.clone();
-        let mut columns = [0; 4];
-        for (column, name) in columns.iter_mut().zip(COLUMNS) {
-            *column =
-                header.iter().position(|found| found.trim().eq_ignore_ascii_case(name)).ok_or_else(|| {
-                    let found = header.iter().collect::<Vec<_>>().join(",");
-                    let problem = format!("line 1: no column {name:?} in \"{found}\"");
-                    Error::file(path, problem, "the first line must be source,question,answer,rating")
-                })?;
-        }
-        Ok(Table { path: path.to_path_buf(), rows: reader.into_records(), columns, shape: None })
+    /// [`crate::Error::Io`] if it cannot be read, [`crate::Error::File`] if there is no column of puzzles.
+    pub fn open(path: &Path, on_invalid: Option<OnInvalid>, needs_rating: bool) -> Result<Table> {
+        let table = table::Table::open(path, KIND)?;
+        let told = || {
+            let told = "has no answers: each puzzle is solved exactly, its rating is the guesses that takes";
+            format!("{}: {told}", path.display())
+        };
+        let solved = (!table.has_answers()).then(told);
+        let judge = move |record: &Record| row(record, needs_rating);
+        let agree = |first: &Row, row: &Row| {
+            let (first, found) = (first.puzzle.question.shape(), row.puzzle.question.shape());
+            (found != first).then(|| format!("question is {found}, the lines before are {first}"))
+        };
+        Ok(Table { rows: Sound::new(table, on_invalid, Box::new(judge), agree), solved })
     }
 
-    fn row(&mut self, record: &StringRecord) -> Result<Row> {
-        let line = record.position().map_or(0, csv::Position::line);
-        let broken = |problem: String| {
-            Error::file(&self.path, format!("line {line}: {problem}"), "correct or remove the line")
-        };
-        let field = |column: usize| record.get(self.columns[column]).unwrap_or_default().trim();
-        let grid = |column: usize| {
-            Grid::from_text(field(column))
-                .map_err(|problem| broken(format!("{}: {problem}", COLUMNS[column])))
-        };
-        let (question, answer) = (grid(1)?, grid(2)?);
-        let expected = *self.shape.get_or_insert(question.shape());
-        if question.shape() != expected {
-            return Err(broken(format!("question is {}, the lines before are {expected}", question.shape())));
-        }
-        if let Some(fault) = solution_fault(&question, &answer) {
-            return Err(broken(format!("answer {fault}")));
-        }
-        let rating = field(3);
-        let rating = rating.parse().map_err(|_| broken(format!("rating {rating:?}, expected an integer")))?;
-        Ok(Row { puzzle: Puzzle { question, answer }, rating })
+    /// What a reader should know: what was taken for what, and which rows were left out so far.
+    pub fn notes(&self) -> Vec<String> {
+        self.solved.iter().cloned().chain(self.rows.notes()).collect()
+    }
+
+    /// What to say of a file without any sound row.
+    pub(super) fn nothing(&self) -> crate::Error {
+        self.rows.nothing()
     }
 }
 
@@ -79,18 +70,31 @@ impl Iterator for Table {
     type Item = Result<Row>;
 
     fn next(&mut self) -> Option<Result<Row>> {
-        let record = self.rows.next()?;
-        Some(record.map_err(|error| unreadable(&self.path, &error)).and_then(|record| self.row(&record)))
+        self.rows.next().map(|line| line.map(|Line { row, .. }| row))
     }
 }
 
-fn unreadable(path: &Path, error: &csv::Error) -> Error {
-    let line = error.position().map_or(1, csv::Position::line);
-    let problem = match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("line {line}: {len} fields, the first line has {expected_len}")
+/// Without what surrounds a puzzle: spaces, and a comment behind it.
+fn cell(text: &str) -> &str {
+    text.split('#').next().unwrap_or_default().trim()
+}
+
+fn row(record: &Record, needs_rating: bool) -> Judged<Row> {
+    let grid =
+        |name: &str, text: &str| Grid::from_text(cell(text)).map_err(|problem| format!("{name}: {problem}"));
+    let question = grid("question", &record.question)?;
+    let (answer, rating) = match &record.answer {
+        Some(answer) => (grid("answer", answer)?, record.rating),
+        None => {
+            let (answer, guesses) = solve(&question)?;
+            (answer, record.rating.or(Some(guesses as f64)))
         }
-        _ => format!("line {line}: {error}"),
     };
-    Error::file(path, problem, "give a UTF-8 CSV file with the columns source,question,answer,rating")
+    if let Some(fault) = solution_fault(&question, &answer) {
+        return Err(format!("answer {fault}"));
+    }
+    if needs_rating && rating.is_none() {
+        return Err("has no rating that is a number".to_owned());
+    }
+    Ok(Row { line: record.line, puzzle: Puzzle { question, answer }, rating })
 }

@@ -1,0 +1,12 @@
+//! Own tasks: rows of words, in CSV or JSONL, become a data set (`trm data table`).
+//!
+//! Every row has inputs and labels of the same length, or shorter ones that are padded. Token 0 is padding and the label
+//! that is ignored; the words of the vocabulary are 1, 2, ... in their order, kept in `vocabulary.json` beside the data.
+
+mod build;
+mod read;
+mod vocabulary;
+
+pub use build::{Options, SplitSummary, Summary, build};
+pub(super) use vocabulary::is_own;
+pub use vocabulary::{VOCABULARY_FILE, Words};
