@@ -251,7 +251,10 @@ fn foreign_states_are_refused() {
     check(&other, 3, &buffers, &["saved with arch.H_cycles = 2, expected 9", "start a new run"]);
     check(&state.config, 4, &buffers, &["saved with a batch of 3, expected 4"]);
     let other = state.check(&path, &state.config, 3, "6 groups", buffers);
-    refused(other, &["state.safetensors: saved with a data set of 5 groups", "has 6 groups", "--init-from"]);
+    refused(
+        other,
+        &["state.safetensors: saved with a data set of 5 groups", "has 6 groups", "from its weights"],
+    );
     check(&state.config, 3, &buffers[1..], &["buffer weights is none of this run's"]);
     check(&state.config, 3, &[&buffers[..], &[("new", 1)]].concat(), &["buffer new is missing"]);
     check(&state.config, 3, &[("weights", 71)], &["buffer weights has 70 words, expected 71"]);

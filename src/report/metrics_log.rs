@@ -108,7 +108,9 @@ impl MetricsLog {
     /// Adds a line; of an evaluation, unless it is there already, as of a run that was cut off just after it.
     pub fn add(&mut self, entry: &Entry<'_>) -> Result<()> {
         if entry.split == "test" {
-            let tested = Some((entry.step, entry.examples, Some(entry.loss)));
+            // What is no number is written as null.
+            let loss = Some(entry.loss).filter(|loss| loss.is_finite());
+            let tested = Some((entry.step, entry.examples, loss));
             if std::mem::replace(&mut self.tested, tested) == tested {
                 return Ok(());
             }

@@ -162,7 +162,8 @@ impl Training<'_> {
         let halt = self.settings.eval_halt && !last;
         let found = evaluation.run(&weights, &selection, halt, self.observer)?;
         let Some((metrics, votes)) = found else { return Ok(()) };
-        if !metrics.loss().is_finite() {
+        // Without labels there is none.
+        if metrics.count > 0.0 && !metrics.loss().is_finite() {
             let problem = format!("its loss is {}", metrics.loss());
             return Err(Error::Numeric {
                 what: format!("evaluation after step {step}"),
