@@ -7,7 +7,8 @@ use serde_json::Value;
 use trm::data::arc::{OnDuplicate, Options, build};
 use trm::data::{Dataset, OnInvalid, Split};
 use trm::engine::Device;
-use trm::eval::{Evaluator, Pace, arc};
+use trm::eval::arc::{self, ArcEvaluation};
+use trm::eval::{Evaluator, Pace};
 use trm::model::init::Weights;
 use trm::recipe::Recipe;
 use trm::report::{Progress, write_arc_html};
@@ -21,8 +22,8 @@ type Outcome = std::result::Result<(), Failed>;
 /// This file's tests.
 pub fn tests() -> Vec<Trial> {
     let whole = on_each("eval_arc::every_augmented_input_votes", Needs::Adapter, end_to_end);
-    let trained = on_each("eval_arc::a_training_votes", Needs::Adapter, training_votes);
-    whole.into_iter().chain(trained).collect()
+    let trained = Trial::test("eval_arc::a_training_votes", || training_votes(&Device::cpu()));
+    whole.into_iter().chain([trained]).collect()
 }
 
 fn check(what: &str, right: bool) -> Outcome {
@@ -55,11 +56,19 @@ fn end_to_end(device: &Device) -> Outcome {
     let dataset = Dataset::open(&data, Split::Test)?;
     let config = recipe(&[])?.model(&dataset)?;
     let mut evaluator = Evaluator::new(&config, device, 3)?;
-    evaluator.load(&Weights::fresh(&config, 2))?;
 
     let mut told = Vec::new();
     let pace = Pace { halt: false, every_step: true, cut_short: false };
-    let found = arc::evaluate(&mut evaluator, pace, &data, |samples| told.push(samples))?;
+    let mut ask = |others: &[Weights]| -> trm::Result<ArcEvaluation> {
+        evaluator.load(&Weights::fresh(&config, 2))?;
+        told.clear();
+        arc::evaluate(&mut evaluator, others, pace, &data, |samples| told.push(samples))
+    };
+    let several = ask(&[Weights::fresh(&config, 3)])?;
+    let found = ask(&[])?;
+    let (alone, all) = (&found.score.tasks[0].inputs[0], &several.score.tasks[0].inputs[0]);
+    check("votes of others", all.votes == 2 * alone.votes && all.distinct >= alone.distinct)?;
+    check("metrics of others", several.evaluation == found.evaluation)?;
     check("examples", dataset.examples() == 2 * summary.test.total_puzzles)?;
     // Three samples have done one of their two steps.
     check("progress", told[0] == 1.5 && told.is_sorted())?;

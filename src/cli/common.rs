@@ -340,15 +340,15 @@ pub struct WeightsArgs {
 
     /// Weights: a .safetensors file, or the folder of a model.safetensors
     ///
-    /// With config.json beside it.
+    /// With config.json beside it. On ARC, "trm eval" takes it several times, and all of these models vote.
     #[arg(long, value_name = "FILE|DIR")]
-    weights: Option<PathBuf>,
+    weights: Vec<PathBuf>,
 }
 
 impl WeightsArgs {
     /// The folder that the weights lie in.
     pub fn folder(&self) -> PathBuf {
-        let path = self.run.clone().or_else(|| self.weights.clone()).unwrap_or_default();
+        let path = self.run.as_ref().or(self.weights.first()).cloned().unwrap_or_default();
         if path.is_dir() { path } else { path.parent().map(Path::to_path_buf).unwrap_or_default() }
     }
 
@@ -364,11 +364,32 @@ impl WeightsArgs {
 
     /// Reads the model.
     pub fn load(&self) -> Result<(ModelConfig, Weights)> {
-        match (&self.run, &self.weights) {
+        match (&self.run, &self.weights[..]) {
             (Some(run), _) => of_run(run, self.at),
-            (None, Some(path)) => checkpoint::load(path),
-            (None, None) => Err(Error::usage("--weights", "is missing", "give --weights or --run")),
+            (None, [path]) => checkpoint::load(path),
+            (None, []) => Err(Error::usage("--weights", "is missing", "give --weights or --run")),
+            (None, paths) => {
+                let problem = format!("{} models are given", paths.len());
+                Err(Error::usage("--weights", problem, "give one; several vote in \"trm eval\" on ARC"))
+            }
         }
+    }
+
+    /// Reads several models of the same sizes: the first, and the weights of the others.
+    pub fn load_all(&self) -> Result<(ModelConfig, Weights, Vec<Weights>)> {
+        let Some((first, others)) = self.weights.split_first().filter(|_| self.run.is_none()) else {
+            return self.load().map(|(config, weights)| (config, weights, Vec::new()));
+        };
+        let (config, weights) = checkpoint::load(first)?;
+        let other = |path: &PathBuf| match checkpoint::load(path)? {
+            (own, weights) if own == config => Ok(weights),
+            _ => {
+                let problem = format!("is another model than {}", first.display());
+                Err(Error::file(path, problem, "let checkpoints of one run vote"))
+            }
+        };
+        let others = others.iter().map(other).collect::<Result<Vec<Weights>>>()?;
+        Ok((config, weights, others))
     }
 }
 
@@ -434,7 +455,7 @@ mod tests {
     fn a_run_is_evaluated_as_it_was_trained() {
         let folder = tempfile::tempdir().unwrap();
         let recipe = Recipe::load("tiny-sudoku4", &["train.precision=f16".into()]).unwrap();
-        let weights = WeightsArgs { run: Some(folder.path().into()), weights: None, at: None };
+        let weights = WeightsArgs { run: Some(folder.path().into()), weights: Vec::new(), at: None };
         assert_eq!(weights.precision(&recipe.arch).unwrap(), Precision::Auto);
         std::fs::write(folder.path().join(crate::train::RECIPE_FILE), recipe.to_toml().unwrap()).unwrap();
         assert_eq!(weights.precision(&recipe.arch).unwrap(), Precision::F16);

@@ -13,6 +13,7 @@ use crate::data::{Dataset, Split};
 use crate::eval::vote::Voted;
 use crate::eval::{AtStep, Evaluation, Evaluator, Pace, Selection, arc, check_fit, vote};
 use crate::model::Metrics;
+use crate::model::init::Weights;
 use crate::report::{Table, describe, describe_passes, say, write_arc_html};
 use crate::{Error, Result, files};
 
@@ -29,7 +30,8 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 ///
 /// Reports the share of right cells, of samples that are right in every cell, and of samples whose halt head is right
 /// about that, after the last supervision step and after every one before. On ARC the augmented answers are voted on,
-/// and submission.json is written. Ctrl-C ends it with the figures of the samples that are done, and 130.
+/// and submission.json is written; several --weights vote together, as all evaluations of a run do in the release's log.
+/// Ctrl-C ends it with the figures of the samples that are done, and 130.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -123,7 +125,7 @@ struct ArcSummary {
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
-    let (mut config, weights) = args.weights.load()?;
+    let (mut config, weights, others) = args.weights.load_all()?;
     config.arch.halt_max_steps = args.steps.map_or(config.arch.halt_max_steps, usize::from);
     let dataset = Arc::new(Dataset::open(&args.data, Split::Test)?);
     check_fit(&config, &dataset)?;
@@ -131,6 +133,10 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     if let (false, Some(_)) = (on_arc, args.submission.as_ref().or(args.html.as_ref())) {
         let problem = format!("{} is no ARC data set", args.data.display());
         return Err(Error::usage("--submission, --html", problem, "leave them out"));
+    }
+    if !on_arc && !others.is_empty() {
+        let problem = format!("{} models are given", 1 + others.len());
+        return Err(Error::usage("--weights", problem, "give one: models vote on ARC data sets only"));
     }
     let submission = args.submission.clone().unwrap_or_else(|| args.weights.folder().join(SUBMISSION_FILE));
     let written = on_arc.then_some((&submission, "--submission")).into_iter();
@@ -161,7 +167,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         match args.augment {
             Some(augment) => Ok((vote_on(args, usize::from(augment), &mut evaluator, &dataset)?, None)),
             None if on_arc => {
-                let (summary, score) = score_arc(args, &mut evaluator, samples, &submission)?;
+                let (summary, score) = score_arc(args, (&mut evaluator, &others), samples, &submission)?;
                 Ok((summary, Some(score)))
             }
             None => {
@@ -227,12 +233,12 @@ fn vote_on(
 
 fn score_arc(
     args: &Args,
-    evaluator: &mut Evaluator,
+    (evaluator, others): (&mut Evaluator, &[Weights]),
     samples: usize,
     submission: &Path,
 ) -> Result<(Summary, Score)> {
     let arc::ArcEvaluation { score, evaluation } =
-        arc::evaluate(evaluator, args.pace(), &args.data, told_of(samples))?;
+        arc::evaluate(evaluator, others, args.pace(), &args.data, told_of((1 + others.len()) * samples))?;
     let arc = ArcSummary {
         tasks: score.tasks.len(),
         pass_at: score.pass_at.clone(),
