@@ -16,8 +16,8 @@ use crate::models::{Session, architectures, optimiser, small_mixer};
 pub fn tests() -> Vec<Trial> {
     let mut all =
         trials("recompute", &[("frozen_weights_have_no_products", frozen_weights_have_no_products)]);
-    for (name, mut config) in architectures() {
-        // Heads that halves allow.
+    // With heads that halves allow, in all of them.
+    for (name, mut config) in architectures().into_iter().filter(|(name, _)| *name != "trm uneven heads") {
         (config.arch.hidden_size, config.arch.num_heads) = (16, 2);
         for (stored, precision) in [("f32", Element::F32), ("bf16", Element::Bf16)] {
             let (name, config) = (format!("recompute::{}::{stored}", name.replace(' ', "_")), config.clone());

@@ -61,8 +61,8 @@ fn left_undone(device: &Device) -> Result<(), Failed> {
     let (folder, _) = data(41)?;
     let recipe = recipe(&[
         "train.global_batch_size=8",
-        "train.epochs=2",
-        "train.eval_interval=2",
+        "train.epochs=1",
+        "train.eval_interval=1",
         "train.checkpoint_every=1",
     ])?;
     let out = tempfile::tempdir()?;
