@@ -1,0 +1,136 @@
+//! Mazes in text: a row of `# S G o` a line, as they are drawn, or all rows in one line.
+
+use super::{CHARACTERS, GOAL, OPEN, PATH, START, distances};
+use crate::data::pasted::Found;
+
+/// A maze as it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pasted {
+    /// How many rows.
+    pub rows: usize,
+    /// How many columns.
+    pub cols: usize,
+    /// (rows * cols) tokens without a path.
+    pub tokens: Vec<u8>,
+    /// Moves of a shortest path.
+    pub shortest: usize,
+}
+
+impl Pasted {
+    /// Tokens (S) as rows of characters.
+    pub fn text(&self, tokens: &[i32]) -> String {
+        let character = |token: &i32| {
+            let known = usize::try_from(*token).ok().and_then(|token| CHARACTERS.get(token.wrapping_sub(1)));
+            known.map_or('?', |&byte| char::from(byte))
+        };
+        let rows = tokens.chunks(self.cols).map(|row| row.iter().map(character).collect::<String>());
+        rows.collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Finds mazes of one size in the lines of a text.
+pub struct Layouts {
+    cells: usize,
+    /// Rows of the open maze; empty lines may be rows of open cells whose ends somebody has trimmed.
+    rows: Vec<(usize, String)>,
+}
+
+impl Layouts {
+    /// Nothing found yet; mazes have so many cells.
+    pub fn new(cells: usize) -> Layouts {
+        Layouts { cells, rows: Vec::new() }
+    }
+
+    /// Whether a maze has begun.
+    pub fn is_open(&self) -> bool {
+        !self.rows.is_empty()
+    }
+
+    /// Takes in a line and returns what ends with it.
+    pub fn line(&mut self, number: usize, text: &str) -> Vec<Found<Pasted>> {
+        let mut found = Vec::new();
+        let heading = text.trim_start().starts_with(|sign: char| sign.is_ascii_lowercase() && sign != 'o');
+        if heading || (!self.is_open() && text.trim().is_empty()) {
+            return self.end().into_iter().collect();
+        }
+        // All rows in one line belong to nothing before it.
+        if text.chars().count() >= self.cells {
+            found.extend(self.end());
+        }
+        self.rows.push((number, text.to_owned()));
+        found.extend(self.torn());
+        if self.width() * self.rows.len() >= self.cells {
+            found.extend(self.end());
+        }
+        found
+    }
+
+    /// The maze that is open.
+    pub fn end(&mut self) -> Option<Found<Pasted>> {
+        let rows = std::mem::take(&mut self.rows);
+        let line = rows.first()?.0;
+        Some(Found { line, puzzle: self.maze(&rows) })
+    }
+
+    fn width(&self) -> usize {
+        self.rows.iter().map(|(_, row)| row.chars().count()).max().unwrap_or_default()
+    }
+
+    /// Where a second start comes before the first maze is whole, another one has begun behind the last empty line.
+    fn torn(&mut self) -> Option<Found<Pasted>> {
+        let starts: usize = self.rows.iter().map(|(_, row)| row.matches('S').count()).sum();
+        let empty = self.rows.iter().rposition(|(_, row)| row.trim().is_empty())?;
+        if starts < 2 {
+            return None;
+        }
+        let rest = self.rows.split_off(empty + 1);
+        let ended = self.end();
+        self.rows = rest;
+        ended
+    }
+
+    fn maze(&self, rows: &[(usize, String)]) -> Result<Pasted, String> {
+        let side = self.cells.isqrt();
+        let lines: Vec<Vec<char>> = rows.iter().map(|(_, row)| row.chars().collect()).collect();
+        let width = lines.iter().map(Vec::len).max().unwrap_or_default();
+        let (cols, lines) = match lines.as_slice() {
+            [line] if line.len() == self.cells && side * side == self.cells => {
+                (side, line.chunks(side).map(<[char]>::to_vec).collect())
+            }
+            _ => (width, lines),
+        };
+        if cols * lines.len() != self.cells {
+            let problem = format!("{} rows of up to {cols} cells", lines.len());
+            let square = if side * side == self.cells { format!(", as {side} of {side}") } else { String::new() };
+            return Err(format!("{problem}, the model solves mazes of {} cells{square}", self.cells));
+        }
+        let mut tokens = vec![OPEN; self.cells];
+        for (row, line) in lines.iter().enumerate() {
+            for (col, sign) in line.iter().enumerate() {
+                tokens[row * cols + col] = token(*sign).ok_or_else(|| {
+                    let (row, col) = (row + 1, col + 1);
+                    format!("{sign:?} in row {row}, column {col}, expected one of \"# SGo\"")
+                })?;
+            }
+        }
+        let places = |token: u8| tokens.iter().enumerate().filter(move |(_, found)| **found == token);
+        let (starts, goals) = (places(START).count(), places(GOAL).count());
+        let (Some((start, _)), Some((goal, _)), 1, 1) =
+            (places(START).next(), places(GOAL).next(), starts, goals)
+        else {
+            return Err(format!("{starts} S and {goals} G, expected one of each"));
+        };
+        let shortest = distances(lines.len(), cols, &tokens, start).moves[goal];
+        let shortest = shortest.ok_or("no way leads from S to G")?;
+        Ok(Pasted { rows: lines.len(), cols, tokens, shortest })
+    }
+}
+
+/// A path that is marked already is nobody's question.
+fn token(sign: char) -> Option<u8> {
+    if sign == '.' {
+        return Some(OPEN);
+    }
+    let token = CHARACTERS.iter().position(|&known| char::from(known) == sign)? as u8 + 1;
+    Some(if token == PATH { OPEN } else { token })
+}

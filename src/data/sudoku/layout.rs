@@ -1,0 +1,152 @@
+//! Sudokus in any layout of cells: a line of all cells, a row a line, with bars, spaces, commas or rules, several in a
+//! text. Blanks are `. 0 _ - * x ?`.
+
+use super::contradiction::contradiction;
+use super::grid::{Grid, Shape};
+use crate::data::pasted::Found;
+
+/// How lines begin that stand between puzzles and are none, those that trm prints among them.
+const HEADINGS: [&str; 6] = ["grid", "puzzle", "sudoku", "step", "solved", "not"];
+
+/// Finds Sudokus of one size in the lines of a text.
+pub struct Layouts {
+    shape: Shape,
+    rows: Vec<Row>,
+    /// The first line of the open puzzle.
+    first: usize,
+}
+
+/// The cells of a line.
+struct Row {
+    number: usize,
+    /// Digits, 0 for blanks.
+    cells: Vec<u8>,
+    /// What is no cell, and no separator either.
+    strange: Option<char>,
+    style: Style,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Style {
+    /// Dashes only: a row of blanks, or a rule between boxes.
+    Dashes,
+    /// Blanks are other signs than dashes, so that rows of these are rules.
+    Signs,
+    /// It says neither.
+    Open,
+}
+
+impl Layouts {
+    /// Nothing found yet.
+    pub fn new(shape: Shape) -> Layouts {
+        Layouts { shape, rows: Vec::new(), first: 0 }
+    }
+
+    /// Whether a puzzle has begun.
+    pub fn is_open(&self) -> bool {
+        !self.rows.is_empty()
+    }
+
+    /// Takes in a line and returns what ends with it.
+    pub fn line(&mut self, number: usize, text: &str) -> Vec<Found<Grid>> {
+        let text = text.split('#').next().unwrap_or_default().trim();
+        let word = text.split(|sign: char| !sign.is_alphabetic()).next().unwrap_or_default();
+        if HEADINGS.contains(&word.to_lowercase().as_str()) {
+            return self.end().into_iter().collect();
+        }
+        if text.is_empty() {
+            // Bands may have an empty line between them.
+            let band = self.shape.box_rows() * self.shape.size();
+            let ended = if self.count().is_multiple_of(band) { None } else { self.end() };
+            return ended.into_iter().collect();
+        }
+        let row = self.row(number, text);
+        if row.cells.is_empty() {
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        // A line of all cells belongs to nothing before it.
+        if self.is_open() && row.style != Style::Dashes && row.cells.len() >= self.shape.cells() {
+            found.extend(self.end());
+        }
+        if !self.is_open() {
+            self.first = row.number;
+        }
+        self.rows.push(row);
+        if self.count() >= self.shape.cells() {
+            found.extend(self.end());
+        }
+        found
+    }
+
+    /// The puzzle that is open.
+    pub fn end(&mut self) -> Option<Found<Grid>> {
+        let counted = self.counted();
+        let rows: Vec<Row> = std::mem::take(&mut self.rows).into_iter().filter(|row| counted(row)).collect();
+        let puzzle = self.grid(&rows);
+        (!rows.is_empty()).then_some(Found { line: self.first, puzzle })
+    }
+
+    /// Which rows are cells: dashes are rules where other signs are blanks, or where there are as many as no row has.
+    fn counted(&self) -> impl Fn(&Row) -> bool + use<> {
+        let signs = self.rows.iter().any(|row| row.style == Style::Signs);
+        let lengths = [self.shape.size(), self.shape.cells()];
+        move |row| row.style != Style::Dashes || (!signs && lengths.contains(&row.cells.len()))
+    }
+
+    fn count(&self) -> usize {
+        let counted = self.counted();
+        self.rows.iter().filter(|row| counted(row)).map(|row| row.cells.len()).sum()
+    }
+
+    fn row(&self, number: usize, text: &str) -> Row {
+        let mut row = Row { number, cells: Vec::new(), strange: None, style: Style::Open };
+        let mut dashes = 0;
+        for sign in text.chars() {
+            let digit = match sign {
+                '.' | '0' | '_' | '*' | 'x' | 'X' | '?' => {
+                    row.style = Style::Signs;
+                    0
+                }
+                '-' => {
+                    dashes += 1;
+                    0
+                }
+                '|' | '+' | ',' | ';' | '[' | ']' | '"' | '=' | '\u{2500}'..='\u{257f}' => continue,
+                sign if sign.is_whitespace() => continue,
+                sign => match sign.to_digit(10) {
+                    Some(digit) if digit as usize <= self.shape.size() => digit as u8,
+                    _ => {
+                        row.strange = row.strange.or(Some(sign));
+                        0
+                    }
+                },
+            };
+            row.cells.push(digit);
+        }
+        if dashes == row.cells.len() {
+            row.style = Style::Dashes;
+            // Crossings are in rules only.
+            if text.contains('+') {
+                row.cells.clear();
+            }
+        }
+        row
+    }
+
+    fn grid(&self, rows: &[Row]) -> Result<Grid, String> {
+        let (shape, cells) = (self.shape, rows.iter().map(|row| row.cells.len()).sum::<usize>());
+        if let Some(strange) = rows.iter().find_map(|row| row.strange.map(|sign| (row.number, sign))) {
+            let (number, sign) = strange;
+            let place = if number == self.first { String::new() } else { format!("line {number}: ") };
+            return Err(format!("{place}{sign:?}, expected 1 to {} or a blank, as .", shape.size()));
+        }
+        if cells != shape.cells() {
+            return Err(format!("{cells} cells, the model solves puzzles of {} ({shape})", shape.cells()));
+        }
+        let mut grid = Grid::blank(shape);
+        let digits = rows.iter().flat_map(|row| &row.cells);
+        grid.cells_mut().iter_mut().zip(digits).for_each(|(cell, digit)| *cell = *digit);
+        contradiction(&grid).map_or(Ok(grid), Err)
+    }
+}
