@@ -147,7 +147,8 @@ impl Solver {
             }
             let thought = Thought { answer: look.predictions.to_vec(), q_halt: look.q_halt };
             if look.last && each > 1 {
-                let undone = variants[puzzle][variant].as_ref().map(|symmetry| symmetry.undo(look.predictions));
+                let undone =
+                    variants[puzzle][variant].as_ref().map(|symmetry| symmetry.undo(look.predictions));
                 ballots[puzzle].cast(undone.unwrap_or_else(|| thought.answer.clone()), thought.confidence());
             }
             if variant == 0 {
@@ -157,7 +158,8 @@ impl Solver {
         };
         let pace = Pace { halt: self.halt, every_step: true, cut_short: false };
         self.evaluator.roll(pace, &mut next, &mut visit, &mut |_| {})?;
-        let solution = |(thoughts, ballot): (Vec<Thought>, Ballot)| Solution { thoughts, elected: ballot.elected() };
+        let solution =
+            |(thoughts, ballot): (Vec<Thought>, Ballot)| Solution { thoughts, elected: ballot.elected() };
         Ok(thoughts.into_iter().zip(ballots).map(solution).collect())
     }
 

@@ -101,7 +101,8 @@ impl Layouts {
         };
         if cols * lines.len() != self.cells {
             let problem = format!("{} rows of up to {cols} cells", lines.len());
-            let square = if side * side == self.cells { format!(", as {side} of {side}") } else { String::new() };
+            let square =
+                if side * side == self.cells { format!(", as {side} of {side}") } else { String::new() };
             return Err(format!("{problem}, the model solves mazes of {} cells{square}", self.cells));
         }
         let mut tokens = vec![OPEN; self.cells];

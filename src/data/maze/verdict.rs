@@ -27,8 +27,7 @@ impl Verdict {
         }
         let moves = |walls: &[u8], tokens: &[i32]| {
             let wall = |token: &i32| walls.iter().any(|&wall| i32::from(wall) == *token);
-            let tokens: Vec<u8> =
-                tokens.iter().map(|token| if wall(token) { WALL } else { OPEN }).collect();
+            let tokens: Vec<u8> = tokens.iter().map(|token| if wall(token) { WALL } else { OPEN }).collect();
             distances(tokens.len() / cols, cols, &tokens, start).moves[goal]
         };
         let marks = answer.iter().filter(|&&token| token == i32::from(PATH)).count();
@@ -37,7 +36,9 @@ impl Verdict {
             (None, _) => Verdict::Broken(format!("the {marks} marked cells do not lead from S to G")),
             (Some(moves), _) if marks + 1 > moves => {
                 let (marks, beside) = (marks, marks + 1 - moves);
-                Verdict::Broken(format!("{beside} of the {marks} marked cells lie beside the way from S to G"))
+                Verdict::Broken(format!(
+                    "{beside} of the {marks} marked cells lie beside the way from S to G"
+                ))
             }
             (Some(moves), Some(shortest)) if moves > shortest => Verdict::Valid(moves, shortest),
             (Some(moves), _) => Verdict::Shortest(moves),
@@ -58,7 +59,10 @@ mod tests {
         };
         let judge = |answer: &str| Verdict::of(4, &tokens("S      #   G"), &tokens(answer));
         assert_eq!(judge("S   o  #oooG"), Verdict::Shortest(5));
-        assert_eq!(judge("S   o  ooooG"), Verdict::Broken("the answer changes the maze at row 2, column 4".into()));
+        assert_eq!(
+            judge("S   o  ooooG"),
+            Verdict::Broken("the answer changes the maze at row 2, column 4".into())
+        );
         let judge = |answer: &str| Verdict::of(4, &tokens("S    #  G   "), &tokens(answer));
         assert_eq!(judge("S   o#  G   "), Verdict::Shortest(2));
         assert_eq!(judge("Soo  #o Goo "), Verdict::Valid(6, 2));
