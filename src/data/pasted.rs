@@ -73,17 +73,13 @@ impl Reader {
 
     /// Whether the open lines say what they are.
     fn tells(&self) -> bool {
-        let signs = |line: &str| {
-            line.trim().is_empty() || line.contains(|sign: char| "SG".contains(sign) || sign.is_ascii_digit())
-        };
-        self.open.iter().any(|(_, line)| signs(line))
-            || self.sudokus.as_ref().is_some_and(sudoku::Layouts::is_open)
-            || self.mazes.as_ref().is_some_and(maze::Layouts::is_open)
+        let begun = self.sudokus.as_ref().is_some_and(sudoku::Layouts::is_open);
+        begun || self.is_maze() || self.open.iter().any(|(_, line)| !is_row(line))
     }
 
     fn is_maze(&self) -> bool {
         let begun = self.mazes.as_ref().is_some_and(maze::Layouts::is_open);
-        begun || self.open.iter().any(|(_, line)| line.contains(['S', 'G']))
+        begun || self.open.iter().any(|(_, line)| is_row(line) && line.contains(['S', 'G']))
     }
 
     fn sudokus(&mut self) -> Vec<Found<Puzzle>> {
@@ -95,6 +91,11 @@ impl Reader {
         let Some(mazes) = &mut self.mazes else { return Vec::new() };
         self.open.drain(..).flat_map(|(number, line)| mazes.line(number, &line)).map(maze).collect()
     }
+}
+
+/// Whether a line can be a row of a maze.
+fn is_row(line: &str) -> bool {
+    !line.trim().is_empty() && line.chars().all(|sign| "# SGo.".contains(sign))
 }
 
 fn sudoku(found: Found<Grid>) -> Found<Puzzle> {

@@ -72,13 +72,14 @@ fn of_text(name: &str, text: &str, config: &ModelConfig) -> Vec<Given> {
         (1..).zip(text.lines()).flat_map(|(at, line)| reader.line(at, line)).collect();
     found.extend(reader.end());
     if found.is_empty() {
-        return vec![Err(Error::usage(name, "holds no puzzle", FIX))];
+        return vec![Err(Error::usage(name, "holds no puzzle", NONE))];
     }
     let lines = text.lines().count();
     found.into_iter().map(|found| given(name, found, lines > 1)).collect()
 }
 
-const FIX: &str = "give all cells of each, with . for blanks of Sudokus, or rows of \"# SG\" of mazes";
+const NONE: &str = "give all cells of a Sudoku, with . for blanks, or rows of \"# SG\" of a maze";
+const FIX: &str = "correct it or leave it out";
 
 fn given(name: &str, Found { line, puzzle }: Found<Puzzle>, by_line: bool) -> Given {
     puzzle.map_err(|problem| {
@@ -114,7 +115,7 @@ fn each_line(
     }
     waiting.extend(reader.end().into_iter().map(|found| given(INPUT, found, true)));
     if !any && waiting.is_empty() {
-        waiting.push(Err(Error::usage(INPUT, "holds no puzzle", FIX)));
+        waiting.push(Err(Error::usage(INPUT, "holds no puzzle", NONE)));
     }
     hand_on(&mut waiting, 0, most, solve)
 }

@@ -50,7 +50,9 @@ impl Layouts {
     pub fn line(&mut self, number: usize, text: &str) -> Vec<Found<Pasted>> {
         let mut found = Vec::new();
         let heading = text.trim_start().starts_with(|sign: char| sign.is_ascii_lowercase() && sign != 'o');
-        if heading || (!self.is_open() && text.trim().is_empty()) {
+        // A maze may begin with a row of open cells.
+        let empty = text.trim().is_empty() && text.len() != self.cells.isqrt();
+        if heading || (!self.is_open() && empty) {
             return self.end().into_iter().collect();
         }
         // All rows in one line belong to nothing before it.
@@ -76,13 +78,11 @@ impl Layouts {
         self.rows.iter().map(|(_, row)| row.chars().count()).max().unwrap_or_default()
     }
 
-    /// Where a second start comes before the first maze is whole, another one has begun behind the last empty line.
+    /// Where another start comes before the maze is whole, another maze has begun behind the last empty line.
     fn torn(&mut self) -> Option<Found<Pasted>> {
-        let starts: usize = self.rows.iter().map(|(_, row)| row.matches('S').count()).sum();
-        let empty = self.rows.iter().rposition(|(_, row)| row.trim().is_empty())?;
-        if starts < 2 {
-            return None;
-        }
+        let ((_, last), before) = self.rows.split_last()?;
+        let again = last.contains('S') && before.iter().any(|(_, row)| row.contains('S'));
+        let empty = before.iter().rposition(|(_, row)| row.trim().is_empty()).filter(|_| again)?;
         let rest = self.rows.split_off(empty + 1);
         let ended = self.end();
         self.rows = rest;

@@ -28,7 +28,9 @@ impl Canvas {
         for item in &scene.items {
             match item {
                 Item::Rect { x, y, width, height, fill } => canvas.rect(*x, *y, *width, *height, *fill),
-                Item::Text { x, y, text, ink, size, bold } => canvas.text((*x, *y), text, *ink, *size, *bold),
+                Item::Text { x, y, text, ink, size, bold, centred } => {
+                    canvas.text((*x, *y), text, *ink, (*size, *bold), *centred)
+                }
             }
         }
         canvas
@@ -41,13 +43,21 @@ impl Canvas {
         }
     }
 
-    /// Text around `middle`; letters without a picture are question marks.
-    fn text(&mut self, middle: (usize, usize), text: &str, ink: Rgb, size: Size, bold: bool) {
+    /// Text beside `place` or around it; letters without a picture are question marks.
+    fn text(
+        &mut self,
+        place: (usize, usize),
+        text: &str,
+        ink: Rgb,
+        (size, bold): (Size, bool),
+        centred: bool,
+    ) {
         let weight = if bold { FontWeight::Bold } else { FontWeight::Regular };
         let height = if size == Size::Large { RasterHeight::Size24 } else { RasterHeight::Size16 };
         let advance = get_raster_width(weight, height);
-        let mut left = middle.0.saturating_sub(advance * text.chars().count() / 2);
-        let top = middle.1.saturating_sub(height.val() / 2);
+        let before = if centred { advance * text.chars().count() / 2 } else { 0 };
+        let mut left = place.0.saturating_sub(before);
+        let top = place.1.saturating_sub(height.val() / 2);
         for character in text.chars() {
             let letter = get_raster(character, weight, height).or_else(|| get_raster('?', weight, height));
             for (row, line) in letter.iter().flat_map(|letter| letter.rows()).enumerate() {

@@ -8,7 +8,7 @@ const GAP: usize = 16;
 /// Pixels of a line of text.
 const LINE: usize = 24;
 /// Pixels of a letter of captions.
-const LETTER: usize = 9;
+const LETTER: usize = 8;
 /// Panels stand beside each other up to this width.
 const WIDEST: usize = 1600;
 /// Hundredths of a second that a panel stays, and the last one of a puzzle.
@@ -29,8 +29,8 @@ pub(super) enum Size {
 pub(super) enum Item {
     /// Filled.
     Rect { x: usize, y: usize, width: usize, height: usize, fill: Rgb },
-    /// Around (x, y) as its middle.
-    Text { x: usize, y: usize, text: String, ink: Rgb, size: Size, bold: bool },
+    /// Beside (x, y) or, centred, around it.
+    Text { x: usize, y: usize, text: String, ink: Rgb, size: Size, bold: bool, centred: bool },
 }
 
 /// A picture of (width, height) pixels on white.
@@ -89,15 +89,27 @@ impl Scene {
     }
 
     fn title(&mut self, title: &str) {
-        let width = LETTER * title.chars().count();
-        self.text(GAP + width / 2, self.height + LINE / 2, title, BLACK, true);
-        self.width = self.width.max(width + 2 * GAP);
+        let (x, y, text) = (GAP, self.height + LINE / 2, title.to_owned());
+        self.items.push(Item::Text { x, y, text, ink: BLACK, size: Size::Small, bold: true, centred: false });
+        self.width = self.width.max(LETTER * title.chars().count() + 2 * GAP);
         self.height += LINE;
     }
 
     fn panel(&mut self, panel: &Panel, x: usize, y: usize) {
-        self.text(x + size(panel).0 / 2, y + LINE / 2, &panel.caption, GREY, false);
-        self.board(&panel.board, x, y + LINE);
+        let Panel { caption, board } = panel;
+        let middle = x + size(panel).0 / 2;
+        let (ink, size) = (GREY, Size::Small);
+        let text = caption.clone();
+        self.items.push(Item::Text {
+            x: middle,
+            y: y + LINE / 2,
+            text,
+            ink,
+            size,
+            bold: false,
+            centred: true,
+        });
+        self.board(board, middle - board.cols * board.cell.0 / 2, y + LINE);
     }
 
     fn board(&mut self, board: &Board, left: usize, top: usize) {
@@ -114,7 +126,7 @@ impl Scene {
                 let size = if width >= 32 && cell.text.len() == 1 { Size::Large } else { Size::Small };
                 let (x, y) = (left + col * width + width / 2, y + height / 2);
                 let (text, ink, bold) = (cell.text.clone(), cell.ink, cell.bold);
-                self.items.push(Item::Text { x, y, text, ink, size, bold });
+                self.items.push(Item::Text { x, y, text, ink, size, bold, centred: true });
             }
         }
         let heavy = |at: usize, every: Option<usize>, last: usize| {
@@ -136,12 +148,6 @@ impl Scene {
 
     fn rect(&mut self, x: usize, y: usize, width: usize, height: usize, fill: Rgb) {
         self.items.push(Item::Rect { x, y, width, height, fill });
-    }
-
-    fn text(&mut self, x: usize, y: usize, text: &str, ink: Rgb, bold: bool) {
-        if !text.is_empty() {
-            self.items.push(Item::Text { x, y, text: text.to_owned(), ink, size: Size::Small, bold });
-        }
     }
 }
 

@@ -22,9 +22,10 @@ pub(super) fn text(scene: &Scene) -> String {
                 "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"{}\"/>",
                 hex(fill)
             ),
-            Item::Text { x, y, text, ink, size, bold } => writeln!(
+            Item::Text { x, y, text, ink, size, bold, centred } => writeln!(
                 svg,
-                "<text x=\"{x}\" y=\"{y}\" font-size=\"{}\"{} fill=\"{}\">{}</text>",
+                "<text x=\"{x}\" y=\"{y}\"{} font-size=\"{}\"{} fill=\"{}\">{}</text>",
+                if *centred { "" } else { " text-anchor=\"start\"" },
                 if *size == Size::Large { 22 } else { 14 },
                 if *bold { " font-weight=\"bold\"" } else { "" },
                 hex(ink),
