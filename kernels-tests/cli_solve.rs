@@ -185,10 +185,10 @@ fn arc_tasks() -> Outcome {
     let text = trm(&[&solve[..], &[&known, "--watch", "--svg", &svg]].concat())?;
     let parts = [
         "task mirror, 4 variants vote\ndemonstration 1\n1 0     2 0\n0 2     0 1\n",
-        "test input 1\n4 0 5 \nstep 1 of 3, halt ",
+        "test input 1\n4 0 5\nstep 1 of 3, halt ",
         "attempt 1: ",
         " of 4 votes, halt ",
-        "not solved: right is\n5 0 4 \n",
+        "not solved: right is\n5 0 4\n",
     ];
     for part in parts {
         check(text.code == 1 && text.stdout.contains(part), || format!("{part} is not in\n{}", text.stdout))?;

@@ -159,8 +159,13 @@ fn is_right(input: &InputScore) -> bool {
 impl Solved {
     fn text(&self, task: &Task, given: &[Solution], watch: bool, colour: bool) -> String {
         let draw = |grid: &Grid| lines(Kind::Arc, &[], &tokens(grid), colour);
-        let alone = |grid: &Grid| draw(grid).join("\n") + "\n";
-        let mut text = format!("task {}, {} variants vote\n", printable(&self.task), self.variants);
+        let alone = |grid: &Grid| beside(&draw(grid), &[]);
+        let voters = if self.variants > 1 {
+            format!("{} variants vote", self.variants)
+        } else {
+            "as given".to_owned()
+        };
+        let mut text = format!("task {}, {voters}\n", printable(&self.task));
         for (number, pair) in (1..).zip(&task.train) {
             let output = pair.output.as_ref().map_or_else(Vec::new, draw);
             text += &format!("demonstration {number}\n{}", beside(&draw(&pair.input), &output));

@@ -110,7 +110,7 @@ impl Solved {
             text += &format!("elected by {} of {} variants", elected.votes, elected.of);
             text += &match last.is_some_and(|last| last.answer == elected.answer) {
                 true => ", as above\n".to_owned(),
-                false => format!("\n{}", view.draw(&inputs, &inputs, &elected.answer, colour)),
+                false => format!("\n{}", view.draw(&inputs, &elected.answer, &elected.answer, colour)),
             };
         }
         text + &self.verdict() + "\n\n"
