@@ -32,6 +32,7 @@ fn read((seq_len, vocab_size): (usize, usize), text: &str) -> Vec<Read> {
 
 const NINE: (usize, usize) = (81, 11);
 const Q: &str = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79";
+const A: &str = "534678912672195348198342567859761423426853791713924856961537284287419635345286179";
 
 fn sudokus_are_read_in_any_layout() {
     let rows: Vec<&str> = (0..9).map(|row| &Q[9 * row..9 * row + 9]).collect();
@@ -64,6 +65,8 @@ fn sudokus_are_read_in_any_layout() {
         format!("[[{}]]", rows.join("],\n[").replace('.', "0,")),
         format!("Grid 01\n{}\n", rows.join("\n")),
         format!("{Q}  # the first of many"),
+        format!("quizzes,solutions\n{},{A}", Q.replace('.', "0")),
+        format!("source;question;answer;rating\nme;\"{Q}\";\"{A}\";1.5"),
         format!("{}\n{}\n{}", &Q[..27], &Q[27..54], &Q[54..]),
     ];
     for form in forms {

@@ -95,7 +95,7 @@ impl Reader {
 
 /// Whether a line can be a row of a maze.
 fn is_row(line: &str) -> bool {
-    !line.trim().is_empty() && line.chars().all(|sign| "# SGo.".contains(sign))
+    !line.is_empty() && line.chars().all(|sign| "# SGo.".contains(sign))
 }
 
 fn sudoku(found: Found<Grid>) -> Found<Puzzle> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::data::arc::{
-    Augmentation, Candidate, Grid, InputScore, SEQ_LEN, Task, VOCAB_SIZE, Votes, read_tasks,
+    Augmentation, Candidate, Grid, InputScore, SEPARATOR, SEQ_LEN, Task, VOCAB_SIZE, Votes, read_tasks,
 };
 use crate::data::inspect::{Kind, beside, lines};
 use crate::data::{Dataset, Split};
@@ -41,7 +41,7 @@ pub fn run(session: &mut Session<'_>) -> Result<()> {
             Err(error) => session.refuse(&error),
             Ok(tasks) => {
                 for task in tasks {
-                    session.solve_task(path, task, &names)?;
+                    session.solve_task(path, &task, &names)?;
                 }
             }
         }
@@ -78,26 +78,44 @@ struct Step {
     q_halt: f32,
 }
 
+/// A task under an augmentation, which has an embedding of its own.
+struct Variant<'a> {
+    identifier: i32,
+    name: &'a str,
+    augmentation: Augmentation,
+}
+
+impl Variant<'_> {
+    /// Those of a task, the task as given first, as data sets are built.
+    fn of<'a>(task: &Task, names: &'a [String]) -> Vec<Variant<'a>> {
+        let own = |name: &&String| name.split(SEPARATOR).next() == Some(&task.id);
+        let variant = |(identifier, name): (i32, &'a String)| {
+            let (_, augmentation) = Augmentation::parse(name)?;
+            Some(Variant { identifier, name, augmentation })
+        };
+        (0..).zip(names).filter(|(_, name)| own(name)).filter_map(variant).collect()
+    }
+
+    fn question(&self, input: &Grid) -> Question {
+        let inputs = tokens(&self.augmentation.apply(input));
+        Question { kind: Kind::Arc, inputs, identifier: self.identifier }
+    }
+}
+
 impl Session<'_> {
-    fn solve_task(&mut self, path: &str, task: Task, names: &[String]) -> Result<()> {
-        let refusal = |problem: String, fix: &str| Error::file(path, problem, fix);
-        if task.test.is_empty() {
-            let problem = format!("task {} has no test input", task.id);
-            self.refuse(&refusal(problem, "give a task with train and test pairs"));
-            return Ok(());
-        }
-        let mut variants: Vec<(i32, Augmentation)> = (0..)
-            .zip(names)
-            .filter_map(|(identifier, name)| Some((identifier, Augmentation::parse(name)?)))
-            .filter(|(_, (id, _))| *id == task.id)
-            .map(|(identifier, (_, augmentation))| (identifier, augmentation))
-            .collect();
-        if variants.is_empty() {
-            let problem =
-                format!("task {}: this model has no row for it, it was trained with other tasks", task.id);
-            let fix = "train one on it, as with \"trm train --init-from\" and a data set that has it, or name the \
-                       file as the task";
-            self.refuse(&refusal(problem, fix));
+    fn solve_task(&mut self, path: &str, task: &Task, names: &[String]) -> Result<()> {
+        let mut variants = Variant::of(task, names);
+        let refusal = if task.test.is_empty() {
+            Some(("has no test input", "give a task with train and test pairs"))
+        } else if variants.is_empty() {
+            let fix = "train one on a data set that has it, as with \"trm train --init-from\", or give the file the \
+                       name of its task";
+            Some(("this model has no row for it, it was trained with other tasks", fix))
+        } else {
+            None
+        };
+        if let Some((problem, fix)) = refusal {
+            self.refuse(&Error::file(path, format!("task {}: {problem}", task.id), fix));
             return Ok(());
         }
         let wanted = 1 + self.augment();
@@ -105,28 +123,33 @@ impl Session<'_> {
             say(format!("task {}: the model knows {} variants of it, all vote", task.id, variants.len()));
         }
         variants.truncate(wanted);
-        let question = |input: &Grid, (identifier, augmentation): &(i32, Augmentation)| {
-            let inputs = augmentation.apply(input).encode((0, 0)).into_iter().map(i32::from).collect();
-            Question { kind: Kind::Arc, inputs, identifier: *identifier }
-        };
-        let (mut votes, mut given) = (Votes::new(vec![task.clone()], names.to_vec()), Vec::new());
+        let (inputs, given) = self.vote(task, &variants)?;
+        self.show(task, variants.len(), inputs, &given)
+    }
+
+    /// What the variants' answers to each test input come to, and the thoughts on the task as given.
+    fn vote(&mut self, task: &Task, variants: &[Variant<'_>]) -> Result<(Vec<InputScore>, Vec<Solution>)> {
+        let names = std::iter::once("<blank>").chain(variants.iter().map(|variant| variant.name));
+        let mut votes = Votes::new(vec![task.clone()], names.map(str::to_owned).collect());
+        let mut given = Vec::new();
         for pair in &task.test {
-            let questions: Vec<Question> =
-                variants.iter().map(|variant| question(&pair.input, variant)).collect();
             let mut first = None;
-            for questions in questions.chunks(self.solvers.widest()) {
-                let solutions = self.solvers.solve_all(questions, (0, 0))?;
+            let mut place = 0;
+            for variants in variants.chunks(self.solvers.widest()) {
+                let questions: Vec<Question> =
+                    variants.iter().map(|variant| variant.question(&pair.input)).collect();
+                let solutions = self.solvers.solve_all(&questions, (0, 0))?;
                 for (question, solution) in questions.iter().zip(&solutions) {
+                    place += 1;
                     let last = solution.thoughts.last().map_or(0.0, |thought| thought.q_halt);
-                    votes.add(question.identifier, &question.inputs, solution.answer(), last)?;
+                    votes.add(place, &question.inputs, solution.answer(), last)?;
                 }
                 first = first.or_else(|| solutions.into_iter().next());
             }
             given.extend(first);
         }
         let scored = votes.finish().tasks.into_iter().next();
-        let inputs = scored.map_or(Vec::new(), |score| score.inputs);
-        self.show(&task, variants.len(), inputs, &given)
+        Ok((scored.map_or_else(Vec::new, |score| score.inputs), given))
     }
 
     fn show(

@@ -118,6 +118,10 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     config.arch.halt_max_steps = args.steps.map_or(config.arch.halt_max_steps, usize::from);
     let reader = Reader::of_sizes(config.seq_len, config.vocab_size);
     let on_arc = arc::is_for(&config);
+    if let (Some(data), false, false) = (&args.data, args.puzzles.is_empty(), on_arc) {
+        let problem = format!("{}, but the puzzles are given", data.display());
+        return Err(Error::usage("--data", problem, "leave out one of them"));
+    }
     let known = reader.is_some() || on_arc || args.puzzles.is_empty();
     if !known {
         let problem = format!(

@@ -51,7 +51,7 @@ impl Layouts {
         let mut found = Vec::new();
         let heading = text.trim_start().starts_with(|sign: char| sign.is_ascii_lowercase() && sign != 'o');
         // A maze may begin with a row of open cells.
-        let empty = text.trim().is_empty() && text.len() != self.cells.isqrt();
+        let empty = text.trim().is_empty() && (text.len() < 2 || !self.cells.is_multiple_of(text.len()));
         if heading || (!self.is_open() && empty) {
             return self.end().into_iter().collect();
         }
@@ -99,7 +99,7 @@ impl Layouts {
             }
             _ => (width, lines),
         };
-        if cols * lines.len() != self.cells {
+        if cols < 2 || cols * lines.len() != self.cells {
             let problem = format!("{} rows of up to {cols} cells", lines.len());
             let square =
                 if side * side == self.cells { format!(", as {side} of {side}") } else { String::new() };

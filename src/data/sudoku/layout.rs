@@ -5,6 +5,8 @@ use super::contradiction::contradiction;
 use super::grid::{Grid, Shape};
 use crate::data::pasted::Found;
 
+/// What separates the columns of a table.
+const SEPARATORS: [char; 3] = [',', ';', '\t'];
 /// How lines begin that stand between puzzles and are none, those that trm prints among them.
 const HEADINGS: [&str; 6] = ["grid", "puzzle", "sudoku", "step", "solved", "not"];
 
@@ -51,7 +53,9 @@ impl Layouts {
     pub fn line(&mut self, number: usize, text: &str) -> Vec<Found<Grid>> {
         let text = text.split('#').next().unwrap_or_default().trim();
         let word = text.split(|sign: char| !sign.is_alphabetic()).next().unwrap_or_default();
-        if HEADINGS.contains(&word.to_lowercase().as_str()) {
+        let names = |sign: char| sign.is_alphabetic() || "_\" ".contains(sign) || SEPARATORS.contains(&sign);
+        let of_table = text.contains(SEPARATORS) && !word.is_empty() && text.chars().all(names);
+        if of_table || HEADINGS.contains(&word.to_lowercase().as_str()) {
             return self.end().into_iter().collect();
         }
         if text.is_empty() {
@@ -60,8 +64,10 @@ impl Layouts {
             let ended = if self.count().is_multiple_of(band) { None } else { self.end() };
             return ended.into_iter().collect();
         }
-        let row = self.row(number, text);
-        if row.cells.is_empty() {
+        // Of a table the first column that has all cells.
+        let whole = |field: &&str| field.trim().trim_matches('"').chars().count() == self.shape.cells();
+        let row = self.row(number, text.split(SEPARATORS).find(whole).unwrap_or(text));
+        if row.cells.is_empty() || self.is_rule(&row) {
             return Vec::new();
         }
         let mut found = Vec::new();
@@ -81,22 +87,21 @@ impl Layouts {
 
     /// The puzzle that is open.
     pub fn end(&mut self) -> Option<Found<Grid>> {
-        let counted = self.counted();
-        let rows: Vec<Row> = std::mem::take(&mut self.rows).into_iter().filter(|row| counted(row)).collect();
-        let puzzle = self.grid(&rows);
-        (!rows.is_empty()).then_some(Found { line: self.first, puzzle })
+        let rows: Vec<&Row> = self.rows.iter().filter(|row| !self.is_rule(row)).collect();
+        let (puzzle, any) = (self.grid(&rows), !rows.is_empty());
+        self.rows.clear();
+        any.then_some(Found { line: self.first, puzzle })
     }
 
-    /// Which rows are cells: dashes are rules where other signs are blanks, or where there are as many as no row has.
-    fn counted(&self) -> impl Fn(&Row) -> bool + use<> {
+    /// Dashes are rules where other signs are blanks, or where there are as many as no row has.
+    fn is_rule(&self, row: &Row) -> bool {
         let signs = self.rows.iter().any(|row| row.style == Style::Signs);
         let lengths = [self.shape.size(), self.shape.cells()];
-        move |row| row.style != Style::Dashes || (!signs && lengths.contains(&row.cells.len()))
+        row.style == Style::Dashes && (signs || !lengths.contains(&row.cells.len()))
     }
 
     fn count(&self) -> usize {
-        let counted = self.counted();
-        self.rows.iter().filter(|row| counted(row)).map(|row| row.cells.len()).sum()
+        self.rows.iter().filter(|row| !self.is_rule(row)).map(|row| row.cells.len()).sum()
     }
 
     fn row(&self, number: usize, text: &str) -> Row {
@@ -134,7 +139,7 @@ impl Layouts {
         row
     }
 
-    fn grid(&self, rows: &[Row]) -> Result<Grid, String> {
+    fn grid(&self, rows: &[&Row]) -> Result<Grid, String> {
         let (shape, cells) = (self.shape, rows.iter().map(|row| row.cells.len()).sum::<usize>());
         if let Some(strange) = rows.iter().find_map(|row| row.strange.map(|sign| (row.number, sign))) {
             let (number, sign) = strange;
