@@ -134,6 +134,7 @@ impl Session<'_> {
         let mut given = Vec::new();
         for pair in &task.test {
             let mut first = None;
+            // Their names are numbered from 1 on, behind the blank one; --augment keeps them few.
             let mut place = 0;
             for variants in variants.chunks(self.solvers.widest()) {
                 let questions: Vec<Question> =
@@ -142,7 +143,7 @@ impl Session<'_> {
                 for (question, solution) in questions.iter().zip(&solutions) {
                     place += 1;
                     let last = solution.thoughts.last().map_or(0.0, |thought| thought.q_halt);
-                    votes.add(place, &question.inputs, solution.answer(), last)?;
+                    votes.add(place, place as i32, &question.inputs, solution.answer(), last)?;
                 }
                 first = first.or_else(|| solutions.into_iter().next());
             }
