@@ -131,6 +131,10 @@ fn a_bad_sudoku_spoils_no_other() {
         bad(26, &sized(2)),
     ];
     assert_eq!(found, expected);
+    let rows: Vec<&str> = (0..9).map(|row| &Q[9 * row..9 * row + 9]).collect();
+    let other = "81 cells, the model solves puzzles of 16 (4x4)";
+    let clues = rows.join("\n").replace(['5', '6', '7', '8', '9'], ".");
+    assert_eq!(read((16, 6), &format!("{clues}\n\n{good}")), [bad(1, other), ok(11)]);
 }
 
 fn mazes_are_read_as_they_are_drawn() {
@@ -164,7 +168,7 @@ fn a_bad_maze_spoils_no_other() {
     let lines: Vec<(usize, bool)> = found.iter().map(|(line, puzzle)| (*line, puzzle.is_ok())).collect();
     assert_eq!(lines, [(1, true), (7, false), (10, true), (16, false), (21, false), (26, true)]);
     let problem = |at: usize| found[at].1.clone().unwrap_err();
-    assert!(problem(1).starts_with("3 rows of up to 5 cells, the model solves mazes of 25 cells, as 5 of 5"));
+    assert!(problem(1).starts_with("3 x 5 cells, the model solves mazes of 25, as 5 x 5"));
     assert_eq!(problem(3), "no way leads from S to G");
     assert_eq!(problem(4), "2 S and 0 G, expected one of each");
     let strange = read((4, 6), "S!\n G");

@@ -100,10 +100,10 @@ impl Layouts {
             _ => (width, lines),
         };
         if cols < 2 || cols * lines.len() != self.cells {
-            let problem = format!("{} rows of up to {cols} cells", lines.len());
             let square =
-                if side * side == self.cells { format!(", as {side} of {side}") } else { String::new() };
-            return Err(format!("{problem}, the model solves mazes of {} cells{square}", self.cells));
+                if side * side == self.cells { format!(", as {side} x {side}") } else { String::new() };
+            let (rows, cells) = (lines.len(), self.cells);
+            return Err(format!("{rows} x {cols} cells, the model solves mazes of {cells}{square}"));
         }
         let mut tokens = vec![OPEN; self.cells];
         for (row, line) in lines.iter().enumerate() {

@@ -78,8 +78,10 @@ impl Layouts {
         if !self.is_open() {
             self.first = row.number;
         }
+        let alone = row.cells.len() >= self.shape.cells();
         self.rows.push(row);
-        if self.count() >= self.shape.cells() {
+        // Where there are too many, it is a puzzle of another size up to its end.
+        if alone || self.count() == self.shape.cells() {
             found.extend(self.end());
         }
         found
@@ -88,7 +90,7 @@ impl Layouts {
     /// An empty line ends a puzzle unless all its rows, or its bands, have one after them.
     fn gap(&mut self) -> Option<Found<Grid>> {
         let band = self.shape.box_rows() * self.shape.size();
-        let whole = self.count().is_multiple_of(band);
+        let whole = self.count().is_multiple_of(band) && self.count() < self.shape.cells();
         let (last, before) = self.rows.split_last_mut()?;
         last.gap = whole || (last.cells.len() == self.shape.size() && before.iter().all(|row| row.gap));
         if last.gap { None } else { self.end() }
