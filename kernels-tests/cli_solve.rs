@@ -10,6 +10,7 @@ use serde_json::Value;
 use trm::checkpoint;
 use trm::data::{Dataset, Split};
 use trm::model::init::Weights;
+use trm::model::params::Params;
 use trm::recipe::Recipe;
 
 use crate::cli::{Outcome, Test, Workshop, check, command, ran, refuse, succeed, trm};
@@ -91,11 +92,7 @@ fn steps_and_votes() -> Outcome {
     let plain = one(&[])?;
     check(steps(&plain) == 3 && plain.get("votes").is_none(), || plain.to_string())?;
     check(steps(&one(&["--steps", "5"])?) == 5, || "--steps 5".into())?;
-    // Nobody has taught it to halt: it does when q_halt happens to be above 0.
-    let first = plain["steps"].as_array().and_then(|steps| {
-        steps.iter().position(|step| step["q_halt"].as_f64().is_some_and(|q_halt| q_halt > 0.0))
-    });
-    check(steps(&one(&["--halt"])?) == first.map_or(3, |first| first + 1), || plain.to_string())?;
+    check(steps(&one(&["--halt"])?) == 3, || "--halt without a reason".into())?;
     let voted = one(&["--augment", "5", "--seed", "1"])?;
     check(voted["votes"][1] == 6 && voted["steps"] == plain["steps"], || voted.to_string())?;
     let data = workshop.path("data");
@@ -103,7 +100,14 @@ fn steps_and_votes() -> Outcome {
         ["solve", "--run", &run, "--device", "cpu", "--json", "--data", &data, "--sample", "0", "3"];
     let samples = documents(&trm(&[&samples[..], &["--augment", "2", "--steps", "2"]].concat())?.stdout)?;
     let right = |sample: &Value| sample["votes"][1] == 3 && steps(sample) == 2;
-    check(samples.len() == 2 && samples.iter().all(right), || format!("{samples:?}"))
+    check(samples.len() == 2 && samples.iter().all(right), || format!("{samples:?}"))?;
+    // Weights that believe whatever they answer.
+    let (config, mut weights) = checkpoint::load(Path::new(&run))?;
+    let params = Params::of(&config);
+    let bias = params.get("q_head.bias").ok_or("no bias")?;
+    weights.trained[bias.offset] = 100.0;
+    checkpoint::save(Path::new(&run), &config, &weights)?;
+    check(steps(&one(&["--halt"])?) == 1 && steps(&one(&[])?) == 3, || "--halt".into())
 }
 
 fn mazes() -> Outcome {
