@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use trm::checkpoint;
 use trm::data::inspect::inspect;
+use trm::data::pasted::Reader;
 use trm::data::sudoku::{self, Grid, Shape, is_valid_solution};
 use trm::data::{Dataset, Split, TestBatches, Vocabulary, Writer, arc, maze, own, write_identifiers};
 use trm::engine::{Device, DeviceInfo};
@@ -34,6 +35,8 @@ const JSON: [&str; 12] =
 const CSV: [&str; 12] = [",", "\n", "\r\n", "\"", ".", "question", "answer", "S", "G", "o", "#", "\u{1b}[2J"];
 const ROWS: [&str; 12] =
     [",", ";", "\n", "\r", "\"", " ", "_", "null", "inputs", "labels", "{\"inputs\":[", "\u{1b}[2J"];
+const PUZZLE: [&str; 14] =
+    [".", "0", "9", "\u{ff11}", "\u{661}", "\n", " ", "-", "S", "G", "#", "\n\n", "-+-", "Grid 1\n"];
 const TOML: [&str; 10] = ["=", "\n", "[arch]", "[train]", "\"", "\"\"\"", "#", "nan", "-inf", "1979-05-27"];
 const YAML: [&str; 12] =
     [":", "\n", "  ", "- ", "&a ", "*a", "<<: ", "!!python/object ", "{", "}", "|\n", "arch"];
@@ -72,7 +75,7 @@ pub static TARGETS: [Target; 17] = [
     Target { name: "own_rows", tokens: &ROWS, read: own_rows },
     Target { name: "recipe", tokens: &TOML, read: recipe },
     Target { name: "tune_cache", tokens: &TOML, read: tune_cache },
-    Target { name: "puzzle", tokens: &[".", "0", "9", "\u{ff11}", "\u{661}", "\n", " ", "-"], read: puzzle },
+    Target { name: "puzzle", tokens: &PUZZLE, read: puzzle },
 ];
 
 /// The committed inputs of a target, in order.
@@ -347,6 +350,23 @@ fn tune_cache(input: &[u8]) {
 
 fn puzzle(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
+    for (seq_len, vocab_size) in [(16, 6), (81, 11), (25, 6), (10, 6)] {
+        let mut reader = Reader::of_sizes(seq_len, vocab_size).expect("Sudokus or mazes");
+        let mut found: Vec<_> =
+            (1..).zip(text.lines()).flat_map(|(at, line)| reader.line(at, line)).collect();
+        found.extend(reader.end());
+        for puzzle in found.into_iter().filter_map(|found| found.puzzle.ok()) {
+            let tokens = puzzle.tokens();
+            assert!(
+                tokens.len() == seq_len && tokens.iter().all(|token| (1..vocab_size as i32).contains(token))
+            );
+            let shown = puzzle.text(&tokens);
+            let mut again: Vec<_> =
+                (1..).zip(shown.lines()).flat_map(|(at, line)| reader.line(at, line)).collect();
+            again.extend(reader.end());
+            assert!(matches!(&again[..], [found] if found.puzzle.as_ref() == Ok(&puzzle)), "{shown}");
+        }
+    }
     let Some(grid) = judged(Grid::parse(text)) else { return };
     assert_eq!(judged(Grid::parse(&grid.to_string())), Some(grid));
     assert!(!grid.draw().is_empty() && Shape::ALL.contains(&grid.shape()));

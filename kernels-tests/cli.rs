@@ -225,10 +225,15 @@ fn impossible_puzzles() -> Outcome {
     let solve = |puzzle: &str, expected: &[&str]| {
         refuse(&["solve", "--run", &run, "--device", "cpu", "--", puzzle], 2, expected)
     };
-    solve(&".".repeat(80), &["PUZZLE: 80 characters, expected 16 (4x4), 36 (6x6) or 81 (9x9)"])?;
-    solve("1......y.......4", &["PUZZLE: column 8: 'y'"])?;
-    solve("1......5.......4", &["PUZZLE: column 8: '5', expected 1 to 4"])?;
-    solve(&".".repeat(81), &["PUZZLE: the puzzle is 9x9, the model solves 4x4"])?;
+    solve(&".".repeat(80), &["PUZZLE: 80 cells, the model solves puzzles of 16 (4x4)"])?;
+    solve("1......%.......4", &["PUZZLE: '%', expected 1 to 4 or a blank"])?;
+    solve("1......5.......4", &["PUZZLE: '5', expected 1 to 4"])?;
+    solve(
+        "1111............",
+        &["PUZZLE: contradicts itself: row 1, column 1 and row 1, column 2 both have 1"],
+    )?;
+    solve("no/such.txt", &["no/such.txt: no such file, and no puzzle"])?;
+    solve("# nothing", &["PUZZLE: holds no puzzle"])?;
     let mut child = command(&["solve", "--run", &run, "--device", "cpu", "--json", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -238,7 +243,7 @@ fn impossible_puzzles() -> Outcome {
     let ran = ran(child.wait_with_output()?);
     let solved: Value = serde_json::from_str(&ran.stdout)?;
     check(solved["steps"].as_array().is_some_and(|steps| steps.len() == 3), || ran.stdout)?;
-    check(ran.code == 2 && ran.stderr.contains("standard input, line 3: 2 characters"), || ran.stderr)
+    check(ran.code == 2 && ran.stderr.contains("standard input, line 3: 2 cells"), || ran.stderr)
 }
 
 fn json_documents() -> Outcome {

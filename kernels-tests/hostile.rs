@@ -123,7 +123,7 @@ fn named_as_given() -> Outcome {
     let weights = trm::model::init::Weights::fresh(&config, 0);
     trm::checkpoint::save(Path::new(&maze_run), &config, &weights)?;
     let solve = ["solve", "--run", &maze_run, "--device", "cpu", "1..............4"];
-    refuse(&solve, 2, &["error: model: 25 cells and 6 tokens are no Sudoku's"])
+    refuse(&solve, 2, &["error: PUZZLE: 1 x 16 cells, the model solves mazes of 25, as 5 x 5"])
 }
 
 fn interrupted_evaluation() -> Outcome {

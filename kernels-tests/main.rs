@@ -14,6 +14,7 @@ mod checkpoint_torch;
 mod cli;
 mod cli_files;
 mod cli_runs;
+mod cli_solve;
 mod cli_stops;
 mod cli_tune;
 mod column_sums;
@@ -47,6 +48,7 @@ mod micro_batches;
 mod models;
 mod mutants;
 mod own_data;
+mod pasted;
 mod plan_memory;
 mod plans;
 mod product;
@@ -95,6 +97,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     cli::tests,
     cli_files::tests,
     cli_runs::tests,
+    cli_solve::tests,
     cli_stops::tests,
     cli_tune::tests,
     linear::tests,
@@ -122,6 +125,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     formats::tests,
     formats_arc::tests,
     own_data::tests,
+    pasted::tests,
     eval_arc::tests,
     eval_roll::tests,
     faults::tests,

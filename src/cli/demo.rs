@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::checkpoint;
-use crate::data::sudoku::{GenerateOptions, Grid, build_generated};
+use crate::data::pasted::Puzzle;
+use crate::data::sudoku::{GenerateOptions, Grid, Shape, build_generated};
 use crate::data::{Dataset, Split};
 use crate::engine::Device;
-use crate::eval::Solver;
+use crate::eval::{Question, Solver};
 use crate::files::OutputFolder;
 use crate::model::Metrics;
 use crate::recipe::Recipe;
@@ -135,7 +136,7 @@ fn generate(out: &Path, size: usize, seed: u64) -> Result<()> {
 /// Solves the first test puzzles with the weights in `folder`, drawing every step as it goes.
 fn solve(folder: &Path, data: &Path, device: &Device, output: &Output) -> Result<Vec<Solved>> {
     let (config, weights) = checkpoint::load(folder)?;
-    let mut solver = Solver::new(&config, &weights, device)?;
+    let mut solver = Solver::new(&config, &weights, device, 1)?;
     let test = Dataset::open(data, Split::Test)?;
     let (mut inputs, mut labels) = (vec![0; config.seq_len], vec![0; config.seq_len]);
     let mut all = Vec::new();
@@ -143,11 +144,13 @@ fn solve(folder: &Path, data: &Path, device: &Device, output: &Output) -> Result
         test.sets().iter().flat_map(|set| (0..set.examples()).map(move |at| (set, at))).take(SHOWN)
     {
         test.read_example(set, example, &mut inputs, &mut labels)?;
-        let puzzle = Grid::from_tokens(solver.shape(), &inputs);
-        let thoughts = solver.solve(&puzzle)?;
-        let solved = Solved::of(&puzzle, &thoughts);
-        output.text(&solved.text(&puzzle, &thoughts, true, output.colour()))?;
-        all.push(solved);
+        let Some(shape) = Shape::of_cells(config.seq_len) else { break };
+        let puzzle = Puzzle::Sudoku(Grid::from_tokens(shape, &inputs));
+        for solution in solver.solve_all(&[Question::from(&puzzle)])? {
+            let solved = Solved::of(&puzzle, &solution);
+            output.text(&solved.text(&puzzle, &solution, true, output.colour()))?;
+            all.push(solved);
+        }
     }
     Ok(all)
 }

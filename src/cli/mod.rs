@@ -17,7 +17,6 @@ mod plan;
 mod ranks;
 mod runs;
 mod solve;
-mod solve_data;
 mod stop;
 mod train;
 mod tune;

@@ -15,6 +15,7 @@ pub mod inspect;
 pub mod maze;
 mod npy;
 pub mod own;
+pub mod pasted;
 mod sampler;
 pub mod sudoku;
 mod table;

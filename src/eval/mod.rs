@@ -14,4 +14,4 @@ pub mod vote;
 pub use evaluate::{Evaluator, Look, Next, Pace, Visit, check_fit};
 pub use measure::{AtStep, Evaluation};
 pub use selection::Selection;
-pub use solve::{Solver, Thought};
+pub use solve::{Elected, Question, Solution, Solver, Thought};

@@ -1,116 +1,194 @@
-//! Solving single puzzles, with the answer after every supervision step.
+//! Solving single puzzles, with the answer after every supervision step, and with the votes of their variants.
 
-use std::sync::Arc;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
-use super::Selection;
-use super::evaluate::{Evaluator, Look, Pace, Visit, samples_of};
-use crate::data::sudoku::{Grid, Shape, is_valid_solution};
-use crate::data::{Batch, Dataset, IGNORE_LABEL};
+use super::evaluate::{Evaluator, Look, Pace};
+use super::symmetry::{Symmetries, Symmetry};
+use crate::data::inspect::Kind;
+use crate::data::pasted::Puzzle;
+use crate::data::{Batch, IGNORE_LABEL};
 use crate::engine::Device;
 use crate::model::ModelConfig;
 use crate::model::init::Weights;
 use crate::{Error, Result};
 
-/// Solves Sudokus of the size that a model was trained for.
+/// Solves puzzles of the size that a model was trained for, many at once.
 pub struct Solver {
     evaluator: Evaluator,
-    shape: Shape,
+    halt: bool,
+    augment: usize,
+    seed: u64,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Question {
+    /// Which puzzle it is, of whose variants some may vote.
+    pub kind: Kind,
+    /// (S) tokens.
+    pub inputs: Vec<i32>,
+    /// Its puzzle identifier, 0 for the blank one.
+    pub identifier: i32,
+}
+
+impl From<&Puzzle> for Question {
+    fn from(puzzle: &Puzzle) -> Question {
+        Question { kind: puzzle.kind(), inputs: puzzle.tokens(), identifier: 0 }
+    }
 }
 
 /// The answer after one supervision step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Thought {
-    /// The grid; cells that the model left blank or padded are blank.
-    pub answer: Grid,
+    /// (S) tokens.
+    pub answer: Vec<i32>,
     /// Above 0 the model believes its answer.
     pub q_halt: f32,
-    /// Whether the answer is a valid solution that keeps the clues.
-    pub solved: bool,
 }
 
-impl Evaluator {
-    /// Runs all supervision steps of the selected examples of a test split, and shows each to `visit` after every one.
-    ///
-    /// # Errors
-    /// Those of `visit`, a data set that cannot be read, and device failures.
-    pub fn show(
-        &mut self,
-        dataset: &Arc<Dataset>,
-        selection: &Selection,
-        visit: &mut Visit<'_>,
-    ) -> Result<()> {
-        let pace = Pace { halt: false, every_step: true, cut_short: false };
-        self.roll(pace, &mut samples_of(dataset, selection), visit, &mut |_| {})
+impl Thought {
+    /// sigmoid(q_halt).
+    pub fn confidence(&self) -> f32 {
+        1.0 / (1.0 + (-self.q_halt).exp())
+    }
+}
+
+/// What a vote of a puzzle's variants came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elected {
+    /// (S) tokens that most variants answer with; of equally many those with the higher sum of sigmoid(q_halt), then
+    /// the smaller ones.
+    pub answer: Vec<i32>,
+    /// Variants that do, the puzzle as given included.
+    pub votes: usize,
+    /// Variants that there were.
+    pub of: usize,
+}
+
+/// A puzzle thought through.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Solution {
+    /// After every supervision step on the puzzle as given; at least one.
+    pub thoughts: Vec<Thought>,
+    /// The vote, where there was one.
+    pub elected: Option<Elected>,
+}
+
+impl Solution {
+    /// (S) tokens: those elected, or those of the last step.
+    pub fn answer(&self) -> &[i32] {
+        let last = self.thoughts.last().map_or(&[][..], |thought| &thought.answer);
+        self.elected.as_ref().map_or(last, |elected| &elected.answer)
     }
 }
 
 impl Solver {
-    /// A solver with these weights, of one puzzle at a time.
+    /// A solver with these weights, on `batch` variants of puzzles at once; fewer take it as long. A puzzle runs
+    /// `halt_max_steps` of `config`, which may differ from training.
     ///
     /// # Errors
-    /// [`Error::Usage`] for weights of a model that is not for Sudoku.
-    pub fn new(config: &ModelConfig, weights: &Weights, device: &Device) -> Result<Solver> {
-        Solver::of_batch(config, weights, device, 1)
-    }
-
-    /// A solver that works on `batch` puzzles at once; fewer take it as long.
-    ///
-    /// # Errors
-    /// As [`Solver::new`], and [`Error::Limit`] for a batch that does not fit the device.
-    pub fn of_batch(
-        config: &ModelConfig,
-        weights: &Weights,
-        device: &Device,
-        batch: usize,
-    ) -> Result<Solver> {
-        let shape = Shape::of_cells(config.seq_len).filter(|shape| shape.vocab_size() == config.vocab_size);
-        let problem = format!("{} cells and {} tokens are no Sudoku's", config.seq_len, config.vocab_size);
-        let shape = shape.ok_or_else(|| Error::usage("model", problem, "give weights trained on Sudokus"))?;
+    /// [`Error::Limit`] for a batch that does not fit the device.
+    pub fn new(config: &ModelConfig, weights: &Weights, device: &Device, batch: usize) -> Result<Solver> {
         let mut evaluator = Evaluator::new(config, device, batch)?;
         evaluator.load(weights)?;
-        Ok(Solver { evaluator, shape })
+        Ok(Solver { evaluator, halt: false, augment: 0, seed: 0 })
     }
 
-    /// The size of the puzzles.
-    pub fn shape(&self) -> Shape {
-        self.shape
+    /// Has a puzzle end as soon as its halt head says so.
+    pub fn halting(self, halt: bool) -> Solver {
+        Solver { halt, ..self }
     }
 
-    /// Runs all supervision steps; one [`Thought`] for each, the last one is the answer.
+    /// Lets `augment` further variants of each puzzle vote, drawn by `seed`; all of a puzzle's are the same in any list.
+    pub fn voting(self, augment: usize, seed: u64) -> Solver {
+        Solver { augment, seed, ..self }
+    }
+
+    /// The model.
+    pub fn config(&self) -> &ModelConfig {
+        self.evaluator.config()
+    }
+
+    /// Solves all of them.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a puzzle of another size.
-    pub fn solve(&mut self, puzzle: &Grid) -> Result<Vec<Thought>> {
-        Ok(self.solve_all(std::slice::from_ref(puzzle))?.pop().unwrap_or_default())
-    }
-
-    /// The same for each of `puzzles`, as many at once as the solver's batch.
-    ///
-    /// # Errors
-    /// As [`Solver::solve`].
-    pub fn solve_all(&mut self, puzzles: &[Grid]) -> Result<Vec<Vec<Thought>>> {
-        if let Some(puzzle) = puzzles.iter().find(|puzzle| puzzle.shape() != self.shape) {
-            let problem = format!("the puzzle is {}, the model solves {}", puzzle.shape(), self.shape);
-            return Err(Error::usage("PUZZLE", problem, "give a puzzle of the model's size"));
+    /// [`Error::Usage`] for a puzzle of another size, or one without so many variants; [`Error::Numeric`] for weights
+    /// that make NaN.
+    pub fn solve_all(&mut self, questions: &[Question]) -> Result<Vec<Solution>> {
+        let seq_len = self.config().seq_len;
+        if let Some(other) = questions.iter().find(|question| question.inputs.len() != seq_len) {
+            let problem = format!("{} cells, the model solves puzzles of {seq_len}", other.inputs.len());
+            return Err(Error::usage("puzzle", problem, "give a puzzle of the model's size"));
         }
-        let (mut tokens, mut waiting) = (vec![0; self.shape.cells()], puzzles.iter());
+        let variants = questions.iter().map(|question| self.variants(question));
+        let variants = variants.collect::<Result<Vec<_>>>()?;
+        let each = self.augment + 1;
+        let mut taken = 0;
         let mut next = |one: &mut Batch| {
-            let Some(puzzle) = waiting.next() else { return Ok(false) };
-            puzzle.write_tokens(&mut tokens);
-            one.inputs.iter_mut().zip(&tokens).for_each(|(input, token)| *input = i32::from(*token));
+            let (puzzle, variant) = (taken / each, taken % each);
+            let Some(question) = questions.get(puzzle) else { return Ok(false) };
+            match &variants[puzzle][variant] {
+                Some(symmetry) => one.inputs.copy_from_slice(&symmetry.apply(&question.inputs)),
+                None => one.inputs.copy_from_slice(&question.inputs),
+            }
             one.labels.fill(IGNORE_LABEL);
-            one.puzzle_identifiers.fill(0);
+            one.puzzle_identifiers.fill(question.identifier);
+            taken += 1;
             Ok(true)
         };
-        let (mut thoughts, shape) = (vec![Vec::new(); puzzles.len()], self.shape);
-        let pace = Pace { halt: false, every_step: true, cut_short: false };
+        let mut thoughts = vec![Vec::new(); questions.len()];
+        let mut ballots = vec![Ballot::default(); questions.len()];
         let mut visit = |look: Look<'_>| {
-            let answer = Grid::from_tokens(shape, look.predictions);
-            let solved = is_valid_solution(&puzzles[look.index], &answer);
-            thoughts[look.index].push(Thought { answer, q_halt: look.q_halt, solved });
+            let (puzzle, variant) = (look.index / each, look.index % each);
+            if look.q_halt.is_nan() {
+                let (what, problem) = ("q_halt".to_owned(), "NaN".to_owned());
+                return Err(Error::Numeric { what, problem, fix: "load an earlier checkpoint".to_owned() });
+            }
+            let thought = Thought { answer: look.predictions.to_vec(), q_halt: look.q_halt };
+            if look.last && each > 1 {
+                let undone =
+                    variants[puzzle][variant].as_ref().map(|symmetry| symmetry.undo(look.predictions));
+                ballots[puzzle].cast(undone.unwrap_or_else(|| thought.answer.clone()), thought.confidence());
+            }
+            if variant == 0 {
+                thoughts[puzzle].push(thought);
+            }
             Ok(())
         };
+        let pace = Pace { halt: self.halt, every_step: true, cut_short: false };
         self.evaluator.roll(pace, &mut next, &mut visit, &mut |_| {})?;
-        Ok(thoughts)
+        let solution =
+            |(thoughts, ballot): (Vec<Thought>, Ballot)| Solution { thoughts, elected: ballot.elected() };
+        Ok(thoughts.into_iter().zip(ballots).map(solution).collect())
+    }
+
+    /// All variants of a puzzle that vote; the first is the puzzle as given.
+    fn variants(&self, question: &Question) -> Result<Vec<Option<Symmetry>>> {
+        if self.augment == 0 {
+            return Ok(vec![None]);
+        }
+        let symmetries = Symmetries::of_kind(question.kind, self.augment, self.seed)?;
+        Ok((0..=self.augment).map(|variant| (variant > 0).then(|| symmetries.get(0, variant))).collect())
+    }
+}
+
+/// The votes on one puzzle: (votes, sum of probabilities in units of 2^-32, which is the same in every order) for each
+/// answer.
+#[derive(Clone, Default)]
+struct Ballot(BTreeMap<Vec<i32>, (usize, u64)>);
+
+impl Ballot {
+    fn cast(&mut self, answer: Vec<i32>, confidence: f32) {
+        let (votes, sum) = self.0.entry(answer).or_default();
+        *votes += 1;
+        *sum += (f64::from(confidence) * (1u64 << 32) as f64).round() as u64;
+    }
+
+    fn elected(self) -> Option<Elected> {
+        let of = self.0.values().map(|(votes, _)| votes).sum();
+        let ((votes, _), Reverse(answer)) =
+            self.0.into_iter().map(|(answer, votes)| (votes, Reverse(answer))).max()?;
+        Some(Elected { answer, votes, of })
     }
 }

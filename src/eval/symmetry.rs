@@ -35,9 +35,18 @@ impl Symmetries {
     pub(super) fn of(dataset: &Arc<Dataset>, augment: usize, seed: u64) -> Result<Symmetries> {
         let mut first = Batch::new(1, dataset.metadata().seq_len);
         samples_of(dataset, &Selection::all(dataset))(&mut first)?;
-        match Kind::of_dataset(dataset, &first.inputs, &first.labels) {
-            Kind::Sudoku { .. } => {
-                let shape = Shape::of_cells(first.inputs.len()).ok_or_else(unknown)?;
+        let kind = Kind::of_dataset(dataset, &first.inputs, &first.labels);
+        Symmetries::of_kind(kind, augment, seed)
+    }
+
+    /// The same of puzzles of this kind.
+    ///
+    /// # Errors
+    /// As [`Symmetries::of`].
+    pub(super) fn of_kind(kind: Kind, augment: usize, seed: u64) -> Result<Symmetries> {
+        match kind {
+            Kind::Sudoku { size } => {
+                let shape = Shape::of_size(size).ok_or_else(unknown)?;
                 Ok(Symmetries::Sudoku { shape, seed })
             }
             Kind::Maze { rows, cols } => {

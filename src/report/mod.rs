@@ -1,9 +1,10 @@
-//! What people see: tables of plans, progress and metrics of a run, grids, charts, ARC's report, the
+//! What people see: tables of plans, progress and metrics of a run, grids, pictures, charts, ARC's report, the
 //! card of a device.
 
 mod arc_html;
 mod card_html;
 mod chart;
+pub mod draw;
 mod grid;
 mod metrics_log;
 mod plan_summary;

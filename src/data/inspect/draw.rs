@@ -12,17 +12,22 @@ const BETWEEN: &str = "    ";
 
 /// Draws `inputs` and `labels` (S), or a prediction in place of the labels, side by side.
 pub fn draw(kind: Kind, inputs: &[i32], labels: &[i32], colour: bool) -> String {
-    let draw = |tokens| match kind {
+    let draw = |tokens| lines(kind, inputs, tokens, colour);
+    beside(&draw(inputs), &draw(labels))
+}
+
+/// Draws `tokens` (S), which may be an answer to `inputs` (S), line by line.
+pub(crate) fn lines(kind: Kind, inputs: &[i32], tokens: &[i32], colour: bool) -> Vec<String> {
+    match kind {
         Kind::Sudoku { size } => draw_sudoku(size, tokens, inputs, colour),
         Kind::Maze { cols, .. } => draw_maze(cols, tokens, colour),
         Kind::Arc => draw_canvas(tokens, colour),
         Kind::Other => draw_numbers(tokens),
-    };
-    beside(&draw(inputs), &draw(labels))
+    }
 }
 
 /// Joins two drawings line by line, the second one in a column of its own.
-fn beside(left: &[String], right: &[String]) -> String {
+pub(crate) fn beside(left: &[String], right: &[String]) -> String {
     let width = left.iter().map(|line| visible(line)).max().unwrap_or(0);
     let line = |row: usize| {
         let (left, right) =

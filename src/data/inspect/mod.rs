@@ -19,6 +19,7 @@ use super::{Metadata, Split, own};
 use crate::{Error, Result};
 
 pub use draw::draw;
+pub(crate) use draw::{beside, lines};
 pub use kind::Kind;
 use layout::SplitFiles;
 use repeats::Repeats;

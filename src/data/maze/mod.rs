@@ -7,12 +7,16 @@
 
 mod build;
 mod generate;
+mod layout;
 mod read;
 mod solve;
+mod verdict;
 
 pub use build::{CsvOptions, Summary, build_from_csv, build_generated};
 pub use generate::{GenerateOptions, Generator};
+pub use layout::{Layouts, Pasted};
 pub use solve::{Distances, distances, solution_fault};
+pub use verdict::Verdict;
 
 use super::dihedral::Dihedral;
 

@@ -5,14 +5,18 @@
 
 mod augment;
 mod build;
+mod contradiction;
 mod generate;
 mod grid;
+mod layout;
 mod solve;
 mod table;
 
 pub use augment::Augmentation;
 pub use build::{CsvOptions, GenerateOptions, SplitSummary, Summary, build_from_csv, build_generated};
+pub use contradiction::contradiction;
 pub use generate::{Puzzles, default_clues, fewest_clues, random_puzzle};
 pub use grid::{Grid, Puzzle, Shape, is_valid_solution, solution_fault};
+pub use layout::Layouts;
 pub use solve::{count_solutions, unique_solution};
 pub use table::{Row, Table};

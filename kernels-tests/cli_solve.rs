@@ -1,0 +1,218 @@
+//! `trm solve` as its users meet it: whatever they paste, mazes, tasks of ARC, votes and pictures.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+
+use libtest_mimic::Trial;
+use serde_json::Value;
+use trm::checkpoint;
+use trm::data::{Dataset, Split};
+use trm::model::init::Weights;
+use trm::model::params::Params;
+use trm::recipe::Recipe;
+
+use crate::cli::{Outcome, Test, Workshop, check, command, ran, refuse, succeed, trm};
+
+/// All tests of this file.
+pub fn tests() -> Vec<Trial> {
+    let trials: [Test; 6] = [
+        ("all puzzles that can be solved are", many_puzzles),
+        ("steps, halting and votes", steps_and_votes),
+        ("mazes are drawn and judged", mazes),
+        ("pictures of all steps", pictures),
+        ("tasks of ARC are found by name", arc_tasks),
+        ("a model of neither says so", neither),
+    ];
+    trials.into_iter().map(|(name, test)| Trial::test(format!("cli solve: {name}"), test)).collect()
+}
+
+/// Fresh weights of a small model for the data set `data`, in the folder `run`.
+fn fresh(workshop: &Workshop, recipe: &str, data: &str, run: &str) -> Outcome<String> {
+    let dataset = Dataset::open(Path::new(&workshop.path(data)), Split::Train)?;
+    let sets = [
+        "arch.hidden_size=16",
+        "arch.num_heads=2",
+        "arch.puzzle_emb_ndim=16",
+        "arch.L_layers=1",
+        "arch.H_cycles=1",
+        "arch.L_cycles=1",
+        "arch.halt_max_steps=3",
+    ];
+    let config = Recipe::load(recipe, &sets.map(str::to_owned))?.model(&dataset)?;
+    let run = workshop.path(run);
+    checkpoint::save(Path::new(&run), &config, &Weights::fresh(&config, 0))?;
+    Ok(run)
+}
+
+fn documents(text: &str) -> Outcome<Vec<Value>> {
+    Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+}
+
+fn many_puzzles() -> Outcome {
+    let workshop = Workshop::new()?;
+    let run = fresh(&workshop, "tiny-sudoku4", "data", "run")?;
+    let lines =
+        "1 . | . .\n. . | . .\n----+----\n. . | . .\n. . | . 4\n\n1111............\n1__x_____*_____4\n12\n";
+    let file = workshop.path("puzzles.txt");
+    fs::write(&file, lines)?;
+    let solve = ["solve", "--run", &run, "--device", "cpu", "--json"];
+    let from_file = trm(&[&solve[..], &[&file, "1-------\n-------4"]].concat())?;
+    let mut child = command(&[&solve[..], &["-"]].concat())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    child.stdin.take().ok_or("no standard input")?.write_all(lines.as_bytes())?;
+    let from_input = ran(child.wait_with_output()?);
+    for (ran, name, count) in [(from_file, file.as_str(), 3), (from_input, "standard input", 2)] {
+        let solved = documents(&ran.stdout)?;
+        let all = solved.iter().all(|solved| solved["puzzle"] == "1..............4");
+        check(ran.code == 2 && all && solved.len() == count, || format!("{} {}", ran.code, ran.stdout))?;
+        let contradiction =
+            format!("error: {name}, line 7: contradicts itself: row 1, column 1 and row 1, column 2");
+        for part in [contradiction, format!("error: {name}, line 9: 2 cells")] {
+            check(ran.stderr.contains(&part), || format!("{part} is not in\n{}", ran.stderr))?;
+        }
+        check(ran.stderr.matches("error: ").count() == 2, || ran.stderr.clone())?;
+    }
+    Ok(())
+}
+
+fn steps_and_votes() -> Outcome {
+    let workshop = Workshop::new()?;
+    let run = fresh(&workshop, "tiny-sudoku4", "data", "run")?;
+    let solve = ["solve", "--run", &run, "--device", "cpu", "--json", "1..............4"];
+    let one = |more: &[&str]| -> Outcome<Value> {
+        let text = trm(&[&solve[..], more].concat())?.stdout;
+        documents(&text)?.pop().ok_or_else(|| "nothing".into())
+    };
+    let steps = |solved: &Value| solved["steps"].as_array().map_or(0, Vec::len);
+    let plain = one(&[])?;
+    check(steps(&plain) == 3 && plain.get("votes").is_none(), || plain.to_string())?;
+    check(steps(&one(&["--steps", "5"])?) == 5, || "--steps 5".into())?;
+    check(steps(&one(&["--halt"])?) == 3, || "--halt without a reason".into())?;
+    let voted = one(&["--augment", "5", "--seed", "1"])?;
+    check(voted["votes"][1] == 6 && voted["steps"] == plain["steps"], || voted.to_string())?;
+    let data = workshop.path("data");
+    let samples =
+        ["solve", "--run", &run, "--device", "cpu", "--json", "--data", &data, "--sample", "0", "3"];
+    let samples = documents(&trm(&[&samples[..], &["--augment", "2", "--steps", "2"]].concat())?.stdout)?;
+    let right = |sample: &Value| sample["votes"][1] == 3 && steps(sample) == 2;
+    check(samples.len() == 2 && samples.iter().all(right), || format!("{samples:?}"))?;
+    // Weights that believe whatever they answer.
+    let (config, mut weights) = checkpoint::load(Path::new(&run))?;
+    let params = Params::of(&config);
+    let bias = params.get("q_head.bias").ok_or("no bias")?;
+    weights.trained[bias.offset] = 100.0;
+    checkpoint::save(Path::new(&run), &config, &weights)?;
+    check(steps(&one(&["--halt"])?) == 1 && steps(&one(&[])?) == 3, || "--halt".into())
+}
+
+fn mazes() -> Outcome {
+    let workshop = Workshop::new()?;
+    succeed(&["data", "maze", "--generate=9", "--test=2", "--size=5x5", "--out", &workshop.path("mazes")])?;
+    let run = fresh(&workshop, "tiny-maze", "mazes", "run")?;
+    let maze = "S # G\n  #  \n     \n ### \n     ";
+    let solve = ["solve", "--run", &run, "--device", "cpu", maze];
+    let text = trm(&solve)?;
+    let drawn = format!("maze of 5 x 5, 8 moves from S to G\n{maze}\nstep 3 of 3, halt ");
+    check(text.code == 1 && text.stdout.starts_with(&drawn), || text.stdout.clone())?;
+    check(text.stdout.contains("not solved: the answer changes the maze at row "), || text.stdout.clone())?;
+    let json = documents(&trm(&[&solve[..], &["--json", "--augment", "7"]].concat())?.stdout)?;
+    check(json[0]["valid"] == false && json[0]["puzzle"] == maze && json[0]["votes"][1] == 8, || {
+        json[0].to_string()
+    })?;
+    let (closed, augment) = (maze.replace("     \n ###", "#####\n ###"), "--augment");
+    let refused = ["solve", "--run", &run, "--device", "cpu", &closed];
+    refuse(&refused, 2, &["PUZZLE, line 1: no way leads from S to G"])?;
+    refuse(
+        &[&solve[..], &[augment, "8"]].concat(),
+        2,
+        &["--augment: 8, these mazes have 7 further symmetries"],
+    )
+}
+
+fn pictures() -> Outcome {
+    let workshop = Workshop::new()?;
+    let run = fresh(&workshop, "tiny-sudoku4", "data", "run")?;
+    let [svg, png, gif] = ["a.svg", "a.png", "a.gif"].map(|name| workshop.path(name));
+    let solve =
+        ["solve", "--run", &run, "--device", "cpu", "--json", "--svg", &svg, "--png", &png, "--gif", &gif];
+    let puzzles: Vec<String> = (0..9).map(|at| format!("{:.>1$}1{2:.<3$}", "", at, "", 15 - at)).collect();
+    let many = [&solve[..], &puzzles.iter().map(String::as_str).collect::<Vec<_>>()].concat();
+    let ran = trm(&many)?;
+    check(ran.code == 1 && ran.stderr.contains("pictures: the first 8 puzzles, 1 more"), || {
+        ran.stderr.clone()
+    })?;
+    let text = fs::read_to_string(&svg)?;
+    check(text.starts_with("<svg ") && text.matches(">step 3, halt ").count() == 8, || text.clone())?;
+    let clues = text.matches("font-size=\"22\" font-weight=\"bold\" fill=\"#000000\">1<").count();
+    check(clues >= 8, || format!("the clue is drawn {clues} times"))?;
+    let reader = png::Decoder::new(std::io::BufReader::new(fs::File::open(&png)?)).read_info()?;
+    let (width, height) = (reader.info().width, reader.info().height);
+    check(text.contains(&format!("viewBox=\"0 0 {width} {height}\"")), || format!("{width} x {height}"))?;
+    let mut decoder = gif::DecodeOptions::new().read_info(fs::File::open(&gif)?)?;
+    let mut frames = 0;
+    while decoder.read_next_frame()?.is_some() {
+        frames += 1;
+    }
+    check(frames == 8 * 4, || format!("{frames} frames"))?;
+    let nowhere = workshop.path("no/such.gif");
+    refuse(&["solve", "--run", &run, "--gif", &nowhere, &puzzles[0]], 2, &["--gif: ", "does not exist"])
+}
+
+const TASK: &str = r#"{"train": [{"input": [[1, 0], [0, 2]], "output": [[2, 0], [0, 1]]},
+{"input": [[3, 3, 0]], "output": [[0, 3, 3]]}], "test": [{"input": [[4, 0, 5]], "output": [[5, 0, 4]]}]}"#;
+
+fn arc_tasks() -> Outcome {
+    let workshop = Workshop::new()?;
+    let (tasks, data) = (workshop.path("tasks"), workshop.path("arc"));
+    fs::create_dir(&tasks)?;
+    let [known, unknown] = ["mirror", "other"].map(|name| format!("{tasks}/{name}.json"));
+    fs::write(&known, TASK)?;
+    succeed(&["data", "arc", "--input-file-prefix", &tasks, "--num-aug", "4", "--out", &data])?;
+    fs::write(&unknown, TASK)?;
+    let run = fresh(&workshop, "arc1", "arc", "run")?;
+    let solve = ["solve", "--run", &run, "--device", "cpu"];
+    refuse(&[&solve[..], &[&known]].concat(), 2, &["--data: a model of ARC has an embedding for each task"])?;
+    let solve = [&solve[..], &["--data", &data, "--augment", "3"]].concat();
+    let refused = [&solve[..], &[&unknown]].concat();
+    refuse(&refused, 2, &["other.json: task other: this model has no row for it"])?;
+    let both = trm(&[&solve[..], &[&unknown, &known, "--json"]].concat())?;
+    let solved: Value = serde_json::from_str(&both.stdout)?;
+    let votes = &solved["inputs"][0]["votes"];
+    check(both.code == 2 && solved["variants"] == 4 && *votes == 4, || both.stdout.clone())?;
+    check(solved["steps"][0].as_array().is_some_and(|steps| steps.len() == 3), || both.stdout.clone())?;
+    let svg = workshop.path("task.svg");
+    let text = trm(&[&solve[..], &[&known, "--watch", "--svg", &svg]].concat())?;
+    let parts = [
+        "task mirror, 4 variants vote\ndemonstration 1\n1 0     2 0\n0 2     0 1\n",
+        "test input 1\n4 0 5\nstep 1 of 3, halt ",
+        "attempt 1: ",
+        " of 4 votes, halt ",
+        "not solved: right is\n5 0 4\n",
+    ];
+    for part in parts {
+        check(text.code == 1 && text.stdout.contains(part), || format!("{part} is not in\n{}", text.stdout))?;
+    }
+    let drawn = fs::read_to_string(&svg)?;
+    check(drawn.contains(">test input 1<") && drawn.contains("#0074d9"), || drawn.clone())
+}
+
+fn neither() -> Outcome {
+    let workshop = Workshop::new()?;
+    let rows = workshop.path("rows.csv");
+    fs::write(&rows, "inputs,labels\n1 2 3,3 2 1\n2 1 3,3 1 2\n")?;
+    let data = workshop.path("own");
+    succeed(&["data", "table", "--train", &rows, "--test", &rows, "--vocab", "1..3", "--out", &data])?;
+    let run = fresh(&workshop, "tiny-sudoku4", "own", "run")?;
+    let solve = ["solve", "--run", &run, "--device", "cpu"];
+    refuse(&[&solve[..], &["123"]].concat(), 2, &["3 cells and 4 tokens are neither", "--data, --sample"])?;
+    let svg = workshop.path("own.svg");
+    let sample = trm(&[&solve[..], &["--data", &data, "--watch", "--svg", &svg]].concat())?;
+    check(sample.stdout.starts_with("sample 0\n  1 2 3\nstep 1 of 3, halt "), || sample.stdout.clone())?;
+    let drawn = fs::read_to_string(&svg)?;
+    check(drawn.contains(">2</text>") && drawn.contains(">step 3, halt "), || drawn.clone())
+}

@@ -1,0 +1,187 @@
+//! Puzzles in text, whichever way people lay them out.
+
+use libtest_mimic::Trial;
+use trm::data::pasted::{Puzzle, Reader};
+use trm::data::sudoku::Grid;
+
+use crate::data::trials;
+
+/// All tests of this file.
+pub fn tests() -> Vec<Trial> {
+    let tests: [(&str, fn()); 5] = [
+        ("sudokus_are_read_in_any_layout", sudokus_are_read_in_any_layout),
+        ("a_bad_sudoku_spoils_no_other", a_bad_sudoku_spoils_no_other),
+        ("mazes_are_read_as_they_are_drawn", mazes_are_read_as_they_are_drawn),
+        ("a_bad_maze_spoils_no_other", a_bad_maze_spoils_no_other),
+        ("small_mazes_and_sudokus_are_told_apart", small_mazes_and_sudokus_are_told_apart),
+    ];
+    trials("pasted", &tests)
+}
+
+/// Line and text of a puzzle, or what is wrong with it.
+type Read = (usize, Result<String, String>);
+
+fn read((seq_len, vocab_size): (usize, usize), text: &str) -> Vec<Read> {
+    let mut reader = Reader::of_sizes(seq_len, vocab_size).unwrap();
+    let mut found: Vec<_> =
+        (1..).zip(text.split('\n')).flat_map(|(at, line)| reader.line(at, line)).collect();
+    found.extend(reader.end());
+    let text = |puzzle: Puzzle| puzzle.text(&puzzle.tokens());
+    found.into_iter().map(|found| (found.line, found.puzzle.map(text))).collect()
+}
+
+const NINE: (usize, usize) = (81, 11);
+const Q: &str = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79";
+const A: &str = "534678912672195348198342567859761423426853791713924856961537284287419635345286179";
+
+fn sudokus_are_read_in_any_layout() {
+    let rows: Vec<&str> = (0..9).map(|row| &Q[9 * row..9 * row + 9]).collect();
+    let drawn = Grid::parse(Q).unwrap().draw();
+    let bands: Vec<String> = rows.chunks(3).map(|band| band.join("\n")).collect();
+    let spaced = |row: &&str| row.chars().map(String::from).collect::<Vec<_>>().join(" ");
+    let boxed = |row: &&str| format!("| {} |", row.chars().map(String::from).collect::<Vec<_>>().join(" "));
+    let boxed: Vec<String> = rows.iter().map(boxed).collect();
+    let rule = "+-------------------+";
+    let forms = [
+        Q.to_owned(),
+        Q.replace('.', "0") + "\r",
+        format!("\u{feff}{Q}"),
+        rows.join("\n"),
+        rows.join("\n").replace('.', "_"),
+        rows.join("\n").replace('.', "-"),
+        rows.join("\n").replace('.', "*"),
+        rows.join("\n").replace('.', "x"),
+        rows.join("\n").replace('.', "X"),
+        rows.join(" "),
+        rows.iter().map(spaced).collect::<Vec<_>>().join("\n\n"),
+        drawn.clone(),
+        format!("puzzle, 30 clues\n{drawn}"),
+        drawn.replace('-', "\u{2500}").replace('|', "\u{2502}").replace('+', "\u{253c}"),
+        bands.join("\n\n"),
+        bands.join("\n---------------------\n"),
+        bands.join("\n---------\n"),
+        format!("{rule}\n{}\n{rule}", boxed.join("\n")),
+        rows.iter().map(spaced).collect::<Vec<_>>().join("\n").replace(' ', ",").replace('.', "0"),
+        rows.iter().map(spaced).collect::<Vec<_>>().join("\n").replace(' ', ";").replace('.', "x"),
+        format!("[[{}]]", rows.join("],\n[").replace('.', "0,")),
+        format!("Grid 01\n{}\n", rows.join("\n")),
+        format!("{Q}  # the first of many"),
+        format!("quizzes,solutions\n{},{A}", Q.replace('.', "0")),
+        format!("source;question;answer;rating\nme;\"{Q}\";\"{A}\";1.5"),
+        format!("{}\n{}\n{}", &Q[..27], &Q[27..54], &Q[54..]),
+    ];
+    for form in forms {
+        let found = read(NINE, &form);
+        assert!(matches!(&found[..], [(_, Ok(text))] if text == Q), "{form}\n{found:?}");
+    }
+    // A row without clues where dashes are blanks.
+    let sparse = format!("{}{}{}", &Q[..27], ".........", &Q[36..]);
+    let rows: Vec<&str> = (0..9).map(|row| &sparse[9 * row..9 * row + 9]).collect();
+    let found = read(NINE, &rows.join("\n").replace('.', "-"));
+    assert!(matches!(&found[..], [(1, Ok(text))] if *text == sparse), "{found:?}");
+}
+
+fn a_bad_sudoku_spoils_no_other() {
+    let good = "1..............4";
+    let lines = [
+        good,
+        "1..............",
+        good,
+        "1..............44",
+        "",
+        "1...",
+        "....",
+        "..%.",
+        "...4",
+        "12",
+        "",
+        "1 .|. .",
+        ". .|. .",
+        "",
+        ". .|. .",
+        ". .|. 4",
+        "1..............1",
+        "11..............",
+        good,
+        "1 2 3 4",
+        "",
+        "1...",
+        "....",
+        "....",
+        "...4",
+        "12",
+    ];
+    let found = read((16, 6), &lines.join("\n"));
+    let ok = |line: usize| (line, Ok(good.to_owned()));
+    let bad = |line: usize, problem: &str| (line, Err(problem.to_owned()));
+    let sized = |count: usize| format!("{count} cells, the model solves puzzles of 16 (4x4)");
+    let expected = [
+        ok(1),
+        bad(2, &sized(15)),
+        ok(3),
+        bad(4, &sized(17)),
+        bad(6, "line 8: '%', expected 1 to 4 or a blank, as ."),
+        bad(10, &sized(2)),
+        ok(12),
+        (17, Ok("1..............1".to_owned())),
+        bad(18, "contradicts itself: row 1, column 1 and row 1, column 2 both have 1, in one row"),
+        ok(19),
+        bad(20, &sized(4)),
+        ok(22),
+        bad(26, &sized(2)),
+    ];
+    assert_eq!(found, expected);
+    let rows: Vec<&str> = (0..9).map(|row| &Q[9 * row..9 * row + 9]).collect();
+    let other = "81 cells, the model solves puzzles of 16 (4x4)";
+    let clues = rows.join("\n").replace(['5', '6', '7', '8', '9'], ".");
+    assert_eq!(read((16, 6), &format!("{clues}\n\n{good}")), [bad(1, other), ok(11)]);
+}
+
+fn mazes_are_read_as_they_are_drawn() {
+    let open = "S # G\n  #  \n     \n ### \n     ";
+    let trimmed: Vec<&str> = open.lines().map(str::trim_end).collect();
+    let forms = [
+        open.to_owned(),
+        open.replace('\n', ""),
+        open.replace(' ', "."),
+        open.replace('\n', "\r\n"),
+        "S # G\no # o\noooo \n ### \n     ".to_owned(),
+        // An editor has taken the ends of the lines; the last row says how many there are.
+        trimmed[..4].join("\n") + "\n     ",
+        format!("maze of 5 x 5, 8 moves from S to G\n{open}\nstep 1 of 2, halt 0.5"),
+    ];
+    for form in forms {
+        let found = read((25, 6), &form);
+        assert!(matches!(&found[..], [(_, Ok(text))] if text == open), "{form}\n{found:?}");
+    }
+    let open_row = "     \nS # G\n  #  \n     \n ### ";
+    assert_eq!(read((25, 6), open_row), [(1, Ok(open_row.to_owned()))]);
+    let wide = read((10, 6), "S    \n    G");
+    assert_eq!(wide, [(1, Ok("S    \n    G".to_owned()))]);
+}
+
+fn a_bad_maze_spoils_no_other() {
+    let open = "S # G\n  #  \n     \n ### \n     ";
+    let closed = open.replace("  #  ", "###  ");
+    let text = format!("{open}\n\nS # G\n  #  \n\n{open}\n\n{closed}\n{}\n{open}", open.replace('G', "S"));
+    let found = read((25, 6), &text);
+    let lines: Vec<(usize, bool)> = found.iter().map(|(line, puzzle)| (*line, puzzle.is_ok())).collect();
+    assert_eq!(lines, [(1, true), (7, false), (10, true), (16, false), (21, false), (26, true)]);
+    let problem = |at: usize| found[at].1.clone().unwrap_err();
+    assert!(problem(1).starts_with("3 x 5 cells, the model solves mazes of 25, as 5 x 5"));
+    assert_eq!(problem(3), "no way leads from S to G");
+    assert_eq!(problem(4), "2 S and 0 G, expected one of each");
+    let strange = read((4, 6), "S!\n G");
+    assert_eq!(strange, [(1, Err("'!' in row 1, column 2, expected one of \"# SGo\"".to_owned()))]);
+}
+
+/// Both have 16 cells and 6 tokens.
+fn small_mazes_and_sudokus_are_told_apart() {
+    let maze = "S  #\n## #\n#   \n#  G";
+    let text = format!(
+        "Grid 1\n1 2 | 3 .\n. . | . .\n----+----\n. . | . .\n. . | . 1\n\n{maze}\n1..............4\n{maze}\n"
+    );
+    let found = read((16, 6), &text);
+    let (grid, line) = ("123............1".to_owned(), "1..............4".to_owned());
+    assert_eq!(found, [(2, Ok(grid)), (8, Ok(maze.into())), (12, Ok(line)), (13, Ok(maze.into()))]);
+}

@@ -1,0 +1,190 @@
+//! `trm solve`.
+
+mod arc;
+mod pictures;
+mod puzzles;
+mod samples;
+mod solvers;
+mod source;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::data::inspect::Kind;
+use crate::data::own::Words;
+use crate::data::pasted::Reader;
+use crate::eval::Thought;
+use crate::report::{draw_answer, say};
+use crate::{Error, Result};
+
+use super::common::{DeviceArgs, WeightsArgs};
+use super::output::Output;
+use pictures::{PictureArgs, Pictures};
+pub use puzzles::Solved;
+use solvers::Solvers;
+
+/// Solve Sudokus, mazes, ARC tasks or samples of any data set
+///
+/// Sudokus come in any layout of cells, with . 0 _ - * or x for blanks: a line, nine lines, bars and rules between them.
+/// Mazes are rows of "# SGo" (wall, open, start, goal, path). Both are given as they are, as files with one or many, or
+/// on standard input. A puzzle that cannot be read or contradicts itself is named, and the others are solved. A task of
+/// ARC is a JSON file; --data then names the data set that the model was trained on. With --data alone the puzzles are
+/// samples of its test split, whatever their task is.
+///
+/// Says of each answer whether it is right: a Sudoku solved by the rules, a path that is a shortest one. Exits with 1 if
+/// one is not, and with 2 if a puzzle could not be used.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    weights: WeightsArgs,
+
+    /// Puzzles, or files of them; '-' reads standard input
+    #[arg(value_name = "PUZZLE", required_unless_present = "data")]
+    puzzles: Vec<String>,
+
+    /// Data set whose test samples to solve, or, of ARC tasks, whose identifiers the model knows
+    ///
+    /// Samples are drawn as what they are: words of an own task, mazes with their paths, grids. A model of ARC has learnt
+    /// an embedding for each task: tasks are found by name in the data set that it was trained on, which is also looked
+    /// up in the log of --run.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// Which samples of --data, from 0 on
+    ///
+    /// In the order of its files.
+    #[arg(long, value_name = "N", num_args = 1.., default_value = "0", requires = "data", conflicts_with = "puzzles")]
+    sample: Vec<usize>,
+
+    /// Most supervision steps of a puzzle [default: as trained]
+    ///
+    /// The paper's N_sup; more may find more, fewer are faster.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
+    steps: Option<u16>,
+
+    /// Stop a puzzle as soon as its halt head says so
+    ///
+    /// Without this, all run all steps, as in the release.
+    #[arg(long)]
+    halt: bool,
+
+    /// Let the answers to K further variants of each puzzle vote
+    ///
+    /// Digits are permuted and grids turned; a square maze has 7 further variants, another 3. Of an ARC task those vote
+    /// that the model was trained with.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
+    augment: Option<u16>,
+
+    /// Seed of the variants of --augment
+    ///
+    /// The same seed gives the same ones.
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    seed: u64,
+
+    /// Print the answer after every supervision step
+    ///
+    /// Cells that changed are marked: with colours on a terminal, unless NO_COLOR is set, else by stars.
+    #[arg(long)]
+    watch: bool,
+
+    #[command(flatten)]
+    pictures: PictureArgs,
+
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// What became of all puzzles.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    /// Could not be used.
+    refused: bool,
+    /// Have an answer that is not right.
+    unsolved: bool,
+}
+
+/// What all kinds of puzzles need.
+struct Session<'a> {
+    args: &'a Args,
+    output: &'a Output,
+    solvers: Solvers,
+    pictures: Pictures,
+    tally: Tally,
+}
+
+pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
+    let pictures = Pictures::wanted(&args.pictures)?;
+    let (mut config, weights) = args.weights.load()?;
+    config.arch.halt_max_steps = args.steps.map_or(config.arch.halt_max_steps, usize::from);
+    let reader = Reader::of_sizes(config.seq_len, config.vocab_size);
+    let on_arc = arc::is_for(&config);
+    if let (Some(data), false, false) = (&args.data, args.puzzles.is_empty(), on_arc) {
+        let problem = format!("{}, but the puzzles are given", data.display());
+        return Err(Error::usage("--data", problem, "leave out one of them"));
+    }
+    let known = reader.is_some() || on_arc || args.puzzles.is_empty();
+    if !known {
+        let problem = format!(
+            "{} cells and {} tokens are neither Sudoku's nor a maze's nor ARC's",
+            config.seq_len, config.vocab_size
+        );
+        return Err(Error::usage("model", problem, "solve samples of its data set: --data, --sample"));
+    }
+    let device = args.device.open_for(args.weights.precision(&config.arch)?)?;
+    let solvers = Solvers::new(config, weights, device, args.halt);
+    let mut session = Session { args, output, solvers, pictures, tally: Tally::default() };
+    match &args.data {
+        Some(data) if args.puzzles.is_empty() => samples::run(&mut session, data)?,
+        _ if on_arc => arc::run(&mut session)?,
+        _ => puzzles::run(&mut session)?,
+    }
+    session.pictures.write()?;
+    Ok(match session.tally {
+        Tally { refused: true, .. } => ExitCode::from(2),
+        Tally { unsolved: true, .. } => ExitCode::FAILURE,
+        Tally { .. } => ExitCode::SUCCESS,
+    })
+}
+
+impl Session<'_> {
+    /// Says why a puzzle cannot be used, and goes on.
+    fn refuse(&mut self, error: &Error) {
+        say(format!("error: {error}"));
+        self.tally.refused = true;
+    }
+
+    fn augment(&self) -> usize {
+        self.args.augment.map_or(0, usize::from)
+    }
+}
+
+/// The answers after all steps, or the last one, as people see them.
+fn steps_text(view: &View<'_>, inputs: &[i32], thoughts: &[Thought], watch: bool, colour: bool) -> String {
+    let mut previous = inputs;
+    let skipped = if watch { 0 } else { thoughts.len().saturating_sub(1) };
+    let mut text = String::new();
+    for (index, thought) in thoughts.iter().enumerate().skip(skipped) {
+        text += &format!("step {} of {}, halt {:.3}", index + 1, thoughts.len(), thought.confidence());
+        text += &match index > skipped && previous == thought.answer {
+            true => ", no change\n".to_owned(),
+            false => format!("\n{}", view.draw(inputs, previous, &thought.answer, colour)),
+        };
+        previous = &thought.answer;
+    }
+    text
+}
+
+/// How tokens are shown.
+struct View<'a> {
+    kind: Kind,
+    words: Option<&'a Words>,
+}
+
+impl View<'_> {
+    fn draw(&self, inputs: &[i32], previous: &[i32], answer: &[i32], colour: bool) -> String {
+        match self.words {
+            Some(words) => format!("  {}\n", words.text(answer)),
+            None => draw_answer(self.kind, inputs, previous, answer, colour),
+        }
+    }
+}

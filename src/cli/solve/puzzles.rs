@@ -1,0 +1,142 @@
+//! `trm solve PUZZLE...`: Sudokus and mazes.
+
+use serde::Serialize;
+
+use crate::Result;
+use crate::data::maze;
+use crate::data::pasted::Puzzle;
+use crate::data::sudoku::{Grid, solution_fault};
+use crate::eval::{Question, Solution};
+
+use super::source::{self, Given};
+use super::{Session, View, steps_text};
+
+/// A puzzle with what the model made of it.
+#[derive(Serialize)]
+pub struct Solved {
+    puzzle: String,
+    answer: String,
+    solved: bool,
+    /// Of a maze: whether a path is marked, be it a longer one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid: Option<bool>,
+    /// What keeps the answer from being a solution.
+    fault: Option<String>,
+    /// Variants that agree on the answer, and all that voted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    votes: Option<[usize; 2]>,
+    steps: Vec<Step>,
+}
+
+/// The answer after one supervision step.
+#[derive(Serialize)]
+struct Step {
+    answer: String,
+    q_halt: f32,
+    solved: bool,
+}
+
+pub fn run(session: &mut Session<'_>) -> Result<()> {
+    let (config, most) = (session.solvers.config().clone(), session.solvers.widest());
+    source::each(&session.args.puzzles, &config, most, &mut |given| session.solve(given))
+}
+
+impl Session<'_> {
+    fn solve(&mut self, given: Vec<Given>) -> Result<()> {
+        let mut puzzles = Vec::new();
+        for puzzle in given {
+            match puzzle {
+                Ok(puzzle) => puzzles.push(puzzle),
+                Err(error) => self.refuse(&error),
+            }
+        }
+        if puzzles.is_empty() {
+            return Ok(());
+        }
+        let questions: Vec<Question> = puzzles.iter().map(Question::from).collect();
+        let solutions = self.solvers.solve_all(&questions, (self.augment(), self.args.seed))?;
+        for (puzzle, solution) in puzzles.iter().zip(&solutions) {
+            let solved = Solved::of(puzzle, solution);
+            self.tally.unsolved |= !solved.solved;
+            let (watch, colour) = (self.args.watch, self.output.colour());
+            self.output.painted(&solved, |solved| solved.text(puzzle, solution, watch, colour))?;
+            self.pictures.add(
+                &View { kind: puzzle.kind(), words: None },
+                &puzzle.tokens(),
+                solution,
+                solved.verdict(),
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Solved {
+    pub fn of(puzzle: &Puzzle, solution: &Solution) -> Solved {
+        let (valid, fault) = judged(puzzle, solution.answer());
+        let step = |thought: &crate::eval::Thought| Step {
+            answer: puzzle.text(&thought.answer),
+            q_halt: thought.q_halt,
+            solved: judged(puzzle, &thought.answer).1.is_none(),
+        };
+        Solved {
+            puzzle: puzzle.text(&puzzle.tokens()),
+            answer: puzzle.text(solution.answer()),
+            solved: fault.is_none(),
+            valid,
+            fault,
+            votes: solution.elected.as_ref().map(|elected| [elected.votes, elected.of]),
+            steps: solution.thoughts.iter().map(step).collect(),
+        }
+    }
+
+    /// The puzzle as text.
+    pub fn puzzle(&self) -> &str {
+        &self.puzzle
+    }
+
+    /// The puzzle, the answer or all answers, and the verdict.
+    pub fn text(&self, puzzle: &Puzzle, solution: &Solution, watch: bool, colour: bool) -> String {
+        let (view, inputs) = (View { kind: puzzle.kind(), words: None }, puzzle.tokens());
+        let heading = match puzzle {
+            Puzzle::Sudoku(grid) => format!("puzzle, {} clues", grid.clues()),
+            Puzzle::Maze(maze) => {
+                format!("maze of {} x {}, {} moves from S to G", maze.rows, maze.cols, maze.shortest)
+            }
+        };
+        let mut text = format!("{heading}\n{}", view.draw(&inputs, &inputs, &inputs, colour));
+        text += &steps_text(&view, &inputs, &solution.thoughts, watch, colour);
+        if let (Some(elected), last) = (&solution.elected, solution.thoughts.last()) {
+            text += &format!("elected by {} of {} variants", elected.votes, elected.of);
+            text += &match last.is_some_and(|last| last.answer == elected.answer) {
+                true => ", as above\n".to_owned(),
+                false => format!("\n{}", view.draw(&inputs, &elected.answer, &elected.answer, colour)),
+            };
+        }
+        text + &self.verdict() + "\n\n"
+    }
+
+    /// Whether the answer is right, and else why not.
+    pub fn verdict(&self) -> String {
+        match (&self.fault, self.valid) {
+            (None, None) => "solved: a valid solution that keeps the clues".to_owned(),
+            (None, Some(_)) => "solved: a shortest path".to_owned(),
+            (Some(fault), None) => format!("not solved: the answer {fault}"),
+            (Some(fault), Some(_)) => format!("not solved: {fault}"),
+        }
+    }
+}
+
+/// Of a maze whether the answer marks a path; what keeps it from being a solution.
+fn judged(puzzle: &Puzzle, answer: &[i32]) -> (Option<bool>, Option<String>) {
+    match puzzle {
+        Puzzle::Sudoku(grid) => (None, solution_fault(grid, &Grid::from_tokens(grid.shape(), answer))),
+        Puzzle::Maze(maze) => match maze::Verdict::of(maze.cols, &puzzle.tokens(), answer) {
+            maze::Verdict::Shortest(_) => (Some(true), None),
+            maze::Verdict::Valid(moves, shortest) => {
+                (Some(true), Some(format!("a valid path of {moves} moves, a shortest one has {shortest}")))
+            }
+            maze::Verdict::Broken(fault) => (Some(false), Some(fault)),
+        },
+    }
+}

@@ -1,0 +1,148 @@
+//! `trm solve --data`: samples of a data set's test split, of whatever task.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::Result;
+use crate::data::inspect::Kind;
+use crate::data::own::Words;
+use crate::data::{Batch, Dataset, IGNORE_LABEL, Split, TestBatches, maze};
+use crate::eval::{Question, Selection, Solution, Thought, check_fit};
+
+use super::{Session, View, steps_text};
+
+/// A sample with what the model made of it.
+#[derive(Serialize)]
+struct Sample {
+    sample: usize,
+    inputs: Vec<i32>,
+    labels: Vec<i32>,
+    answer: Vec<i32>,
+    /// Whether every labelled token is right.
+    exact: bool,
+    /// Of a maze: whether the answer marks a shortest path, be it another than the label's.
+    valid: Option<bool>,
+    /// Variants that agree on the answer, and all that voted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    votes: Option<[usize; 2]>,
+    steps: Vec<Step>,
+}
+
+/// The answer after one supervision step.
+#[derive(Serialize)]
+struct Step {
+    answer: Vec<i32>,
+    q_halt: f32,
+    exact: bool,
+}
+
+/// Solves the samples at the places that were asked for.
+pub fn run(session: &mut Session<'_>, dir: &Path) -> Result<()> {
+    let config = session.solvers.config().clone();
+    let dataset = Arc::new(Dataset::open(dir, Split::Test)?);
+    check_fit(&config, &dataset)?;
+    let selection = Selection::at(&dataset, &session.args.sample)?;
+    let words = Words::load(dir)?;
+    for places in selection.places().chunks(session.solvers.widest()) {
+        let mut examples = Vec::new();
+        for &place in places {
+            let mut one = Batch::new(1, config.seq_len);
+            let mut batches = TestBatches::new(dataset.clone(), 1);
+            batches.skip_examples(place);
+            batches.next_batch(&mut one)?;
+            let kind = Kind::of_dataset(&dataset, &one.inputs, &one.labels);
+            let identifier = one.puzzle_identifiers[0];
+            examples.push((Question { kind, inputs: one.inputs, identifier }, one.labels));
+        }
+        session.solve_samples(places, examples, words.as_ref())?;
+    }
+    Ok(())
+}
+
+impl Session<'_> {
+    fn solve_samples(
+        &mut self,
+        places: &[usize],
+        examples: Vec<(Question, Vec<i32>)>,
+        words: Option<&Words>,
+    ) -> Result<()> {
+        let (questions, labels): (Vec<Question>, Vec<Vec<i32>>) = examples.into_iter().unzip();
+        let solutions = self.solvers.solve_all(&questions, (self.augment(), self.args.seed))?;
+        for (((question, labels), mut solution), &sample) in
+            questions.iter().zip(&labels).zip(solutions).zip(places)
+        {
+            unasked(&mut solution, labels);
+            let view = View { kind: question.kind, words };
+            let sample = Sample::of(sample, question, labels, &solution);
+            self.tally.unsolved |= !sample.exact && sample.valid != Some(true);
+            let (watch, colour) = (self.args.watch, self.output.colour());
+            self.output.painted(&sample, |sample| sample.text(&view, &solution.thoughts, watch, colour))?;
+            self.pictures.add(&view, &question.inputs, &solution, sample.verdict());
+        }
+        Ok(())
+    }
+}
+
+/// What has no label is nobody's answer: padding takes its place.
+fn unasked(solution: &mut Solution, labels: &[i32]) {
+    let thoughts = solution.thoughts.iter_mut().map(|thought| &mut thought.answer);
+    for answer in thoughts.chain(solution.elected.as_mut().map(|elected| &mut elected.answer)) {
+        answer
+            .iter_mut()
+            .zip(labels)
+            .filter(|pair| *pair.1 == IGNORE_LABEL)
+            .for_each(|(token, _)| *token = 0);
+    }
+}
+
+impl Sample {
+    fn of(sample: usize, question: &Question, labels: &[i32], solution: &Solution) -> Sample {
+        let exact = |answer: &[i32]| {
+            answer.iter().zip(labels).all(|(found, label)| *label == IGNORE_LABEL || label == found)
+        };
+        let step = |thought: &Thought| {
+            let answer = thought.answer.clone();
+            Step { exact: exact(&answer), answer, q_halt: thought.q_halt }
+        };
+        let answer = solution.answer();
+        let valid = match question.kind {
+            Kind::Maze { cols, .. } => Some(maze::solution_fault(cols, &question.inputs, answer).is_none()),
+            _ => None,
+        };
+        Sample {
+            sample,
+            inputs: question.inputs.clone(),
+            labels: labels.iter().map(|label| (*label).max(0)).collect(),
+            answer: answer.to_vec(),
+            exact: exact(answer),
+            valid,
+            votes: solution.elected.as_ref().map(|elected| [elected.votes, elected.of]),
+            steps: solution.thoughts.iter().map(step).collect(),
+        }
+    }
+
+    fn text(&self, view: &View<'_>, thoughts: &[Thought], watch: bool, colour: bool) -> String {
+        let draw = |answer: &[i32]| view.draw(&self.inputs, answer, answer, colour);
+        let mut text = format!("sample {}\n{}", self.sample, draw(&self.inputs));
+        text += &steps_text(view, &self.inputs, thoughts, watch, colour);
+        if let Some([votes, of]) = self.votes {
+            text += &format!("elected by {votes} of {of} variants\n{}", draw(&self.answer));
+        }
+        text += &self.verdict();
+        match self.exact || self.valid == Some(true) {
+            true => text + "\n\n",
+            false => text + ": the label is\n" + &draw(&self.labels) + "\n",
+        }
+    }
+
+    fn verdict(&self) -> String {
+        let verdict = match (self.exact, self.valid) {
+            (true, _) => "solved: every labelled token is right",
+            (_, Some(true)) => "solved: another shortest path than the labelled one",
+            _ => "not solved",
+        };
+        verdict.to_owned()
+    }
+}

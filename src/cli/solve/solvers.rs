@@ -1,0 +1,82 @@
+//! A model on a device, for any number of puzzles at once.
+
+use crate::Result;
+use crate::engine::Device;
+use crate::error::Error;
+use crate::eval::{Question, Solution, Solver};
+use crate::model::ModelConfig;
+use crate::model::init::Weights;
+use crate::report::say;
+
+/// Answers at once, on a GPU and on a processor, which more do not fill better.
+const WIDEST: [usize; 2] = [512, 32];
+
+/// A solver that is as wide as the puzzles that wait, or the device, allow.
+pub struct Solvers {
+    config: ModelConfig,
+    weights: Weights,
+    device: Device,
+    halt: bool,
+    widest: usize,
+    /// With its width and its variants beside the puzzle as given.
+    open: Option<(usize, usize, Solver)>,
+}
+
+impl Solvers {
+    pub fn new(config: ModelConfig, weights: Weights, device: Device, halt: bool) -> Solvers {
+        let widest = WIDEST[usize::from(!device.info().is_hardware())];
+        Solvers { config, weights, device, halt, widest, open: None }
+    }
+
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Puzzles that are best handed over at once.
+    pub fn widest(&self) -> usize {
+        self.widest
+    }
+
+    /// Solves all of them, with votes of so many further variants drawn by a seed; on a device that fails meanwhile, once
+    /// more after it was opened anew.
+    pub fn solve_all(&mut self, questions: &[Question], votes: (usize, u64)) -> Result<Vec<Solution>> {
+        match self.try_all(questions, votes) {
+            Err(fault) if fault.is_device_fault() => {
+                say(format!("{fault}; trying once more on the device opened anew"));
+                self.device = self.device.reopened()?;
+                self.open = None;
+                self.try_all(questions, votes)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn try_all(&mut self, questions: &[Question], (augment, seed): (usize, u64)) -> Result<Vec<Solution>> {
+        // A batch takes its time, however few there are.
+        let width = (questions.len() * (1 + augment)).next_power_of_two().min(self.widest);
+        let fitting = self.open.take().filter(|(open, votes, _)| (*open, *votes) == (width, augment));
+        let (.., solver) = match fitting {
+            Some(open) => self.open.insert(open),
+            None => {
+                let solver = self.solver(width)?;
+                self.open.insert((
+                    width.min(self.widest),
+                    augment,
+                    solver.halting(self.halt).voting(augment, seed),
+                ))
+            }
+        };
+        solver.solve_all(questions)
+    }
+
+    /// The widest solver that the device holds, up to `width`.
+    fn solver(&mut self, width: usize) -> Result<Solver> {
+        match Solver::new(&self.config, &self.weights, &self.device, width) {
+            Err(Error::Limit { .. } | Error::Memory { .. }) if width > 1 => {
+                self.widest = width / 2;
+                self.solver(width / 2)
+            }
+            outcome => outcome,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Where puzzles come from: the command line, files, and standard input, line by line.
+
+use std::io::BufRead;
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver};
+
+use crate::data::pasted::{Found, Puzzle, Reader};
+use crate::model::ModelConfig;
+use crate::{Error, Result, files};
+
+/// Lines of standard input that are read ahead.
+const AHEAD: usize = 4096;
+
+/// A puzzle as it was given, or why it cannot be used.
+pub type Given = std::result::Result<Puzzle, Error>;
+
+/// Hands on the puzzles of all arguments in their order, up to `most` at once.
+pub fn each(
+    arguments: &[String],
+    config: &ModelConfig,
+    most: usize,
+    solve: &mut dyn FnMut(Vec<Given>) -> Result<()>,
+) -> Result<()> {
+    let mut waiting = Vec::new();
+    for (index, argument) in arguments.iter().enumerate() {
+        if argument == "-" {
+            hand_on(&mut waiting, 0, most, solve)?;
+            each_line(config, most, solve)?;
+            continue;
+        }
+        let name = if arguments.len() == 1 { "PUZZLE".to_owned() } else { format!("PUZZLE {}", index + 1) };
+        waiting.extend(of_argument(&name, argument, config));
+        hand_on(&mut waiting, most, most, solve)?;
+    }
+    hand_on(&mut waiting, 0, most, solve)
+}
+
+/// Hands on what waits, `most` at once, until no more than `left` wait.
+fn hand_on(
+    waiting: &mut Vec<Given>,
+    left: usize,
+    most: usize,
+    solve: &mut dyn FnMut(Vec<Given>) -> Result<()>,
+) -> Result<()> {
+    while waiting.len() > left {
+        let rest = waiting.split_off(waiting.len().min(most));
+        solve(std::mem::replace(waiting, rest))?;
+    }
+    Ok(())
+}
+
+/// The puzzles of a text, or of the file that it names.
+fn of_argument(name: &str, argument: &str, config: &ModelConfig) -> Vec<Given> {
+    let path = Path::new(argument);
+    if path.is_file() {
+        return match files::read_to_string(path) {
+            Ok(text) => of_text(&path.display().to_string(), &text, config),
+            Err(error) => vec![Err(error)],
+        };
+    }
+    let named = path.extension().is_some_and(|end| end.to_string_lossy().chars().all(char::is_alphabetic));
+    if (named || argument.contains('/')) && argument.chars().filter(|sign| sign.is_alphabetic()).count() > 2 {
+        let problem = if path.is_dir() { "is a folder" } else { "no such file, and no puzzle" };
+        return vec![Err(Error::file(path, problem, "name a file of puzzles, or give one"))];
+    }
+    of_text(name, argument, config)
+}
+
+fn of_text(name: &str, text: &str, config: &ModelConfig) -> Vec<Given> {
+    let Some(mut reader) = reader(config) else { return Vec::new() };
+    let mut found: Vec<Found<Puzzle>> =
+        (1..).zip(text.lines()).flat_map(|(at, line)| reader.line(at, line)).collect();
+    found.extend(reader.end());
+    if found.is_empty() {
+        return vec![Err(Error::usage(name, "holds no puzzle", NONE))];
+    }
+    let lines = text.lines().count();
+    found.into_iter().map(|found| given(name, found, lines > 1)).collect()
+}
+
+const NONE: &str = "give all cells of a Sudoku, with . for blanks, or rows of \"# SG\" of a maze";
+const FIX: &str = "correct it or leave it out";
+
+fn given(name: &str, Found { line, puzzle }: Found<Puzzle>, by_line: bool) -> Given {
+    puzzle.map_err(|problem| {
+        let place = if by_line { format!("{name}, line {line}") } else { name.to_owned() };
+        Error::usage(place, problem, FIX)
+    })
+}
+
+fn reader(config: &ModelConfig) -> Option<Reader> {
+    Reader::of_sizes(config.seq_len, config.vocab_size)
+}
+
+/// Hands on the puzzles in the lines that are waiting, without waiting for more.
+fn each_line(
+    config: &ModelConfig,
+    most: usize,
+    solve: &mut dyn FnMut(Vec<Given>) -> Result<()>,
+) -> Result<()> {
+    const INPUT: &str = "standard input";
+    let Some(mut reader) = reader(config) else { return Ok(()) };
+    let (lines, mut waiting, mut any) = (lines_of_input(), Vec::new(), false);
+    while let Ok(first) = lines.recv() {
+        for (number, line) in std::iter::once(first).chain(lines.try_iter()) {
+            let line = line.map_err(Error::io(INPUT))?;
+            let line = String::from_utf8_lossy(&line);
+            waiting.extend(reader.line(number, &line).into_iter().map(|found| given(INPUT, found, true)));
+            if waiting.len() >= most {
+                break;
+            }
+        }
+        any |= !waiting.is_empty();
+        hand_on(&mut waiting, 0, most, solve)?;
+    }
+    waiting.extend(reader.end().into_iter().map(|found| given(INPUT, found, true)));
+    if !any && waiting.is_empty() {
+        waiting.push(Err(Error::usage(INPUT, "holds no puzzle", NONE)));
+    }
+    hand_on(&mut waiting, 0, most, solve)
+}
+
+type Line = (usize, std::io::Result<Vec<u8>>);
+
+/// Numbered from 1 on, as they come.
+fn lines_of_input() -> Receiver<Line> {
+    let (sender, lines) = mpsc::sync_channel(AHEAD);
+    std::thread::spawn(move || {
+        let lines = (1..).zip(std::io::stdin().lock().split(b'\n'));
+        // Nobody listens after an error.
+        lines.map(|line| sender.send(line)).take_while(std::result::Result::is_ok).for_each(drop);
+    });
+    lines
+}

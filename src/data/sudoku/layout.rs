@@ -1,0 +1,184 @@
+//! Sudokus in any layout of cells: a line of all cells, a row a line, with bars, spaces, commas or rules, several in a
+//! text. Blanks are `. 0 _ - * x ?`.
+
+use super::contradiction::contradiction;
+use super::grid::{Grid, Shape};
+use crate::data::pasted::Found;
+
+/// What separates the columns of a table.
+const SEPARATORS: [char; 3] = [',', ';', '\t'];
+/// How lines begin that stand between puzzles and are none, those that trm prints among them.
+const HEADINGS: [&str; 6] = ["grid", "puzzle", "sudoku", "step", "solved", "not"];
+
+/// Finds Sudokus of one size in the lines of a text.
+pub struct Layouts {
+    shape: Shape,
+    rows: Vec<Row>,
+    /// The first line of the open puzzle.
+    first: usize,
+}
+
+/// The cells of a line.
+struct Row {
+    number: usize,
+    /// Digits, 0 for blanks.
+    cells: Vec<u8>,
+    /// What is no cell, and no separator either.
+    strange: Option<char>,
+    style: Style,
+    /// An empty line follows.
+    gap: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Style {
+    /// Dashes only: a row of blanks, or a rule between boxes.
+    Dashes,
+    /// Blanks are other signs than dashes, so that rows of these are rules.
+    Signs,
+    /// It says neither.
+    Open,
+}
+
+impl Layouts {
+    /// Nothing found yet.
+    pub fn new(shape: Shape) -> Layouts {
+        Layouts { shape, rows: Vec::new(), first: 0 }
+    }
+
+    /// Whether a puzzle has begun.
+    pub fn is_open(&self) -> bool {
+        !self.rows.is_empty()
+    }
+
+    /// Takes in a line and returns what ends with it.
+    pub fn line(&mut self, number: usize, text: &str) -> Vec<Found<Grid>> {
+        let text = text.split('#').next().unwrap_or_default().trim();
+        let word = text.split(|sign: char| !sign.is_alphabetic()).next().unwrap_or_default();
+        let names = |sign: char| sign.is_alphabetic() || "_\" ".contains(sign) || SEPARATORS.contains(&sign);
+        let named = word.contains(|sign: char| !"xX".contains(sign));
+        let of_table = named && text.contains(SEPARATORS) && text.chars().all(names);
+        if of_table || HEADINGS.contains(&word.to_lowercase().as_str()) {
+            return self.end().into_iter().collect();
+        }
+        if text.is_empty() {
+            return self.gap().into_iter().collect();
+        }
+        // Of a table the first column that has all cells.
+        let whole = |field: &&str| field.trim().trim_matches('"').chars().count() == self.shape.cells();
+        let row = self.row(number, text.split(SEPARATORS).find(whole).unwrap_or(text));
+        if row.cells.is_empty() || self.is_rule(&row) {
+            return Vec::new();
+        }
+        let mut found: Vec<Found<Grid>> = self.strays().into_iter().collect();
+        // A line of all cells belongs to nothing before it.
+        if self.is_open() && row.style != Style::Dashes && row.cells.len() >= self.shape.cells() {
+            found.extend(self.end());
+        }
+        if !self.is_open() {
+            self.first = row.number;
+        }
+        let alone = row.cells.len() >= self.shape.cells();
+        self.rows.push(row);
+        // Where there are too many, it is a puzzle of another size up to its end.
+        if alone || self.count() == self.shape.cells() {
+            found.extend(self.end());
+        }
+        found
+    }
+
+    /// An empty line ends a puzzle unless all its rows, or its bands, have one after them.
+    fn gap(&mut self) -> Option<Found<Grid>> {
+        let band = self.shape.box_rows() * self.shape.size();
+        let whole = self.count().is_multiple_of(band) && self.count() < self.shape.cells();
+        let (last, before) = self.rows.split_last_mut()?;
+        last.gap = whole || (last.cells.len() == self.shape.size() && before.iter().all(|row| row.gap));
+        if last.gap { None } else { self.end() }
+    }
+
+    /// Rows with empty lines after them belong to no puzzle whose rows have none.
+    fn strays(&mut self) -> Option<Found<Grid>> {
+        let (last, before) = self.rows.split_last()?;
+        let cells: usize = before.iter().map(|row| row.cells.len()).sum();
+        let band = self.shape.box_rows() * self.shape.size();
+        let apart = !last.gap && !before.is_empty() && before.iter().all(|row| row.gap);
+        if !apart || cells.is_multiple_of(band) {
+            return None;
+        }
+        let last = self.rows.pop()?;
+        let (ended, number) = (self.end(), last.number);
+        self.rows.push(last);
+        self.first = number;
+        ended
+    }
+
+    /// The puzzle that is open.
+    pub fn end(&mut self) -> Option<Found<Grid>> {
+        let rows: Vec<&Row> = self.rows.iter().filter(|row| !self.is_rule(row)).collect();
+        let (puzzle, any) = (self.grid(&rows), !rows.is_empty());
+        self.rows.clear();
+        any.then_some(Found { line: self.first, puzzle })
+    }
+
+    /// Dashes are rules where other signs are blanks, or where there are as many as no row has.
+    fn is_rule(&self, row: &Row) -> bool {
+        let signs = self.rows.iter().any(|row| row.style == Style::Signs);
+        let lengths = [self.shape.size(), self.shape.cells()];
+        row.style == Style::Dashes && (signs || !lengths.contains(&row.cells.len()))
+    }
+
+    fn count(&self) -> usize {
+        self.rows.iter().filter(|row| !self.is_rule(row)).map(|row| row.cells.len()).sum()
+    }
+
+    fn row(&self, number: usize, text: &str) -> Row {
+        let mut row = Row { number, cells: Vec::new(), strange: None, style: Style::Open, gap: false };
+        let mut dashes = 0;
+        for sign in text.chars() {
+            let digit = match sign {
+                '.' | '0' | '_' | '*' | 'x' | 'X' | '?' => {
+                    row.style = Style::Signs;
+                    0
+                }
+                '-' => {
+                    dashes += 1;
+                    0
+                }
+                '|' | '+' | ',' | ';' | '[' | ']' | '"' | '=' | '\u{2500}'..='\u{257f}' => continue,
+                sign if sign.is_whitespace() => continue,
+                sign => match sign.to_digit(10) {
+                    Some(digit) if digit as usize <= self.shape.size() => digit as u8,
+                    _ => {
+                        row.strange = row.strange.or(Some(sign));
+                        0
+                    }
+                },
+            };
+            row.cells.push(digit);
+        }
+        if dashes == row.cells.len() {
+            row.style = Style::Dashes;
+            // Crossings are in rules only.
+            if text.contains('+') {
+                row.cells.clear();
+            }
+        }
+        row
+    }
+
+    fn grid(&self, rows: &[&Row]) -> Result<Grid, String> {
+        let (shape, cells) = (self.shape, rows.iter().map(|row| row.cells.len()).sum::<usize>());
+        if let Some(strange) = rows.iter().find_map(|row| row.strange.map(|sign| (row.number, sign))) {
+            let (number, sign) = strange;
+            let place = if number == self.first { String::new() } else { format!("line {number}: ") };
+            return Err(format!("{place}{sign:?}, expected 1 to {} or a blank, as .", shape.size()));
+        }
+        if cells != shape.cells() {
+            return Err(format!("{cells} cells, the model solves puzzles of {} ({shape})", shape.cells()));
+        }
+        let mut grid = Grid::blank(shape);
+        let digits = rows.iter().flat_map(|row| &row.cells);
+        grid.cells_mut().iter_mut().zip(digits).for_each(|(cell, digit)| *cell = *digit);
+        contradiction(&grid).map_or(Ok(grid), Err)
+    }
+}

@@ -1,0 +1,61 @@
+//! Puzzles as pictures, step by step: one SVG or PNG with all steps side by side, or a GIF that shows them in turn.
+//!
+//! A [`Board`] says what is in its cells, a [`Scene`] where everything lies, in pixels; SVG and pixels are two ways to
+//! write down a scene.
+
+mod board;
+mod image;
+mod scene;
+mod svg;
+
+use std::path::Path;
+
+pub use board::Board;
+use scene::Scene;
+
+use crate::{Result, files};
+
+/// Red, green and blue.
+type Rgb = [u8; 3];
+
+/// A board with what it is.
+#[derive(Clone, Debug)]
+pub struct Panel {
+    /// One short line.
+    pub caption: String,
+    /// The cells.
+    pub board: Board,
+}
+
+/// A puzzle, its steps and what became of it.
+#[derive(Clone, Debug)]
+pub struct Strip {
+    /// One line.
+    pub title: String,
+    /// In the order of time.
+    pub panels: Vec<Panel>,
+}
+
+/// Writes one SVG that needs no other file, with all panels.
+///
+/// # Errors
+/// [`crate::Error::Io`] if it cannot be written.
+pub fn write_svg(path: &Path, strips: &[Strip]) -> Result<()> {
+    files::write_atomic(path, svg::text(&Scene::sheet(strips)).as_bytes())
+}
+
+/// The same as PNG.
+///
+/// # Errors
+/// [`crate::Error::Io`] if it cannot be written.
+pub fn write_png(path: &Path, strips: &[Strip]) -> Result<()> {
+    files::write_atomic_with(path, |file| image::png(file, &Scene::sheet(strips)))
+}
+
+/// Writes a GIF that shows one panel after the other, for ever.
+///
+/// # Errors
+/// [`crate::Error::Io`] if it cannot be written.
+pub fn write_gif(path: &Path, strips: &[Strip]) -> Result<()> {
+    files::write_atomic_with(path, |file| image::gif(file, &Scene::frames(strips)))
+}
