@@ -83,7 +83,8 @@ pub struct Args {
 
     /// Print the answer after every supervision step
     ///
-    /// Cells that changed are marked: with colours on a terminal, unless NO_COLOR is set, else by stars.
+    /// Cells of Sudokus that changed are marked with colours on a terminal, unless NO_COLOR is set; else, and so are those
+    /// of mazes, by stars.
     #[arg(long)]
     watch: bool,
 
