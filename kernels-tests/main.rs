@@ -13,6 +13,7 @@ mod checkpoint;
 mod checkpoint_torch;
 mod cli;
 mod cli_files;
+mod cli_report;
 mod cli_runs;
 mod cli_solve;
 mod cli_stops;
@@ -96,6 +97,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     check::tests,
     cli::tests,
     cli_files::tests,
+    cli_report::tests,
     cli_runs::tests,
     cli_solve::tests,
     cli_stops::tests,

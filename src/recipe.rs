@@ -17,7 +17,8 @@ pub use release::read_release_arch;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use self::keys::{check_choice, check_keys, complete, declared, leaves};
+pub(crate) use self::keys::leaves;
+use self::keys::{check_choice, check_keys, complete, declared};
 use crate::data::Dataset;
 use crate::model::step::Optimiser;
 use crate::model::{Arch, ArchName, ModelConfig, PosEncodings};

@@ -23,14 +23,25 @@ use super::ranks::Local;
 /// Threads beyond so many for each processor only cost time: a pool of 5,000 takes ten seconds to start.
 const MOST_THREADS_EACH: usize = 64;
 
-/// Refuses a number of threads that nobody can want; how many there are is for the thread pool to read.
+/// Has the thread pool take `chosen` threads, or, without a choice, refuses a number that nobody can want in the variable
+/// that the pool reads. To be called before anything uses the pool.
 ///
 /// # Errors
-/// [`Error::Usage`] that names the variable.
-pub fn check_threads() -> Result<()> {
+/// [`Error::Usage`] that names the option or the variable.
+pub fn set_threads(chosen: Option<usize>) -> Result<()> {
+    const OPTION: &str = "--threads";
     const VARIABLE: &str = "RAYON_NUM_THREADS";
-    let Some(text) = std::env::var_os(VARIABLE) else { return Ok(()) };
     let most = MOST_THREADS_EACH * std::thread::available_parallelism().map_or(1, usize::from);
+    if let Some(threads) = chosen {
+        if threads > most {
+            return Err(Error::usage(OPTION, format!("is {threads}"), format!("give a number up to {most}")));
+        }
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        return pool.map_err(|error| {
+            Error::usage(OPTION, format!("{threads} threads cannot be had: {error}"), "give a smaller number")
+        });
+    }
+    let Some(text) = std::env::var_os(VARIABLE) else { return Ok(()) };
     match text.to_str().and_then(|text| text.trim().parse::<usize>().ok()) {
         Some(threads) if threads <= most => Ok(()),
         _ => {

@@ -5,16 +5,20 @@
 
 mod bench;
 mod common;
+mod completions;
 mod data;
 mod demo;
 mod devices;
 mod eval;
+mod examples;
 mod export;
 mod import;
 mod kernels;
+mod man;
 mod output;
 mod plan;
 mod ranks;
+mod report;
 mod runs;
 mod solve;
 mod stop;
@@ -31,7 +35,7 @@ use crate::report::say;
 use crate::{Error, Result};
 use output::Output;
 
-const AFTERWORD: &str = "The CPU engine and data builders take a thread for each processor; RAYON_NUM_THREADS=N takes N.\n\
+const AFTERWORD: &str = "The CPU engine and data builders take a thread for each processor; --threads or RAYON_NUM_THREADS choose.\n\
      Exit codes: 0 success, 1 failure, 2 unusable arguments or recipe, 124 out of time,\n  \
      128 and a signal's number after that signal (130 for Ctrl-C).";
 
@@ -48,6 +52,12 @@ struct Cli {
     /// and for each measurement of "bench". What is said to people stays on standard error.
     #[arg(long, global = true)]
     json: bool,
+
+    /// Threads of the CPU engine and of data builders [default: RAYON_NUM_THREADS, or one for each processor]
+    ///
+    /// Results do not depend on it.
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    threads: Option<u32>,
 }
 
 #[derive(Subcommand)]
@@ -56,6 +66,7 @@ enum Command {
     Data(data::Args),
     Train(train::Args),
     Runs(runs::Args),
+    Report(report::Args),
     Eval(eval::Args),
     Solve(solve::Args),
     Import(import::Args),
@@ -66,6 +77,8 @@ enum Command {
     Kernels(kernels::Args),
     Bench(bench::Args),
     Tune(tune::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 impl Command {
@@ -75,6 +88,7 @@ impl Command {
             Command::Data(args) => data::run(args, output),
             Command::Train(args) => train::run(args, output),
             Command::Runs(args) => runs::run(args, output),
+            Command::Report(args) => report::run(args, output),
             Command::Eval(args) => ranks::only_one("eval").and_then(|()| eval::run(args, output)),
             Command::Solve(args) => ranks::only_one("solve").and_then(|()| solve::run(args, output)),
             Command::Import(args) => import::run(args, output),
@@ -85,18 +99,21 @@ impl Command {
             Command::Kernels(args) => kernels::run(args, output),
             Command::Bench(args) => bench::run(args, output),
             Command::Tune(args) => tune::run(args, output),
+            Command::Completions(args) => completions::run(args, output),
+            Command::Man(args) => man::run(args, output),
         }
     }
 }
 
 /// Parses the command line, runs the command and says what went wrong, in one line.
 pub fn main() -> ExitCode {
-    let parsed = with_negative_values(Cli::command()).try_get_matches();
+    let parsed = definitions().try_get_matches();
     let cli = match parsed.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches)) {
         Ok(cli) => cli,
         Err(error) => return refused(&error),
     };
-    match common::check_threads().and_then(|()| cli.command.run(&Output::new(cli.json))) {
+    let threads = cli.threads.map(|threads| threads as usize);
+    match common::set_threads(threads).and_then(|()| cli.command.run(&Output::new(cli.json))) {
         Ok(code) => code,
         Err(error) => {
             let error = as_typed(error);
@@ -105,6 +122,11 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// All commands, options and examples: what is parsed, completed and printed on man pages.
+fn definitions() -> clap::Command {
+    examples::shown(with_negative_values(Cli::command()))
 }
 
 /// Has `--seed -1` refused for its value, not for an option -1 that nobody meant.
@@ -142,7 +164,8 @@ fn typed() -> (clap::Command, Vec<String>) {
     let (mut command, mut names) = (Cli::command(), vec!["trm".to_owned()]);
     let words = std::env::args_os().skip(1).filter_map(|word| word.into_string().ok());
     for word in words.filter(|word| !word.starts_with('-')) {
-        let Some(found) = command.find_subcommand(&word).cloned() else { break };
+        // The value of an option, as in "trm --threads 2 plan", or an argument.
+        let Some(found) = command.find_subcommand(&word).cloned() else { continue };
         command = found;
         names.push(word);
     }

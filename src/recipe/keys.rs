@@ -16,7 +16,7 @@ const LARGEST_SIZE: i64 = 65_536;
 const LEAST_LIKENESS: f64 = 0.75;
 
 /// All values that are no tables, by dotted key.
-pub(super) fn leaves(table: &Table) -> BTreeMap<String, Value> {
+pub(crate) fn leaves(table: &Table) -> BTreeMap<String, Value> {
     let mut leaves = BTreeMap::new();
     for (key, value) in table {
         match value {

@@ -1,12 +1,16 @@
 //! What people see: tables of plans, progress and metrics of a run, grids, pictures, charts, ARC's report, the
-//! card of a device.
+//! card of a device, the curves of past runs.
 
 mod arc_html;
 mod card_html;
 mod chart;
+mod curves;
 pub mod draw;
 mod grid;
+mod history;
 mod metrics_log;
+mod page;
+mod past_sessions;
 mod plan_summary;
 mod progress;
 mod table;
@@ -14,8 +18,11 @@ mod table;
 pub use arc_html::write_arc_html;
 pub use card_html::card_html;
 pub use chart::{Bars, Lines};
+pub use curves::curves_csv;
 pub use grid::draw_answer;
+pub use history::History;
 pub(crate) use metrics_log::METRICS_FILE;
+pub use page::runs_html;
 pub use plan_summary::PlanSummary;
 pub use progress::{Progress, describe, describe_passes};
 pub use table::Table;

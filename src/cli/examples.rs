@@ -1,0 +1,122 @@
+//! An example or two for the help of each command; a test parses them all.
+
+/// By command, without "trm".
+const EXAMPLES: [(&str, &[&str]); 28] = [
+    ("demo", &["trm demo", "trm demo --device cpu --seed 3"]),
+    (
+        "data",
+        &[
+            "trm data sudoku --generate 1000 --test 200 --size 6 --num-aug 100 --out data/sudoku6",
+            "trm data inspect data/sudoku6",
+        ],
+    ),
+    (
+        "data sudoku",
+        &[
+            "trm data sudoku --generate 1000 --test 200 --size 6 --num-aug 100 --out data/sudoku6",
+            "trm data sudoku --train-csv train.csv --test-csv test.csv --subsample 1000 --num-aug 1000 --out data/extreme",
+        ],
+    ),
+    ("data maze", &["trm data maze --train-csv train.csv --test-csv test.csv --aug --out data/maze-hard"]),
+    ("data arc", &["trm data arc --input-file-prefix kaggle/arc-agi --out data/arc1"]),
+    ("data table", &["trm data table --train train.csv --test test.csv --vocab 0..9 --out data/own"]),
+    ("data inspect", &["trm data inspect data/sudoku6"]),
+    (
+        "train",
+        &[
+            "trm train --recipe tiny-sudoku6 --data data/sudoku6 --out runs/first",
+            "trm train --recipe sudoku-mlp --set train.lr=5e-5 --data data/extreme --out runs/long --time-limit 11h45m",
+            "trm train --resume --data data/extreme --out runs/long",
+        ],
+    ),
+    ("runs", &["trm runs runs/first"]),
+    (
+        "report",
+        &["trm report runs/first runs/second --out report.html", "trm report runs/first --csv curves.csv"],
+    ),
+    (
+        "eval",
+        &[
+            "trm eval --run runs/first --data data/sudoku6",
+            "trm eval --run runs/first --at best --data data/sudoku6 --halt --limit 1000",
+        ],
+    ),
+    ("solve", &["trm solve --run runs/first --watch 1....5...162.13...56..2.3.........13"]),
+    ("import", &["trm import step_155718 --config all_config.yaml --data data/arc1 --out models/arc1"]),
+    (
+        "export",
+        &[
+            "trm export --weights models/arc1 --pytorch arc1.pt",
+            "trm export --run runs/first --safetensors hub/first",
+        ],
+    ),
+    ("verify", &["trm verify --device 0"]),
+    (
+        "plan",
+        &[
+            "trm plan --recipe sudoku-mlp --batch 64",
+            "trm plan --recipe sudoku-mlp --batch 8 --predict 20,500",
+        ],
+    ),
+    ("devices", &["trm devices", "trm devices --json"]),
+    ("kernels", &["trm kernels", "trm kernels --isa navi21,gfx1100"]),
+    (
+        "bench",
+        &["trm bench step --recipe sudoku-mlp --batch 8 --device 0", "trm bench card --out card --device 0"],
+    ),
+    ("bench roofline", &["trm bench roofline --device 0"]),
+    ("bench kernels", &["trm bench kernels --recipe sudoku-mlp --device 0"]),
+    ("bench step", &["trm bench step --recipe sudoku-mlp --batch 8 --device 0"]),
+    ("bench scaling", &["trm bench scaling --recipe tiny-sudoku6 --device 0"]),
+    ("bench card", &["trm bench card --out card --device 0"]),
+    ("bench compare", &["trm bench compare before.json after.json"]),
+    ("tune", &["trm tune --recipe sudoku-mlp --batch 8 --device 0"]),
+    (
+        "completions",
+        &[
+            "trm completions bash > ~/.local/share/bash-completion/completions/trm",
+            "trm completions zsh > ~/.zfunc/_trm",
+            "trm completions fish > ~/.config/fish/completions/trm.fish",
+            "trm completions powershell >> $PROFILE",
+        ],
+    ),
+    ("man", &["trm man ~/.local/share/man/man1"]),
+];
+
+/// With examples below the help of each command.
+pub fn shown(command: clap::Command) -> clap::Command {
+    command.mut_subcommands(|command| below(command, ""))
+}
+
+fn below(command: clap::Command, parent: &str) -> clap::Command {
+    let name = [parent, command.get_name()].join(" ").trim_start().to_owned();
+    let lines = of(&name).iter().map(|line| format!("\n  {line}"));
+    let text = format!("Examples:{}", lines.collect::<String>());
+    command.after_help(text).mut_subcommands(|command| below(command, &name))
+}
+
+fn of(name: &str) -> &'static [&'static str] {
+    EXAMPLES.iter().find(|(command, _)| *command == name).map_or(&[], |(_, lines)| lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(command: &clap::Command, parent: &str) {
+        let name = [parent, command.get_name()].join(" ").trim_start().to_owned();
+        assert!(!of(&name).is_empty(), "{name} has no example");
+        for line in of(&name) {
+            assert!(line.starts_with(&format!("trm {name}")), "{line} is no example of {name}");
+            let words = line.split_whitespace().take_while(|word| !word.starts_with('>'));
+            let parsed = crate::cli::definitions().try_get_matches_from(words);
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+        command.get_subcommands().for_each(|inner| check(inner, &name));
+    }
+
+    #[test]
+    fn every_command_has_examples_that_parse() {
+        crate::cli::definitions().get_subcommands().for_each(|command| check(command, ""));
+    }
+}

@@ -1,0 +1,137 @@
+//! Trainings as one HTML page: nothing outside it is needed to read it, on a light screen or a dark one.
+
+use std::collections::BTreeSet;
+
+use super::History;
+use super::chart::escaped;
+use super::curves::{Chart, Kind, short};
+use super::past_sessions::PastSession;
+
+const STYLE: &str = ":root{color-scheme:light dark;--line:#ddd;--dim:#666}\
+@media(prefers-color-scheme:dark){:root{--line:#444;--dim:#aaa}}\
+body{font:15px/1.4 system-ui,sans-serif;max-width:60em;margin:0 auto;padding:1em}\
+h1{font-size:1.4em}h2{font-size:1.15em;margin:1.5em 0 .3em}.dim{color:var(--dim)}.wide{overflow-x:auto}\
+table{border-collapse:collapse}th,td{padding:.15em .7em;text-align:left;border-bottom:1px solid var(--line);\
+vertical-align:top}th{color:var(--dim);font-weight:normal}th:first-child,td:first-child{padding-left:0}\
+svg{width:100%;max-width:50em;display:block}svg text{fill:var(--dim);font-size:11px}\
+.grid{stroke:var(--line)}polyline{fill:none;stroke:currentColor;stroke-width:1.6;stroke-linejoin:round}\
+circle{fill:currentColor}i{display:inline-block;width:1.4em;border-top:3px solid;vertical-align:middle}";
+
+/// Hues of neighbours differ most.
+const GOLDEN_ANGLE: f64 = 137.508;
+
+/// The page on `runs`: their curves over each other, what sets their recipes apart, their sessions, and what could not
+/// be read.
+pub fn runs_html(runs: &[History]) -> String {
+    let title = runs.iter().map(|run| run.name.as_str()).collect::<Vec<_>>().join(", ");
+    let kinds: BTreeSet<Kind> = runs.iter().flat_map(|run| run.curves.keys().copied()).collect();
+    let chart = |kind: &Kind| {
+        let chart = Chart::of(runs, *kind)?;
+        Some(format!("<h2>{}</h2>\n{chart}", escaped(&kind.title())))
+    };
+    let charts: String = kinds.iter().filter_map(chart).collect();
+    let colours: String = (0..runs.len())
+        .map(|place| {
+            format!(".c{place}{{color:hsl({:.0} 70% 45%)}}", (215.0 + GOLDEN_ANGLE * place as f64) % 360.0)
+        })
+        .collect();
+    let title = escaped(&title);
+    let body = [overview(runs), charts, recipes(runs), sessions(runs), notes(runs)].concat();
+    format!(
+        "<!DOCTYPE html><html lang=en><meta charset=utf-8>\
+         <meta name=viewport content='width=device-width,initial-scale=1'><title>{title}</title>\
+         <style>{STYLE}{colours}</style><h1>{title}</h1>\n{body}</html>\n"
+    )
+}
+
+/// A table that scrolls sideways where the screen is narrow; cells are HTML.
+fn table<T: AsRef<str>>(titles: &[T], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let titles: String = titles.iter().map(|title| format!("<th>{}", title.as_ref())).collect();
+    let row = |cells: Vec<String>| {
+        let cells: String = cells.iter().map(|cell| format!("<td>{cell}")).collect();
+        format!("<tr>{cells}\n")
+    };
+    let rows: String = rows.into_iter().map(row).collect();
+    format!("<div class=wide><table><tr>{titles}\n{rows}</table></div>\n")
+}
+
+/// Which colour is whose, and how far it came.
+fn overview(runs: &[History]) -> String {
+    let rows = runs.iter().enumerate().map(|(place, run)| {
+        let best = run
+            .best
+            .map_or_else(|| "-".into(), |(step, share)| format!("{:.2} % after {step} steps", 100.0 * share));
+        vec![format!("<i class=c{place}></i> {}", escaped(&run.name)), run.steps.to_string(), best]
+    });
+    table(&["run", "training steps", "best test exact accuracy"], rows)
+}
+
+/// Keys whose values differ, and all of them to unfold.
+fn recipes(runs: &[History]) -> String {
+    let known: Vec<&History> = runs.iter().filter(|run| !run.recipe.is_empty()).collect();
+    let keys: BTreeSet<&String> = known.iter().flat_map(|run| run.recipe.keys()).collect();
+    let titles: Vec<String> =
+        ["key".to_owned()].into_iter().chain(known.iter().map(|run| escaped(&run.name))).collect();
+    let row = |key: &&String| {
+        let values =
+            known.iter().map(|run| run.recipe.get(*key).map_or_else(|| "-".into(), |value| escaped(value)));
+        [escaped(key)].into_iter().chain(values).collect::<Vec<String>>()
+    };
+    let (same, different): (Vec<Vec<String>>, Vec<_>) =
+        keys.iter().map(row).partition(|row| row.windows(2).skip(1).all(|pair| pair[0] == pair[1]));
+    let differences = match (known.len(), different.is_empty()) {
+        (0, _) => return String::new(),
+        (1, _) => String::new(),
+        (_, true) => "<p>They are the same.</p>\n".to_owned(),
+        _ => table(&titles, different),
+    };
+    let shared = same.into_iter().map(|row| row.into_iter().take(2).collect());
+    let (heading, summary) = match known.len() {
+        1 => ("Recipe", "all of it"),
+        _ => ("Recipes: what differs", "what is the same"),
+    };
+    let shared = table(&["key", "value"], shared);
+    format!("<h2>{heading}</h2>\n{differences}<details><summary>{summary}</summary>{shared}</details>\n")
+}
+
+fn sessions(runs: &[History]) -> String {
+    let of_run = |run: &History| -> Vec<Vec<String>> {
+        let last = run.sessions.len().saturating_sub(1);
+        let row = |(place, session)| session_row(run, session, place == last);
+        run.sessions.iter().enumerate().map(row).collect()
+    };
+    let rows: Vec<Vec<String>> = runs.iter().flat_map(of_run).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let titles = ["run", "began", "trm", "device", "precision", "steps", "time", "samples/s", "ended"];
+    format!("<h2>Sessions</h2>\n{}", table(&titles, rows))
+}
+
+fn session_row(run: &History, session: &PastSession, is_last: bool) -> Vec<String> {
+    let (start, end) = (&session.start, session.end.as_ref());
+    let device = match start.driver.is_empty() {
+        true => start.device.clone(),
+        false => format!("{} ({})", start.device, start.driver),
+    };
+    let unknown = || "-".to_owned();
+    let unended = if is_last { "killed, or still at work" } else { "killed" };
+    let cells = [
+        run.name.clone(),
+        start.time.clone(),
+        format!("{} {}", start.trm, start.commit),
+        device,
+        start.precision.clone(),
+        format!("{} to {}", start.step, end.map_or_else(|| "?".into(), |end| end.step.to_string())),
+        end.map_or_else(unknown, |end| format!("{:.0} s", end.seconds)),
+        session.samples_per_s().map_or_else(unknown, short),
+        end.map_or_else(|| unended.into(), |end| end.ended.clone()),
+    ];
+    cells.iter().map(|cell| escaped(cell)).collect()
+}
+
+fn notes(runs: &[History]) -> String {
+    let notes: String =
+        runs.iter().flat_map(|run| &run.notes).map(|note| format!("<li>{}\n", escaped(note))).collect();
+    if notes.is_empty() { notes } else { format!("<h2>Notes</h2>\n<ul class=dim>{notes}</ul>\n") }
+}
