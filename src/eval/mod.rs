@@ -1,6 +1,7 @@
 //! What a model is worth: agreement with the published one, accuracy on a test split, ARC's score, puzzles solved.
 
 pub mod arc;
+mod ballot;
 mod evaluate;
 pub mod golden;
 mod measure;

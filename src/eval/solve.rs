@@ -1,8 +1,6 @@
 //! Solving single puzzles, with the answer after every supervision step, and with the votes of their variants.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
-
+use super::ballot::Ballot;
 use super::evaluate::{Evaluator, Look, Pace};
 use super::symmetry::{Symmetries, Symmetry};
 use crate::data::inspect::Kind;
@@ -141,15 +139,12 @@ impl Solver {
         let mut ballots = vec![Ballot::default(); questions.len()];
         let mut visit = |look: Look<'_>| {
             let (puzzle, variant) = (look.index / each, look.index % each);
-            if look.q_halt.is_nan() {
-                let (what, problem) = ("q_halt".to_owned(), "NaN".to_owned());
-                return Err(Error::Numeric { what, problem, fix: "load an earlier checkpoint".to_owned() });
-            }
             let thought = Thought { answer: look.predictions.to_vec(), q_halt: look.q_halt };
-            if look.last && each > 1 {
+            if look.last {
                 let undone =
                     variants[puzzle][variant].as_ref().map(|symmetry| symmetry.undo(look.predictions));
-                ballots[puzzle].cast(undone.unwrap_or_else(|| thought.answer.clone()), thought.confidence());
+                let answer = undone.unwrap_or_else(|| thought.answer.clone());
+                ballots[puzzle].cast(puzzle, answer, look.q_halt)?;
             }
             if variant == 0 {
                 thoughts[puzzle].push(thought);
@@ -158,8 +153,12 @@ impl Solver {
         };
         let pace = Pace { halt: self.halt, every_step: true, cut_short: false };
         self.evaluator.roll(pace, &mut next, &mut visit, &mut |_| {})?;
+        let elected = |ballot: Ballot| {
+            let (answer, votes) = ballot.elected().filter(|_| each > 1)?;
+            Some(Elected { answer: answer.to_vec(), votes, of: ballot.votes() })
+        };
         let solution =
-            |(thoughts, ballot): (Vec<Thought>, Ballot)| Solution { thoughts, elected: ballot.elected() };
+            |(thoughts, ballot): (Vec<Thought>, Ballot)| Solution { thoughts, elected: elected(ballot) };
         Ok(thoughts.into_iter().zip(ballots).map(solution).collect())
     }
 
@@ -170,25 +169,5 @@ impl Solver {
         }
         let symmetries = Symmetries::of_kind(question.kind, self.augment, self.seed)?;
         Ok((0..=self.augment).map(|variant| (variant > 0).then(|| symmetries.get(0, variant))).collect())
-    }
-}
-
-/// The votes on one puzzle: (votes, sum of probabilities in units of 2^-32, which is the same in every order) for each
-/// answer.
-#[derive(Clone, Default)]
-struct Ballot(BTreeMap<Vec<i32>, (usize, u64)>);
-
-impl Ballot {
-    fn cast(&mut self, answer: Vec<i32>, confidence: f32) {
-        let (votes, sum) = self.0.entry(answer).or_default();
-        *votes += 1;
-        *sum += (f64::from(confidence) * (1u64 << 32) as f64).round() as u64;
-    }
-
-    fn elected(self) -> Option<Elected> {
-        let of = self.0.values().map(|(votes, _)| votes).sum();
-        let ((votes, _), Reverse(answer)) =
-            self.0.into_iter().map(|(answer, votes)| (votes, Reverse(answer))).max()?;
-        Some(Elected { answer, votes, of })
     }
 }

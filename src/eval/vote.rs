@@ -3,21 +3,18 @@
 //! Whole answers are candidates, as for ARC: the most votes win, then the higher sum of sigmoid(q_halt), then the
 //! smaller tokens. The first variant of every puzzle is the puzzle as given.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::Selection;
+use super::ballot::Ballot;
 use super::evaluate::{Evaluator, Look, Pace, check_fit, no_labels, samples_of};
 use super::measure::mark;
 use super::symmetry::Symmetries;
+use crate::Result;
 use crate::data::{Batch, Dataset};
-use crate::{Error, Result};
-
-/// Units of a sum of probabilities: integers, so that it is the same in every order.
-const UNITS: f64 = (1u64 << 32) as f64;
 
 /// What voting found.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -71,8 +68,12 @@ pub fn evaluate(
     let mut visit = |look: Look<'_>| {
         let (sample, variant) = (look.index / variants, look.index % variants);
         let poll = polls.entry(sample).or_default();
-        poll.cast(symmetries.get(sample, variant).undo(look.predictions), variant == 0, look)?;
-        if poll.votes == variants {
+        let answer = symmetries.get(sample, variant).undo(look.predictions);
+        if variant == 0 {
+            poll.alone.clone_from(&answer);
+        }
+        poll.ballot.cast(look.index, answer, look.q_halt)?;
+        if poll.ballot.votes() == variants {
             tally.close(poll, look.labels);
             polls.remove(&sample);
         }
@@ -86,35 +87,9 @@ pub fn evaluate(
 /// The votes on one puzzle.
 #[derive(Default)]
 struct Poll {
-    votes: usize,
-    /// (votes, sum of probabilities) for each answer.
-    answers: BTreeMap<Vec<i32>, (u64, u64)>,
+    ballot: Ballot,
     /// The answer to the puzzle as given.
     alone: Vec<i32>,
-}
-
-impl Poll {
-    fn cast(&mut self, answer: Vec<i32>, as_given: bool, look: Look<'_>) -> Result<()> {
-        if look.q_halt.is_nan() {
-            let what = format!("q_halt of sample {}", look.index);
-            let fix = "load an earlier checkpoint".to_owned();
-            return Err(Error::Numeric { what, problem: "NaN".into(), fix });
-        }
-        if as_given {
-            self.alone.clone_from(&answer);
-        }
-        let (votes, halting) = self.answers.entry(answer).or_default();
-        *votes += 1;
-        *halting += (UNITS / (1.0 + (-f64::from(look.q_halt)).exp())).round() as u64;
-        self.votes += 1;
-        Ok(())
-    }
-
-    /// The elected answer; of equal ones the first.
-    fn elected(&self) -> &[i32] {
-        let ranked = self.answers.iter().map(|(answer, votes)| (votes, Reverse(answer)));
-        ranked.max().map_or(&[], |(_, Reverse(answer))| answer)
-    }
 }
 
 #[derive(Default)]
@@ -128,7 +103,10 @@ struct Tally {
 
 impl Tally {
     fn close(&mut self, poll: &Poll, labels: &[i32]) {
-        let (elected, alone) = (mark(labels, poll.elected()), mark(labels, &poll.alone));
+        let (elected, alone) = (
+            mark(labels, poll.ballot.elected().map_or(&[], |(answer, _)| answer)),
+            mark(labels, &poll.alone),
+        );
         self.samples += 1;
         if elected.labels > 0 {
             self.labelled += 1;

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use indicatif::BinaryBytes;
 
-use super::chart::escaped;
+use super::chart::{escaped, table};
 use super::describe;
 use crate::bench::Measurement;
 use crate::bench::card::{Card, Kernels, Part, Step, Training};
@@ -48,17 +48,6 @@ pub fn card_html(card: &Card) -> String {
          <style>{STYLE}</style><h1>{name}</h1>\n{}</html>\n",
         body.concat()
     )
-}
-
-/// A table that scrolls sideways where the screen is narrow; cells are HTML.
-fn table(titles: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let titles: String = titles.iter().map(|title| format!("<th>{title}")).collect();
-    let row = |cells: Vec<String>| {
-        let cells: String = cells.iter().map(|cell| format!("<td>{cell}")).collect();
-        format!("<tr>{cells}\n")
-    };
-    let rows: String = rows.into_iter().map(row).collect();
-    format!("<div class=wide><table><tr>{titles}\n{rows}</table></div>\n")
 }
 
 /// A share of 0 to 1 as a bar.

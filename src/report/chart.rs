@@ -106,6 +106,17 @@ impl fmt::Display for Lines {
     }
 }
 
+/// A table that scrolls sideways where the screen is narrow; cells are HTML.
+pub(super) fn table<T: AsRef<str>>(titles: &[T], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let titles: String = titles.iter().map(|title| format!("<th>{}", title.as_ref())).collect();
+    let row = |cells: Vec<String>| {
+        let cells: String = cells.iter().map(|cell| format!("<td>{cell}")).collect();
+        format!("<tr>{cells}\n")
+    };
+    let rows: String = rows.into_iter().map(row).collect();
+    format!("<div class=wide><table><tr>{titles}\n{rows}</table></div>\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

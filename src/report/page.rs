@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::History;
-use super::chart::escaped;
+use super::chart::{escaped, table};
 use super::curves::{Chart, Kind, short};
 use super::past_sessions::PastSession;
 
@@ -42,17 +42,6 @@ pub fn runs_html(runs: &[History]) -> String {
          <meta name=viewport content='width=device-width,initial-scale=1'><title>{title}</title>\
          <style>{STYLE}{colours}</style><h1>{title}</h1>\n{body}</html>\n"
     )
-}
-
-/// A table that scrolls sideways where the screen is narrow; cells are HTML.
-fn table<T: AsRef<str>>(titles: &[T], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let titles: String = titles.iter().map(|title| format!("<th>{}", title.as_ref())).collect();
-    let row = |cells: Vec<String>| {
-        let cells: String = cells.iter().map(|cell| format!("<td>{cell}")).collect();
-        format!("<tr>{cells}\n")
-    };
-    let rows: String = rows.into_iter().map(row).collect();
-    format!("<div class=wide><table><tr>{titles}\n{rows}</table></div>\n")
 }
 
 /// Which colour is whose, and how far it came.

@@ -1,6 +1,6 @@
 //! Puzzles as pictures, step by step: one SVG or PNG with all steps side by side, or a GIF that shows them in turn.
 //!
-//! A [`Board`] says what is in its cells, a [`Scene`] where everything lies, in pixels; SVG and pixels are two ways to
+//! A [`Board`] says what is in its cells, a `Scene` where everything lies, in pixels; SVG and pixels are two ways to
 //! write down a scene.
 
 mod board;
