@@ -36,7 +36,7 @@ pub struct Voted {
 /// puzzle with all of its variants being one.
 ///
 /// # Errors
-/// [`Error::Usage`] for puzzles without known symmetries, or more variants than there are; [`Error::File`] for a data
+/// [`crate::Error::Usage`] for puzzles without known symmetries, or more variants than there are; [`crate::Error::File`] for a data
 /// set that does not fit the model or has no labels.
 pub fn evaluate(
     evaluator: &mut Evaluator,
