@@ -41,6 +41,9 @@ fn sudokus_are_read_in_any_layout() {
     let spaced = |row: &&str| row.chars().map(String::from).collect::<Vec<_>>().join(" ");
     let boxed = |row: &&str| format!("| {} |", row.chars().map(String::from).collect::<Vec<_>>().join(" "));
     let boxed: Vec<String> = rows.iter().map(boxed).collect();
+    // As trm prints an answer: what has changed beside it.
+    let marked = |row: &str| format!("{row}    {}", row.replace(|sign: char| sign.is_ascii_digit(), "*"));
+    let marked = drawn.lines().map(marked).collect::<Vec<_>>().join("\n");
     let rule = "+-------------------+";
     let forms = [
         Q.to_owned(),
@@ -55,6 +58,7 @@ fn sudokus_are_read_in_any_layout() {
         rows.join(" "),
         rows.iter().map(spaced).collect::<Vec<_>>().join("\n\n"),
         drawn.clone(),
+        marked,
         format!("puzzle, 30 clues\n{drawn}"),
         drawn.replace('-', "\u{2500}").replace('|', "\u{2502}").replace('+', "\u{253c}"),
         bands.join("\n\n"),

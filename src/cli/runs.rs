@@ -90,7 +90,7 @@ fn text(listing: &Listing) -> String {
         let marks = marks.iter().filter(|(_, step)| *step == Some(listed.step)).map(|(name, _)| *name);
         let state = match (&listed.fault, listed.whole) {
             (None, _) => marks.fold("whole".to_owned(), |state, mark| format!("{state}, {mark}")),
-            (Some(_), true) => "diverged".to_owned(),
+            (Some(_), true) => "given up".to_owned(),
             (Some(_), false) => "damaged".to_owned(),
         };
         let (step, accuracy) = (listed.step.to_string(), accuracy.unwrap_or_default());

@@ -159,7 +159,7 @@ impl History {
                 point(Kind::TestSteps, line.steps);
                 line.pass_at.iter().for_each(|(&k, &share)| point(Kind::PassAt(k), Some(share)));
                 pace.interrupted(time);
-                let better = |exact: &f64| self.best.is_none_or(|(_, best)| *exact > best);
+                let better = |exact: &f64| self.best.is_none_or(|(_, best)| *exact >= best);
                 self.best = line.exact_accuracy.filter(better).map(|exact| (line.step, exact)).or(self.best);
             }
             _ => {

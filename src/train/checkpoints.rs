@@ -145,6 +145,15 @@ impl Checkpoint {
                 Err(error) => passed_over.push(format!("{error}; passed over")),
             }
         }
+        if at == At::Best && all.len() > passed_over.len() {
+            let problem =
+                format!("none of its {} checkpoints that were evaluated is whole", passed_over.len());
+            return Err(Error::file(
+                run,
+                problem,
+                "take --at latest, or another that \"trm runs\" shows as whole",
+            ));
+        }
         Err(none_whole(run, passed_over.len()))
     }
 

@@ -64,6 +64,7 @@ impl Layouts {
         if text.is_empty() {
             return self.gap().into_iter().collect();
         }
+        let text = self.without_changes(text);
         // Of a table the first column that has all cells.
         let whole = |field: &&str| field.trim().trim_matches('"').chars().count() == self.shape.cells();
         let row = self.row(number, text.split(SEPARATORS).find(whole).unwrap_or(text));
@@ -85,6 +86,15 @@ impl Layouts {
             found.extend(self.end());
         }
         found
+    }
+
+    /// A row that trm printed without the marks of changed cells beside it.
+    fn without_changes<'t>(&self, text: &'t str) -> &'t str {
+        let Some((row, marks)) = text.split_once("    ") else { return text };
+        let cells = row.chars().filter(|sign| !" |".contains(*sign)).count();
+        let are_marks = marks.chars().all(|sign| ".* |+-".contains(sign)) && marks.len() == row.len();
+        let is_rule = row.chars().all(|sign| "+-".contains(sign));
+        if are_marks && (is_rule || cells == self.shape.size()) { row } else { text }
     }
 
     /// An empty line ends a puzzle unless all its rows, or its bands, have one after them.
