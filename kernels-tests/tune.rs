@@ -77,7 +77,8 @@ fn out_of_time(device: &Device) -> Verdict {
     let tuned = tune(device, &subject(small_mixer())?, 1, Duration::ZERO, |_| {})?;
     check(tuned.tiles == device.target().tiles, || format!("{tuned:?}"))?;
     let (timed, dropped): (Vec<_>, Vec<_>) = tuned.outcomes.iter().partition(|one| one.seconds.is_some());
-    let honest = dropped.iter().all(|one| one.dropped.as_ref().is_some_and(|why| why.contains("more seconds")));
+    let honest =
+        dropped.iter().all(|one| one.dropped.as_ref().is_some_and(|why| why.contains("more seconds")));
     check(timed.len() == 3 && honest, || format!("{tuned:?}"))
 }
 
