@@ -1,5 +1,6 @@
 //! Tells the program which commit it is built from, for the records of runs.
 
+use std::path::Path;
 use std::process::Command;
 
 /// What git answers, in one line; empty where there is no git, or no repository.
@@ -10,13 +11,15 @@ fn git(arguments: &[&str]) -> String {
 
 fn main() {
     println!("cargo::rerun-if-env-changed=TRM_COMMIT");
+    println!("cargo::rerun-if-changed=build.rs");
+    // Sources that lie unpacked in somebody's repository are none of its commits.
+    let own = git(&["rev-parse", "--show-prefix"]).is_empty();
     // Every commit and checkout is written down there.
     let log = git(&["rev-parse", "--git-path", "logs/HEAD"]);
-    if std::path::Path::new(&log).exists() {
+    if own && Path::new(&log).exists() {
         println!("cargo::rerun-if-changed={log}");
-    } else {
-        println!("cargo::rerun-if-changed=build.rs");
     }
-    let commit = std::env::var("TRM_COMMIT").unwrap_or_else(|_| git(&["rev-parse", "--short", "HEAD"]));
+    let head = || if own { git(&["rev-parse", "--short", "HEAD"]) } else { String::new() };
+    let commit = std::env::var("TRM_COMMIT").unwrap_or_else(|_| head());
     println!("cargo::rustc-env=TRM_COMMIT={commit}");
 }

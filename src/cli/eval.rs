@@ -17,7 +17,7 @@ use crate::model::init::Weights;
 use crate::report::{Table, describe, describe_passes, say, write_arc_html};
 use crate::{Error, Result, files};
 
-use super::common::{DeviceArgs, WeightsArgs, retry_once};
+use super::common::{DeviceArgs, ThinkingArgs, WeightsArgs, retry_once};
 use super::output::Output;
 use super::stop::Stop;
 
@@ -55,17 +55,8 @@ pub struct Args {
     #[arg(long, value_name = "N", conflicts_with = "augment", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
 
-    /// Most supervision steps of a sample [default: as trained]
-    ///
-    /// The paper's N_sup; more may find more, fewer are faster.
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
-    steps: Option<u16>,
-
-    /// Stop a sample as soon as its halt head says so
-    ///
-    /// Its place in the batch goes to the next sample. Without this, all samples run all steps, as in the release.
-    #[arg(long)]
-    halt: bool,
+    #[command(flatten)]
+    thinking: ThinkingArgs,
 
     /// Let the answers to K further variants of each Sudoku or maze vote
     ///
@@ -126,7 +117,7 @@ struct ArcSummary {
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let (mut config, weights, others) = args.weights.load_all()?;
-    config.arch.halt_max_steps = args.steps.map_or(config.arch.halt_max_steps, usize::from);
+    config.arch.halt_max_steps = args.thinking.steps(&config.arch);
     let dataset = Arc::new(Dataset::open(&args.data, Split::Test)?);
     check_fit(&config, &dataset)?;
     let on_arc = args.data.join(TEST_PUZZLES_FILE).is_file();
@@ -205,7 +196,7 @@ fn write_files(args: &Args, score: &Score, submission: &Path) -> Result<()> {
 
 impl Args {
     fn pace(&self) -> Pace {
-        Pace { halt: self.halt, every_step: true, cut_short: false }
+        Pace { halt: self.thinking.halt, every_step: true, cut_short: false }
     }
 }
 
@@ -227,7 +218,7 @@ fn vote_on(
     dataset: &Arc<Dataset>,
 ) -> Result<Summary> {
     let progress = told_of(dataset.examples());
-    let voted = vote::evaluate(evaluator, args.halt, dataset, (augment, args.seed), progress)?;
+    let voted = vote::evaluate(evaluator, args.thinking.halt, dataset, (augment, args.seed), progress)?;
     Ok(Summary { voted: Some(voted), ..Summary::of(voted.samples, None) })
 }
 

@@ -7,8 +7,7 @@ use serde::Deserialize;
 
 use super::curves::Points;
 use super::history::parse_time;
-
-const FILE: &str = "sessions.jsonl";
+use crate::train::SESSIONS_FILE;
 
 /// Least time that a point of the pace stands for: lines of quick steps come in bursts.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -78,7 +77,7 @@ impl PastSession {
 
 /// The sessions in the run folder, and a note on what could not be read.
 pub(super) fn read_sessions(folder: &Path) -> (Vec<PastSession>, Option<String>) {
-    let path = folder.join(FILE);
+    let path = folder.join(SESSIONS_FILE);
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => bytes,
         Err(error) => return (Vec::new(), Some(format!("{}: {error}", path.display()))),

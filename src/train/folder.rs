@@ -126,7 +126,7 @@ impl RunFolder {
 
     /// What the first rank says, on all of them.
     fn chosen_by_first(&self, step: Option<u64>) -> Result<Option<u64>> {
-        let said = step.map_or(u64::MAX, |step| step);
+        let said = step.unwrap_or(u64::MAX);
         let all = self.ranks.gather(&[said as u32, (said >> 32) as u32])?;
         let first = u64::from(all[0]) | u64::from(all[1]) << 32;
         Ok(Some(first).filter(|&step| step != u64::MAX))

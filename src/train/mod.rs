@@ -18,5 +18,5 @@ pub use layout::{Layout, Room};
 pub use notes::Note;
 pub use observer::{Observer, Unobserved};
 pub use run::{InitFrom, Outcome, RunOptions, run};
-pub(crate) use sessions::now;
+pub(crate) use sessions::{SESSIONS_FILE, now};
 pub use trainer::{StepMetrics, Trainer};

@@ -14,7 +14,7 @@ use crate::recipe::{Recipe, TrainSettings};
 use crate::version::COMMIT;
 use crate::{Error, Result};
 
-const FILE: &str = "sessions.jsonl";
+pub(crate) const SESSIONS_FILE: &str = "sessions.jsonl";
 
 /// A line; times are UTC.
 #[derive(Serialize)]
@@ -124,7 +124,7 @@ struct Layout {
 impl Before {
     /// Of the last session in `run` that came so far, as far as is known.
     pub fn of(run: &Path) -> Option<Before> {
-        let text = std::fs::read_to_string(run.join(FILE)).ok()?;
+        let text = std::fs::read_to_string(run.join(SESSIONS_FILE)).ok()?;
         text.lines().rev().find_map(|line| serde_json::from_str(line).ok())
     }
 
@@ -188,7 +188,7 @@ pub(super) fn owner(run: &Path) -> Option<String> {
         pid: u32,
         host: String,
     }
-    let text = std::fs::read_to_string(run.join(FILE)).ok()?;
+    let text = std::fs::read_to_string(run.join(SESSIONS_FILE)).ok()?;
     let open = text.lines().rev().find_map(|line| serde_json::from_str::<Open>(line).ok())?;
     Some(format!("process {} on {}, since {}", open.pid, open.host, open.time))
 }
@@ -199,7 +199,7 @@ pub(crate) fn now() -> String {
 }
 
 fn append(run: &Path, line: &Line<'_>) -> Result<()> {
-    let path = run.join(FILE);
+    let path = run.join(SESSIONS_FILE);
     let json = serde_json::to_string(line).map_err(|error| Error::io(&path)(error.into()))?;
     let mut file =
         std::fs::File::options().create(true).append(true).open(&path).map_err(Error::io(&path))?;

@@ -14,6 +14,7 @@ use crate::eval::{Question, Solution, Thought, check_fit};
 use crate::model::ModelConfig;
 use crate::report::say;
 use crate::text::printable;
+use crate::train::SESSIONS_FILE;
 use crate::{Error, Result, files};
 
 use super::{Session, View, steps_text};
@@ -55,7 +56,7 @@ fn data_of(run: &Path) -> Option<PathBuf> {
     struct Start {
         data: PathBuf,
     }
-    let log = files::read_to_string(&run.join("sessions.jsonl")).ok()?;
+    let log = files::read_to_string(&run.join(SESSIONS_FILE)).ok()?;
     let start: Start = log.lines().rev().find_map(|line| serde_json::from_str(line).ok())?;
     say(format!("data: {}, as the log of the run says", start.data.display()));
     Some(start.data)

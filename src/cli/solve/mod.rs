@@ -17,7 +17,7 @@ use crate::eval::Thought;
 use crate::report::{draw_answer, say};
 use crate::{Error, Result};
 
-use super::common::{DeviceArgs, WeightsArgs};
+use super::common::{DeviceArgs, ThinkingArgs, WeightsArgs};
 use super::output::Output;
 use pictures::{PictureArgs, Pictures};
 pub use puzzles::Solved;
@@ -56,17 +56,8 @@ pub struct Args {
     #[arg(long, value_name = "N", num_args = 1.., default_value = "0", requires = "data", conflicts_with = "puzzles")]
     sample: Vec<usize>,
 
-    /// Most supervision steps of a puzzle [default: as trained]
-    ///
-    /// The paper's N_sup; more may find more, fewer are faster.
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
-    steps: Option<u16>,
-
-    /// Stop a puzzle as soon as its halt head says so
-    ///
-    /// Without this, all run all steps, as in the release.
-    #[arg(long)]
-    halt: bool,
+    #[command(flatten)]
+    thinking: ThinkingArgs,
 
     /// Let the answers to K further variants of each puzzle vote
     ///
@@ -116,7 +107,7 @@ struct Session<'a> {
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let pictures = Pictures::wanted(&args.pictures)?;
     let (mut config, weights) = args.weights.load()?;
-    config.arch.halt_max_steps = args.steps.map_or(config.arch.halt_max_steps, usize::from);
+    config.arch.halt_max_steps = args.thinking.steps(&config.arch);
     let reader = Reader::of_sizes(config.seq_len, config.vocab_size);
     let on_arc = arc::is_for(&config);
     if let (Some(data), false, false) = (&args.data, args.puzzles.is_empty(), on_arc) {
@@ -132,7 +123,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         return Err(Error::usage("model", problem, "solve samples of its data set: --data, --sample"));
     }
     let device = args.device.open_for(args.weights.precision(&config.arch)?)?;
-    let solvers = Solvers::new(config, weights, device, args.halt);
+    let solvers = Solvers::new(config, weights, device, args.thinking.halt);
     let mut session = Session { args, output, solvers, pictures, tally: Tally::default() };
     match &args.data {
         Some(data) if args.puzzles.is_empty() => samples::run(&mut session, data)?,
