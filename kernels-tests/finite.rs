@@ -256,7 +256,7 @@ struct Seen {
 impl Observer for Seen {
     fn laid_out(&mut self, _: &TrainSettings, _: u64) {}
 
-    fn started(&mut self, _: u64, _: u64, _: usize) -> Result<()> {
+    fn started(&mut self, _: u64, _: u64, _: u64, _: usize) -> Result<()> {
         Ok(())
     }
     fn step(&mut self, metrics: &StepMetrics) -> Result<()> {

@@ -81,15 +81,15 @@ pub(super) struct MetricsLog {
 }
 
 impl MetricsLog {
-    /// Opens the log in `folder`. Of a resumed run the lines of the first `done` steps stay; the rest, which will
-    /// be computed again, goes, and so does what is no line of a log.
-    pub fn open(folder: &Path, done: u64) -> Result<MetricsLog> {
+    /// Opens the log in `folder` for a run that has `done` so many steps. The lines of the first `logged` of them stay; the
+    /// rest, which will be computed again or is of what was done instead, goes, and so does what is no line of a log.
+    pub fn open(folder: &Path, done: u64, logged: u64) -> Result<MetricsLog> {
         let path = folder.join(METRICS_FILE);
         let old = if path.exists() { files::read(&path)? } else { Vec::new() };
         let (mut kept, mut trained, mut tested) = (String::new(), BTreeSet::new(), None);
         for text in String::from_utf8_lossy(&old).lines() {
             let Ok(line) = serde_json::from_str::<Line>(text) else { continue };
-            if line.step > done {
+            if line.step > logged {
                 continue;
             }
             match line.split.as_deref() {
@@ -120,7 +120,7 @@ impl MetricsLog {
 
     /// Takes back the lines after a step, and says that training goes on from there.
     pub fn go_back(&mut self, folder: &Path, line: &WentBack) -> Result<()> {
-        *self = MetricsLog::open(folder, line.step)?;
+        *self = MetricsLog::open(folder, line.step, line.step)?;
         self.write(line)
     }
 
@@ -167,7 +167,7 @@ mod tests {
         let old = [(train(1) + &train(3) + &train(4) + &train(5)).into_bytes(), torn].concat();
         std::fs::write(folder.path().join(METRICS_FILE), old).unwrap();
         let metrics = Metrics::of([2.0, 2.0, 1.0, 2.0, 4.0, 0.5, 0.25, 0.0]).averaged(1.0);
-        let mut log = MetricsLog::open(folder.path(), 4).unwrap();
+        let mut log = MetricsLog::open(folder.path(), 4, 4).unwrap();
         assert_eq!(log.missing, 1);
         log.add(&entry("test", 4, &metrics)).unwrap();
         log.add(&entry("train", 5, &metrics)).unwrap();
@@ -182,10 +182,20 @@ mod tests {
     }
 
     #[test]
+    fn lines_of_what_was_done_instead_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let metrics = Metrics::default();
+        let mut log = MetricsLog::open(folder.path(), 0, 0).unwrap();
+        (1..=5).for_each(|step| log.add(&entry("train", step, &metrics)).unwrap());
+        let log = MetricsLog::open(folder.path(), 8, 3).unwrap();
+        assert_eq!((log.missing, lines(folder.path()).len()), (5, 3));
+    }
+
+    #[test]
     fn going_back_takes_lines_back() {
         let folder = tempfile::tempdir().unwrap();
         let metrics = Metrics::default();
-        let mut log = MetricsLog::open(folder.path(), 0).unwrap();
+        let mut log = MetricsLog::open(folder.path(), 0, 0).unwrap();
         (1..=4).for_each(|step| log.add(&entry("train", step, &metrics)).unwrap());
         log.go_back(folder.path(), &WentBack { split: "back-off", step: 2, lr_halvings: 1 }).unwrap();
         log.add(&entry("train", 3, &metrics)).unwrap();

@@ -110,7 +110,7 @@ impl Observer for Progress {
         self.say(&format!("memory: {} for {at_once}{again}", BinaryBytes(bytes)));
     }
 
-    fn started(&mut self, done: u64, total: u64, batch: usize) -> Result<()> {
+    fn started(&mut self, done: u64, logged: u64, total: u64, batch: usize) -> Result<()> {
         (self.batch, self.total_steps, self.last_step) = (batch, total, done);
         // Another start of the same command, after a device failed, goes on counting time and steps.
         if self.log.is_none() {
@@ -120,7 +120,7 @@ impl Observer for Progress {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-        let log = MetricsLog::open(&self.folder, done)?;
+        let log = MetricsLog::open(&self.folder, done, logged)?;
         if log.missing > 0 {
             self.say(&format!("metrics.jsonl lacks {} of the {done} steps that are done", log.missing));
         }
@@ -283,11 +283,11 @@ mod tests {
     fn another_start_goes_on_counting_time() {
         let folder = tempfile::tempdir().unwrap();
         let mut progress = Progress::new(folder.path(), || false);
-        progress.started(0, 100, 8).unwrap();
+        progress.started(0, 0, 100, 8).unwrap();
         // As if ten seconds had passed, in which ten steps were made.
         progress.started -= Duration::from_secs(10);
         progress.made = 10;
-        progress.started(5, 100, 8).unwrap();
+        progress.started(5, 5, 100, 8).unwrap();
         assert!(progress.samples_per_s() <= 8.0, "{}", progress.samples_per_s());
         assert!(progress.seconds() >= 10.0);
     }

@@ -225,21 +225,32 @@ impl RunFolder {
         if self.ranks.is_first() { note.keep(checkpoint) } else { Ok(()) }
     }
 
-    /// Has the run go on from the checkpoint of `step` as it was saved, and nobody from later ones.
+    /// Has the run go on from the checkpoint `chosen`; of somebody's own accord (`by_choice`) as it was saved, and nobody
+    /// from those that came after it. The last step whose metrics are those of its past: where it was left behind before,
+    /// later ones are of what came instead.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn leave_behind(&self, step: u64) -> Result<()> {
-        let all = Checkpoint::list(&self.path)?;
-        for later in all.iter().filter(|one| one.step > step && one.is_good()) {
-            let diverged = Some(format!("left behind: the run went on from step {step}"));
-            self.note(&later.path, &Note { diverged, ..later.note.clone() })?;
+    pub fn go_on_from(&self, chosen: &Checkpoint, by_choice: bool) -> Result<u64> {
+        let logged = chosen.note.left_at.unwrap_or(chosen.step);
+        for one in Checkpoint::list(&self.path)? {
+            let is_chosen = one.step == chosen.step;
+            if !is_chosen && one.step <= logged {
+                continue;
+            }
+            let mut note = Note { left_at: None, ..one.note.clone() };
+            if is_chosen && by_choice {
+                (note.lr_halvings, note.diverged) = (None, None);
+            } else if !is_chosen {
+                let left = format!("left behind: the run went on from step {}", chosen.step);
+                note.diverged = note.diverged.or(by_choice.then_some(left));
+                note.left_at = Some(one.note.left_at.map_or(logged, |before| before.min(logged)));
+            }
+            if note != one.note {
+                self.note(&one.path, &note)?;
+            }
         }
-        let again =
-            |one: &&Checkpoint| one.step == step && (one.note.lr_halvings.is_some() || !one.is_good());
-        all.iter().filter(again).try_for_each(|one| {
-            self.note(&one.path, &Note { lr_halvings: None, diverged: None, ..one.note.clone() })
-        })
+        Ok(logged)
     }
 
     /// Forgets how often the learning rates were halved, as one was given since.
@@ -285,4 +296,36 @@ pub(super) fn still_there(run: &Path) -> Result<()> {
     }
     let problem = "is no run folder any more: somebody has moved or removed it under the training";
     Err(Error::file(run, problem, "put it back and resume, or begin anew"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ranks::Alone;
+
+    #[test]
+    fn what_was_left_behind_knows_how_far_the_log_is_its_own() {
+        let run = tempfile::tempdir().unwrap();
+        let write = |name: &str| std::fs::write(run.path().join(name), "").unwrap();
+        write(RECIPE_FILE);
+        let folder = RunFolder::open(run.path(), Arc::new(Alone)).unwrap();
+        let saved = |step: u64| write(&format!("{CHECKPOINTS}/step-{step:09}.safetensors"));
+        let go_on_from = |step: u64| {
+            let all = Checkpoint::list(run.path()).unwrap();
+            folder.go_on_from(all.iter().find(|one| one.step == step).unwrap(), true).unwrap()
+        };
+        let good = || -> Vec<u64> {
+            let all = Checkpoint::list(run.path()).unwrap();
+            all.iter().filter(|one| one.is_good()).map(|one| one.step).collect()
+        };
+        [20, 40, 60, 80].into_iter().for_each(saved);
+        assert_eq!((go_on_from(40), good()), (40, vec![20, 40]));
+        // The run has made other steps after 40 by now: those of 60 and 80 are gone.
+        saved(50);
+        assert_eq!((go_on_from(80), good()), (40, vec![20, 40, 80]));
+        // ... and 80 is where the run stands now, as if it had never been left.
+        assert_eq!((go_on_from(20), good()), (20, vec![20]));
+        saved(30);
+        assert_eq!([go_on_from(60), go_on_from(30), go_on_from(20)], [20; 3]);
+    }
 }

@@ -34,6 +34,9 @@ pub struct Note {
     /// A learning rate was given since: halvings that it was saved with do not count any more.
     #[serde(default, skip_serializing_if = "is_false")]
     pub lr_given: bool,
+    /// The run went on without it: the last step in whose metrics it had a part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_at: Option<u64>,
 }
 
 fn is_false(flag: &bool) -> bool {

@@ -10,8 +10,9 @@ use crate::recipe::TrainSettings;
 pub trait Observer {
     /// Settings with nothing left open, and the bytes of device memory that training takes with them.
     fn laid_out(&mut self, settings: &TrainSettings, bytes: u64);
-    /// Before the first step: steps done (0 unless resumed), steps of the whole run, samples per step.
-    fn started(&mut self, done: u64, total: u64, batch: usize) -> Result<()>;
+    /// Before the first step: steps done (0 unless resumed), the last of them whose metrics stand in the log (later ones there
+    /// are of what the run did instead, before it went back), steps of the whole run, samples per step.
+    fn started(&mut self, done: u64, logged: u64, total: u64, batch: usize) -> Result<()>;
     /// Metrics of a step, at least one step late.
     fn step(&mut self, metrics: &StepMetrics) -> Result<()>;
     /// An evaluation of so many `examples` of the test split, after `step` steps; of an ARC data set, what the votes came
@@ -44,7 +45,7 @@ pub struct Unobserved<F>(pub F);
 impl<F: Fn() -> bool> Observer for Unobserved<F> {
     fn laid_out(&mut self, _: &TrainSettings, _: u64) {}
 
-    fn started(&mut self, _: u64, _: u64, _: usize) -> Result<()> {
+    fn started(&mut self, _: u64, _: u64, _: u64, _: usize) -> Result<()> {
         Ok(())
     }
 

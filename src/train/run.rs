@@ -123,16 +123,17 @@ fn attempt(options: RunOptions<'_>, begun: &mut bool, observer: &mut dyn Observe
     let recipe = Recipe { train: trainer.settings().clone(), ..options.recipe.clone() };
     let session = RunOptions { recipe: &recipe, ..options };
     let evaluation = Evaluation::open(&session, ranks.clone())?;
-    let (folder, evaluated) = match resumed {
+    let (folder, evaluated, logged) = match resumed {
         Some((folder, at)) => {
-            let evaluated = resume(&folder, at, &options, &mut trainer, observer);
-            (folder, evaluated.map_err(|error| resumable(error, options.out))?)
+            let stands = resume(&folder, at, &options, &mut trainer, observer);
+            let (evaluated, logged) = stands.map_err(|error| resumable(error, options.out))?;
+            (folder, evaluated, logged)
         }
         None => {
             if let Some(from) = options.init_from {
                 trainer.init_from(from.weights, from.reset_puzzle_emb)?;
             }
-            (RunFolder::create(options.out, options.recipe, &trainer.state()?, ranks.clone())?, None)
+            (RunFolder::create(options.out, options.recipe, &trainer.state()?, ranks.clone())?, None, 0)
         }
     };
     *begun = true;
@@ -141,7 +142,8 @@ fn attempt(options: RunOptions<'_>, begun: &mut bool, observer: &mut dyn Observe
     }
     let settings = &recipe.train;
     observer.laid_out(settings, trainer.bytes());
-    observer.started(trainer.step_count(), trainer.total_steps(), settings.global_batch_size)?;
+    let (done, total) = (trainer.step_count(), trainer.total_steps());
+    observer.started(done, logged, total, settings.global_batch_size)?;
     let session = match ranks.is_first() {
         true => {
             let stands = (trainer.step_count(), trainer.lr_halvings());
@@ -211,23 +213,21 @@ fn resumable(error: Error, run: &Path) -> Error {
 }
 
 /// Puts the trainer where a checkpoint stands, and the recipe that was given into the folder; returns the checkpoint's
-/// evaluation if it was made.
+/// evaluation if it was made, and the last step whose metrics are of its past.
 fn resume(
     folder: &RunFolder,
     at: At,
     options: &RunOptions<'_>,
     trainer: &mut Trainer,
     observer: &mut dyn Observer,
-) -> Result<Option<Made>> {
+) -> Result<(Option<Made>, u64)> {
     folder.mend_notes()?.iter().for_each(|line| observer.note(line));
     let Found { checkpoint, content: state, passed_over } = folder.load(at)?;
     passed_over.iter().for_each(|line| observer.note(line));
     let forgotten = if rate_given(options.given) { state.lr_halvings } else { 0 };
     let state = State { lr_halvings: state.lr_halvings - forgotten, ..state };
     trainer.restore(&checkpoint.path, &state)?;
-    if at != At::Latest {
-        folder.leave_behind(checkpoint.step)?;
-    }
+    let logged = folder.go_on_from(&checkpoint, at != At::Latest)?;
     let halved = match (state.lr_halvings, forgotten) {
         (0, 0) => String::new(),
         (0, times) => {
@@ -243,7 +243,7 @@ fn resume(
     if !changes.is_empty() {
         observer.note(&format!("{RECIPE_FILE}: from now on {}", changes.join(", ")));
     }
-    Ok(Made::of(&checkpoint))
+    Ok((Made::of(&checkpoint), logged))
 }
 
 fn rate_given(given: &[&str]) -> bool {

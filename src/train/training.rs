@@ -214,6 +214,7 @@ impl Training<'_> {
                 format!("--resume goes on from step {}, or with --at from an older checkpoint", good.step);
             return Err(Error::Numeric { what, problem, fix: format!("{from}: {instead}") });
         }
+        self.folder.go_on_from(&good, false)?;
         self.folder.annotate(good.step, |note| Note { lr_halvings: Some(halvings), ..note })?;
         self.trainer.restore(&good.path, &State { lr_halvings: halvings, ..state })?;
         self.observer.note(&format!(

@@ -53,7 +53,7 @@ struct Watch {
 impl Observer for Watch {
     fn laid_out(&mut self, _: &TrainSettings, _: u64) {}
 
-    fn started(&mut self, _done: u64, total: u64, batch: usize) -> Result<()> {
+    fn started(&mut self, _done: u64, _logged: u64, total: u64, batch: usize) -> Result<()> {
         (self.training.total_steps, self.batch, self.started) = (total, batch, Instant::now());
         Ok(())
     }
