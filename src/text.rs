@@ -1,10 +1,17 @@
 //! Text from files, drivers and libraries, made fit to be shown.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 /// All white space, line ends included, as single spaces.
 pub(crate) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// So many of what `one` is, as "1 step" and "2 steps".
+pub(crate) fn counted(count: impl TryInto<u64> + Display + Copy, one: &str) -> String {
+    let plural = if count.try_into().is_ok_and(|count| count == 1) { "" } else { "s" };
+    format!("{count} {one}{plural}")
 }
 
 /// Text as it may go to a terminal: what would steer it there, or turn the direction of writing, is spelt out as
@@ -32,6 +39,14 @@ fn steers(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!(
+            [counted(0, "step"), counted(1_u64, "step"), counted(2, "step")],
+            ["0 steps", "1 step", "2 steps"]
+        );
+    }
 
     #[test]
     fn nothing_steers_a_terminal() {

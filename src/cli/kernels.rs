@@ -11,6 +11,7 @@ use crate::kernels::variants::{AMD, GPU, is};
 use crate::kernels::{Isa, Language, Variant, isa, variants};
 use crate::ops::KERNELS;
 use crate::report::{Table, say};
+use crate::text::counted;
 use crate::{Error, Result, files};
 
 use super::output::Output;
@@ -125,7 +126,7 @@ impl Args {
     fn translate_all(&self, language: Language, output: &Output) -> Result<ExitCode> {
         let folder = self.out.as_deref().map(files::OutputFolder::create).transpose()?;
         let chosen = self.chosen()?;
-        say(format!("translating {} variant(s)", chosen.len()));
+        say(format!("translating {}", counted(chosen.len(), "variant")));
         let texts: Vec<_> = chosen.iter().map(|variant| translate(variant, language)).collect();
         if let Some(folder) = folder {
             for (index, (variant, bytes)) in chosen.iter().zip(&texts).enumerate() {

@@ -15,6 +15,7 @@ use crate::model::step::eval_plan;
 use crate::plan::{Element, Matrices, Plan, Precision, SHARED_BYTES, Target};
 use crate::recipe::{Recipe, TrainSettings};
 use crate::report::{PlanSummary, say};
+use crate::text::counted;
 use crate::train::{Layout, Room};
 use crate::{Error, Result};
 
@@ -282,7 +283,8 @@ fn text(planned: &Planned) -> String {
     let recompute = if planned.recompute { ", inner activations computed again" } else { "" };
     format!(
         "{recipe}: one supervision step, mode {mode}, {batch}, S {seq_len}, V {vocab_size}, \
-         {num_puzzle_identifiers} puzzle identifier(s), activations in {}{recompute}\n\n{}{}",
+         {}, activations in {}{recompute}\n\n{}{}",
+        counted(*num_puzzle_identifiers, "puzzle identifier"),
         planned.precision,
         planned.summary,
         planned.prediction.map(|prediction| prediction.to_string()).unwrap_or_default()

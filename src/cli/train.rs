@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::model::Metrics;
 use crate::report::{Progress, describe, say};
+use crate::text::counted;
 use crate::train::{At, InitFrom, Observer, RunOptions, Unobserved};
 
 use super::common::{DeviceArgs, MemoryArgs, RecipeArgs, RecomputeArgs};
@@ -175,8 +176,8 @@ fn text(summary: &Summary) -> String {
         _ => String::new(),
     };
     let state = match finished {
-        true => format!("{run}: finished after {step} steps"),
-        false => format!("{run}: stopped after {step} steps; continue with --resume"),
+        true => format!("{run}: finished after {}", counted(*step, "step")),
+        false => format!("{run}: stopped after {}; continue with --resume", counted(*step, "step")),
     };
     format!("{state}\n{seconds:.0} s, {samples_per_s:.0} samples/s\n{test}")
 }

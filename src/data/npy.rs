@@ -14,6 +14,7 @@ use npyz::{DType, NpyHeader, Order};
 use rayon::prelude::*;
 
 use crate::files::Pieces;
+use crate::text::counted;
 use crate::{Error, Result};
 
 /// What to do about a broken data set.
@@ -70,7 +71,7 @@ impl Array {
         let element = element(&header).map_err(broken)?;
         let shape = header.shape();
         if shape.len() != dimensions {
-            return Err(broken(format!("shape {shape:?}, expected {dimensions} dimension(s)")));
+            return Err(broken(format!("shape {shape:?}, expected {}", counted(dimensions, "dimension"))));
         }
         if header.order() == Order::Fortran && dimensions > 1 {
             return Err(broken("Fortran order, expected C order (rows one after the other)".into()));

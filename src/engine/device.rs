@@ -9,6 +9,7 @@ use super::Engine;
 use super::cpu::CpuEngine;
 use super::gpu::{Gpu, GpuEngine, Pace};
 use crate::plan::{AttentionVariant, Element, Matrices, Plan, Target, Tiles};
+use crate::text::counted;
 use crate::{Error, Result};
 
 /// Something that runs plans, how it stores activations, and whether it keeps all of them.
@@ -275,7 +276,7 @@ impl Device {
 fn cpu_info() -> DeviceInfo {
     DeviceInfo {
         index: None,
-        name: format!("CPU engine, {} threads", rayon::current_num_threads()),
+        name: format!("CPU engine, {}", counted(rayon::current_num_threads(), "thread")),
         vendor: 0,
         kind: "cpu".into(),
         backend: String::new(),
@@ -312,7 +313,7 @@ pub fn select(wanted: &str) -> Result<(Device, String)> {
     let best = |kinds: &[&str]| kinds.iter().find_map(|kind| infos.iter().find(|info| info.kind == *kind));
     let (info, reason) = match wanted {
         "auto" => match best(&kinds) {
-            Some(info) => (info, format!("the best of {} GPU(s)", infos.len())),
+            Some(info) => (info, format!("the best of {}", counted(infos.len(), "GPU"))),
             None if infos.is_empty() => return Ok((Device::cpu(), "no GPU was found".into())),
             None => return Ok((Device::cpu(), "the only adapters are software; name one to use it".into())),
         },

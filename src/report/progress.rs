@@ -13,6 +13,7 @@ use crate::Result;
 use crate::data::arc::Score;
 use crate::model::Metrics;
 use crate::recipe::TrainSettings;
+use crate::text::counted;
 use crate::train::{Observer, StepMetrics};
 
 /// Time between two plain lines.
@@ -103,7 +104,7 @@ impl Observer for Progress {
     fn laid_out(&mut self, settings: &TrainSettings, bytes: u64) {
         let batch = settings.global_batch_size;
         let at_once = match settings.micro_batch {
-            all if all == batch => format!("{batch} samples at once"),
+            all if all == batch => format!("{} at once", counted(batch, "sample")),
             part => format!("{part} of {batch} samples at once"),
         };
         let again = if settings.recompute { ", inner activations computed again" } else { "" };
@@ -122,7 +123,11 @@ impl Observer for Progress {
         }
         let log = MetricsLog::open(&self.folder, done, logged)?;
         if log.missing > 0 {
-            self.say(&format!("metrics.jsonl lacks {} of the {done} steps that are done", log.missing));
+            self.say(&format!(
+                "metrics.jsonl lacks {} of the {} that are done",
+                log.missing,
+                counted(done, "step")
+            ));
         }
         self.log = Some(log);
         if std::io::stderr().is_terminal() && !plain_terminal() {

@@ -263,6 +263,14 @@ impl RunFolder {
             .try_for_each(|one| self.note(&one.path, &Note { lr_halvings: None, lr_given: true, ..one.note }))
     }
 
+    /// Whether there is a checkpoint from before `step`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn has_older(&self, step: u64) -> Result<bool> {
+        Ok(Checkpoint::list(&self.path)?.iter().any(|one| one.step < step))
+    }
+
     /// Writes down that training diverged from the checkpoint of `step`, unless there is no other to go back to.
     ///
     /// # Errors

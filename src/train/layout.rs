@@ -7,6 +7,7 @@ use crate::model::ModelConfig;
 use crate::model::step::{Batches, eval_plan, train_plan};
 use crate::plan::{Element, Plan, Target};
 use crate::recipe::TrainSettings;
+use crate::text::counted;
 use crate::{Error, Result};
 
 /// Positions of a micro-batch with which a GPU works at half of its best speed. An H200 needs about 8,600 (the steps of
@@ -137,6 +138,6 @@ fn with_remedy(error: Error, settings: &TrainSettings, target: Target) -> Error 
     }
     ways.push("more memory (a larger --memory where one was given), or another device");
     let at_once = if size > 0 { size } else { 1 };
-    let what = format!("training with {at_once} sample(s) at once: {what}");
+    let what = format!("training with {} at once: {what}", counted(at_once, "sample"));
     Error::Limit { what, needed, limit, unit, fix: format!("use {}", ways.join(", or ")) }
 }

@@ -21,6 +21,7 @@ use crate::engine::Device;
 use crate::model::Metrics;
 use crate::ranks::{Alone, Ranks};
 use crate::recipe::Recipe;
+use crate::text::counted;
 use crate::{Error, Result};
 
 /// What a run is made of.
@@ -101,7 +102,8 @@ pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outco
                 if begun {
                     (resume, given) = (Some(At::Latest), &[]);
                 }
-                observer.note(&format!("{fault}; opening the device anew, {left} tries left"));
+                let attempts = counted(left, "attempt");
+                observer.note(&format!("{fault}; opening the device anew, {attempts} left"));
                 device = device.reopened()?;
                 left -= 1;
             }
@@ -144,6 +146,12 @@ fn attempt(options: RunOptions<'_>, begun: &mut bool, observer: &mut dyn Observe
     observer.laid_out(settings, trainer.bytes());
     let (done, total) = (trainer.step_count(), trainer.total_steps());
     observer.started(done, logged, total, settings.global_batch_size)?;
+    if options.resume.is_some() && done >= total {
+        let all = counted(total, "step");
+        observer.note(&format!(
+            "the recipe has {all}, {done} are done: a larger train.epochs gives the run more"
+        ));
+    }
     let session = match ranks.is_first() {
         true => {
             let stands = (trainer.step_count(), trainer.lr_halvings());
@@ -232,13 +240,14 @@ fn resume(
         (0, 0) => String::new(),
         (0, times) => {
             folder.forget_halvings()?;
-            format!(
-                "; a learning rate was given: all are those of the recipe, not halved {times} times any more"
-            )
+            let times = counted(times, "time");
+            format!("; a learning rate was given: all are those of the recipe, not halved {times} any more")
         }
-        (times, _) => format!(", learning rates halved {times} times since the run diverged"),
+        (times, _) => format!(", learning rates halved {} since the run diverged", counted(times, "time")),
     };
-    observer.note(&format!("going on from {}{halved}", checkpoint.path.display()));
+    let exact = checkpoint.note.exact_accuracy.map(|share| format!(", {:.2} % exact", 100.0 * share));
+    let (path, exact) = (checkpoint.path.display(), exact.unwrap_or_default());
+    observer.note(&format!("going on from {path}{exact}{halved}"));
     let changes = folder.keep_recipe(options.recipe)?;
     if !changes.is_empty() {
         observer.note(&format!("{RECIPE_FILE}: from now on {}", changes.join(", ")));

@@ -210,8 +210,12 @@ impl Training<'_> {
                      taken as it is, or a longer train.lr_warmup_steps"
                 }
             };
-            let from =
-                format!("--resume goes on from step {}, or with --at from an older checkpoint", good.step);
+            let older = if self.folder.has_older(good.step)? {
+                ", or with --at from an older checkpoint"
+            } else {
+                ""
+            };
+            let from = format!("--resume goes on from step {}{older}", good.step);
             return Err(Error::Numeric { what, problem, fix: format!("{from}: {instead}") });
         }
         self.folder.go_on_from(&good, false)?;
