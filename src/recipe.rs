@@ -125,13 +125,14 @@ impl Recipe {
     /// [`Error::Usage`] if there is no such recipe or a set is malformed, [`Error::Io`] for an unreadable file,
     /// [`Error::Recipe`] with the dotted key for anything wrong inside.
     pub fn load(name_or_path: &str, sets: &[String]) -> Result<Recipe> {
-        let mut table = table_of(name_or_path)?;
+        let written = table_of(name_or_path)?;
+        let mut table = written.clone();
         for set in sets {
             apply(&mut table, set)?;
         }
         Recipe::from_table(table).map_err(|error| match error {
-            // What was typed needs no place, and built-in recipes are in order.
-            Error::Recipe { key, problem, fix } if !built_in(name_or_path) && !sets_key(sets, &key) => {
+            // What was typed needs no place, nor what is wrong since then.
+            Error::Recipe { key, problem, fix } if is_wrong(written, &key) => {
                 Error::recipe(format!("{name_or_path}: {key}"), problem, fix)
             }
             other => other,
@@ -285,13 +286,14 @@ fn out_of_range(key: &str, value: impl std::fmt::Display, expected: &str) -> Err
     Error::recipe(format!("train.{key}"), format!("is {value}"), format!("give {expected}"))
 }
 
-fn built_in(name: &str) -> bool {
-    Recipe::names().any(|known| known == name)
-}
-
 /// Whether one of `sets` changes `key`.
 fn sets_key(sets: &[String], key: &str) -> bool {
     sets.iter().filter_map(|set| set.split_once('=')).any(|(changed, _)| changed.trim() == key)
+}
+
+/// Whether the recipe in `table` is refused for this key.
+fn is_wrong(table: Table, key: &str) -> bool {
+    matches!(Recipe::from_table(table), Err(Error::Recipe { key: own, .. }) if own == key)
 }
 
 fn table_of(name_or_path: &str) -> Result<Table> {
@@ -389,6 +391,22 @@ mod tests {
         let recipe = recipe.unwrap();
         assert_eq!((recipe.arch.hidden_size, recipe.train.lr), (32, 1.0));
         assert_eq!(recipe.arch.name, ArchName::Hrm);
+    }
+
+    #[test]
+    fn a_file_is_named_for_its_own_faults_alone() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        let refusal = |text: &str, set: &str| {
+            std::fs::write(path, text).unwrap();
+            Recipe::load(path, &[set.to_owned()]).unwrap_err().to_string()
+        };
+        let (_, whole) = BUILT_IN[0];
+        assert!(refusal(whole, "arch.num_heads=7").starts_with("arch.num_heads"));
+        // The key that the set makes wrong is another one.
+        assert!(refusal(whole, "train.epochs=7").starts_with("train.eval_interval"));
+        let broken = whole.replace("L_cycles = ", "L_cycles = -");
+        assert!(refusal(&broken, "train.lr=1").starts_with(&format!("{path}: arch.L_cycles")));
     }
 
     #[test]

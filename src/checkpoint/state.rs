@@ -22,7 +22,7 @@ pub const STATE_FILE: &str = "state.safetensors";
 
 const HEADER_KEY: &str = "trm_state";
 const FORMAT: u32 = 1;
-const RESUME_FIX: &str = "resume with the settings of the run, or start a new run";
+const RESUME_FIX: &str = "resume with the settings and the data set of the run, or start a new run";
 
 /// What [`save_state`] keeps.
 #[derive(Clone, Debug, PartialEq)]
