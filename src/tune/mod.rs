@@ -2,7 +2,7 @@
 //!
 //! A [`Trial`] is a small plan at those shapes; [`measure()`] runs it with each candidate, drops those that disagree
 //! with the plain kernels and times the others. [`tune`] asks one question after the other: a tile for the products of
-//! each purpose. [`cache`] keeps the answers.
+//! each purpose, and which of the answers hold in a whole training step. [`cache`] keeps those.
 
 pub mod cache;
 mod measure;
@@ -55,6 +55,7 @@ pub fn tune(
         tiles.tiled = tiles.tiled.with(purpose, chosen.tiled.of(purpose));
         tiles.matrices = tiles.matrices.with(purpose, chosen.matrices.of(purpose));
     }
+    let tiles = tuner.in_a_step(tiles)?;
     Ok(Tuned { tiles, outcomes: tuner.outcomes, skipped: tuner.skipped })
 }
 
@@ -70,7 +71,7 @@ struct Tuner<'a> {
 }
 
 /// The questions of [`tune`].
-const TRIALS: u32 = Purpose::ALL.len() as u32;
+const TRIALS: u32 = Purpose::ALL.len() as u32 + 1;
 
 /// The time that there is for trials, of which each gets an equal share of what those before it have left.
 struct Budget {
@@ -98,14 +99,52 @@ fn named(wanted: String, taken: &[String]) -> String {
 }
 
 impl Tuner<'_> {
-    /// The fastest tiles for the products of a purpose; the default's where all others were dropped.
+    /// The fastest tiles for the products of a purpose.
     fn tiles_for(&mut self, purpose: Purpose) -> Result<Tiles> {
         let trial = Trial::products(self.subject, purpose);
+        let ways = self.ways(&trial, purpose)?;
+        self.fastest(&trial, ways)
+    }
+
+    /// Of the tiles that were chosen purpose by purpose those with which a training step is fastest: in it products end in
+    /// more than a stored sum, and some of that costs a tile more than it gains.
+    fn in_a_step(&mut self, chosen: Tiles) -> Result<Tiles> {
+        let own = self.default.tiles;
+        let with = |tiles: Tiles, purpose: &Purpose| Tiles {
+            tiled: tiles.tiled.with(*purpose, chosen.tiled.of(*purpose)),
+            matrices: tiles.matrices.with(*purpose, chosen.matrices.of(*purpose)),
+            ..tiles
+        };
+        let changed: Vec<Purpose> = Purpose::ALL.into_iter().filter(|one| with(own, one) != own).collect();
+        if changed.is_empty() {
+            return Ok(own);
+        }
+        let way = |subset: usize| {
+            let taken: Vec<Purpose> = changed
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| subset >> at & 1 == 1)
+                .map(|(_, one)| *one)
+                .collect();
+            let tiles = taken.iter().fold(own, with);
+            let names: Vec<&str> = taken.iter().map(|one| Trial::products(self.subject, *one).name).collect();
+            let name = if names.is_empty() {
+                "default".to_owned()
+            } else {
+                format!("as chosen: {}", names.join("; "))
+            };
+            (tiles, Candidate { name, target: Target { tiles, ..self.default } })
+        };
+        let ways = std::iter::once(0).chain((1..1 << changed.len()).rev()).map(way).collect();
+        self.fastest(&Trial::step(self.subject), ways)
+    }
+
+    /// The fastest of `ways`, the first of which is the default; it stays where all others were dropped.
+    fn fastest(&mut self, trial: &Trial<'_>, ways: Vec<(Tiles, Candidate)>) -> Result<Tiles> {
         (self.say)(trial.name);
-        let (ways, candidates): (Vec<Tiles>, Vec<Candidate>) =
-            self.ways(&trial, purpose)?.into_iter().unzip();
+        let (ways, candidates): (Vec<Tiles>, Vec<Candidate>) = ways.into_iter().unzip();
         let (device, repetitions, start) = (self.device, self.repetitions, self.outcomes.len());
-        let outcomes = self.budget.share(|time| measure(device, &trial, &candidates, repetitions, time))?;
+        let outcomes = self.budget.share(|time| measure(device, trial, &candidates, repetitions, time))?;
         self.outcomes.extend(outcomes);
         let own = self.outcomes[start..].iter_mut().zip(&ways);
         let timed = own.filter_map(|(outcome, tiles)| Some((outcome.seconds?, outcome, *tiles)));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::Result;
-use crate::bench::Subject;
+use crate::bench::{Mode, Subject};
 use crate::engine::{Device, Run};
 use crate::model::{ModelConfig, Params};
 use crate::ops::product::Core;
@@ -16,7 +16,15 @@ pub struct Trial<'a> {
     /// What people call it: `products, forward`.
     pub name: &'static str,
     subject: &'a Subject,
-    purpose: Purpose,
+    work: Work,
+}
+
+/// What is done in a trial.
+enum Work {
+    /// Products, whose results are compared.
+    Products(Purpose),
+    /// A training step, which is only timed.
+    Step,
 }
 
 /// A trial on a device, ready to run.
@@ -45,7 +53,12 @@ impl<'a> Trial<'a> {
             Purpose::Reverse => "products, reverse",
             Purpose::WeightGradient => "products, weight gradients",
         };
-        Trial { name, subject, purpose }
+        Trial { name, subject, work: Work::Products(purpose) }
+    }
+
+    /// A whole training step.
+    pub fn step(subject: &'a Subject) -> Trial<'a> {
+        Trial { name: "training step", subject, work: Work::Step }
     }
 
     /// What multiplies these products on `target`: not only what it names, where that is for large ones.
@@ -65,9 +78,16 @@ impl<'a> Trial<'a> {
     /// # Errors
     /// [`crate::Error::Limit`] where it does not fit the device, device failures.
     pub fn load(&self, device: &Device, target: Target) -> Result<Loaded> {
-        let mut bench = Workbench::new(target);
-        bench.lay_products(self.subject, self.purpose)?;
-        bench.load(device)
+        match self.work {
+            Work::Products(purpose) => {
+                let mut bench = Workbench::new(target);
+                bench.lay_products(self.subject, purpose)?;
+                bench.load(device)
+            }
+            Work::Step => {
+                Ok(Loaded { run: self.subject.prepare(Mode::Train, device, target)?, found: Vec::new() })
+            }
+        }
     }
 }
 
