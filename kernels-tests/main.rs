@@ -49,6 +49,7 @@ mod micro_batches;
 mod models;
 mod mutants;
 mod own_data;
+mod pages;
 mod pasted;
 mod plan_memory;
 mod plans;
@@ -127,6 +128,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     formats::tests,
     formats_arc::tests,
     own_data::tests,
+    pages::tests,
     pasted::tests,
     eval_arc::tests,
     eval_roll::tests,

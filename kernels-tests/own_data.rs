@@ -1,15 +1,12 @@
-//! Own tasks: rows of words become data sets, and the page about them does what it says.
+//! Own tasks: rows of words become data sets.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use libtest_mimic::Trial;
 use trm::data::inspect::inspect;
 use trm::data::own::{self, Options, Summary, Words};
 use trm::data::{Dataset, IGNORE_LABEL, Split};
 
-use crate::cli::{Outcome, check};
 use crate::data::{folder, refused, trials};
 
 /// All tests of this file.
@@ -19,33 +16,7 @@ pub fn tests() -> Vec<Trial> {
         ("vocabularies_are_read_as_typed", vocabularies_are_read_as_typed),
         ("broken_rows_are_named", broken_rows_are_named),
     ];
-    let page = Trial::test("own_data::the_page_does_what_it_says", the_page_does_what_it_says);
-    trials("own_data", &tests).into_iter().chain([page.with_ignored_flag(!cfg!(unix))]).collect()
-}
-
-const PAGE: &str = include_str!("../assets/doc/own-data.md");
-
-/// Runs the commands of the page, block by block, as they stand there.
-fn the_page_does_what_it_says() -> Outcome {
-    let dir = folder();
-    let trm = Path::new(env!("CARGO_BIN_EXE_trm")).parent().expect("the program's folder");
-    let path = format!("{}:{}", trm.display(), std::env::var("PATH")?);
-    let blocks: Vec<&str> =
-        PAGE.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    check(blocks.len() == 3, || format!("{} blocks", blocks.len()))?;
-    for block in blocks {
-        let solves = block.starts_with("trm solve");
-        // Samples that are not solved end "trm solve" with 1.
-        let lines = if solves { block.to_owned() } else { format!("set -e\n{block}") };
-        let run =
-            Command::new("sh").args(["-c", &lines]).current_dir(dir.path()).env("PATH", &path).output()?;
-        let (said, shown) = (String::from_utf8_lossy(&run.stderr), String::from_utf8_lossy(&run.stdout));
-        check(run.status.success() || solves, || format!("{block}\n{said}"))?;
-        check(!solves || shown.matches("solved: every labelled token is right").count() > 2, || {
-            format!("{shown}\n{said}")
-        })?;
-    }
-    Ok(())
+    trials("own_data", &tests)
 }
 
 /// Inputs, labels and identifier of a row.

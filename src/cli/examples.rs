@@ -101,16 +101,40 @@ fn of(name: &str) -> &'static [&'static str] {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
+
+    /// Parses every command of trm in the lines of a shell; returns how many there are.
+    fn parse(lines: &str) -> usize {
+        let lines = lines.replace("\\\n", " ");
+        let words =
+            |line: &str| shlex::split(line).unwrap_or_else(|| panic!("{line}: a quote without its end"));
+        let parsed = |line: &str| {
+            let words = words(line);
+            let commands = words.split(|word| ["|", "&&", ";", "||"].contains(&word.as_str()));
+            let parse = |command: &[String]| {
+                let command = command.iter().map(|word| word.trim_end_matches(';'));
+                let command =
+                    command.take_while(|word| !word.starts_with(['>', '<', '&']) && !word.starts_with("2>"));
+                let command: Vec<&str> =
+                    command.skip_while(|word| *word != "trm" && !word.ends_with("/trm")).collect();
+                let parsed = crate::cli::definitions().try_get_matches_from(&command);
+                assert!(command.is_empty() || parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+                usize::from(!command.is_empty())
+            };
+            commands.map(parse).sum::<usize>()
+        };
+        lines.lines().map(parsed).sum()
+    }
 
     fn check(command: &clap::Command, parent: &str) {
         let name = [parent, command.get_name()].join(" ").trim_start().to_owned();
         assert!(!of(&name).is_empty(), "{name} has no example");
         for line in of(&name) {
             assert!(line.starts_with(&format!("trm {name}")), "{line} is no example of {name}");
-            let words = line.split_whitespace().take_while(|word| !word.starts_with('>'));
-            let parsed = crate::cli::definitions().try_get_matches_from(words);
-            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+            assert_eq!(parse(line), 1, "{line}");
         }
         command.get_subcommands().for_each(|inner| check(inner, &name));
     }
@@ -118,5 +142,19 @@ mod tests {
     #[test]
     fn every_command_has_examples_that_parse() {
         crate::cli::definitions().get_subcommands().for_each(|command| check(command, ""));
+    }
+
+    #[test]
+    fn commands_of_the_pages_parse() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let pages = fs::read_dir(root.join("assets/doc")).unwrap().map(|entry| entry.unwrap().path());
+        let pages = pages.filter(|page| page.extension() == Some("md".as_ref()));
+        let mut commands = 0;
+        for page in pages.chain(["README.md", "ARCHITECTURE.md"].map(|name| root.join(name))) {
+            let text = fs::read_to_string(&page).unwrap();
+            let blocks = text.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next());
+            commands += blocks.map(parse).sum::<usize>();
+        }
+        assert!(commands > 50, "{commands} commands");
     }
 }
