@@ -57,6 +57,8 @@ pub struct Recipe {
 pub struct TrainSettings {
     /// Samples of one training step.
     pub global_batch_size: usize,
+    /// Whether each sample is a symmetry of its example, drawn anew every time: of Sudokus and mazes.
+    pub augment: bool,
     /// Passes over the groups of the training split.
     pub epochs: usize,
     /// Epochs between two evaluations; divides `epochs`.

@@ -15,6 +15,7 @@ const EXAMPLES: [(&str, &[&str]); 28] = [
         &[
             "trm data sudoku --generate 1000 --test 200 --size 6 --num-aug 100 --out data/sudoku6",
             "trm data sudoku --train-csv train.csv --test-csv test.csv --subsample 1000 --num-aug 1000 --out data/extreme",
+            "trm data sudoku --lists 17-clues.txt hardest.txt --subsample 1000 --test 2000 --out data/sudoku-real",
         ],
     ),
     ("data maze", &["trm data maze --train-csv train.csv --test-csv test.csv --aug --out data/maze-hard"]),

@@ -55,25 +55,23 @@ impl Dihedral {
     /// The row-major `cells` of a (rows, cols) rectangle after the symmetry, row-major in [`Dihedral::shape`].
     ///
     /// `cells` holds `rows * cols` values.
-    pub fn apply(self, rows: usize, cols: usize, cells: &[u8]) -> Vec<u8> {
-        let source: fn(usize, usize, usize, usize) -> (usize, usize) = match self.0 {
-            0 => return cells.to_vec(),
-            1 => |_, cols, r, c| (c, cols - 1 - r),
-            2 => |rows, cols, r, c| (rows - 1 - r, cols - 1 - c),
-            3 => |rows, _, r, c| (rows - 1 - c, r),
-            4 => |_, cols, r, c| (r, cols - 1 - c),
-            5 => |rows, _, r, c| (rows - 1 - r, c),
-            6 => |_, _, r, c| (c, r),
-            _ => |rows, cols, r, c| (rows - 1 - c, cols - 1 - r),
+    pub fn apply<T: Copy>(self, rows: usize, cols: usize, cells: &[T]) -> Vec<T> {
+        let row = cols as isize;
+        let (last_row, last_col) = (row * (rows as isize - 1), row - 1);
+        // Where the first cell comes from, and how far its source moves from row to row and from column to column.
+        let (first, by_row, by_col) = match self.0 {
+            0 => (0, row, 1),
+            1 => (last_col, -1, row),
+            2 => (last_row + last_col, -row, -1),
+            3 => (last_row, 1, -row),
+            4 => (last_col, row, -1),
+            5 => (last_row, -row, 1),
+            6 => (0, 1, row),
+            _ => (last_row + last_col, -1, -row),
         };
         let (new_rows, new_cols) = self.shape(rows, cols);
-        let places = (0..new_rows).flat_map(|r| (0..new_cols).map(move |c| (r, c)));
-        places
-            .map(|(r, c)| {
-                let (row, col) = source(rows, cols, r, c);
-                cells[row * cols + col]
-            })
-            .collect()
+        let source = |r, c| (first + r as isize * by_row + c as isize * by_col) as usize;
+        (0..new_rows).flat_map(|r| (0..new_cols).map(move |c| cells[source(r, c)])).collect()
     }
 }
 

@@ -18,6 +18,7 @@ pub mod own;
 pub mod pasted;
 mod sampler;
 pub mod sudoku;
+pub(crate) mod symmetry;
 mod table;
 mod writer;
 

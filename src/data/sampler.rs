@@ -5,12 +5,16 @@
 //! random order until it is full; the last partial batch of the iteration is dropped. Several sets take turns,
 //! one iteration each. All draws are functions of (seed, epoch) and (seed, iteration), so that three numbers
 //! are the whole state.
+//!
+//! A sampler may also hand out a variant of each example, drawn anew each time ([`Sampler::augmented`]).
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::inspect::Kind;
+use super::symmetry::Symmetries;
 use super::{Batch, Dataset, IGNORE_LABEL, Set};
 use crate::rng::Rng;
 use crate::{Error, Result};
@@ -18,6 +22,10 @@ use crate::{Error, Result};
 /// Streams of random numbers: the order of the groups by epoch, the choices inside a group by iteration.
 const ORDER_STREAM: u64 = 0x6F72_6465 << 32;
 const CHOICE_STREAM: u64 = 0x6368_6F69 << 32;
+/// Variants, by iteration and the number of the choice that took their example.
+const VARIANT_STREAM: u64 = 0x7661_7269 << 32;
+/// Random numbers kept for a variant: one of a Sudoku takes 25 and rarely some more.
+const DRAWS_OF_A_VARIANT: u64 = 64;
 
 /// Where a [`Sampler`] stands; saved with a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +51,8 @@ pub struct Sampler {
     order: Vec<u32>,
     /// The examples of the puzzle at hand, the chosen ones first.
     examples: Vec<usize>,
+    /// Those that examples are handed out in, where they are not as they lie on disk.
+    symmetries: Option<Symmetries>,
 }
 
 impl Sampler {
@@ -71,7 +81,24 @@ impl Sampler {
             choice: Rng::new(seed, CHOICE_STREAM),
             order: Vec::with_capacity(groups),
             examples: Vec::with_capacity(examples),
+            symmetries: None,
         })
+    }
+
+    /// Hands out each example as one of its symmetries from now on, drawn uniformly and anew each time: of a Sudoku all
+    /// relabellings and rearrangements, of a maze the turns and reflections.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] for a data set that is neither; [`Error::File`] if its first example cannot be read.
+    pub fn augmented(self) -> Result<Sampler> {
+        let kind = Kind::of_first_example(&self.dataset)?;
+        let symmetries = Symmetries::known(kind, self.seed).ok_or_else(|| {
+            let problem =
+                format!("is true, and {} holds neither Sudokus nor mazes", self.dataset.folder().display());
+            let fix = "set it to false; other data sets hold their augmentations, if any";
+            Error::recipe("train.augment", problem, fix)
+        })?;
+        Ok(Sampler { symmetries: Some(symmetries), ..self })
     }
 
     /// Fills `batch` with the next examples.
@@ -138,12 +165,26 @@ impl Sampler {
             let puzzles = set.puzzles_of(self.next_group(set.groups()));
             let puzzle = puzzles.start + self.choice.below(puzzles.len());
             self.choose(set.examples_of(puzzle), batch.size() - row);
-            for &example in &self.examples {
+            // Each example took one random number at least, so no two have the same.
+            let first = self.choice.position() - self.examples.len() as u64;
+            for (number, &example) in (first..).zip(&self.examples) {
                 read_row(&dataset, set, example, puzzle, batch, row)?;
+                self.vary(number, batch, row);
                 row += 1;
             }
         }
         Ok(true)
+    }
+
+    /// Makes row `row` of the batch one of its symmetries: a function of seed, iteration and `number`.
+    fn vary(&self, number: u64, batch: &mut Batch, row: usize) {
+        let Some(symmetries) = &self.symmetries else { return };
+        let stream = VARIANT_STREAM ^ self.iteration;
+        let mut rng = Rng::new(self.seed, stream).at(number.wrapping_mul(DRAWS_OF_A_VARIANT));
+        let variant = symmetries.draw(&mut rng);
+        let (inputs, labels) = batch.row_mut(row);
+        inputs.copy_from_slice(&variant.apply(inputs));
+        labels.copy_from_slice(&variant.apply(labels));
     }
 
     fn set_index(&self, iteration: u64) -> usize {

@@ -8,7 +8,6 @@ mod measure;
 pub mod probe;
 mod selection;
 mod solve;
-mod symmetry;
 pub mod verify;
 pub mod vote;
 

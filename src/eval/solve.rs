@@ -2,9 +2,9 @@
 
 use super::ballot::Ballot;
 use super::evaluate::{Evaluator, Look, Pace};
-use super::symmetry::{Symmetries, Symmetry};
 use crate::data::inspect::Kind;
 use crate::data::pasted::Puzzle;
+use crate::data::symmetry::{Symmetries, Symmetry};
 use crate::data::{Batch, IGNORE_LABEL};
 use crate::engine::Device;
 use crate::model::ModelConfig;

@@ -12,8 +12,8 @@ use super::Selection;
 use super::ballot::Ballot;
 use super::evaluate::{Evaluator, Look, Pace, check_fit, no_labels, samples_of};
 use super::measure::mark;
-use super::symmetry::Symmetries;
 use crate::Result;
+use crate::data::symmetry::Symmetries;
 use crate::data::{Batch, Dataset};
 
 /// What voting found.

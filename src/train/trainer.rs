@@ -115,6 +115,7 @@ impl Trainer {
         }
         let data = dataset.identity()?;
         let sampler = Sampler::new(dataset, batch, settings.eval_interval, settings.seed)?;
+        let sampler = if settings.augment { sampler.augmented()? } else { sampler };
         let (layout, run) = load(&config, &settings, target, ranks.size(), device)?;
         let settings =
             TrainSettings { micro_batch: layout.micro_batch, recompute: layout.recompute, ..settings };

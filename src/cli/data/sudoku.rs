@@ -6,19 +6,21 @@ use std::time::Instant;
 
 use crate::data::OnInvalid;
 use crate::data::sudoku::{
-    CsvOptions, GenerateOptions, SplitSummary, Summary, build_from_csv, build_generated,
+    CsvOptions, GenerateOptions, ListOptions, SplitSummary, Summary, build_from_csv, build_from_lists,
+    build_generated,
 };
-use crate::report::say;
+use crate::report::{Table, say};
 use crate::{Error, Result};
 
 use crate::cli::output::Output;
 
 /// Build a Sudoku data set from tables, lists or generated puzzles
 ///
-/// Either give --train-csv and --test-csv, or --generate and --test. Tables may have any names of columns (puzzle,
+/// Give --train-csv and --test-csv, or --lists and --test to have both drawn from the same lists, or --generate and --test.
+/// Tables may have any names of columns (puzzle,
 /// quizzes, question; solution, answer) or none, comma, semicolon or tab between them, and be packed by gzip; lists have a
 /// puzzle a line and are solved here. No solution of a generated test puzzle occurs among the training puzzles or their
-/// augmentations.
+/// augmentations; no test puzzle drawn from lists is a symmetry of a training puzzle.
 #[derive(clap::Args)]
 pub struct Args {
     /// Folder to write
@@ -31,7 +33,7 @@ pub struct Args {
     ///
     /// A puzzle is one line of 16, 36 or 81 digits, with 0 or one of . _ - * x ? for blanks; lines that begin with # are
     /// comments. What was taken for what is said where it is not clear.
-    #[arg(long, value_name = "FILE", requires = "test_csv", conflicts_with = "train")]
+    #[arg(long, value_name = "FILE", requires = "test_csv", conflicts_with = "train", group = "files")]
     train_csv: Option<PathBuf>,
 
     /// Table or list of puzzles to measure on
@@ -40,36 +42,44 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "train_csv")]
     test_csv: Option<PathBuf>,
 
+    /// Lists or tables of puzzles that both splits are drawn from
+    ///
+    /// Files as for --train-csv. Puzzles that are symmetries of others before them are left out, and so are training puzzles
+    /// whose answer is a symmetry of the answer to a test puzzle. Each split takes the same share of each list.
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "test", groups = ["files", "drawn"])]
+    lists: Vec<PathBuf>,
+
     /// Take at most so many training puzzles, drawn at random
     ///
     /// The paper takes 1,000 of Sudoku-Extreme.
-    #[arg(long, value_name = "N", requires = "train_csv")]
+    #[arg(long, value_name = "N", requires = "files")]
     subsample: Option<usize>,
 
     /// Take only puzzles with at least this rating
     ///
-    /// Applies to both files, which need ratings then; those of Sudoku-Extreme count the guesses that a solver needs, and so
+    /// Applies to all files, which need ratings then; those of Sudoku-Extreme count the guesses that a solver needs, and so
     /// do those of lists without answers.
-    #[arg(long, value_name = "RATING", requires = "train_csv")]
+    #[arg(long, value_name = "RATING", requires = "files")]
     min_difficulty: Option<f64>,
 
     /// What becomes of rows whose answer is wrong, or that have no single one: error or skip
     ///
     /// Skipped rows are counted and named. Without this, lists without answers lose such puzzles, and tables with one are
     /// refused.
-    #[arg(long, value_name = "HOW", requires = "train_csv")]
+    #[arg(long, value_name = "HOW", requires = "files")]
     on_invalid: Option<OnInvalid>,
 
     /// Generate so many training puzzles
     ///
     /// Each has a single solution. Generated puzzles are easier than those of Sudoku-Extreme.
-    #[arg(long = "generate", value_name = "N", requires = "test")]
+    #[arg(long = "generate", value_name = "N", requires = "test", group = "drawn")]
     train: Option<usize>,
 
-    /// Generate so many test puzzles
+    /// Generate so many test puzzles, or draw so many from --lists
     ///
-    /// Their solutions differ from all training solutions.
-    #[arg(long, value_name = "M", requires = "train")]
+    /// Their solutions differ from all training solutions. What is drawn depends on lists and seed alone, whatever there is to
+    /// learn from.
+    #[arg(long, value_name = "M", requires = "drawn")]
     test: Option<usize>,
 
     /// Side length of generated grids: 4, 6 or 9 [default: 9]
@@ -104,13 +114,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
-    let mut told = Instant::now();
-    let mut progress = |puzzles| {
-        if told.elapsed().as_secs() >= 5 {
-            told = Instant::now();
-            say(format!("{puzzles} puzzles written, each with its augmentations"));
-        }
-    };
+    let mut progress = told_of("puzzles written, each with its augmentations");
     let summary = match (&args.train_csv, &args.test_csv, args.train, args.test) {
         (Some(train_csv), Some(test_csv), ..) => build_from_csv(
             &CsvOptions {
@@ -138,14 +142,39 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
             },
             &mut progress,
         )?,
+        (_, _, _, Some(test)) if !args.lists.is_empty() => build_from_lists(
+            &ListOptions {
+                out: args.out.clone(),
+                lists: args.lists.clone(),
+                subsample: args.subsample,
+                test,
+                num_aug: args.num_aug,
+                min_difficulty: args.min_difficulty,
+                on_invalid: args.on_invalid,
+                seed: args.seed,
+            },
+            &mut told_of("puzzles read"),
+            &mut progress,
+        )?,
         _ => {
-            let fix = "give --train-csv and --test-csv, or --generate and --test";
+            let fix = "give --train-csv and --test-csv, --lists and --test, or --generate and --test";
             return Err(Error::usage("trm data sudoku", "no source of puzzles", fix));
         }
     };
     summary.train.notes.iter().chain(&summary.test.notes).for_each(say);
     output.data(&summary, |summary| text(args, summary))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says every few seconds how many there are.
+fn told_of(what: &str) -> impl FnMut(usize) {
+    let mut told = Instant::now();
+    move |puzzles| {
+        if told.elapsed().as_secs() >= 5 {
+            told = Instant::now();
+            say(format!("{puzzles} {what}"));
+        }
+    }
 }
 
 fn text(args: &Args, summary: &Summary) -> String {
@@ -160,5 +189,15 @@ fn text(args: &Args, summary: &Summary) -> String {
         format!("{puzzles} puzzles, {examples} examples, {mean_clues:.1} clues on average{repeated}{shared}")
     };
     let (out, size) = (args.out.display(), summary.size);
-    format!("{out}: Sudoku {size}x{size}\ntrain: {}\ntest: {}\n", split(&summary.train), split(&summary.test))
+    let (train, test) = (split(&summary.train), split(&summary.test));
+    let mut text = format!("{out}: Sudoku {size}x{size}\ntrain: {train}\ntest: {test}\n");
+    if !summary.lists.is_empty() {
+        let mut table = Table::new(["list", "puzzles", "repeated", "too near", "train", "test"]);
+        for list in &summary.lists {
+            let counts = [list.puzzles, list.repeated, list.too_near, list.train, list.test];
+            table.row([list.list.clone()].into_iter().chain(counts.map(|count| count.to_string())));
+        }
+        text += &format!("\n{table}");
+    }
+    text
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::layout::SplitFiles;
+use crate::Result;
 use crate::data::sudoku::Shape;
 use crate::data::{Dataset, arc, maze, own};
 
@@ -50,6 +51,18 @@ impl Kind {
             true => Kind::Other,
             false => Kind::of_example(dataset.metadata().vocab_size, inputs, labels),
         }
+    }
+
+    /// The puzzle of the first example of `dataset`.
+    ///
+    /// # Errors
+    /// [`crate::Error::File`] for a token or label that is not in the vocabulary, or a file that was cut short.
+    pub fn of_first_example(dataset: &Dataset) -> Result<Kind> {
+        let (mut inputs, mut labels) =
+            (vec![0; dataset.metadata().seq_len], vec![0; dataset.metadata().seq_len]);
+        let Some(set) = dataset.sets().iter().find(|set| set.examples() > 0) else { return Ok(Kind::Other) };
+        dataset.read_example(set, 0, &mut inputs, &mut labels)?;
+        Ok(Kind::of_dataset(dataset, &inputs, &labels))
     }
 
     /// The puzzle with this many tokens of which `inputs` and `labels`, (S) each, are an example.

@@ -4,7 +4,7 @@
 //! (columns of boxes) and the columns inside of a stack; grids with square boxes may also be transposed.
 //! The digit, band, row and transpose moves are those of the authors' Sudoku builder, in every size.
 
-use super::grid::{Grid, MAX_CELLS, MAX_SIZE, Shape};
+use super::grid::{BLANK_TOKEN, Grid, MAX_CELLS, MAX_SIZE, Shape};
 use crate::rng::Rng;
 
 /// One transform, the same for a puzzle and its solution.
@@ -70,6 +70,19 @@ impl Augmentation {
             *cell = self.digits[usize::from(grid.cells()[usize::from(source)])];
         }
         moved
+    }
+
+    /// The same of tokens, (S); those that stand for no digit stay what they are.
+    pub fn apply_tokens(&self, tokens: &[i32]) -> Vec<i32> {
+        let digits = BLANK_TOKEN + 1..=BLANK_TOKEN + self.shape.size() as u8;
+        let relabelled = |token: i32| match u8::try_from(token) {
+            Ok(token) if digits.contains(&token) => {
+                i32::from(self.digits[usize::from(token - BLANK_TOKEN)] + BLANK_TOKEN)
+            }
+            _ => token,
+        };
+        let sources = &self.sources[..self.shape.cells()];
+        sources.iter().map(|&source| relabelled(tokens[usize::from(source)])).collect()
     }
 }
 

@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::augment::Augmentation;
 use super::generate::{Puzzles, default_clues, fewest_clues};
 use super::grid::{Grid, MAX_CELLS, Puzzle, Shape};
+use super::lists::ListSummary;
 use super::table::{Row, Table};
 use crate::data::table::{OnInvalid, Repeats, Seen};
 use crate::data::{Split, Vocabulary, Writer, write_identifiers};
@@ -89,6 +90,9 @@ pub struct Summary {
     pub train: SplitSummary,
     /// The test split.
     pub test: SplitSummary,
+    /// What became of each list, where there were lists to draw from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lists: Vec<ListSummary>,
 }
 
 /// What was written of one split.
@@ -146,7 +150,7 @@ pub fn build_from_csv(options: &CsvOptions, progress: &mut dyn FnMut(usize)) -> 
         let problem = format!("puzzles of {test_shape}, the training file has {shape}");
         return Err(Error::file(&options.test_csv, problem, "give two files of the same size"));
     }
-    finish(out, Summary { size: shape.size(), train, test })
+    finish(out, Summary { size: shape.size(), train, test, lists: Vec::new() })
 }
 
 /// Writes a data set of generated puzzles; no solution in the test split occurs in the training split, not
@@ -179,20 +183,20 @@ pub fn build_generated(options: &GenerateOptions, progress: &mut dyn FnMut(usize
     };
     let (_, train) = write(Split::Train, puzzles.train, &augment)?;
     let (_, test) = write(Split::Test, puzzles.test, &Augment::none())?;
-    finish(out, Summary { size: shape.size(), train, test })
+    finish(out, Summary { size: shape.size(), train, test, lists: Vec::new() })
 }
 
 /// How a split is augmented.
-struct Augment {
+pub(super) struct Augment {
     /// Augmentations of each puzzle.
-    count: usize,
-    seed: u64,
+    pub count: usize,
+    pub seed: u64,
     /// Solutions that must not come out.
-    avoid: HashSet<Grid>,
+    pub avoid: HashSet<Grid>,
 }
 
 impl Augment {
-    fn none() -> Augment {
+    pub fn none() -> Augment {
         Augment { count: 0, seed: 0, avoid: HashSet::new() }
     }
 
@@ -232,10 +236,10 @@ fn check_room(dir: &Path, shape: Shape, puzzles: usize, num_aug: usize) -> Resul
     }
 }
 
-type Rows<'a> = Box<dyn Iterator<Item = Result<Row>> + 'a>;
+pub(super) type Rows<'a> = Box<dyn Iterator<Item = Result<Row>> + 'a>;
 
 /// Streams a split of at least `at_least` puzzles to disk; nothing comes back for no puzzles.
-fn write_split(
+pub(super) fn write_split(
     dir: &Path,
     split: Split,
     mut rows: Rows<'_>,
@@ -286,7 +290,7 @@ fn vocabulary(shape: Shape) -> Vocabulary {
     }
 }
 
-fn finish(out: OutputFolder, summary: Summary) -> Result<Summary> {
+pub(super) fn finish(out: OutputFolder, summary: Summary) -> Result<Summary> {
     write_identifiers(out.path(), ["<blank>"])?;
     out.commit()?;
     Ok(summary)

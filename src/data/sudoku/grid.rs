@@ -12,7 +12,8 @@ pub(super) const MAX_CELLS: usize = 81;
 /// Rows, columns or boxes of the largest grid.
 pub(super) const MAX_SIZE: usize = 9;
 
-const BLANK_TOKEN: u8 = 1;
+/// Token of a blank cell; those of the digits follow.
+pub(super) const BLANK_TOKEN: u8 = 1;
 /// What people write for a blank cell, beside 0.
 const BLANKS: [char; 7] = ['.', '_', '-', '*', 'x', 'X', '?'];
 
@@ -196,7 +197,7 @@ impl fmt::Display for Grid {
 }
 
 /// A puzzle and its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Puzzle {
     /// The clues.
     pub question: Grid,
