@@ -90,7 +90,15 @@ fn lay(lab: &mut Lab, setting: Setting, states: &[State], row: usize, bound: f64
         ema_rate: 0.999,
     };
     let Setting { step, lr, .. } = setting;
-    let clock = Clock { step, lr, puzzle_emb_lr: f32::NAN, betas: BETAS, seed: 0, first_sample: 0 };
+    let clock = Clock {
+        step,
+        lr,
+        puzzle_emb_lr: f32::NAN,
+        betas: BETAS,
+        seed: 0,
+        first_sample: 0,
+        most_steps: u32::MAX,
+    };
     let clock = lab.ints("clock", &clock.words().map(|word| word as i32));
     let mut column = |name: &str, index: usize| {
         let values: Vec<f32> = states.iter().map(|state| state[index]).collect();

@@ -1,16 +1,22 @@
-//! The carry's resets: exact copies where a slot has halted, nothing elsewhere.
+//! The carry's resets: exact copies, or random states, where a slot has halted, nothing elsewhere.
 
 use trm::Result;
-use trm::ops::carry::{KERNEL, Samples, reset_state_where, take_samples_where};
+use trm::ops::carry::{KERNEL, Samples, draw_state_where, reset_state_where, take_samples_where};
 use trm::plan::Shape;
 
+use crate::damp::{NORMAL, draws, normals};
 use crate::harness::{KernelTests, Lab, Mutant, Needs};
 
 /// Tests and mutants of `carry`.
 pub const TESTS: KernelTests = KernelTests {
     kernel: &KERNEL,
     needs: Needs::Adapter,
-    tests: &[("states", states), ("samples", samples), ("folded_grid", folded_grid)],
+    tests: &[
+        ("states", states),
+        ("samples", samples),
+        ("random_states", random_states),
+        ("folded_grid", folded_grid),
+    ],
     mutants: &[
         Mutant { name: "misses_the_fold", from: "workgroup.y * 65535u", to: "workgroup.y * 65536u" },
         Mutant {
@@ -22,6 +28,15 @@ pub const TESTS: KernelTests = KernelTests {
             name: "resets_to_one_value",
             from: "initial[index % params.width]",
             to: "initial[0u * params.width]",
+        },
+        Mutant { name: "draws_the_running", from: "|| halted[sample] == 0u", to: "|| halted[sample] != 0u" },
+        Mutant { name: "draws_all_samples_alike", from: "draw.zw, params", to: "0u * draw.zw, params" },
+        Mutant { name: "draws_all_states_alike", from: "draw.zw, params.purpose", to: "draw.zw, 0u" },
+        Mutant { name: "draws_one_number_of_four", from: "= numbers[i]", to: "= numbers[0]" },
+        Mutant {
+            name: "takes_cosines_twice",
+            from: "radii.x * sin(angles.x)",
+            to: "radii.x * cos(angles.x)",
         },
         Mutant {
             name: "takes_for_the_running",
@@ -66,6 +81,29 @@ fn lay_state(lab: &mut Lab, shape: Shape, halted: &[i32]) -> Result<()> {
     let tensor = lab.floats("state", &state);
     reset_state_where(&mut lab.tape, shape, flags, initial, tensor)?;
     lab.expect("state", tensor, expected, 0.0);
+    Ok(())
+}
+
+/// Numbers by the sample's words, the purpose and the place, whatever the slot.
+fn random_states(lab: &mut Lab) -> Result<()> {
+    for (batch, length, width) in [(1, 1, 2), (3, 5, 7), (5, 13, 66)] {
+        for (deviation, purpose) in [(1.0, 1 << 16), (0.25, 3)] {
+            lab.case(format!("B {batch} L {length} D {width}, {deviation} for {purpose}"));
+            let shape = Shape { batch, length, width };
+            let (halted, state) = (lab.below(batch, 2), lab.normal(shape.elements()));
+            let words = draws(lab, batch);
+            let sample = |at: usize| at / (length * width);
+            let drawn = |at: usize| match halted[sample(at)] {
+                0 => f64::from(state[at]),
+                _ => f64::from(deviation) * normals(&words[sample(at)], purpose, at % (length * width)),
+            };
+            let expected = (0..state.len()).map(drawn).collect();
+            let (flags, draws) = (lab.ints("halted", &halted), lab.ints("draws", words.as_flattened()));
+            let tensor = lab.floats("state", &state);
+            draw_state_where(&mut lab.tape, shape, flags, draws, (deviation, purpose), tensor)?;
+            lab.expect("state", tensor, expected, NORMAL);
+        }
+    }
     Ok(())
 }
 

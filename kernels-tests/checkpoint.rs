@@ -50,6 +50,9 @@ pub fn config(name: ArchName, mlp_t: bool, pos_encodings: PosEncodings) -> Model
         halt_max_steps: 4,
         halt_exploration_prob: 0.1,
         no_ACT_continue: true,
+        random_init: 0.0,
+        damping: 0.0,
+        noise: 0.0,
     };
     ModelConfig { arch, vocab_size: 11, seq_len: 9, num_puzzle_identifiers: 5, identifiers: None }
 }

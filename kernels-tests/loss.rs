@@ -19,6 +19,8 @@ pub const TESTS: KernelTests = KernelTests {
         ("ignored_labels", ignored_labels),
         ("halting", halting),
         ("exploration", exploration),
+        ("smoothed_labels", smoothed_labels),
+        ("fewer_steps_by_now", fewer_steps_by_now),
         ("equal_logits", equal_logits),
         ("lost_samples", lost_samples),
     ],
@@ -84,6 +86,21 @@ pub const TESTS: KernelTests = KernelTests {
             to: "return params.inverse_batch",
         },
         Mutant { name: "goes_on_with_the_lost", from: "halted[sample] = 1u;", to: "halted[sample] = 0u;" },
+        Mutant {
+            name: "spreads_without_taking",
+            from: "1.0 - params.smoothing + spread",
+            to: "1.0 + spread",
+        },
+        Mutant {
+            name: "loses_the_label_unsmoothed",
+            from: "if params.smoothing > 0.0 {",
+            to: "if params.smoothing > 1.0 {",
+        },
+        Mutant {
+            name: "knows_no_curriculum",
+            from: "min(params.max_steps, clock.most_steps)",
+            to: "min(params.max_steps, max(clock.most_steps, 99u))",
+        },
         Mutant { name: "leaves_dq_unwritten", from: "if l > 0u {", to: "if l > 1u {" },
     ],
 };
@@ -132,6 +149,7 @@ fn tensors(lab: &mut Lab, sizes: &Sizes, inputs: &Inputs) -> Tensors {
         betas: (0.9, 0.95),
         seed: sizes.seed,
         first_sample: sizes.first_sample,
+        most_steps: sizes.most_steps,
     };
     let loss = Loss {
         shape: Shape { batch, length, width: 1 },
@@ -140,6 +158,7 @@ fn tensors(lab: &mut Lab, sizes: &Sizes, inputs: &Inputs) -> Tensors {
         halt_max_steps: max_steps,
         compare_continue: sizes.compare_continue,
         halt_exploration_prob: sizes.explore,
+        label_smoothing: sizes.smoothing,
         global_batch: sizes.global_batch,
         scale: 1.0,
         logits: lab.floats("logits", &inputs.logits),
@@ -285,6 +304,27 @@ fn exploration(lab: &mut Lab) -> Result<()> {
         let mut inputs = draw(lab, &sizes, false);
         inputs.q.iter_mut().for_each(|q| *q = q.abs() + 0.1);
         lay(lab, "exploring", &sizes, &inputs, terms(&sizes))?;
+    }
+    Ok(())
+}
+
+/// A share of the labels' weight spread over the vocabulary, in training only.
+fn smoothed_labels(lab: &mut Lab) -> Result<()> {
+    for smoothing in [0.1, 0.75] {
+        let sizes = Sizes { batch: 3, length: 66, prefix: 2, vocab: 5, smoothing, ..Sizes::default() };
+        let inputs = draw(lab, &sizes, false);
+        lay(lab, "smoothed", &sizes, &inputs, terms(&sizes))?;
+    }
+    Ok(())
+}
+
+/// Samples of training stop before `max_steps` while the curriculum is young, exploring or not.
+fn fewer_steps_by_now(lab: &mut Lab) -> Result<()> {
+    for most_steps in [1, 2, 3] {
+        let sizes = Sizes { batch: 100, max_steps: 4, most_steps, explore: 0.5, ..Sizes::default() };
+        let mut inputs = draw(lab, &sizes, true);
+        inputs.q.iter_mut().for_each(|q| *q = q.abs() + 0.1);
+        lay(lab, "fewer steps", &sizes, &inputs, terms(&sizes))?;
     }
     Ok(())
 }

@@ -9,6 +9,8 @@ pub struct Sizes {
     pub prefix: usize,
     pub vocab: usize,
     pub max_steps: usize,
+    pub most_steps: u32,
+    pub smoothing: f32,
     pub compare_continue: bool,
     pub explore: f32,
     pub global_batch: usize,
@@ -25,6 +27,8 @@ impl Default for Sizes {
             prefix: 0,
             vocab: 1,
             max_steps: 4,
+            most_steps: u32::MAX,
+            smoothing: 0.0,
             compare_continue: false,
             explore: 0.0,
             global_batch: 1,
@@ -60,6 +64,19 @@ pub fn cross_entropy(logits: &[f64], label: usize) -> (f64, Vec<f64>) {
     ((total / s[label]).ln(), (0..s.len()).map(gradient).collect())
 }
 
+/// The mean of [`cross_entropy`] over targets: the label with a weight of 1 - `smoothing`, beside that any token.
+fn smoothed(logits: &[f64], label: usize, smoothing: f64) -> (f64, Vec<f64>) {
+    let count = logits.len() as f64;
+    let weight = |v: usize| smoothing / count + if v == label { 1.0 - smoothing } else { 0.0 };
+    let (mut loss, mut gradient) = (0.0, vec![0.0; logits.len()]);
+    for v in (0..logits.len()).filter(|&v| weight(v) > 0.0) {
+        let (own, slopes) = cross_entropy(logits, v);
+        loss += weight(v) * own;
+        gradient.iter_mut().zip(slopes).for_each(|(sum, slope)| *sum += weight(v) * slope);
+    }
+    (loss, gradient)
+}
+
 /// Binary cross-entropy of a logit against a target in 0..=1, and its gradient.
 pub fn binary_cross_entropy(logit: f64, target: f64) -> (f64, f64) {
     (logit.max(0.0) + (-logit.abs()).exp().ln_1p() - target * logit, sigmoid(logit) - target)
@@ -70,7 +87,7 @@ fn sigmoid(v: f64) -> f64 {
 }
 
 /// Philox 4x32-10, from the paper's definition.
-fn philox(seed: u64, counter: [u32; 4]) -> [u32; 4] {
+pub fn philox(seed: u64, counter: [u32; 4]) -> [u32; 4] {
     let (mut c, mut key) = (counter.map(u64::from), [seed & 0xffff_ffff, seed >> 32]);
     for _ in 0..10 {
         let (left, right) = (c[0] * 0xD251_1F53, c[2] * 0xCD9E_8D57);
@@ -81,12 +98,17 @@ fn philox(seed: u64, counter: [u32; 4]) -> [u32; 4] {
     c.map(|word| word as u32)
 }
 
+/// The most steps of a sample in training, by now.
+fn most_steps(sizes: &Sizes) -> i32 {
+    sizes.most_steps.min(sizes.max_steps as u32) as i32
+}
+
 /// The fewest steps that sample `b` must make.
 fn least_steps(sizes: &Sizes, b: usize) -> i32 {
     let draw = philox(sizes.seed, [sizes.step, sizes.first_sample + b as u32, 0, 0]);
     let uniform = f64::from(draw[0] >> 8) / f64::from(1 << 24);
     match uniform < f64::from(sizes.explore) {
-        true => 2 + (draw[1] % (sizes.max_steps as u32 - 1)) as i32,
+        true => 2 + (draw[1] % (most_steps(sizes) as u32 - 1)) as i32,
         false => 0,
     }
 }
@@ -104,7 +126,7 @@ pub fn reference(
     let logits: Vec<f64> = logits.iter().map(|&v| f64::from(v)).collect();
     let (q, next) = (q.map(f64::from), q_next.map(|q| q.map(f64::from)));
     let labelled = labels.iter().filter(|&&label| label != -100).count();
-    let (mut nll, mut right, mut predictions) = (0.0, 0, Vec::new());
+    let (mut nll, mut plain_nll, mut right, mut predictions) = (0.0, 0.0, 0, Vec::new());
     let mut dlogits = vec![0.0; logits.len()];
     for (s, &label) in labels.iter().enumerate() {
         let start = (sizes.prefix + s) * sizes.vocab;
@@ -115,17 +137,18 @@ pub fn reference(
         if label == -100 {
             continue;
         }
-        let (own, gradient) = cross_entropy(row, label as usize);
+        let (own, gradient) = smoothed(row, label as usize, f64::from(sizes.smoothing));
         nll += own;
+        plain_nll += cross_entropy(row, label as usize).0;
         right += usize::from(best == label as usize);
         let weight = 1.0 / (labelled * sizes.global_batch) as f64;
         gradient.iter().enumerate().for_each(|(v, slope)| dlogits[start + v] = weight * slope);
     }
     let exact = right == labelled;
     let steps = if state.1 != 0 { 1 } else { state.0 + 1 };
-    let last = steps >= sizes.max_steps as i32;
+    let last = steps >= most_steps(sizes);
     let wants = q[0] > if sizes.compare_continue { q[1] } else { 0.0 };
-    let early = sizes.max_steps > 1 && wants && steps >= least_steps(sizes, b);
+    let early = most_steps(sizes) > 1 && wants && steps >= least_steps(sizes, b);
     let (halt_loss, halt_slope) = binary_cross_entropy(q[0], f64::from(u8::from(exact)));
     let worth = |next: [f64; 2]| sigmoid(if last { next[0] } else { next[0].max(next[1]) });
     let (continue_loss, continue_slope) =
@@ -133,7 +156,7 @@ pub fn reference(
     let half = 0.5 / sizes.global_batch as f64;
     let mut dq = vec![0.0; sizes.length * 2];
     (dq[0], dq[1]) = (half * halt_slope, half * continue_slope);
-    let stats = |halted: bool, continue_loss: f64| {
+    let stats = |halted: bool, nll: f64, continue_loss: f64| {
         let flag = |yes: bool| f64::from(u8::from(yes && halted && labelled > 0));
         let mean = |sum: f64| sum / labelled.max(1) as f64;
         [
@@ -147,7 +170,7 @@ pub fn reference(
             continue_loss,
         ]
     };
-    let halted = [last || early, last];
-    let stats = [stats(halted[0], continue_loss), stats(halted[1], 0.0)];
+    let halted = [last || early, steps >= sizes.max_steps as i32];
+    let stats = [stats(halted[0], nll, continue_loss), stats(halted[1], plain_nll, 0.0)];
     Sample { dlogits, dq, predictions, steps, halted, stats }
 }

@@ -19,6 +19,7 @@ mod cli_solve;
 mod cli_stops;
 mod cli_tune;
 mod column_sums;
+mod damp;
 mod data;
 mod data_arc;
 mod data_arc_votes;
@@ -77,6 +78,7 @@ const KERNELS: &[KernelTests] = &[
     attention_matrix::TESTS,
     carry::TESTS,
     column_sums::TESTS,
+    damp::TESTS,
     embed::TESTS,
     finite::TESTS,
     loss::TESTS,

@@ -29,6 +29,9 @@ pub fn small(name: ArchName) -> ModelConfig {
         halt_max_steps: 4,
         halt_exploration_prob: 0.5,
         no_ACT_continue: true,
+        random_init: 0.0,
+        damping: 0.0,
+        noise: 0.0,
     };
     ModelConfig { arch, vocab_size: 7, seq_len: 5, num_puzzle_identifiers: 3, identifiers: None }
 }
@@ -72,6 +75,7 @@ pub fn optimiser(batch: usize) -> Optimiser {
         weight_decay: 0.1,
         puzzle_emb_weight_decay: 0.1,
         ema_rate: 0.99,
+        label_smoothing: 0.0,
         freeze_weights: false,
         global_batch: batch,
     }
@@ -126,8 +130,15 @@ impl Session {
         labels.for_each(|(label, _)| *label = IGNORE_LABEL);
         batch.puzzle_identifiers = draw(self.batch, self.config.num_puzzle_identifiers);
         self.run.feed(&batch)?;
-        let clock =
-            Clock { step, lr: 1e-3, puzzle_emb_lr: 1e-2, betas: (0.9, 0.95), seed: 7, first_sample: 0 };
+        let clock = Clock {
+            step,
+            lr: 1e-3,
+            puzzle_emb_lr: 1e-2,
+            betas: (0.9, 0.95),
+            seed: 7,
+            first_sample: 0,
+            most_steps: u32::MAX,
+        };
         self.run.set_clock(&clock)?;
         self.run.submit()
     }

@@ -79,8 +79,15 @@ fn rows(lab: &mut Lab) -> Result<()> {
             (gradients[0], gradients[twin * emb_ndim]) = (0.75, -0.75);
         }
         let expected = reference(&table, &identifiers, &gradients, emb_ndim);
-        let clock =
-            Clock { step: 1, lr: 0.5, puzzle_emb_lr: LR, betas: (0.9, 0.95), seed: 0, first_sample: 0 };
+        let clock = Clock {
+            step: 1,
+            lr: 0.5,
+            puzzle_emb_lr: LR,
+            betas: (0.9, 0.95),
+            seed: 0,
+            first_sample: 0,
+            most_steps: u32::MAX,
+        };
         let clock = lab.ints("clock", &clock.words().map(|word| word as i32));
         let sgd = SignSgd {
             batch,
@@ -104,7 +111,15 @@ fn rows(lab: &mut Lab) -> Result<()> {
 fn skipped(lab: &mut Lab) -> Result<()> {
     lab.case("skipped");
     let table = lab.normal(3 * 5);
-    let clock = Clock { step: 1, lr: 0.5, puzzle_emb_lr: LR, betas: (0.9, 0.95), seed: 0, first_sample: 0 };
+    let clock = Clock {
+        step: 1,
+        lr: 0.5,
+        puzzle_emb_lr: LR,
+        betas: (0.9, 0.95),
+        seed: 0,
+        first_sample: 0,
+        most_steps: u32::MAX,
+    };
     let clock = lab.ints("clock", &clock.words().map(|word| word as i32));
     let sgd = SignSgd {
         batch: 2,

@@ -1,5 +1,6 @@
 // Loss of a supervision step, its gradient, correctness and halting, for one sample per workgroup.
 //   lm: mean over the sample's labels of -log(s(v_label) / sum s(v)), s(v) = v + 1 for v >= 0, else 1 / (1 - v);
+//       in training, the share `smoothing` of a label's weight is spread evenly over the vocabulary;
 //       ds/dv = 1, else s^2 (exact at 0; no division by a branch that is not taken)
 //   + 0.5 BCE(q_halt, all labels right?) + 0.5 BCE(q_continue, target); gradients of (sum over samples) / batch.
 // logits (B, L, V), used at the last S positions; q, dq (B, L, 2), used at position 0; labels (B, S), -100 ignored.
@@ -9,7 +10,7 @@
 
 struct Params {
     length: u32, prefix: u32, vocab: u32, max_steps: u32, compare_continue: u32,
-    explore: f32, inverse_batch: f32,
+    explore: f32, smoothing: f32, inverse_batch: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -54,6 +55,13 @@ fn look(base: u32, label: i32) -> Position {
     }
     if label != IGNORE {
         result.nll = log(result.total / stablemax(logits[base + u32(label)]));
+        if params.smoothing > 0.0 {
+            var sum = 0.0;
+            for (var v = 0u; v < params.vocab; v++) {
+                sum += log(result.total / stablemax(logits[base + v]));
+            }
+            result.nll = (1.0 - params.smoothing) * result.nll + params.smoothing * (sum / f32(params.vocab));
+        }
         result.right = select(0.0, 1.0, result.best == u32(label));
     }
     return result;
@@ -103,17 +111,23 @@ fn next_step(sample: u32) -> u32 {
     return select(steps[sample], 0u, halted[sample] != 0u) + 1u;
 }
 
+// The most steps of a sample by now.
+fn most_steps() -> u32 {
+    return min(params.max_steps, clock.most_steps);
+}
+
 // The halting rule of training, with exploration: a slot sometimes must run a random number of steps first.
 fn halts(sample: u32, step_count: u32) -> bool {
     let heads = q[sample * params.length];
     let wants = heads.x > select(0.0, heads.y, params.compare_continue != 0u);
-    if step_count >= params.max_steps || params.max_steps < 2u {
-        return step_count >= params.max_steps;
+    let most = most_steps();
+    if step_count >= most || most < 2u {
+        return step_count >= most;
     }
     let draw = philox(vec2<u32>(clock.seed_low, clock.seed_high), vec4<u32>(clock.step, clock.first_sample + sample, 0u, 0u));
     var minimum = 0u;
     if f32(draw.x >> 8u) < params.explore * 16777216.0 {
-        minimum = 2u + draw.y % (params.max_steps - 1u);
+        minimum = 2u + draw.y % (most - 1u);
     }
     return wants && step_count >= minimum;
 }
@@ -137,7 +151,9 @@ fn differentiate(sample: u32, local: u32) -> Sample {
         for (var v = 0u; v < params.vocab; v++) {
             let s = stablemax(logits[base + v]);
             let slope = select(s * s, 1.0, logits[base + v] >= 0.0);
-            let own = select(0.0, 1.0 / s, i32(v) == label);
+            let spread = params.smoothing / f32(params.vocab);
+            let wanted = select(spread, 1.0 - params.smoothing + spread, i32(v) == label);
+            let own = select(0.0, wanted / s, wanted > 0.0);
             dlogits[base + v] = select(0.0, weight * slope * (1.0 / here.total - own), label != IGNORE);
         }
         if l > 0u {
@@ -172,7 +188,7 @@ fn train_continue(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
     if local == 0u {
         let step_count = next_step(sample);
         let next = q_next[sample * params.length];
-        let worth = sigmoid(select(max(next.x, next.y), next.x, step_count >= params.max_steps));
+        let worth = sigmoid(select(max(next.x, next.y), next.x, step_count >= most_steps()));
         let q_continue = q[sample * params.length].y;
         let slope = 0.5 * params.inverse_batch * (sigmoid(q_continue) - worth);
         dq[sample * params.length] = vec2<f32>(halt_gradient(sample, totals), slope);

@@ -87,6 +87,10 @@ pub struct TrainSettings {
     pub ema: bool,
     /// Decay of the moving average.
     pub ema_rate: f64,
+    /// The share of a label's weight that the loss spreads evenly over the vocabulary.
+    pub label_smoothing: f64,
+    /// The share of the steps over which samples' supervision steps grow from 1 to `halt_max_steps`; 0 for none.
+    pub curriculum: f64,
     /// Whether only the puzzle embeddings learn, as for new tasks.
     pub freeze_weights: bool,
     /// Storage of activations and of the copies of weights that products read; the weights themselves are f32.
@@ -209,7 +213,7 @@ impl Recipe {
 }
 
 impl TrainSettings {
-    /// What the optimisers keep constant; without a moving average its decay is 0, so that it is the weights.
+    /// What the optimisers and the loss keep constant; without a moving average its decay is 0, so that it is the weights.
     pub fn optimiser(&self) -> Optimiser {
         Optimiser {
             betas: (self.beta1, self.beta2),
@@ -217,6 +221,7 @@ impl TrainSettings {
             puzzle_emb_weight_decay: self.puzzle_emb_weight_decay,
             ema_rate: if self.ema { self.ema_rate } else { 0.0 },
             freeze_weights: self.freeze_weights,
+            label_smoothing: self.label_smoothing,
             global_batch: self.global_batch_size,
         }
     }
@@ -268,6 +273,8 @@ impl TrainSettings {
             ("puzzle_emb_lr", self.puzzle_emb_lr, not_negative),
             ("puzzle_emb_weight_decay", self.puzzle_emb_weight_decay, not_negative),
             ("ema_rate", self.ema_rate, decay),
+            ("label_smoothing", self.label_smoothing, decay),
+            ("curriculum", self.curriculum, share),
             ("checkpoint_minutes", self.checkpoint_minutes, not_negative),
         ];
         // Devices compute in f32, where a large number is infinite.

@@ -23,6 +23,29 @@ pub fn philox(mut key: [u32; 2], mut counter: [u32; 4]) -> [u32; 4] {
     counter
 }
 
+/// Four independent standard normal numbers for one `(key, counter)` pair, by Box-Muller, as
+/// `shaders/lib/gaussian.wgsl` makes them on a GPU, whose logarithms and sines may round otherwise.
+pub fn gaussians(key: [u32; 2], counter: [u32; 4]) -> [f32; 4] {
+    let uniform = |word: u32| (word >> 8) as f32 / (1u32 << 24) as f32;
+    let words = philox(key, counter);
+    let pair = |one: u32, other: u32| {
+        let radius = (-2.0 * (uniform(one) + 1.0 / (1u32 << 24) as f32).ln()).sqrt();
+        let (sine, cosine) = (std::f32::consts::TAU * uniform(other) - std::f32::consts::PI).sin_cos();
+        [radius * cosine, radius * sine]
+    };
+    let ([a, b], [c, d]) = (pair(words[0], words[1]), pair(words[2], words[3]));
+    [a, b, c, d]
+}
+
+/// What the last word of a counter says a draw is for, in its upper half; the lower half tells places apart.
+/// Exploration has 0.
+pub mod purpose {
+    /// The states that a sample starts from, by state.
+    pub const INITIAL_STATE: u32 = 1 << 16;
+    /// The noise of a damped update, by update.
+    pub const UPDATE: u32 = 2 << 16;
+}
+
 /// A sequence of draws: a seed, a stream (what the numbers are for) and a position that can be saved and restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rng {
@@ -109,6 +132,19 @@ mod tests {
     fn philox_matches_the_published_vectors() {
         assert_eq!(philox([0; 2], [0; 4]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
         assert_eq!(philox([!0; 2], [!0; 4]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
+    }
+
+    #[test]
+    fn gaussians_are_standard_normal_and_independent() {
+        let draws: Vec<f64> =
+            (0..25_000).flat_map(|at| gaussians([5, 0], [at, 0, 0, 0])).map(f64::from).collect();
+        let mean = |of: &dyn Fn(usize) -> f64| (0..draws.len()).map(of).sum::<f64>() / draws.len() as f64;
+        assert!(mean(&|at| draws[at]).abs() < 0.01);
+        assert!((mean(&|at| draws[at].powi(2)) - 1.0).abs() < 0.02);
+        assert!((mean(&|at| draws[at].powi(4)) - 3.0).abs() < 0.1);
+        assert!(mean(&|at| draws[at] * draws[at ^ 1]).abs() < 0.01, "the two of a pair");
+        assert!(mean(&|at| draws[at] * draws[at ^ 2]).abs() < 0.01, "the two pairs");
+        assert!(draws.iter().all(|draw| draw.is_finite()));
     }
 
     #[test]

@@ -8,4 +8,5 @@ struct Clock {
     seed_low: u32,
     seed_high: u32,
     first_sample: u32,
+    most_steps: u32,
 }

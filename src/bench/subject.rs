@@ -121,6 +121,7 @@ impl Subject {
             betas: (settings.beta1, settings.beta2),
             seed: settings.seed,
             first_sample: 0,
+            most_steps: u32::MAX,
         };
         runner.set_clock(&clock)?;
         Ok(runner.into_run())

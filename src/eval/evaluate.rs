@@ -9,7 +9,7 @@ use crate::data::{Batch, Dataset, TestBatches};
 use crate::engine::{Device, Run};
 use crate::model::init::Weights;
 use crate::model::step::eval_plan;
-use crate::model::{Metrics, ModelConfig, Runner};
+use crate::model::{Draw, Metrics, ModelConfig, Runner};
 use crate::ops::metrics::NAMES;
 use crate::{Error, Result};
 
@@ -20,6 +20,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Evaluator {
     runner: Runner,
     batch: usize,
+    /// Of what is drawn at random for a sample.
+    seed: u64,
     /// No further samples are begun once it is true.
     stop: Arc<AtomicBool>,
 }
@@ -85,12 +87,17 @@ impl Evaluator {
     /// [`Error::Recipe`] for impossible sizes, [`Error::Limit`] for a batch that does not fit the device.
     pub fn new(config: &ModelConfig, device: &Device, batch: usize) -> Result<Evaluator> {
         let run = Run::of_batch(device, batch, |batch| eval_plan(config, batch, device.target()))?;
-        Ok(Evaluator { runner: Runner::of(run, config)?, batch, stop: Arc::default() })
+        Ok(Evaluator { runner: Runner::of(run, config)?, batch, seed: 0, stop: Arc::default() })
     }
 
     /// Uploads weights.
     pub fn load(&mut self, weights: &Weights) -> Result<()> {
         self.runner.load(weights)
+    }
+
+    /// Has what a model draws at random for a sample drawn by this seed and the sample's place in the stream; 0 at first.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.seed = seed;
     }
 
     /// Begins no further samples once `flag` is true: streams end early then, as if they had no more.
@@ -144,7 +151,7 @@ impl Evaluator {
             if slots.iter().all(Option::is_none) || (pace.cut_short && self.stops()) {
                 return Ok(());
             }
-            self.step(&batch, &fresh)?;
+            self.step(&batch, &fresh, &slots)?;
             slots.iter_mut().flatten().for_each(|running| running.step += 1);
             let ending = slots.iter().flatten().any(|running| running.step == self.max_steps());
             if pace.halt || pace.every_step || ending {
@@ -158,10 +165,13 @@ impl Evaluator {
     }
 
     /// One supervision step; `fresh` slots take their sample from `batch` first.
-    fn step(&mut self, batch: &Batch, fresh: &[i32]) -> Result<()> {
+    fn step(&mut self, batch: &Batch, fresh: &[i32], slots: &[Option<Running>]) -> Result<()> {
         if fresh.contains(&1) {
             self.runner.feed(batch)?;
         }
+        let seed = self.seed;
+        let draw = |Running { index, step }| Draw { seed, sample: index as u32, step: step as u32 };
+        self.runner.set_draws(slots.iter().map(|slot| slot.map(draw).unwrap_or_default()))?;
         self.runner.write_ints("carry.halted", fresh)?;
         self.runner.submit()?;
         self.runner.metrics(true)?;

@@ -240,6 +240,7 @@ impl<'a> Check<'a> {
             betas: golden.optimiser.betas,
             seed: 0,
             first_sample: 0,
+            most_steps: u32::MAX,
         };
         self.runner.set_clock(&clock)
     }

@@ -15,11 +15,13 @@ pub struct Clock {
     pub seed: u64,
     /// Number of the first sample among all of the step's, for what is drawn for each.
     pub first_sample: u32,
+    /// Supervision steps of a sample at the most, where that is less than the model's `halt_max_steps`.
+    pub most_steps: u32,
 }
 
 impl Clock {
     /// Words of a clock on the device.
-    pub const WORDS: usize = 8;
+    pub const WORDS: usize = 9;
 
     /// The device's form.
     pub fn words(&self) -> [u32; Clock::WORDS] {
@@ -35,6 +37,7 @@ impl Clock {
             self.seed as u32,
             (self.seed >> 32) as u32,
             self.first_sample,
+            self.most_steps,
         ]
     }
 }

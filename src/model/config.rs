@@ -76,6 +76,15 @@ pub struct Arch {
     pub halt_exploration_prob: f64,
     /// Train the halt head only; false trains the continue head too (always so for hrm).
     pub no_ACT_continue: bool,
+    /// Deviation of the random states that a sample starts from; 0 for the initial vectors.
+    #[serde(default)]
+    pub random_init: f64,
+    /// a of the damped update, state <- a state + (1 - a) net(...) + s e; 0 for what the net says.
+    #[serde(default)]
+    pub damping: f64,
+    /// s of the same, the deviation of its noise; 0 for none.
+    #[serde(default)]
+    pub noise: f64,
 }
 
 /// A model with everything known: the architecture and the sizes of the data.
@@ -104,6 +113,16 @@ impl Arch {
     /// Whether a sample halts when q_halt > q_continue, as opposed to q_halt > 0.
     pub fn compares_continue(&self) -> bool {
         self.trains_continue() || self.name == ArchName::Transformer
+    }
+
+    /// Whether updates of states are damped or noisy.
+    pub fn damps(&self) -> bool {
+        self.damping > 0.0 || self.noise > 0.0
+    }
+
+    /// Whether random numbers are drawn by the [`Draw`](super::Draw) of a sample.
+    pub fn draws(&self) -> bool {
+        self.random_init > 0.0 || self.damps()
     }
 
     /// P.
@@ -158,6 +177,18 @@ impl Arch {
                 "rope_theta",
                 format!("is {:e}", self.rope_theta),
                 "give a number from 1 to 3.4e38",
+            ));
+        }
+        for (key, value) in [("random_init", self.random_init), ("noise", self.noise)] {
+            if !real(value, 0.0) {
+                return Err(wrong(key, format!("is {value:e}"), "give a number from 0 to 3.4e38"));
+            }
+        }
+        if !(0.0..1.0).contains(&self.damping) {
+            return Err(wrong(
+                "damping",
+                format!("is {}", self.damping),
+                "give a number from 0 to less than 1",
             ));
         }
         if !(0.0..=1.0).contains(&self.halt_exploration_prob) {

@@ -5,6 +5,7 @@
 pub mod block;
 pub mod clock;
 pub mod config;
+pub mod draw;
 pub mod init;
 pub mod params;
 pub(crate) mod recursion;
@@ -14,12 +15,13 @@ pub mod step;
 
 pub use clock::Clock;
 pub use config::{Arch, ArchName, ModelConfig, PosEncodings};
+pub use draw::Draw;
 pub use params::{Param, Params};
 #[cfg(feature = "testing")]
 pub use runner::Runner;
 #[cfg(not(feature = "testing"))]
 pub(crate) use runner::Runner;
 pub use runner::Which;
-pub use schedule::Schedule;
+pub use schedule::{Curriculum, Schedule};
 
 pub use crate::ops::metrics::Metrics;

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use super::init::Weights;
 use super::params::{Home, Params};
 use super::step::rope_table;
-use super::{Clock, ModelConfig};
+use super::{Clock, Draw, ModelConfig};
 use crate::data::{Batch, IGNORE_LABEL};
 use crate::engine::Run;
 use crate::{Error, Result};
@@ -85,13 +85,27 @@ impl Runner {
         self.run.write_ints("batch.puzzle_identifiers", &batch.puzzle_identifiers)
     }
 
-    /// Sets the clock of the next step, for each of its micro-batches.
+    /// Sets the clock of the next step, for each of its micro-batches, and what its random numbers are drawn by.
     pub fn set_clock(&mut self, clock: &Clock) -> Result<()> {
         let micro_batches = self.run.plan.micro_batches;
         let micro_batch = self.run.plan.words("carry.halted")? / micro_batches;
         let first = |index: usize| clock.first_sample + (index * micro_batch) as u32;
         let clocks = (0..micro_batches).map(|index| Clock { first_sample: first(index), ..*clock }.words());
-        self.run.write("clock", clocks.collect::<Vec<_>>().as_flattened())
+        self.run.write("clock", clocks.collect::<Vec<_>>().as_flattened())?;
+        let slots = (micro_batches * micro_batch) as u32;
+        let draw = |slot| Draw { seed: clock.seed, sample: clock.first_sample + slot, step: clock.step };
+        self.set_draws((0..slots).map(draw))
+    }
+
+    /// Says by what each slot's random numbers are drawn in the next step; nothing to do for a model that draws none.
+    pub fn set_draws(&mut self, draws: impl Iterator<Item = Draw>) -> Result<()> {
+        match self.run.plan.view("batch.draws") {
+            Ok(_) => {
+                let words: Vec<[u32; Draw::WORDS]> = draws.map(|draw| draw.words()).collect();
+                self.run.write("batch.draws", words.as_flattened())
+            }
+            Err(_) => Ok(()),
+        }
     }
 
     /// The run alone.

@@ -1,4 +1,5 @@
-//! The learning rate: linear warm-up, then a cosine down to a share of the base rate.
+//! The learning rate: linear warm-up, then a cosine down to a share of the base rate; and how deep samples are thought
+//! through by then.
 
 /// A schedule over steps that count from 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,9 +27,42 @@ impl Schedule {
     }
 }
 
+/// Supervision steps of a sample at the most: they grow from 1 to `halt_max_steps`, each for an equal part of the first
+/// `share` of the steps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Curriculum {
+    /// Of the steps of the whole run; 0 for all supervision steps from the first on.
+    pub share: f64,
+    /// Steps of the whole run.
+    pub total_steps: u64,
+    /// N_sup.
+    pub halt_max_steps: usize,
+}
+
+impl Curriculum {
+    /// Those of `step`, which counts from 1.
+    pub fn at(&self, step: u64) -> u32 {
+        let most = self.halt_max_steps as f64;
+        let grows_over = self.share * self.total_steps as f64;
+        let done = step.saturating_sub(1) as f64;
+        let now = if done < grows_over { 1.0 + (most * done / grows_over).floor() } else { most };
+        now.min(most) as u32
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Schedule;
+    use super::{Curriculum, Schedule};
+
+    #[test]
+    fn depth_grows_in_equal_stairs() {
+        let curriculum = Curriculum { share: 0.4, total_steps: 100, halt_max_steps: 8 };
+        let depths: Vec<u32> = (1..=100).map(|step| curriculum.at(step)).collect();
+        assert_eq!(depths[..11], [1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3]);
+        assert!(depths[35..].iter().all(|&depth| depth == 8));
+        let off = Curriculum { share: 0.0, ..curriculum };
+        assert_eq!((off.at(1), off.at(100)), (8, 8));
+    }
 
     #[test]
     fn warms_up_then_falls_to_the_minimum() {

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use super::block::Blocks;
 use super::clock::Clock;
 use super::config::{Arch, ModelConfig, PosEncodings};
+use super::draw::Draw;
 use super::params::{Home, Params};
 use super::recursion::Recursion;
 use crate::ops::adam_atan2::{AdamAtan2, Moments};
-use crate::ops::carry::{Samples, reset_state_where, take_samples_where};
+use crate::ops::carry::{Samples, draw_state_where, reset_state_where, take_samples_where};
+use crate::ops::damp::Damp;
 use crate::ops::embed::{Embed, EmbedGradients};
 use crate::ops::linear::{After, bias_gradient, linear, weight_gradient};
 use crate::ops::loss::Loss;
@@ -18,9 +20,10 @@ use crate::ops::sign_sgd::SignSgd;
 use crate::ops::store_weight::Weight;
 use crate::ops::{column_sums, finite, metrics, rope, sum};
 use crate::plan::{Axis, Element, LinearForm, Plan, Role, Shape, Tape, Target, Tensor};
+use crate::rng::purpose;
 use crate::{Error, Result};
 
-/// What the optimisers keep constant; learning rates come with the [`Clock`].
+/// What the optimisers and the loss keep constant; learning rates come with the [`Clock`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Optimiser {
     /// AdamATan2's decays.
@@ -33,6 +36,8 @@ pub struct Optimiser {
     pub ema_rate: f64,
     /// Leave the weights, their moments and their average as they are: only puzzle embeddings learn.
     pub freeze_weights: bool,
+    /// The share of a label's weight that the loss spreads evenly over the vocabulary.
+    pub label_smoothing: f64,
     /// Samples that gradients are divided by; the batch, or the sum of all ranks' batches.
     pub global_batch: usize,
 }
@@ -79,7 +84,8 @@ impl Batches {
 
 /// The plan of one training step of a batch, whose micro-batches add up their gradients in their order.
 ///
-/// Host-side names: the inputs `batch.inputs`, `batch.labels`, `batch.puzzle_identifiers`, `clock`; the weights
+/// Host-side names: the inputs `batch.inputs`, `batch.labels`, `batch.puzzle_identifiers`, `clock` and, where the model
+/// draws random numbers, `batch.draws`; the weights
 /// `weights`, `initial_states`, `puzzle_emb`, `rope_table`; `first_moment`, `second_moment`, `ema`, `gradients`;
 /// the carry `carry.*`; of several ranks, `gathered.puzzle_rows` and `gathered.puzzle_identifiers`; the results
 /// `metrics`, `puzzle_rows` and, of the last micro-batch, `x`, `logits`, `q_logits`.
@@ -122,7 +128,9 @@ pub fn train_plan(
     tape.scope("loss");
     let (words, q_words) = (tape.elements(logits), tape.elements(q));
     let (dlogits, dq) = (tape.tensor(Role::Gradient, words), tape.tensor(Role::Gradient, q_words));
-    step.loss(logits, q, optimiser.global_batch, scale).train(&mut tape, q_next, dlogits, dq)?;
+    let loss = step.loss(logits, q, optimiser.global_batch, scale);
+    let loss = Loss { label_smoothing: optimiser.label_smoothing as f32, ..loss };
+    loss.train(&mut tape, q_next, dlogits, dq)?;
 
     tape.contribute(logits, dlogits);
     tape.contribute(q, dq);
@@ -184,6 +192,8 @@ struct Step<'a> {
     incoming: Samples,
     running: Samples,
     clock: Tensor,
+    /// [`Draw`]s of the slots, where the model draws any random numbers.
+    draws: Option<Tensor>,
     steps: Tensor,
     halted: Tensor,
     stats: Tensor,
@@ -227,6 +237,7 @@ impl<'a> Step<'a> {
             incoming: samples(tape, "batch", Role::Batch),
             running: samples(tape, "carry.data", Role::Carry),
             clock: tape.parted_buffer("clock", Role::Batch, Clock::WORDS),
+            draws: arch.draws().then(|| tape.parted_buffer("batch.draws", Role::Batch, batch * Draw::WORDS)),
             steps: tape.parted_buffer("carry.steps", Role::Carry, batch),
             halted: tape.parted_buffer("carry.halted", Role::Carry, batch),
             stats: tape.parted_buffer("stats", Role::Metric, batch * metrics::NAMES.len()),
@@ -263,8 +274,15 @@ impl<'a> Step<'a> {
 
     fn reset_carry(&self, tape: &mut Tape) -> Result<()> {
         tape.scope("carry");
-        for (&state, &initial) in self.states.iter().zip(&self.initial_states) {
-            reset_state_where(tape, self.shape, self.halted, initial, state)?;
+        let deviation = self.config.arch.random_init as f32;
+        for (index, (&state, &initial)) in self.states.iter().zip(&self.initial_states).enumerate() {
+            match self.draws.filter(|_| deviation > 0.0) {
+                Some(draws) => {
+                    let by = (deviation, purpose::INITIAL_STATE | index as u32);
+                    draw_state_where(tape, self.shape, self.halted, draws, by, state)?;
+                }
+                None => reset_state_where(tape, self.shape, self.halted, initial, state)?,
+            }
         }
         let sizes = (self.shape.batch, self.config.seq_len);
         take_samples_where(tape, sizes, self.halted, self.incoming, self.running)
@@ -322,22 +340,64 @@ impl<'a> Step<'a> {
                 true => Some(tape.part(self.states[update.write], 0, self.shape.elements())?),
                 false => None,
             };
-            let norm = blocks.norm(Axis::Width);
             let next = updates.get(index + 1).and_then(|next| next.besides(update.write));
-            states[update.write] = match next {
-                Some(others) => {
-                    let others: Vec<Tensor> = others.iter().map(|input| input.tensor(&states, x)).collect();
-                    let (state, total) = norm.push_with_sum(tape, normed, out, &others)?;
-                    tape.record(records(index + 1));
-                    sum::hand_on(tape, &[&[state], &others[..]].concat(), total);
-                    ready = Some(total);
-                    state
+            let others = next.unwrap_or_default();
+            let others: Vec<Tensor> = others.iter().map(|input| input.tensor(&states, x)).collect();
+            let norm = blocks.norm(Axis::Width);
+            let (state, total) = match self.draws.filter(|_| self.config.arch.damps()) {
+                Some(draws) => {
+                    let y = norm.push(tape, normed, None)?;
+                    let place = index + if pass == Pass::Ahead { updates.len() } else { 0 };
+                    let damp = self.damp(draws, place);
+                    self.damped(tape, damp, (states[update.write], y), out, &others)?
                 }
-                None => norm.push(tape, normed, out)?,
+                None if others.is_empty() => (norm.push(tape, normed, out)?, None),
+                None => {
+                    let (state, total) = norm.push_with_sum(tape, normed, out, &others)?;
+                    (state, Some(total))
+                }
             };
+            states[update.write] = state;
+            if let Some(total) = total {
+                tape.record(records(index + 1));
+                sum::hand_on(tape, &[&[state], &others[..]].concat(), total);
+                ready = Some(total);
+            }
         }
         tape.record(recording);
         Ok(states)
+    }
+
+    /// The damped update number `place` of a step.
+    fn damp(&self, draws: Tensor, place: usize) -> Damp {
+        let arch = &self.config.arch;
+        Damp {
+            shape: self.shape,
+            damping: arch.damping as f32,
+            noise: arch.noise as f32,
+            draws,
+            purpose: purpose::UPDATE | place as u32,
+        }
+    }
+
+    /// [`Damp::push`]. A state that is written once in a step is updated where it lies in the carry: by way of a tensor.
+    fn damped(
+        &self,
+        tape: &mut Tape,
+        damp: Damp,
+        (old, y): (Tensor, Tensor),
+        out: Option<Tensor>,
+        others: &[Tensor],
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        match out.filter(|_| self.states.contains(&old)) {
+            Some(carry) => {
+                let between = tape.tensor(Role::Activation, self.shape.elements());
+                let made = damp.push(tape, (old, y), Some(between), others)?;
+                sum::copy(tape, between, carry)?;
+                Ok(made)
+            }
+            None => damp.push(tape, (old, y), out, others),
+        }
     }
 
     /// logits (B, L, V) and q (B, L, 2) of the answer; only the S puzzle positions and position 0 count.
@@ -365,6 +425,7 @@ impl<'a> Step<'a> {
             halt_max_steps: self.config.arch.halt_max_steps,
             compare_continue: self.config.arch.compares_continue(),
             halt_exploration_prob: self.config.arch.halt_exploration_prob as f32,
+            label_smoothing: 0.0,
             global_batch,
             scale,
             logits,

@@ -1,5 +1,8 @@
 //! The carry: what one supervision step hands to the next, reset slot by slot where a sample has halted.
 
+use rayon::prelude::*;
+
+use super::damp::add_noise;
 use crate::Result;
 use crate::plan::{Call, Entry, Kernel, Shape, Tape, Tensor, ints, ints_mut};
 
@@ -9,6 +12,7 @@ pub static KERNEL: Kernel = Kernel {
     source: include_str!("../../shaders/carry.wgsl"),
     entries: &[
         Entry { name: "reset_state", twin: reset_state },
+        Entry { name: "draw_state", twin: draw_state },
         Entry { name: "take_samples", twin: take_samples },
     ],
 };
@@ -28,7 +32,34 @@ pub fn reset_state_where(
         .count("count", shape.elements())
         .count("per_sample", shape.length * shape.width)
         .count("width", shape.width)
+        .count("purpose", 0)
+        .float("deviation", 0.0)
         .threads(shape.elements())
+        .push()
+}
+
+/// Lays down: where `halted`, `state` (B, L, D) becomes `deviation` times standard normal numbers, drawn for `purpose` (see
+/// [`crate::rng::purpose`]) by the words of `draws` (B, 4).
+pub fn draw_state_where(
+    tape: &mut Tape,
+    shape: Shape,
+    halted: Tensor,
+    draws: Tensor,
+    (deviation, purpose): (f32, u32),
+    state: Tensor,
+) -> Result<()> {
+    let per_sample = shape.length * shape.width;
+    let count = shape.batch * per_sample.div_ceil(4);
+    tape.call(&KERNEL, "draw_state")
+        .bind("halted", halted)
+        .bind("draws", draws)
+        .bind("state", state)
+        .count("count", count)
+        .count("per_sample", per_sample)
+        .count("width", shape.width)
+        .count("purpose", purpose as usize)
+        .float("deviation", deviation)
+        .threads(count)
         .push()
 }
 
@@ -62,6 +93,8 @@ pub fn take_samples_where(
         .count("count", batch * seq_len)
         .count("per_sample", seq_len)
         .count("width", 1)
+        .count("purpose", 0)
+        .float("deviation", 0.0)
         .threads(batch * seq_len)
         .push()
 }
@@ -74,6 +107,17 @@ fn reset_state(call: &mut Call<'_>) {
             state.chunks_exact_mut(width).for_each(|row| row.copy_from_slice(&initial[..width]));
         }
     }
+}
+
+fn draw_state(call: &mut Call<'_>) {
+    let (per_sample, purpose) = (call.count("per_sample"), call.count("purpose") as u32);
+    let (deviation, halted, draws) =
+        (call.float("deviation"), ints(call.input("halted")), call.input("draws"));
+    let slots = call.output("state").par_chunks_exact_mut(per_sample).zip(halted).enumerate();
+    slots.filter(|(_, (_, halted))| **halted != 0).for_each(|(sample, (state, _))| {
+        state.fill(0.0);
+        add_noise(state, deviation, (draws, sample), purpose);
+    });
 }
 
 fn take_samples(call: &mut Call<'_>) {

@@ -38,6 +38,8 @@ pub struct Loss {
     pub compare_continue: bool,
     /// Probability that a slot gets a random minimum of steps.
     pub halt_exploration_prob: f32,
+    /// The share of a label's weight that training spreads evenly over the vocabulary.
+    pub label_smoothing: f32,
     /// Samples that gradients are divided by: the global batch.
     pub global_batch: usize,
     /// What gradients are multiplied by.
@@ -68,6 +70,7 @@ impl Loss {
         call = call
             .count("compare_continue", usize::from(self.compare_continue))
             .float("explore", self.halt_exploration_prob)
+            .float("smoothing", self.label_smoothing)
             .float("inverse_batch", self.scale / self.global_batch as f32);
         if let Some(q_next) = q_next {
             call = call.bind("q_next", q_next);
@@ -78,7 +81,8 @@ impl Loss {
     /// Lays down the loss of evaluation: no gradients, no early halt, `predictions` (B, S) kept.
     pub fn evaluate(&self, tape: &mut Tape, predictions: Tensor) -> Result<()> {
         let call = self.call(tape, "evaluate").bind("predictions", predictions);
-        call.count("compare_continue", 0).float("explore", 0.0).float("inverse_batch", 0.0).push()
+        let call = call.count("compare_continue", 0).float("explore", 0.0).float("smoothing", 0.0);
+        call.float("inverse_batch", 0.0).push()
     }
 
     fn call<'t>(&self, tape: &'t mut Tape, entry: &'static str) -> DispatchBuilder<'t> {
@@ -117,14 +121,22 @@ struct Totals {
 }
 
 impl Totals {
-    fn look(&mut self, logits: &[f32], label: i32) {
+    fn look(&mut self, logits: &[f32], label: i32, smoothing: f32) {
         if label == IGNORE_LABEL {
             return;
         }
         let total: f32 = logits.iter().map(|&v| stablemax(v)).sum();
         self.labels += 1;
         self.right += usize::from(argmax(logits) == label as usize);
-        self.nll += (total / stablemax(logits[label as usize])).ln();
+        let nll = |v: f32| (total / stablemax(v)).ln();
+        let own = nll(logits[label as usize]);
+        self.nll += match smoothing > 0.0 {
+            true => {
+                let mean = logits.iter().map(|&v| nll(v)).sum::<f32>() / logits.len() as f32;
+                (1.0 - smoothing) * own + smoothing * mean
+            }
+            false => own,
+        };
     }
 
     fn exact(&self) -> bool {
@@ -178,11 +190,11 @@ impl Halting {
 
 fn train(call: &mut Call<'_>, with_continue: bool) {
     let (length, prefix, vocab) = (call.count("length"), call.count("prefix"), call.count("vocab"));
-    let inverse_batch = call.float("inverse_batch");
+    let (inverse_batch, smoothing) = (call.float("inverse_batch"), call.float("smoothing"));
     let (logits, q, labels, clock) =
         (call.input("logits"), call.input("q"), call.input("labels"), call.input("clock"));
     let halting = Halting {
-        max_steps: call.count("max_steps") as i32,
+        max_steps: (call.count("max_steps") as u32).min(clock[8].to_bits()) as i32,
         compare_continue: call.count("compare_continue") != 0,
         explore: call.float("explore"),
         key: [clock[5].to_bits(), clock[6].to_bits()],
@@ -199,7 +211,7 @@ fn train(call: &mut Call<'_>, with_continue: bool) {
         let logits = &logits[sample * length * vocab..][..length * vocab];
         let labels = &ints(labels)[sample * positions..][..positions];
         let q = &q[sample * length * 2..][..2];
-        let totals = differentiate(logits, labels, (prefix, vocab), inverse_batch, dlogits);
+        let totals = differentiate(logits, labels, (prefix, vocab), (inverse_batch, smoothing), dlogits);
         *steps = next_step(*steps, *halted);
         dq.fill(0.0);
         dq[0] = 0.5 * inverse_batch * (sigmoid(q[0]) - if totals.exact() { 1.0 } else { 0.0 });
@@ -228,7 +240,7 @@ fn differentiate(
     logits: &[f32],
     labels: &[i32],
     (prefix, vocab): (usize, usize),
-    inverse_batch: f32,
+    (inverse_batch, smoothing): (f32, f32),
     dlogits: &mut [f32],
 ) -> Totals {
     let mut totals = Totals::default();
@@ -237,11 +249,13 @@ fn differentiate(
     dlogits.fill(0.0);
     let rows = dlogits.chunks_exact_mut(vocab).zip(logits.chunks_exact(vocab)).skip(prefix).zip(labels);
     for ((dlogits, logits), &label) in rows.filter(|(_, label)| **label != IGNORE_LABEL) {
-        totals.look(logits, label);
+        totals.look(logits, label, smoothing);
         let total: f32 = logits.iter().map(|&v| stablemax(v)).sum();
         for (v, (slope, &logit)) in dlogits.iter_mut().zip(logits).enumerate() {
             let s = stablemax(logit);
-            let own = if v == label as usize { 1.0 / s } else { 0.0 };
+            let spread = smoothing / vocab as f32;
+            let wanted = if v == label as usize { 1.0 - smoothing + spread } else { spread };
+            let own = if wanted > 0.0 { wanted / s } else { 0.0 };
             *slope = weight * if logit >= 0.0 { 1.0 } else { s * s } * (1.0 / total - own);
         }
     }
@@ -260,7 +274,7 @@ fn evaluate(call: &mut Call<'_>) {
         let mut totals = Totals::default();
         let rows = logits[sample * length * vocab..][..length * vocab].chunks_exact(vocab).skip(prefix);
         for (s, logits) in rows.enumerate() {
-            totals.look(logits, labels[sample * positions + s]);
+            totals.look(logits, labels[sample * positions + s], 0.0);
             predictions[sample * positions + s] = argmax(logits) as i32;
         }
         *steps = next_step(*steps, *halted);

@@ -5,6 +5,7 @@ pub mod adam_atan2;
 pub mod attention;
 pub mod carry;
 pub mod column_sums;
+pub mod damp;
 pub mod embed;
 pub mod finite;
 pub mod gemm;
@@ -31,6 +32,7 @@ pub const KERNELS: &[&Kernel] = &[
     &attention::MATRIX_KERNEL,
     &carry::KERNEL,
     &column_sums::KERNEL,
+    &damp::KERNEL,
     &embed::KERNEL,
     &finite::KERNEL,
     &loss::KERNEL,

@@ -55,6 +55,11 @@ pub fn gradient_in(tape: &mut Tape, tensor: Tensor, element: Element) -> Result<
     }
 }
 
+/// Lays down a copy of `from` to `to`, of the same size.
+pub fn copy(tape: &mut Tape, from: Tensor, to: Tensor) -> Result<()> {
+    lay(tape, from, [from; 3], 1, to)
+}
+
 fn add(tape: &mut Tape, terms: &[Tensor], role: Role, element: Element) -> Result<Tensor> {
     let (mut total, mut rest) = (terms[0], &terms[1..]);
     loop {
@@ -64,22 +69,27 @@ fn add(tape: &mut Tape, terms: &[Tensor], role: Role, element: Element) -> Resul
         // What is only on its way to the total keeps all of its bits.
         let element = if later.is_empty() { element } else { Element::F32 };
         let next = tape.tensor_of(role, count, element);
-        tape.call(&KERNEL, "sum")
-            .bind("a", total)
-            .bind("b", term(0))
-            .bind("c", term(1))
-            .bind("d", term(2))
-            .bind("total", next)
-            .count("count", count.div_ceil(4))
-            .count("terms", now.len() + 1)
-            .flops(count * now.len())
-            .threads(count.div_ceil(4))
-            .push()?;
+        lay(tape, total, [term(0), term(1), term(2)], now.len() + 1, next)?;
         if later.is_empty() {
             return Ok(next);
         }
         (total, rest) = (next, later);
     }
+}
+
+fn lay(tape: &mut Tape, a: Tensor, [b, c, d]: [Tensor; 3], terms: usize, total: Tensor) -> Result<()> {
+    let count = tape.elements(total);
+    tape.call(&KERNEL, "sum")
+        .bind("a", a)
+        .bind("b", b)
+        .bind("c", c)
+        .bind("d", d)
+        .bind("total", total)
+        .count("count", count.div_ceil(4))
+        .count("terms", terms)
+        .flops(count * (terms - 1))
+        .threads(count.div_ceil(4))
+        .push()
 }
 
 struct Sum {

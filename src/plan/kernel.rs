@@ -59,6 +59,7 @@ const LIBRARY: &[(&str, &str)] = &[
     ("clock", include_str!("../../shaders/lib/clock.wgsl")),
     ("element", include_str!("../../shaders/lib/element.wgsl")),
     ("finite", include_str!("../../shaders/lib/finite.wgsl")),
+    ("gaussian", include_str!("../../shaders/lib/gaussian.wgsl")),
     ("index", include_str!("../../shaders/lib/index.wgsl")),
     ("philox", include_str!("../../shaders/lib/philox.wgsl")),
     ("product", include_str!("../../shaders/lib/product.wgsl")),

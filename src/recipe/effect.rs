@@ -49,6 +49,7 @@ impl Recipe {
                 arch.puzzle_emb_len > 0,
                 "here the embedding takes what it fills",
             ),
+            set("train.curriculum", arch.halt_max_steps == 1, "arch.halt_max_steps is 1"),
             set("train.ema_rate", !train.ema, "train.ema is false"),
             set("train.lr", train.freeze_weights, frozen),
             set("train.weight_decay", train.freeze_weights, frozen),

@@ -38,8 +38,15 @@ pub(super) fn declared() -> Result<BTreeMap<String, Value>> {
 
 /// Gives an older recipe the keys that came later, with the values that compute what its run did.
 pub(super) fn complete(table: &mut Table) {
+    if let Some(Value::Table(arch)) = table.get_mut("arch") {
+        for key in ["random_init", "damping", "noise"] {
+            arch.entry(key).or_insert_with(|| 0.0.into());
+        }
+    }
     if let Some(Value::Table(train)) = table.get_mut("train") {
         train.entry("augment").or_insert_with(|| false.into());
+        train.entry("label_smoothing").or_insert_with(|| 0.0.into());
+        train.entry("curriculum").or_insert_with(|| 0.0.into());
         train.entry("precision").or_insert_with(|| "f32".into());
         train.entry("recompute").or_insert_with(|| false.into());
         train.entry("eval_examples").or_insert_with(|| 0.into());

@@ -184,6 +184,9 @@ fn to_arch(path: &Path, arch: ReleaseArch) -> Result<Arch> {
         halt_max_steps: arch.halt_max_steps,
         halt_exploration_prob: arch.halt_exploration_prob,
         no_ACT_continue: arch.no_ACT_continue.unwrap_or(true),
+        random_init: 0.0,
+        damping: 0.0,
+        noise: 0.0,
     };
     arch.validate().map_err(|error| error.in_file(path))?;
     Ok(arch)

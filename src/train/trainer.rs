@@ -10,7 +10,7 @@ use crate::checkpoint::{self, State};
 use crate::data::{Batch, Dataset, Sampler};
 use crate::engine::{Counts, Device, GiveUp, Run};
 use crate::model::init::Weights;
-use crate::model::{Clock, Metrics, ModelConfig, Params, Runner, Schedule, Which};
+use crate::model::{Clock, Curriculum, Metrics, ModelConfig, Params, Runner, Schedule, Which};
 use crate::ops::metrics::{NAMES, SKIPPED};
 use crate::plan::{Buffer, Half, Plan, Role, Target};
 use crate::ranks::{self, Alone, Ranks};
@@ -35,6 +35,7 @@ pub struct Trainer {
     batch: Batch,
     lr: Schedule,
     puzzle_emb_lr: Schedule,
+    curriculum: Curriculum,
     step: u64,
     awaited: VecDeque<u64>,
     /// Steps skipped one after the other, up to the last whose metrics were taken.
@@ -133,6 +134,11 @@ impl Trainer {
             batch: Batch::new(batch, config.seq_len),
             lr: schedule(settings.lr),
             puzzle_emb_lr: schedule(settings.puzzle_emb_lr),
+            curriculum: Curriculum {
+                share: settings.curriculum,
+                total_steps,
+                halt_max_steps: config.arch.halt_max_steps,
+            },
             sampler,
             data,
             settings,
@@ -244,6 +250,7 @@ impl Trainer {
             betas: (self.settings.beta1, self.settings.beta2),
             seed: self.settings.seed,
             first_sample: (self.ranks.rank() * self.share()) as u32,
+            most_steps: self.curriculum.at(self.step),
         };
         self.awaited.push_back(self.step);
         if self.ranks.size() == 1 {
