@@ -39,14 +39,14 @@ fn grid(text: &str) -> Grid {
     Grid::parse(text).unwrap()
 }
 
-fn puzzles(shape: Shape, count: usize) -> Vec<Puzzle> {
+pub fn puzzles(shape: Shape, count: usize) -> Vec<Puzzle> {
     let mut rng = Rng::new(3, 0);
     let draw = || random_puzzle(shape, &default_clues(shape), &mut rng);
     std::iter::repeat_with(draw).flatten().take(count).collect()
 }
 
 /// All 288 grids of size 4, by trying every combination of four rows.
-fn all_grids_of_size_4() -> Vec<Grid> {
+pub fn all_grids_of_size_4() -> Vec<Grid> {
     let digits = "1234";
     let mut rows = Vec::new();
     for code in 0..256 {
@@ -167,7 +167,7 @@ fn options(out: PathBuf, size: usize, train: usize, test: usize) -> GenerateOpti
 }
 
 /// The examples of a split, checked to be valid puzzles.
-fn read(dir: &Path, split: Split, shape: Shape) -> Vec<Puzzle> {
+pub fn read(dir: &Path, split: Split, shape: Shape) -> Vec<Puzzle> {
     let dataset = Dataset::open(dir, split).unwrap();
     let metadata = dataset.metadata();
     assert_eq!((metadata.vocab_size, metadata.seq_len), (shape.size() + 2, shape.cells()));

@@ -24,8 +24,10 @@ mod data;
 mod data_arc;
 mod data_arc_votes;
 mod data_inspect;
+mod data_lists;
 mod data_maze;
 mod data_sudoku;
+mod data_symmetry;
 mod determinism;
 mod embed;
 mod eval_arc;
@@ -125,8 +127,10 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     data_arc::tests,
     data_arc_votes::tests,
     data_inspect::tests,
+    data_lists::tests,
     data_maze::tests,
     data_sudoku::tests,
+    data_symmetry::tests,
     formats::tests,
     formats_arc::tests,
     own_data::tests,

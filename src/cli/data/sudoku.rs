@@ -168,10 +168,11 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
 
 /// Says every few seconds how many there are.
 fn told_of(what: &str) -> impl FnMut(usize) {
-    let mut told = Instant::now();
+    let mut told = None;
     move |puzzles| {
+        let told = told.get_or_insert_with(Instant::now);
         if told.elapsed().as_secs() >= 5 {
-            told = Instant::now();
+            *told = Instant::now();
             say(format!("{puzzles} {what}"));
         }
     }

@@ -1,0 +1,192 @@
+//! Samples that are drawn as symmetries of their examples: sound, evenly, anew each time, and the same after a resume.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use libtest_mimic::Trial;
+use tempfile::TempDir;
+use trm::data::dihedral::Dihedral;
+use trm::data::maze::{self, solution_fault};
+use trm::data::sudoku::{self, Canonical, Grid, Puzzle, Shape, is_valid_solution};
+use trm::data::{Batch, Dataset, Sampler, SamplerState, Split, Vocabulary, Writer};
+
+use crate::cli::{Outcome, Workshop, borrowed, check, succeed};
+use crate::cli_runs::{resume_args, same_run};
+use crate::data::{folder, refused, trials};
+
+/// All tests of this file.
+pub fn tests() -> Vec<Trial> {
+    let tests: [(&str, fn()); 4] = [
+        ("sudokus_come_in_all_clothes", sudokus_come_in_all_clothes),
+        ("mazes_come_in_all_turns", mazes_come_in_all_turns),
+        ("draws_resume_anywhere", draws_resume_anywhere),
+        ("other_puzzles_are_refused", other_puzzles_are_refused),
+    ];
+    let resumed = Trial::test("data_symmetry::a_resumed_run_is_the_same", resumed_run);
+    trials("data_symmetry", &tests).into_iter().chain([resumed]).collect()
+}
+
+const PUZZLES: usize = 12;
+
+fn sudokus(size: usize) -> (TempDir, Arc<Dataset>) {
+    let dir = folder();
+    let (min_clues, max_clues) = (None, None);
+    let options = sudoku::GenerateOptions {
+        out: dir.path().join("set"),
+        size,
+        train: PUZZLES,
+        test: 1,
+        min_clues,
+        max_clues,
+        num_aug: 0,
+        seed: 1,
+    };
+    sudoku::build_generated(&options, &mut |_| {}).unwrap();
+    opened(dir)
+}
+
+fn mazes(rows: usize, cols: usize) -> (TempDir, Arc<Dataset>) {
+    let dir = folder();
+    let (out, aug) = (dir.path().join("set"), false);
+    let options =
+        maze::GenerateOptions { out, train: PUZZLES, test: 1, rows, cols, min_path: 3, aug, seed: 1 };
+    maze::build_generated(&options).unwrap();
+    opened(dir)
+}
+
+fn opened(dir: TempDir) -> (TempDir, Arc<Dataset>) {
+    let dataset = Arc::new(Dataset::open(&dir.path().join("set"), Split::Train).unwrap());
+    (dir, dataset)
+}
+
+/// Samples of `batch_size`, epochs of one iteration 1, and the seed.
+fn sampler(dataset: &Arc<Dataset>, batch_size: usize, seed: u64) -> Sampler {
+    Sampler::new(dataset.clone(), batch_size, 1, seed).unwrap().augmented().unwrap()
+}
+
+/// The next samples, inputs and labels of each.
+fn next(sampler: &mut Sampler, batch_size: usize, seq_len: usize) -> Vec<(Vec<i32>, Vec<i32>)> {
+    let mut batch = Batch::new(batch_size, seq_len);
+    sampler.next_batch(&mut batch).unwrap();
+    let rows = batch.inputs.chunks(seq_len).zip(batch.labels.chunks(seq_len));
+    rows.map(|(inputs, labels)| (inputs.to_vec(), labels.to_vec())).collect()
+}
+
+fn examples(dataset: &Dataset) -> Vec<(Vec<i32>, Vec<i32>)> {
+    let seq_len = dataset.metadata().seq_len;
+    let read = |example| {
+        let (mut inputs, mut labels) = (vec![0; seq_len], vec![0; seq_len]);
+        dataset.read_example(&dataset.sets()[0], example, &mut inputs, &mut labels).unwrap();
+        (inputs, labels)
+    };
+    (0..dataset.examples()).map(read).collect()
+}
+
+fn sudokus_come_in_all_clothes() {
+    for shape in Shape::ALL {
+        let (_dir, dataset) = sudokus(shape.size());
+        let canonical = Canonical::new(shape);
+        let forms = |samples: &[(Vec<i32>, Vec<i32>)]| {
+            let form = |(inputs, labels): &(Vec<i32>, Vec<i32>)| {
+                let (question, answer) = (Grid::from_tokens(shape, inputs), Grid::from_tokens(shape, labels));
+                assert!(is_valid_solution(&question, &answer));
+                canonical.of(&Puzzle { question, answer })
+            };
+            let mut forms: Vec<String> =
+                samples.iter().map(form).map(|form| format!("{}{}", form.answer, form.question)).collect();
+            forms.sort_unstable();
+            forms
+        };
+        let as_stored = forms(&examples(&dataset));
+        let mut sampler = sampler(&dataset, PUZZLES, 7);
+        let mut seen = HashSet::new();
+        for _epoch in 0..4 {
+            let samples = next(&mut sampler, PUZZLES, shape.cells());
+            assert_eq!(forms(&samples), as_stored, "{shape}: every puzzle once in an epoch");
+            seen.extend(samples);
+        }
+        // Of size 4 there are few: now and then one comes twice.
+        let least = if shape.size() == 4 { 40 } else { 4 * PUZZLES };
+        assert!(seen.len() >= least, "{shape}: {} of {} samples differ", seen.len(), 4 * PUZZLES);
+    }
+}
+
+fn mazes_come_in_all_turns() {
+    for (rows, cols, variants) in [(5, 5, 8), (5, 7, 4)] {
+        let (_dir, dataset) = mazes(rows, cols);
+        let stored = examples(&dataset);
+        let mut sampler = sampler(&dataset, PUZZLES, 7);
+        let mut turns = HashSet::new();
+        for _epoch in 0..10 {
+            for (inputs, labels) in next(&mut sampler, PUZZLES, rows * cols) {
+                assert_eq!(solution_fault(cols, &inputs, &labels), None);
+                let turned = |turn: &Dihedral| {
+                    let keeps = rows == cols || turn.keeps_shape();
+                    let same = |(stored_inputs, stored_labels): &(Vec<i32>, Vec<i32>)| {
+                        turn.apply(rows, cols, stored_inputs) == inputs
+                            && turn.apply(rows, cols, stored_labels) == labels
+                    };
+                    keeps && stored.iter().any(same)
+                };
+                let found = Dihedral::ALL.into_iter().find(turned).expect("a turn of a stored maze");
+                turns.insert(found.index());
+            }
+        }
+        assert_eq!(turns.len(), variants, "{rows}x{cols}");
+    }
+}
+
+fn draws_resume_anywhere() {
+    let (_dir, dataset) = sudokus(6);
+    let mut whole = sampler(&dataset, 5, 9);
+    let run: Vec<(SamplerState, _)> = (0..12).map(|_| (whole.state(), next(&mut whole, 5, 36))).collect();
+    for (step, (state, _)) in run.iter().enumerate() {
+        let mut resumed = sampler(&dataset, 5, 9);
+        resumed.restore(*state).unwrap();
+        for (state, samples) in &run[step..] {
+            assert_eq!((*state, samples), (resumed.state(), &next(&mut resumed, 5, 36)), "resumed at {step}");
+        }
+    }
+    let plain = |seed| Sampler::new(dataset.clone(), 5, 1, seed).unwrap();
+    assert_eq!(plain(9).state(), run[0].0);
+    assert_ne!(next(&mut plain(9), 5, 36), run[0].1, "off, examples are as they lie on disk");
+    assert_ne!(next(&mut sampler(&dataset, 5, 10), 5, 36), run[0].1, "another seed, other draws");
+}
+
+fn other_puzzles_are_refused() {
+    let dir = folder();
+    let write = |out: &Path| {
+        let mut writer = Writer::create(out, Split::Train, "all", 3).unwrap();
+        writer.example(&[1, 2, 3], &[3, 2, 1]).unwrap();
+        writer.end_puzzle(0).unwrap();
+        let vocabulary = Vocabulary {
+            pad_id: 0,
+            ignore_label_id: None,
+            blank_identifier_id: 0,
+            vocab_size: 99,
+            num_puzzle_identifiers: 1,
+        };
+        writer.finish(vocabulary).unwrap();
+    };
+    write(&dir.path().join("set"));
+    let (_dir, dataset) = opened(dir);
+    let augmented = Sampler::new(dataset, 1, 1, 0).unwrap().augmented().map(|_| ());
+    refused(augmented, &["train.augment: is true", "neither Sudokus nor mazes", "set it to false"]);
+}
+
+/// Stopped on the way and resumed, a run with draws ends with the bits of one that went through.
+fn resumed_run() -> Outcome {
+    let workshop = Workshop::new()?;
+    let train = |run: &str, more: &[&str]| {
+        let args = workshop.train_args(run, 4);
+        succeed(&[&borrowed(&args)[..], &["--set", "train.augment=true"], more].concat())
+    };
+    train("whole", &[])?;
+    train("run", &["--time-limit", "0s"])?;
+    succeed(&borrowed(&resume_args(&workshop, "run", &[])))?;
+    same_run(&workshop, "run", "whole", 16)?;
+    succeed(&borrowed(&workshop.train_args("plain", 4)))?;
+    let differs = same_run(&workshop, "plain", "whole", 16).is_err();
+    check(differs, || "train.augment changes nothing".into())
+}
