@@ -27,9 +27,10 @@ type Test = fn(&Device) -> Outcome;
 
 /// This file's tests.
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, Test); 8] = [
+    let tests: [(&str, Test); 9] = [
         ("products_sum_all_rows_alike", products),
         ("answers_do_not_depend_on_neighbours", neighbours),
+        ("random_numbers_belong_to_samples", random_numbers),
         ("halting_stops_at_the_first_yes", halting),
         ("mixers_do_not_depend_on_neighbours", mixers),
         ("variants_vote", votes),
@@ -142,13 +143,25 @@ struct Seen {
 /// All looks, by sample and step.
 fn look(
     device: &Device,
-    (config, weights): &(ModelConfig, Weights),
+    model: &(ModelConfig, Weights),
     dataset: &Arc<Dataset>,
     batch: usize,
     halt: bool,
 ) -> trm::Result<Vec<Seen>> {
+    look_seeded(device, model, dataset, (batch, 0), halt)
+}
+
+/// The same with a seed for what is drawn at random.
+fn look_seeded(
+    device: &Device,
+    (config, weights): &(ModelConfig, Weights),
+    dataset: &Arc<Dataset>,
+    (batch, seed): (usize, u64),
+    halt: bool,
+) -> trm::Result<Vec<Seen>> {
     let mut evaluator = Evaluator::new(config, device, batch)?;
     evaluator.load(weights)?;
+    evaluator.set_seed(seed);
     let mut batches = TestBatches::new(dataset.clone(), 1);
     let mut seen = Vec::new();
     evaluator.roll(
@@ -261,6 +274,19 @@ fn alone_or_together(device: &Device, mixer: bool) -> Outcome {
         )?;
     }
     Ok(())
+}
+
+/// What is drawn for a sample is the same in every batch, and another with another seed.
+fn random_numbers(device: &Device) -> Outcome {
+    let (_folder, dataset) = mazes()?;
+    let still = model(&dataset, true)?;
+    let mut model = still.clone();
+    let arch = &mut model.0.arch;
+    (arch.random_init, arch.damping, arch.noise) = (1.0, 0.1, 0.1);
+    let alone = look(device, &model, &dataset, 1, false)?;
+    check("nothing is drawn", alone != look(device, &still, &dataset, 1, false)?)?;
+    check("a batch of 3 differs", look(device, &model, &dataset, 3, false)? == alone)?;
+    check("every seed draws the same", look_seeded(device, &model, &dataset, (3, 1), false)? != alone)
 }
 
 fn halting(device: &Device) -> Outcome {

@@ -60,6 +60,7 @@ mod product;
 mod product_matrix;
 mod puzzle_table;
 mod ranks;
+mod recipe_options;
 mod recompute;
 mod rms_norm;
 mod sign_sgd;
@@ -119,6 +120,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     plans::tests,
     plan_memory::tests,
     ranks::tests,
+    recipe_options::tests,
     recompute::tests,
     micro_batches::tests,
     checkpoint::tests,

@@ -54,6 +54,8 @@ pub fn architectures() -> Vec<(&'static str, ModelConfig)> {
     // Three of four features, two are left over.
     let mut uneven = small(ArchName::Trm);
     (uneven.arch.hidden_size, uneven.arch.num_heads) = (14, 3);
+    let mut damped = small(ArchName::Trm);
+    (damped.arch.random_init, damped.arch.damping, damped.arch.noise) = (1.0, 0.3, 0.1);
     vec![
         ("trm attention", small(ArchName::Trm)),
         ("trm uneven heads", uneven),
@@ -61,6 +63,7 @@ pub fn architectures() -> Vec<(&'static str, ModelConfig)> {
         ("trm without embedding", plain),
         ("trm learned positions", learned),
         ("trm continue head", with_continue),
+        ("trm damped with noise", damped),
         ("trm_singlez", small(ArchName::TrmSinglez)),
         ("trm_hier6", small(ArchName::TrmHier6)),
         ("hrm", small(ArchName::Hrm)),

@@ -446,6 +446,9 @@ mod tests {
             ("train.lr=-1", "train.lr: is -1; give a finite number of at least 0"),
             ("train.lr=inf", "train.lr: is inf; give a finite number"),
             ("train.beta2=1", "train.beta2: is 1; give a number from 0 to less than 1"),
+            ("arch.damping=1", "arch.damping: is 1; give a number from 0 to less than 1"),
+            ("arch.noise=-1", "arch.noise: is -1e0; give a number from 0 to 3.4e38"),
+            ("train.curriculum=2", "train.curriculum: is 2; give a number from 0 to 1"),
             ("train.ema=1", "train.ema: is 1, expected true or false"),
             ("train.epochs=0", "train.epochs: is 0; give an integer of at least 1"),
             ("train.eval_interval=4", "train.eval_interval: 4 does not divide train.epochs 26"),
@@ -469,6 +472,13 @@ mod tests {
             BUILT_IN[2].1.replace("\nprecision", "\n# precision").replace("\nrecompute", "\n# recompute");
         let older = Recipe::from_table(parse("x", &text).unwrap()).unwrap();
         assert_eq!((older.train.precision, older.train.recompute), (Precision::F32, false));
+        let options = ["random_init", "damping", "noise", "label_smoothing", "curriculum"];
+        let without = options.iter().fold(BUILT_IN[2].1.to_owned(), |text, option| {
+            assert!(text.contains(&format!("\n{option} = 0.0")), "{option}");
+            text.replace(&format!("\n{option} = "), "\n# ")
+        });
+        let older = Recipe::from_table(parse("x", &without).unwrap()).unwrap();
+        assert_eq!(older, Recipe::load(BUILT_IN[2].0, &[]).unwrap());
         let error = parse("my.toml", "[arch]\nname == 1").unwrap_err();
         assert!(error.to_string().starts_with("my.toml, line 2: "), "{error}");
         let error = Recipe::load("sudoku", &[]).unwrap_err();
