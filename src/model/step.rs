@@ -173,12 +173,7 @@ pub struct Rollouts {
 ///
 /// # Errors
 /// [`Error::Recipe`] for impossible sizes.
-pub fn rollout_plan(
-    config: &ModelConfig,
-    batch: usize,
-    target: Target,
-    rollouts: Rollouts,
-) -> Result<Plan> {
+pub fn rollout_plan(config: &ModelConfig, batch: usize, target: Target, rollouts: Rollouts) -> Result<Plan> {
     let mut tape = Tape::new(target);
     let mut step = Step::on(&mut tape, config, batch)?;
     let predictions = tape.buffer("predictions", Role::Metric, batch * config.seq_len);

@@ -140,7 +140,8 @@ fn measure(call: &mut Call<'_>) {
     let previous = call.output("previous").chunks_exact_mut(per_sample);
     for ((now, previous), change) in now.zip(previous).zip(call.output("changes")) {
         let differences = now.iter().zip(&*previous).map(|(now, before)| now - before);
-        *change = (differences.map(|difference| difference * difference).sum::<f32>() / per_sample as f32).sqrt();
+        *change =
+            (differences.map(|difference| difference * difference).sum::<f32>() / per_sample as f32).sqrt();
         previous.copy_from_slice(now);
     }
 }
