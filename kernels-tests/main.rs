@@ -29,6 +29,7 @@ mod data_sudoku;
 mod determinism;
 mod embed;
 mod eval_arc;
+mod eval_breadth;
 mod eval_roll;
 mod faults;
 mod finite;
@@ -60,6 +61,7 @@ mod puzzle_table;
 mod ranks;
 mod recompute;
 mod rms_norm;
+mod rollout;
 mod sign_sgd;
 mod step_gradients;
 mod store_weight;
@@ -87,6 +89,7 @@ const KERNELS: &[KernelTests] = &[
     product_matrix::TESTS,
     puzzle_table::TESTS,
     rms_norm::TESTS,
+    rollout::TESTS,
     sign_sgd::TESTS,
     store_weight::TESTS,
     sum::TESTS,
@@ -133,6 +136,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     pages::tests,
     pasted::tests,
     eval_arc::tests,
+    eval_breadth::tests,
     eval_roll::tests,
     faults::tests,
     finite::tests,
