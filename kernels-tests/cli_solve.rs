@@ -17,9 +17,10 @@ use crate::cli::{Outcome, Test, Workshop, check, command, ran, refuse, succeed, 
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let trials: [Test; 6] = [
+    let trials: [Test; 7] = [
         ("all puzzles that can be solved are", many_puzzles),
         ("steps, halting and votes", steps_and_votes),
+        ("rollouts, choices and sweeps", breadth),
         ("mazes are drawn and judged", mazes),
         ("pictures of all steps", pictures),
         ("tasks of ARC are found by name", arc_tasks),
@@ -108,6 +109,45 @@ fn steps_and_votes() -> Outcome {
     weights.trained[bias.offset] = 100.0;
     checkpoint::save(Path::new(&run), &config, &weights)?;
     check(steps(&one(&["--halt"])?) == 1 && steps(&one(&[])?) == 3, || "--halt".into())
+}
+
+/// Rollouts, a choice by the rules that says so, and a sweep whose counts are of all puzzles.
+fn breadth() -> Outcome {
+    let workshop = Workshop::new()?;
+    let (run, data) = (fresh(&workshop, "tiny-sudoku4", "data", "run")?, workshop.path("data"));
+    let solve = ["solve", "--run", &run, "--device", "cpu", "1..............4"];
+    let wide = ["--rollouts", "4", "--noise", "0.5", "--random-states", "--select", "valid", "--settle=2"];
+    let solved = documents(&trm(&[&solve[..], &wide, &["--json"]].concat())?.stdout)?;
+    let solved = solved.first().ok_or("nothing")?;
+    check(solved["votes"][1] == 4 && solved["select"] == "valid" && solved["keeps_rules"] == false, || {
+        solved.to_string()
+    })?;
+    let text = trm(&[&solve[..], &wide].concat())?.stdout;
+    check(text.contains(" of 4 rollouts, as no answer keeps the rules"), || text.clone())?;
+    refuse(
+        &[&solve[..], &["--rollouts", "2"]].concat(),
+        2,
+        &["--rollouts: 2, of which 1 would be different"],
+    )?;
+    refuse(&[&solve[..], &["--select", "halt"]].concat(), 2, &["--select: there is one rollout"])?;
+    let eval = ["eval", "--run", &run, "--data", &data, "--device", "cpu"];
+    let sweep = ["--augment", "1", "--sweep", "rollouts=1,2", "steps=1,3"];
+    let found = documents(&trm(&[&eval[..], &sweep, &["--json"]].concat())?.stdout)?;
+    let found = found.first().ok_or("nothing")?;
+    let rows = found["sweep"]["rows"].as_array().ok_or("no rows")?;
+    let adds_up = |row: &Value| {
+        let number = |key: &str| row[key].as_f64().unwrap_or(f64::NAN);
+        let whole = (number("rollouts") * number("steps") - number("steps_taken")).abs() < 1e-9;
+        whole && row["by"].as_object().is_some_and(|by| by.len() == 4)
+    };
+    check(
+        rows.len() == 4 && rows.iter().all(adds_up) && found["sweep"]["labelled"] == found["samples"],
+        || found.to_string(),
+    )?;
+    let table = trm(&[&eval[..], &sweep].concat())?.stdout;
+    check(table.contains("rollouts") && table.contains("residual"), || table.clone())?;
+    let twice = ["--steps", "2", "--sweep", "steps=1"];
+    refuse(&[&eval[..], &twice].concat(), 2, &["--sweep: steps are given twice"])
 }
 
 fn mazes() -> Outcome {

@@ -58,7 +58,7 @@ fn end_to_end(device: &Device) -> Outcome {
     let mut evaluator = Evaluator::new(&config, device, 3)?;
 
     let mut told = Vec::new();
-    let pace = Pace { halt: false, every_step: true, cut_short: false };
+    let pace = Pace { every_step: true, ..Pace::default() };
     let mut ask = |others: &[Weights]| -> trm::Result<ArcEvaluation> {
         evaluator.load(&Weights::fresh(&config, 2))?;
         told.clear();

@@ -31,6 +31,7 @@ mod data_symmetry;
 mod determinism;
 mod embed;
 mod eval_arc;
+mod eval_breadth;
 mod eval_roll;
 mod faults;
 mod finite;
@@ -63,6 +64,7 @@ mod ranks;
 mod recipe_options;
 mod recompute;
 mod rms_norm;
+mod rollout;
 mod sign_sgd;
 mod step_gradients;
 mod store_weight;
@@ -90,6 +92,7 @@ const KERNELS: &[KernelTests] = &[
     product_matrix::TESTS,
     puzzle_table::TESTS,
     rms_norm::TESTS,
+    rollout::TESTS,
     sign_sgd::TESTS,
     store_weight::TESTS,
     sum::TESTS,
@@ -139,6 +142,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     pages::tests,
     pasted::tests,
     eval_arc::tests,
+    eval_breadth::tests,
     eval_roll::tests,
     faults::tests,
     finite::tests,

@@ -44,6 +44,8 @@ pub mod purpose {
     pub const INITIAL_STATE: u32 = 1 << 16;
     /// The noise of a damped update, by update.
     pub const UPDATE: u32 = 2 << 16;
+    /// What sets rollouts of a puzzle apart, by rollout.
+    pub const ROLLOUT: u32 = 8 << 16;
 }
 
 /// A sequence of draws: a seed, a stream (what the numbers are for) and a position that can be saved and restored.

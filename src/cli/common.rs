@@ -151,29 +151,6 @@ pub fn fitting(wanted: Precision, arch: &Arch) -> Precision {
     }
 }
 
-/// How long a model thinks.
-#[derive(Args)]
-pub struct ThinkingArgs {
-    /// Most supervision steps of a puzzle [default: as trained]
-    ///
-    /// The paper's N_sup; more may find more, fewer are faster.
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
-    steps: Option<u16>,
-
-    /// Stop a puzzle as soon as its halt head says so
-    ///
-    /// Its place in the batch goes to the next one. Without this, all run all steps, as in the release.
-    #[arg(long)]
-    pub halt: bool,
-}
-
-impl ThinkingArgs {
-    /// N_sup.
-    pub fn steps(&self, arch: &Arch) -> usize {
-        self.steps.map_or(arch.halt_max_steps, usize::from)
-    }
-}
-
 /// How much memory may be taken.
 #[derive(Args)]
 pub struct MemoryArgs {

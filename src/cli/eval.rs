@@ -10,16 +10,18 @@ use serde::Serialize;
 
 use crate::data::arc::{SUBMISSION_FILE, Score, TEST_PUZZLES_FILE};
 use crate::data::{Dataset, Split};
-use crate::eval::vote::Voted;
-use crate::eval::{AtStep, Evaluation, Evaluator, Pace, Selection, arc, check_fit, vote};
+use crate::eval::vote::{Sweep, Voted};
+use crate::eval::{AtStep, Evaluation, Evaluator, Selection, arc, check_fit, vote};
 use crate::model::Metrics;
 use crate::model::init::Weights;
 use crate::report::{Table, describe, describe_passes, say, write_arc_html};
 use crate::{Error, Result, files};
 
-use super::common::{DeviceArgs, ThinkingArgs, WeightsArgs, retry_once};
+use super::common::{DeviceArgs, WeightsArgs, retry_once};
 use super::output::Output;
 use super::stop::Stop;
+use super::sweep::{Axis, Swept, sweep_of};
+use super::thinking::ThinkingArgs;
 
 /// Largest batch unless asked for another: more fills a GPU no better and takes memory.
 const DEFAULT_BATCH: usize = 128;
@@ -51,24 +53,19 @@ pub struct Args {
 
     /// Evaluate so many examples only
     ///
-    /// Whole groups, drawn by --seed: the same ones each time. Not with --augment, and not on ARC, where answers vote.
-    #[arg(long, value_name = "N", conflicts_with = "augment", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Whole groups, drawn by --seed: the same ones each time. Not on ARC, where answers vote.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
 
     #[command(flatten)]
     thinking: ThinkingArgs,
 
-    /// Let the answers to K further variants of each Sudoku or maze vote
+    /// Compare rollouts and steps, as in "--sweep rollouts=1,4,16 steps=16,32"
     ///
-    /// Digits are permuted and grids turned; a square maze has 7 further variants, another 3.
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
-    augment: Option<u16>,
-
-    /// Seed of the variants of --augment and of the choice of --limit
-    ///
-    /// The same seed gives the same ones.
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
-    seed: u64,
+    /// A table of exact accuracy by each rule of --select against compute. The widest and deepest choice runs once, of which
+    /// the others are parts.
+    #[arg(long, value_name = "AXIS=LIST", num_args = 1..=2, conflicts_with = "select")]
+    sweep: Vec<Axis>,
 
     /// Submission to write on ARC [default: submission.json beside the weights]
     ///
@@ -94,6 +91,8 @@ struct Summary {
     measured: Option<Measured>,
     #[serde(flatten)]
     voted: Option<Voted>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sweep: Option<Swept>,
     #[serde(flatten)]
     arc: Option<ArcSummary>,
 }
@@ -118,6 +117,13 @@ struct ArcSummary {
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let (mut config, weights, others) = args.weights.load_all()?;
     config.arch.halt_max_steps = args.thinking.steps(&config.arch);
+    let sweep = args.sweep(config.arch.halt_max_steps)?;
+    let breadth = match &sweep {
+        Some(sweep) => args.thinking.breadth_up_to(&config.arch, last(&sweep.rollouts))?,
+        None => args.thinking.breadth(&config.arch)?,
+    };
+    config.arch.halt_max_steps =
+        sweep.as_ref().map_or(config.arch.halt_max_steps, |sweep| last(&sweep.steps));
     let dataset = Arc::new(Dataset::open(&args.data, Split::Test)?);
     check_fit(&config, &dataset)?;
     let on_arc = args.data.join(TEST_PUZZLES_FILE).is_file();
@@ -144,26 +150,40 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         let problem = format!("is {limit}, and all answers of an ARC task vote together");
         return Err(Error::usage("--limit", problem, "leave it out"));
     }
-    let selection = Selection::of(&dataset, args.limit.unwrap_or_default() as usize, args.seed);
+    if on_arc && (breadth.rollouts > 1 || sweep.is_some()) {
+        let problem = format!("{}, and the answers to an ARC task's variants vote already", breadth.rollouts);
+        return Err(Error::usage("rollouts", problem, "leave them out, and --augment and --sweep"));
+    }
+    let selection = Selection::of(&dataset, args.limit.unwrap_or_default() as usize, args.thinking.seed);
     let samples = selection.len();
-    let answers = samples.max(1) * (1 + usize::from(args.augment.unwrap_or_default()));
+    let answers = samples.max(1) * breadth.rollouts;
     let batch = args.batch.map_or(DEFAULT_BATCH, usize::from).min(answers);
     let stop = Stop::on_signals("finishing the samples at work")?;
     let device = args.device.open_for(args.weights.precision(&config.arch)?)?;
     let started = Instant::now();
     let measured = retry_once(&device, |device| {
-        let mut evaluator = Evaluator::new(&config, device, batch)?;
+        let mut evaluator = Evaluator::with(&config, device, batch, breadth)?;
         evaluator.load(&weights)?;
         evaluator.stop_when(stop.flag());
-        match args.augment {
-            Some(augment) => Ok((vote_on(args, usize::from(augment), &mut evaluator, &dataset)?, None)),
+        match &sweep {
+            Some(sweep) => {
+                let progress = told_of(samples);
+                let cells = vote::sweep(&mut evaluator, sweep, &dataset, &selection, progress)?;
+                let swept = Swept::of(&evaluator, cells, started.elapsed().as_secs_f64());
+                Ok((Summary { samples: swept.samples(), sweep: Some(swept), ..Summary::of(0, None) }, None))
+            }
+            None if breadth.rollouts > 1 => {
+                let voted = vote::evaluate(&mut evaluator, &dataset, &selection, told_of(samples))?;
+                Ok((Summary { voted: Some(voted), ..Summary::of(voted.samples, None) }, None))
+            }
             None if on_arc => {
                 let (summary, score) = score_arc(args, (&mut evaluator, &others), samples, &submission)?;
                 Ok((summary, Some(score)))
             }
             None => {
                 let progress = told_of(samples);
-                let measured = evaluator.evaluate_at(args.pace(), dataset.clone(), &selection, progress)?;
+                let measured =
+                    evaluator.evaluate_at(breadth.pace(true), dataset.clone(), &selection, progress)?;
                 Ok((Summary::of(measured.samples, Some(measured)), None))
             }
         }
@@ -195,9 +215,19 @@ fn write_files(args: &Args, score: &Score, submission: &Path) -> Result<()> {
 }
 
 impl Args {
-    fn pace(&self) -> Pace {
-        Pace { halt: self.thinking.halt, every_step: true, cut_short: false }
+    /// What --sweep asks for.
+    fn sweep(&self, steps: usize) -> Result<Option<Sweep>> {
+        if self.sweep.is_empty() {
+            return Ok(None);
+        }
+        let sweep = sweep_of(&self.sweep, [self.thinking.rollouts(), steps], self.thinking.names())?;
+        Ok(Some(sweep))
     }
+}
+
+/// The largest of an axis.
+fn last(axis: &[usize]) -> usize {
+    axis.last().copied().unwrap_or(1)
 }
 
 impl Summary {
@@ -207,19 +237,8 @@ impl Summary {
             metrics,
             by_step,
         });
-        Summary { samples, seconds: 0.0, measured, voted: None, arc: None }
+        Summary { samples, seconds: 0.0, measured, voted: None, sweep: None, arc: None }
     }
-}
-
-fn vote_on(
-    args: &Args,
-    augment: usize,
-    evaluator: &mut Evaluator,
-    dataset: &Arc<Dataset>,
-) -> Result<Summary> {
-    let progress = told_of(dataset.examples());
-    let voted = vote::evaluate(evaluator, args.thinking.halt, dataset, (augment, args.seed), progress)?;
-    Ok(Summary { voted: Some(voted), ..Summary::of(voted.samples, None) })
 }
 
 fn score_arc(
@@ -228,8 +247,9 @@ fn score_arc(
     samples: usize,
     submission: &Path,
 ) -> Result<(Summary, Score)> {
+    let pace = evaluator.breadth().pace(true);
     let arc::ArcEvaluation { score, evaluation } =
-        arc::evaluate(evaluator, others, args.pace(), &args.data, told_of((1 + others.len()) * samples))?;
+        arc::evaluate(evaluator, others, pace, &args.data, told_of((1 + others.len()) * samples))?;
     let arc = ArcSummary {
         tasks: score.tasks.len(),
         pass_at: score.pass_at.clone(),
@@ -251,8 +271,26 @@ fn told_of(samples: usize) -> impl FnMut(f64) {
     }
 }
 
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+/// What a choice among rollouts came to.
+fn chosen(voted: &Voted) -> String {
+    let [exact, alone, any, accuracy] =
+        [voted.exact_accuracy, voted.exact_accuracy_alone, voted.exact_accuracy_any, voted.accuracy]
+            .map(percent);
+    let Voted { votes, select, exact: count, labelled, .. } = voted;
+    let valid = voted.valid.map_or(String::new(), |valid| {
+        format!("; {valid} answers keep the rules, of the other {} the vote counts", voted.samples - valid)
+    });
+    format!(
+        "exact accuracy {exact} ({count} of {labelled}) by {votes} rollouts and the rule {select} ({alone} by the first \
+         alone, {any} by any), accuracy {accuracy}{valid}\n"
+    )
+}
+
 fn text(summary: &Summary) -> String {
-    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let mut text = format!("{} samples in {:.1} s", summary.samples, summary.seconds);
     if let Some(measured) = &summary.measured {
         text += &format!(": {}\n\n", describe(&measured.metrics));
@@ -264,11 +302,10 @@ fn text(summary: &Summary) -> String {
         text += &table.to_string();
     }
     if let Some(voted) = &summary.voted {
-        let (exact, alone, accuracy) =
-            (percent(voted.exact_accuracy), percent(voted.exact_accuracy_alone), percent(voted.accuracy));
-        let votes = voted.votes;
-        text +=
-            &format!(": exact accuracy {exact} by {votes} votes ({alone} without), accuracy {accuracy}\n");
+        text += &format!(": {}", chosen(voted));
+    }
+    if let Some(swept) = &summary.sweep {
+        text += &format!("\n{}", swept.text());
     }
     if let Some(arc) = &summary.arc {
         let missing = arc.inputs_without_prediction;

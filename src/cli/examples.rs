@@ -40,9 +40,16 @@ const EXAMPLES: [(&str, &[&str]); 28] = [
         &[
             "trm eval --run runs/first --data data/sudoku6",
             "trm eval --run runs/first --at best --data data/sudoku6 --halt --limit 1000",
+            "trm eval --run runs/first --data data/sudoku6 --noise 0.3 --sweep rollouts=1,4,16 steps=16,32",
         ],
     ),
-    ("solve", &["trm solve --run runs/first --watch 1....5...162.13...56..2.3.........13"]),
+    (
+        "solve",
+        &[
+            "trm solve --run runs/first --watch 1....5...162.13...56..2.3.........13",
+            "trm solve --run runs/first --rollouts 16 --noise 0.3 --select valid sudokus.txt",
+        ],
+    ),
     ("import", &["trm import step_155718 --config all_config.yaml --data data/arc1 --out models/arc1"]),
     (
         "export",

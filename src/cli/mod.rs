@@ -22,6 +22,8 @@ mod report;
 mod runs;
 mod solve;
 mod stop;
+mod sweep;
+mod thinking;
 mod train;
 mod tune;
 mod verify;

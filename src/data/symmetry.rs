@@ -1,6 +1,5 @@
 //! The variants of a Sudoku or a maze that are the same puzzle in other clothes, as tokens.
 
-use super::Dataset;
 use super::dihedral::Dihedral;
 use super::inspect::Kind;
 use super::sudoku::{Augmentation, Shape};
@@ -24,18 +23,10 @@ pub(crate) enum Symmetry {
 }
 
 impl Symmetries {
-    /// Those of the puzzles in `dataset`, at least `augment` beside the identity.
+    /// Those of puzzles of this kind, at least `augment` beside the identity.
     ///
     /// # Errors
     /// [`Error::Usage`] where there are fewer or none are known.
-    pub(crate) fn of(dataset: &Dataset, augment: usize, seed: u64) -> Result<Symmetries> {
-        Symmetries::of_kind(Kind::of_first_example(dataset)?, augment, seed)
-    }
-
-    /// The same of puzzles of this kind.
-    ///
-    /// # Errors
-    /// As [`Symmetries::of`].
     pub(crate) fn of_kind(kind: Kind, augment: usize, seed: u64) -> Result<Symmetries> {
         let symmetries = Symmetries::known(kind, seed).ok_or_else(|| {
             let fix = "leave it out; ARC data sets hold their augmentations already";
@@ -63,8 +54,8 @@ impl Symmetries {
         }
     }
 
-    /// Variant `variant` of puzzle `sample`, the same for the same numbers; 0 is the identity.
-    pub(crate) fn get(&self, sample: usize, variant: usize) -> Symmetry {
+    /// Variant `variant` of the puzzle with this checksum, the same for the same numbers; 0 is the identity.
+    pub(crate) fn get(&self, puzzle: u32, variant: usize) -> Symmetry {
         match self {
             Symmetries::Maze { rows, cols, turns } => {
                 Symmetry::Maze { rows: *rows, cols: *cols, turn: turns[variant] }
@@ -73,7 +64,7 @@ impl Symmetries {
                 Symmetry::Sudoku { there: Augmentation::identity(*shape) }
             }
             Symmetries::Sudoku { seed, .. } => {
-                self.draw(&mut Rng::new(*seed, STREAM ^ ((sample as u64) << 20) ^ variant as u64))
+                self.draw(&mut Rng::new(*seed, STREAM ^ (u64::from(puzzle) << 20) ^ variant as u64))
             }
         }
     }

@@ -4,13 +4,15 @@
 //! at different steps holds running ones only, until none are left to come. Nothing that happens to a sample
 //! depends on what lies in the other slots.
 
-use super::Selection;
+use super::{Breadth, Selection};
 use crate::data::{Batch, Dataset, TestBatches};
 use crate::engine::{Device, Run};
 use crate::model::init::Weights;
-use crate::model::step::eval_plan;
+use crate::model::recursion::Recursion;
+use crate::model::step::rollout_plan;
 use crate::model::{Draw, Metrics, ModelConfig, Runner};
 use crate::ops::metrics::NAMES;
+use crate::ops::rollout::Disturbance;
 use crate::{Error, Result};
 
 use std::sync::Arc;
@@ -20,8 +22,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Evaluator {
     runner: Runner,
     batch: usize,
-    /// Of what is drawn at random for a sample.
-    seed: u64,
+    breadth: Breadth,
+    /// What the plan measures the changes of latents by.
+    changes: Vec<String>,
     /// No further samples are begun once it is true.
     stop: Arc<AtomicBool>,
 }
@@ -31,6 +34,8 @@ pub struct Evaluator {
 pub struct Pace {
     /// Stop a sample as soon as q_halt > 0; otherwise all run N_sup steps, as in the release.
     pub halt: bool,
+    /// Stop a sample as soon as its answer stayed the same for so many steps; 0 for never.
+    pub settle: usize,
     /// Look at every step of a sample, and not only at its last.
     pub every_step: bool,
     /// Give the samples at work up where the evaluator is to stop, instead of finishing them.
@@ -56,6 +61,8 @@ pub struct Look<'a> {
     pub predictions: &'a [i32],
     /// Above 0 the model believes its answer.
     pub q_halt: f32,
+    /// How far its latents moved in a step, root mean square, over the last three; infinite where that is not measured.
+    pub residual: f32,
     /// Its statistics; all but the losses are 0 unless its last step is done.
     pub stats: Metrics,
 }
@@ -70,6 +77,37 @@ pub type Visit<'a> = dyn FnMut(Look<'_>) -> Result<()> + 'a;
 struct Running {
     index: usize,
     step: usize,
+    /// What tells its draws from those of others: a checksum of its tokens.
+    example: u32,
+    /// Steps since its answer changed.
+    unchanged: usize,
+    /// By how much its last steps moved its latents.
+    changes: [f32; WINDOW],
+}
+
+/// Tells a sample from others, wherever it is asked: its tokens and its identifier.
+pub(super) fn checksum(inputs: &[i32], identifier: &[i32]) -> u32 {
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(bytemuck::cast_slice(inputs));
+    checksum.update(bytemuck::cast_slice(identifier));
+    checksum.finalize()
+}
+
+/// Steps that a residual is the mean of.
+const WINDOW: usize = 3;
+
+impl Running {
+    fn new(index: usize, sample: &Batch) -> Running {
+        let example = checksum(&sample.inputs, &sample.puzzle_identifiers);
+        Running { index, step: 0, example, unchanged: 0, changes: [f32::INFINITY; WINDOW] }
+    }
+
+    /// The mean of the changes that are known.
+    fn residual(&self) -> f32 {
+        let known = self.step.saturating_sub(1).min(WINDOW);
+        let sum: f32 = (0..known).map(|back| self.changes[(self.step - back) % WINDOW]).sum();
+        if known == 0 { f32::INFINITY } else { sum / known as f32 }
+    }
 }
 
 /// What the device knows of all slots after a step.
@@ -77,6 +115,8 @@ struct Answers {
     predictions: Vec<i32>,
     q: Vec<f32>,
     stats: Vec<f32>,
+    /// (B) for each latent.
+    changes: Vec<Vec<f32>>,
 }
 
 impl Evaluator {
@@ -86,18 +126,42 @@ impl Evaluator {
     /// # Errors
     /// [`Error::Recipe`] for impossible sizes, [`Error::Limit`] for a batch that does not fit the device.
     pub fn new(config: &ModelConfig, device: &Device, batch: usize) -> Result<Evaluator> {
-        let run = Run::of_batch(device, batch, |batch| eval_plan(config, batch, device.target()))?;
-        Ok(Evaluator { runner: Runner::of(run, config)?, batch, seed: 0, stop: Arc::default() })
+        Evaluator::with(config, device, batch, Breadth::default())
+    }
+
+    /// The same where the stream has each puzzle as many times in a row as there are rollouts, which are to differ by noise
+    /// and random states.
+    ///
+    /// # Errors
+    /// Those of [`Evaluator::new`] and [`Breadth::check`].
+    pub fn with(config: &ModelConfig, device: &Device, batch: usize, breadth: Breadth) -> Result<Evaluator> {
+        breadth.check(&config.arch)?;
+        let needs = breadth.needs();
+        let run = Run::of_batch(device, batch, |batch| rollout_plan(config, batch, device.target(), needs))?;
+        let recursion = Recursion::of(&config.arch);
+        let latents = recursion.latents().filter(|_| needs.changes);
+        let changes = latents.map(|latent| format!("changes.{}", recursion.states[latent])).collect();
+        Ok(Evaluator { runner: Runner::of(run, config)?, batch, breadth, changes, stop: Arc::default() })
+    }
+
+    /// How widely and how long it thinks.
+    pub fn breadth(&self) -> &Breadth {
+        &self.breadth
+    }
+
+    /// Work of one supervision step of one sample.
+    pub fn flops(&self) -> f64 {
+        self.runner.plan.cost().flops as f64 / self.batch as f64
+    }
+
+    /// Applications of a net in one supervision step.
+    pub fn net_applications(&self) -> usize {
+        Recursion::of(&self.config().arch).updates.len()
     }
 
     /// Uploads weights.
     pub fn load(&mut self, weights: &Weights) -> Result<()> {
         self.runner.load(weights)
-    }
-
-    /// Has what a model draws at random for a sample drawn by this seed and the sample's place in the stream; 0 at first.
-    pub fn set_seed(&mut self, seed: u64) {
-        self.seed = seed;
     }
 
     /// Begins no further samples once `flag` is true: streams end early then, as if they had no more.
@@ -135,6 +199,7 @@ impl Evaluator {
         let mut batch = Batch::new(self.batch, self.config().seq_len);
         let mut one = Batch::new(1, self.config().seq_len);
         let mut slots: Vec<Option<Running>> = vec![None; self.batch];
+        let mut before = Vec::new();
         let (mut taken, mut more) = (0, true);
         loop {
             let mut fresh = vec![0; self.batch];
@@ -145,7 +210,7 @@ impl Evaluator {
                 }
                 batch.copy_row(slot, &one, 0);
                 fresh[slot] = 1;
-                *running = Some(Running { index: taken, step: 0 });
+                *running = Some(Running::new(taken, &one));
                 taken += 1;
             }
             if slots.iter().all(Option::is_none) || (pace.cut_short && self.stops()) {
@@ -154,9 +219,12 @@ impl Evaluator {
             self.step(&batch, &fresh, &slots)?;
             slots.iter_mut().flatten().for_each(|running| running.step += 1);
             let ending = slots.iter().flatten().any(|running| running.step == self.max_steps());
-            if pace.halt || pace.every_step || ending {
+            let watched = pace.settle > 0 || !self.changes.is_empty();
+            if pace.halt || pace.every_step || watched || ending {
                 let answers = self.answers()?;
+                self.follow(&answers, &before, &mut slots);
                 self.look(pace, &batch, &answers, &mut slots, visit)?;
+                before = answers.predictions;
             }
             let running = slots.iter().flatten();
             let left: usize = running.map(|running| self.max_steps() - running.step).sum();
@@ -166,12 +234,17 @@ impl Evaluator {
 
     /// One supervision step; `fresh` slots take their sample from `batch` first.
     fn step(&mut self, batch: &Batch, fresh: &[i32], slots: &[Option<Running>]) -> Result<()> {
+        if self.breadth.needs().differ {
+            let rows = slots.iter().flat_map(|slot| self.disturbance(slot.as_ref()).words());
+            let words: Vec<u32> = rows.collect();
+            self.runner.write("rollouts", &words)?;
+        }
         if fresh.contains(&1) {
             self.runner.feed(batch)?;
         }
-        let seed = self.seed;
-        let draw = |Running { index, step }| Draw { seed, sample: index as u32, step: step as u32 };
-        self.runner.set_draws(slots.iter().map(|slot| slot.map(draw).unwrap_or_default()))?;
+        let draw = |running: &Running| self.draw(running);
+        let draws: Vec<Draw> = slots.iter().map(|slot| slot.as_ref().map(draw).unwrap_or_default()).collect();
+        self.runner.set_draws(draws.into_iter())?;
         self.runner.write_ints("carry.halted", fresh)?;
         self.runner.submit()?;
         self.runner.metrics(true)?;
@@ -183,7 +256,46 @@ impl Evaluator {
             predictions: self.runner.read_ints("predictions")?,
             q: self.runner.read_floats("q_logits")?,
             stats: self.runner.read_floats("stats")?,
+            changes: self.changes.iter().map(|name| self.runner.read_floats(name)).collect::<Result<_>>()?,
         })
+    }
+
+    /// What a model that draws at random itself draws by in the next step of a slot.
+    fn draw(&self, running: &Running) -> Draw {
+        let rollout = (running.index % self.breadth.rollouts) as u32;
+        let sample = running.example.wrapping_add(rollout);
+        Draw { seed: self.breadth.seed, sample, step: running.step as u32 }
+    }
+
+    /// What is to become of the states of a slot before its next step.
+    fn disturbance(&self, slot: Option<&Running>) -> Disturbance {
+        let Breadth { rollouts, noise, random_states, seed, .. } = self.breadth;
+        match slot.map(|running| (running, running.index % rollouts)) {
+            None | Some((_, 0)) => Disturbance::NONE,
+            Some((running, rollout)) => {
+                // The sum of two draws is one of their variances' sum.
+                let fresh = running.step == 0 && random_states > 0.0;
+                let [keep, latent, answer] =
+                    if fresh { [0.0, noise.hypot(random_states), random_states] } else { [1.0, noise, 0.0] };
+                let (rollout, step) = (rollout as u32, running.step as u32);
+                Disturbance { seed, example: running.example, rollout, step, keep, latent, answer }
+            }
+        }
+    }
+
+    /// Notes whose answers stayed as they were `before`, and by how much latents moved.
+    fn follow(&self, answers: &Answers, before: &[i32], slots: &mut [Option<Running>]) {
+        let seq_len = self.config().seq_len;
+        for (slot, running) in slots.iter_mut().enumerate() {
+            let Some(running) = running else { continue };
+            let tokens = slot * seq_len..(slot + 1) * seq_len;
+            let same = running.step > 1 && before.get(tokens.clone()) == Some(&answers.predictions[tokens]);
+            running.unchanged = if same { running.unchanged + 1 } else { 0 };
+            if !answers.changes.is_empty() {
+                let sum: f32 = answers.changes.iter().map(|changes| changes[slot]).sum();
+                running.changes[running.step % WINDOW] = sum / answers.changes.len() as f32;
+            }
+        }
     }
 
     /// Shows what is to be seen, and frees the slots of samples that are done.
@@ -197,9 +309,11 @@ impl Evaluator {
     ) -> Result<()> {
         let (seq_len, per_sample) = (self.config().seq_len, 2 * self.config().length());
         for (slot, place) in slots.iter_mut().enumerate() {
-            let Some(Running { index, step }) = *place else { continue };
+            let Some(running) = *place else { continue };
+            let Running { index, step, unchanged, .. } = running;
             let q_halt = answers.q[slot * per_sample];
-            let last = step == self.max_steps() || (pace.halt && q_halt > 0.0);
+            let settled = pace.settle > 0 && unchanged >= pace.settle;
+            let last = step == self.max_steps() || (pace.halt && q_halt > 0.0) || settled;
             let tokens = slot * seq_len..(slot + 1) * seq_len;
             if last || pace.every_step {
                 visit(Look {
@@ -211,6 +325,7 @@ impl Evaluator {
                     identifier: batch.puzzle_identifiers[slot],
                     predictions: &answers.predictions[tokens],
                     q_halt,
+                    residual: running.residual(),
                     stats: Metrics::read(&answers.stats[slot * NAMES.len()..]),
                 })?;
             }

@@ -2,16 +2,20 @@
 
 pub mod arc;
 mod ballot;
+mod breadth;
 mod evaluate;
 pub mod golden;
 mod measure;
 pub mod probe;
+mod rollouts;
 mod selection;
 mod solve;
 pub mod verify;
 pub mod vote;
 
+pub use ballot::{Elected, Select};
+pub use breadth::Breadth;
 pub use evaluate::{Evaluator, Look, Next, Pace, Visit, check_fit};
 pub use measure::{AtStep, Evaluation};
 pub use selection::Selection;
-pub use solve::{Elected, Question, Solution, Solver, Thought};
+pub use solve::{Question, Solution, Solver, Thought};

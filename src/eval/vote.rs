@@ -1,129 +1,209 @@
-//! Test-time augmentation for Sudoku and mazes: a puzzle is turned and relabelled, answered, turned back, voted on.
+//! What breadth is worth on a test split: how many puzzles are right by the choice among so many rollouts of so many steps.
 //!
-//! Whole answers are candidates, as for ARC: the most votes win, then the higher sum of sigmoid(q_halt), then the
-//! smaller tokens. The first variant of every puzzle is the puzzle as given.
+//! Rollouts do not know how many there are, nor how many steps they may take, so the widest and deepest choice is run once,
+//! and every narrower and shallower one is a part of it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::Selection;
-use super::ballot::Ballot;
-use super::evaluate::{Evaluator, Look, Pace, check_fit, no_labels, samples_of};
+use super::ballot::Select;
+use super::evaluate::{Evaluator, check_fit, no_labels, samples_of};
 use super::measure::mark;
+use super::rollouts::{Answered, Asked, Stream, has_rules, roll_out};
+use super::solve::Question;
+use super::{Breadth, Selection};
 use crate::Result;
-use crate::data::symmetry::Symmetries;
+use crate::data::inspect::Kind;
 use crate::data::{Batch, Dataset};
 
-/// What voting found.
+/// What one choice found.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Voted {
-    /// Puzzles all of whose variants were answered.
+    /// Puzzles all of whose rollouts were done.
     #[serde(skip)]
     pub samples: usize,
-    /// Answers to each, the one to the puzzle as given included.
+    /// Of those, puzzles with labels.
+    pub labelled: usize,
+    /// Rollouts of each, the one of the puzzle as given included.
     pub votes: usize,
+    /// How an answer was chosen.
+    pub select: Select,
+    /// Supervision steps of all rollouts of a puzzle, on average.
+    pub steps: f64,
     /// Share of cells that are right in the elected answer, averaged over puzzles.
     pub accuracy: f64,
-    /// Share of puzzles whose elected answer is right in every cell.
+    /// Puzzles whose elected answer is right in every cell.
+    pub exact: usize,
+    /// Their share.
     pub exact_accuracy: f64,
-    /// The same for the puzzles as given, without a vote.
+    /// The same share for the puzzles as given, without a choice.
     pub exact_accuracy_alone: f64,
+    /// The share of puzzles that any rollout is right about: what a better choice could still gain.
+    pub exact_accuracy_any: f64,
+    /// Puzzles whose elected answer keeps the rules, where those were asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub valid: Option<usize>,
 }
 
-/// Evaluates on a test split with `augment` further variants of each puzzle; `progress` as in [`Evaluator::roll`], a
-/// puzzle with all of its variants being one.
+/// How many rollouts and steps are compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sweep {
+    /// Rollouts, ascending; the last is as many as the evaluator's.
+    pub rollouts: Vec<usize>,
+    /// Supervision steps, ascending; the last is as many as the evaluator's.
+    pub steps: Vec<usize>,
+}
+
+/// What so many rollouts of so many steps are worth.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cell {
+    /// Rollouts of each puzzle.
+    pub rollouts: usize,
+    /// Supervision steps of a rollout, at the most.
+    pub steps: usize,
+    /// Supervision steps of all rollouts of a puzzle, on average.
+    pub steps_taken: f64,
+    /// By rule.
+    pub by: BTreeMap<Select, Voted>,
+}
+
+/// Measures the choice that the evaluator's [`Breadth`] says on what is selected of a test split; `progress` as in
+/// [`Evaluator::roll`], a puzzle with all of its rollouts being one.
 ///
 /// # Errors
-/// [`crate::Error::Usage`] for puzzles without known symmetries, or more variants than there are; [`crate::Error::File`] for a data
-/// set that does not fit the model or has no labels.
+/// [`crate::Error::Usage`] for puzzles without as many variants or without rules to choose by; [`crate::Error::File`] for a
+/// data set that does not fit the model or has no labels.
 pub fn evaluate(
     evaluator: &mut Evaluator,
-    halt: bool,
     dataset: &Arc<Dataset>,
-    (augment, seed): (usize, u64),
-    mut progress: impl FnMut(f64),
+    selection: &Selection,
+    progress: impl FnMut(f64),
 ) -> Result<Voted> {
-    check_fit(evaluator.config(), dataset)?;
-    let symmetries = Symmetries::of(dataset, augment, seed)?;
-    let variants = augment + 1;
-    let all = Selection::all(dataset);
-    let (mut samples, mut given, mut taken) =
-        (samples_of(dataset, &all), Batch::new(1, dataset.metadata().seq_len), 0);
-    let mut next = |one: &mut Batch| {
-        if taken % variants == 0 && !samples(&mut given)? {
-            return Ok(false);
-        }
-        let symmetry = symmetries.get(taken / variants, taken % variants);
-        one.inputs.copy_from_slice(&symmetry.apply(&given.inputs));
-        // The labels stay as given: answers are compared after they were turned back.
-        one.labels.copy_from_slice(&given.labels);
-        one.puzzle_identifiers.copy_from_slice(&given.puzzle_identifiers);
-        taken += 1;
-        Ok(true)
+    let Breadth { rollouts, select, .. } = *evaluator.breadth();
+    let whole = Sweep { rollouts: vec![rollouts], steps: vec![evaluator.max_steps()] };
+    let cells = tally(evaluator, &whole, &|_| vec![select], (dataset, selection), progress)?;
+    let voted = cells.into_iter().find_map(|cell| cell.by.into_values().next());
+    voted.ok_or_else(|| no_labels(dataset))
+}
+
+/// Measures all choices of a sweep, rollouts by steps, by each rule that the puzzles have and the evaluator measures for.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn sweep(
+    evaluator: &mut Evaluator,
+    sweep: &Sweep,
+    dataset: &Arc<Dataset>,
+    selection: &Selection,
+    progress: impl FnMut(f64),
+) -> Result<Vec<Cell>> {
+    let residual = evaluator.breadth().needs().changes;
+    let rules = |kind: Kind| {
+        let known = |select: &Select| match select {
+            Select::Vote | Select::Halt => true,
+            Select::Residual => residual,
+            Select::Valid => has_rules(kind),
+        };
+        Select::ALL.into_iter().filter(known).collect()
     };
-    let mut polls: BTreeMap<usize, Poll> = BTreeMap::new();
-    let mut tally = Tally::default();
-    let mut visit = |look: Look<'_>| {
-        let (sample, variant) = (look.index / variants, look.index % variants);
-        let poll = polls.entry(sample).or_default();
-        let answer = symmetries.get(sample, variant).undo(look.predictions);
-        if variant == 0 {
-            poll.alone.clone_from(&answer);
+    tally(evaluator, sweep, &rules, (dataset, selection), progress)
+}
+
+fn tally(
+    evaluator: &mut Evaluator,
+    sweep: &Sweep,
+    rules: &dyn Fn(Kind) -> Vec<Select>,
+    (dataset, selection): (&Arc<Dataset>, &Selection),
+    mut progress: impl FnMut(f64),
+) -> Result<Vec<Cell>> {
+    check_fit(evaluator.config(), dataset)?;
+    let mut samples = samples_of(dataset, selection);
+    let mut given = Batch::new(1, dataset.metadata().seq_len);
+    let kind = Kind::of_first_example(dataset)?;
+    let mut ask = || {
+        if !samples(&mut given)? {
+            return Ok(None);
         }
-        poll.ballot.cast(look.index, answer, look.q_halt)?;
-        if poll.ballot.votes() == variants {
-            tally.close(poll, look.labels);
-            polls.remove(&sample);
+        let question =
+            Question { kind, inputs: given.inputs.clone(), identifier: given.puzzle_identifiers[0] };
+        Ok(Some(Asked { question, labels: given.labels.clone() }))
+    };
+    let mut tallies: BTreeMap<(usize, usize, Select), Tally> = BTreeMap::new();
+    let mut done = |answered: Answered| {
+        for select in rules(answered.asked.question.kind) {
+            for &rollouts in &sweep.rollouts {
+                for (at, &steps) in sweep.steps.iter().enumerate() {
+                    let tally = tallies.entry((rollouts, steps, select)).or_default();
+                    tally.add(&answered, select, rollouts, (at, steps));
+                }
+            }
         }
         Ok(())
     };
-    let pace = Pace { halt, every_step: false, cut_short: false };
-    evaluator.roll(pace, &mut next, &mut visit, &mut |answers| progress(answers / variants as f64))?;
-    tally.finish(variants).ok_or_else(|| no_labels(dataset))
+    let stream = Stream { ask: &mut ask, look: None, done: &mut done, progress: &mut progress };
+    roll_out(evaluator, &sweep.steps, stream)?;
+    let mut cells: Vec<Cell> = Vec::new();
+    for ((rollouts, steps, select), tally) in tallies {
+        let Some(voted) = tally.finish(select, rollouts) else { return Err(no_labels(dataset)) };
+        match cells.last_mut().filter(|cell| (cell.rollouts, cell.steps) == (rollouts, steps)) {
+            Some(cell) => drop(cell.by.insert(select, voted)),
+            None => {
+                let by = BTreeMap::from([(select, voted)]);
+                cells.push(Cell { rollouts, steps, steps_taken: voted.steps, by });
+            }
+        }
+    }
+    Ok(cells)
 }
 
-/// The votes on one puzzle.
-#[derive(Default)]
-struct Poll {
-    ballot: Ballot,
-    /// The answer to the puzzle as given.
-    alone: Vec<i32>,
-}
-
+/// Sums over puzzles.
 #[derive(Default)]
 struct Tally {
     samples: usize,
     labelled: usize,
+    steps: usize,
     accuracy: f64,
     exact: usize,
     alone: usize,
+    any: usize,
+    valid: Option<usize>,
 }
 
 impl Tally {
-    fn close(&mut self, poll: &Poll, labels: &[i32]) {
-        let (elected, alone) = (
-            mark(labels, poll.ballot.elected().map_or(&[], |(answer, _)| answer)),
-            mark(labels, &poll.alone),
-        );
+    fn add(&mut self, answered: &Answered, select: Select, rollouts: usize, (at, steps): (usize, usize)) {
+        let (labels, elected) = (&answered.asked.labels, answered.elected(select, rollouts, at));
+        let marks = mark(labels, elected.as_ref().map_or(&[], |elected| &elected.answer));
         self.samples += 1;
-        if elected.labels > 0 {
+        self.steps += answered.steps(rollouts, steps);
+        if let Some(valid) = elected.and_then(|elected| elected.valid) {
+            *self.valid.get_or_insert(0) += usize::from(valid);
+        }
+        if marks.labels > 0 {
+            let exact = || answered.answers(rollouts, at).map(|answer| mark(labels, answer).exact);
             self.labelled += 1;
-            self.accuracy += elected.accuracy;
-            self.exact += usize::from(elected.exact);
-            self.alone += usize::from(alone.exact);
+            self.accuracy += marks.accuracy;
+            self.exact += usize::from(marks.exact);
+            self.alone += usize::from(exact().next() == Some(true));
+            self.any += usize::from(exact().any(|exact| exact));
         }
     }
 
-    fn finish(&self, votes: usize) -> Option<Voted> {
+    fn finish(&self, select: Select, votes: usize) -> Option<Voted> {
         let share = |count: usize| count as f64 / self.labelled as f64;
         (self.labelled > 0).then(|| Voted {
             samples: self.samples,
+            labelled: self.labelled,
             votes,
+            select,
+            steps: self.steps as f64 / self.samples as f64,
             accuracy: self.accuracy / self.labelled as f64,
+            exact: self.exact,
             exact_accuracy: share(self.exact),
             exact_accuracy_alone: share(self.alone),
+            exact_accuracy_any: share(self.any),
+            valid: self.valid,
         })
     }
 }

@@ -6,7 +6,8 @@
 pub struct Draw {
     /// The seed of everything drawn.
     pub seed: u64,
-    /// Tells samples apart: in training the number within the step's batch, in evaluation that in the stream of samples.
+    /// Tells samples apart: in training the number within the step's batch, in evaluation a checksum of
+    /// its tokens, plus the number of its rollout.
     pub sample: u32,
     /// Tells steps apart: in training that of the run, in evaluation the sample's own, from 0 on.
     pub step: u32,

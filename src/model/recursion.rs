@@ -90,6 +90,12 @@ impl Recursion {
             },
         }
     }
+
+    /// The states that are latents: all but the answer, or the answer where there is no other.
+    pub fn latents(&self) -> impl Iterator<Item = usize> + '_ {
+        let alone = self.states.len() == 1;
+        (0..self.states.len()).filter(move |state| alone || *state != self.answer)
+    }
 }
 
 /// T times: n latent updates, then one of the answer. The first state is the answer; further ones are latents,

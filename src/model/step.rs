@@ -16,6 +16,7 @@ use crate::ops::embed::{Embed, EmbedGradients};
 use crate::ops::linear::{After, bias_gradient, linear, weight_gradient};
 use crate::ops::loss::Loss;
 use crate::ops::puzzle_table::PuzzleTable;
+use crate::ops::rollout::{Disturbance, StateKind, disturb_state, measure_change};
 use crate::ops::sign_sgd::SignSgd;
 use crate::ops::store_weight::Weight;
 use crate::ops::{column_sums, finite, metrics, rope, sum};
@@ -154,13 +155,38 @@ pub fn train_plan(
 /// # Errors
 /// [`Error::Recipe`] for impossible sizes.
 pub fn eval_plan(config: &ModelConfig, batch: usize, target: Target) -> Result<Plan> {
+    rollout_plan(config, batch, target, Rollouts::default())
+}
+
+/// What an evaluation step does besides, where puzzles are thought about more than once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rollouts {
+    /// Before it, the states of each slot are disturbed as its row of the input `rollouts` says, (B,
+    /// [`Disturbance::WORDS`]).
+    pub differ: bool,
+    /// After it, `changes.<state>` (B) hold by how much it moved each latent, root mean square; after the first step of a
+    /// sample, nothing of use.
+    pub changes: bool,
+}
+
+/// [`eval_plan`] with what rollouts need.
+///
+/// # Errors
+/// [`Error::Recipe`] for impossible sizes.
+pub fn rollout_plan(config: &ModelConfig, batch: usize, target: Target, rollouts: Rollouts) -> Result<Plan> {
     let mut tape = Tape::new(target);
     let mut step = Step::on(&mut tape, config, batch)?;
     let predictions = tape.buffer("predictions", Role::Metric, batch * config.seq_len);
     step.store_weights(&mut tape)?;
     step.reset_carry(&mut tape)?;
+    if rollouts.differ {
+        step.disturb(&mut tape)?;
+    }
     let x = step.embed(&mut tape, None)?;
     let states = step.recurse(&mut tape, &step.states, x, Pass::Step)?;
+    if rollouts.changes {
+        step.measure_changes(&mut tape)?;
+    }
     let (logits, q) = step.heads(&mut tape, states[step.recursion.answer])?;
     tape.scope("loss");
     step.loss(logits, q, batch, 1.0).evaluate(&mut tape, predictions)?;
@@ -286,6 +312,29 @@ impl<'a> Step<'a> {
         }
         let sizes = (self.shape.batch, self.config.seq_len);
         take_samples_where(tape, sizes, self.halted, self.incoming, self.running)
+    }
+
+    /// Has the rollouts of a puzzle differ.
+    fn disturb(&self, tape: &mut Tape) -> Result<()> {
+        tape.scope("rollouts");
+        let rollouts = tape.buffer("rollouts", Role::Batch, self.shape.batch * Disturbance::WORDS);
+        for (number, &state) in self.states.iter().enumerate() {
+            let latent = self.recursion.latents().any(|latent| latent == number);
+            disturb_state(tape, self.shape, StateKind { number, latent }, rollouts, state)?;
+        }
+        Ok(())
+    }
+
+    /// Measures by how much a step moved each latent.
+    fn measure_changes(&self, tape: &mut Tape) -> Result<()> {
+        tape.scope("rollouts");
+        for latent in self.recursion.latents() {
+            let name = &self.recursion.states[latent];
+            let previous = tape.buffer(&format!("carry.previous.{name}"), Role::Carry, self.shape.elements());
+            let changes = tape.buffer(&format!("changes.{name}"), Role::Metric, self.shape.batch);
+            measure_change(tape, self.shape, self.states[latent], previous, changes)?;
+        }
+        Ok(())
     }
 
     fn embed(&self, tape: &mut Tape, gradients: Option<EmbedGradients>) -> Result<Tensor> {

@@ -18,6 +18,7 @@ mod multiply;
 pub mod product;
 pub mod puzzle_table;
 pub mod rms_norm;
+pub mod rollout;
 pub mod rope;
 pub mod sign_sgd;
 pub mod store_weight;
@@ -41,6 +42,7 @@ pub const KERNELS: &[&Kernel] = &[
     &product::MATRIX_KERNEL,
     &puzzle_table::KERNEL,
     &rms_norm::KERNEL,
+    &rollout::KERNEL,
     &sign_sgd::KERNEL,
     &store_weight::KERNEL,
     &sum::KERNEL,

@@ -101,7 +101,7 @@ impl Evaluation {
             observer.evaluating(done * ranks.size() as f64, selection.len());
             flag.store(observer.stop(), Ordering::Relaxed);
         };
-        let pace = Pace { halt, every_step: false, cut_short: true };
+        let pace = Pace { halt, cut_short: true, ..Pace::default() };
         let found =
             self.evaluator.evaluate_among(ranks, pace, &self.dataset, selection, &mut vote, progress)?;
         Ok(found.map(|metrics| (metrics, votes.map(|votes| votes.finish().of_answered()))))

@@ -119,7 +119,7 @@ impl Session<'_> {
             self.refuse(&Error::file(path, format!("task {}: {problem}", task.id), fix));
             return Ok(());
         }
-        let wanted = 1 + self.augment();
+        let wanted = 1 + self.args.thinking.augment();
         if variants.len() < wanted {
             say(format!("task {}: the model knows {} variants of it, all vote", task.id, variants.len()));
         }
@@ -140,11 +140,11 @@ impl Session<'_> {
             for variants in variants.chunks(self.solvers.widest()) {
                 let questions: Vec<Question> =
                     variants.iter().map(|variant| variant.question(&pair.input)).collect();
-                let solutions = self.solvers.solve_all(&questions, (0, 0))?;
+                let solutions = self.solvers.solve_all(&questions)?;
                 for (question, solution) in questions.iter().zip(&solutions) {
                     place += 1;
-                    let last = solution.thoughts.last().map_or(0.0, |thought| thought.q_halt);
-                    votes.add(place, place as i32, &question.inputs, solution.answer(), last)?;
+                    let (answer, q_halt) = (solution.answer(), solution.q_halt());
+                    votes.add(place, place as i32, &question.inputs, answer, q_halt)?;
                 }
                 first = first.or_else(|| solutions.into_iter().next());
             }

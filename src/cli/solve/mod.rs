@@ -10,15 +10,18 @@ mod source;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use serde::Serialize;
+
 use crate::data::inspect::Kind;
 use crate::data::own::Words;
 use crate::data::pasted::Reader;
-use crate::eval::Thought;
+use crate::eval::{Elected, Select, Solution, Thought};
 use crate::report::{draw_answer, say};
 use crate::{Error, Result};
 
-use super::common::{DeviceArgs, ThinkingArgs, WeightsArgs};
+use super::common::{DeviceArgs, WeightsArgs};
 use super::output::Output;
+use super::thinking::ThinkingArgs;
 use pictures::{PictureArgs, Pictures};
 pub use puzzles::Solved;
 use solvers::Solvers;
@@ -58,19 +61,6 @@ pub struct Args {
 
     #[command(flatten)]
     thinking: ThinkingArgs,
-
-    /// Let the answers to K further variants of each puzzle vote
-    ///
-    /// Digits are permuted and grids turned; a square maze has 7 further variants, another 3. Of an ARC task those vote
-    /// that the model was trained with.
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
-    augment: Option<u16>,
-
-    /// Seed of the variants of --augment
-    ///
-    /// The same seed gives the same ones.
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
-    seed: u64,
 
     /// Print the answer after every supervision step
     ///
@@ -122,8 +112,13 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         );
         return Err(Error::usage("model", problem, "solve samples of its data set: --data, --sample"));
     }
+    let breadth = if on_arc {
+        args.thinking.breadth_of_each(&config.arch)
+    } else {
+        args.thinking.breadth(&config.arch)
+    }?;
     let device = args.device.open_for(args.weights.precision(&config.arch)?)?;
-    let solvers = Solvers::new(config, weights, device, args.thinking.halt);
+    let solvers = Solvers::new(config, weights, device, breadth);
     let mut session = Session { args, output, solvers, pictures, tally: Tally::default() };
     match &args.data {
         Some(data) if args.puzzles.is_empty() => samples::run(&mut session, data)?,
@@ -144,10 +139,6 @@ impl Session<'_> {
         say(format!("error: {error}"));
         self.tally.refused = true;
     }
-
-    fn augment(&self) -> usize {
-        self.args.augment.map_or(0, usize::from)
-    }
 }
 
 /// The answers after all steps, or the last one, as people see them.
@@ -164,6 +155,40 @@ fn steps_text(view: &View<'_>, inputs: &[i32], thoughts: &[Thought], watch: bool
         previous = &thought.answer;
     }
     text
+}
+
+/// How an answer was chosen.
+#[derive(Serialize)]
+struct Choice {
+    /// Rollouts that agree on the answer, and all that there were.
+    votes: [usize; 2],
+    /// The rule that chose it.
+    select: Select,
+    /// Whether it was found to keep the rules of its puzzle, where that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keeps_rules: Option<bool>,
+}
+
+impl Choice {
+    fn of(solution: &Solution) -> Option<Choice> {
+        let Elected { votes, of, select, valid, .. } = *solution.elected.as_ref()?;
+        Some(Choice { votes: [votes, of], select, keeps_rules: valid })
+    }
+
+    /// `elected by 3 of 5 rollouts`
+    fn text(&self) -> String {
+        let [votes, of] = self.votes;
+        let answer = format!("the answer of {votes} of {of} rollouts");
+        match (self.select, self.keeps_rules) {
+            (Select::Vote, _) => format!("elected by {votes} of {of} rollouts"),
+            (Select::Halt, _) => format!("chosen for its halt logit, {answer}"),
+            (Select::Residual, _) => format!("chosen for its calm latent, {answer}"),
+            (Select::Valid, Some(true)) => format!("chosen as it keeps the rules, {answer}"),
+            (Select::Valid, _) => {
+                format!("elected by {votes} of {of} rollouts, as no answer keeps the rules")
+            }
+        }
+    }
 }
 
 /// How tokens are shown.

@@ -9,7 +9,7 @@ use crate::data::sudoku::{Grid, solution_fault};
 use crate::eval::{Question, Solution};
 
 use super::source::{self, Given};
-use super::{Session, View, steps_text};
+use super::{Choice, Session, View, steps_text};
 
 /// A puzzle with what the model made of it.
 #[derive(Serialize)]
@@ -22,9 +22,8 @@ pub struct Solved {
     valid: Option<bool>,
     /// What keeps the answer from being a solution.
     fault: Option<String>,
-    /// Variants that agree on the answer, and all that voted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    votes: Option<[usize; 2]>,
+    #[serde(flatten)]
+    choice: Option<Choice>,
     steps: Vec<Step>,
 }
 
@@ -54,7 +53,7 @@ impl Session<'_> {
             return Ok(());
         }
         let questions: Vec<Question> = puzzles.iter().map(Question::from).collect();
-        let solutions = self.solvers.solve_all(&questions, (self.augment(), self.args.seed))?;
+        let solutions = self.solvers.solve_all(&questions)?;
         for (puzzle, solution) in puzzles.iter().zip(&solutions) {
             let solved = Solved::of(puzzle, solution);
             self.tally.unsolved |= !solved.solved;
@@ -85,7 +84,7 @@ impl Solved {
             solved: fault.is_none(),
             valid,
             fault,
-            votes: solution.elected.as_ref().map(|elected| [elected.votes, elected.of]),
+            choice: Choice::of(solution),
             steps: solution.thoughts.iter().map(step).collect(),
         }
     }
@@ -106,8 +105,9 @@ impl Solved {
         };
         let mut text = format!("{heading}\n{}", view.draw(&inputs, &inputs, &inputs, colour));
         text += &steps_text(&view, &inputs, &solution.thoughts, watch, colour);
-        if let (Some(elected), last) = (&solution.elected, solution.thoughts.last()) {
-            text += &format!("elected by {} of {} variants", elected.votes, elected.of);
+        if let (Some(choice), Some(elected)) = (&self.choice, &solution.elected) {
+            let last = solution.thoughts.last();
+            text += &choice.text();
             text += &match last.is_some_and(|last| last.answer == elected.answer) {
                 true => ", as above\n".to_owned(),
                 false => format!("\n{}", view.draw(&inputs, &elected.answer, &elected.answer, colour)),

@@ -11,7 +11,7 @@ use crate::data::own::Words;
 use crate::data::{Batch, Dataset, IGNORE_LABEL, Split, TestBatches, maze};
 use crate::eval::{Question, Selection, Solution, Thought, check_fit};
 
-use super::{Session, View, steps_text};
+use super::{Choice, Session, View, steps_text};
 
 /// A sample with what the model made of it.
 #[derive(Serialize)]
@@ -24,9 +24,8 @@ struct Sample {
     exact: bool,
     /// Of a maze: whether the answer marks a shortest path, be it another than the label's.
     valid: Option<bool>,
-    /// Variants that agree on the answer, and all that voted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    votes: Option<[usize; 2]>,
+    #[serde(flatten)]
+    choice: Option<Choice>,
     steps: Vec<Step>,
 }
 
@@ -69,7 +68,7 @@ impl Session<'_> {
         words: Option<&Words>,
     ) -> Result<()> {
         let (questions, labels): (Vec<Question>, Vec<Vec<i32>>) = examples.into_iter().unzip();
-        let solutions = self.solvers.solve_all(&questions, (self.augment(), self.args.seed))?;
+        let solutions = self.solvers.solve_all(&questions)?;
         for (((question, labels), mut solution), &sample) in
             questions.iter().zip(&labels).zip(solutions).zip(places)
         {
@@ -118,7 +117,7 @@ impl Sample {
             answer: answer.to_vec(),
             exact: exact(answer),
             valid,
-            votes: solution.elected.as_ref().map(|elected| [elected.votes, elected.of]),
+            choice: Choice::of(solution),
             steps: solution.thoughts.iter().map(step).collect(),
         }
     }
@@ -127,8 +126,8 @@ impl Sample {
         let draw = |answer: &[i32]| view.draw(&self.inputs, answer, answer, colour);
         let mut text = format!("sample {}\n{}", self.sample, draw(&self.inputs));
         text += &steps_text(view, &self.inputs, thoughts, watch, colour);
-        if let Some([votes, of]) = self.votes {
-            text += &format!("elected by {votes} of {of} variants\n{}", draw(&self.answer));
+        if let Some(choice) = &self.choice {
+            text += &format!("{}\n{}", choice.text(), draw(&self.answer));
         }
         text += &self.verdict();
         match self.exact || self.valid == Some(true) {

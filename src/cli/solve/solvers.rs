@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::engine::Device;
 use crate::error::Error;
-use crate::eval::{Question, Solution, Solver};
+use crate::eval::{Breadth, Question, Solution, Solver};
 use crate::model::ModelConfig;
 use crate::model::init::Weights;
 use crate::report::say;
@@ -16,16 +16,16 @@ pub struct Solvers {
     config: ModelConfig,
     weights: Weights,
     device: Device,
-    halt: bool,
+    breadth: Breadth,
     widest: usize,
-    /// With its width and its variants beside the puzzle as given.
-    open: Option<(usize, usize, Solver)>,
+    /// With its width.
+    open: Option<(usize, Solver)>,
 }
 
 impl Solvers {
-    pub fn new(config: ModelConfig, weights: Weights, device: Device, halt: bool) -> Solvers {
+    pub fn new(config: ModelConfig, weights: Weights, device: Device, breadth: Breadth) -> Solvers {
         let widest = WIDEST[usize::from(!device.info().is_hardware())];
-        Solvers { config, weights, device, halt, widest, open: None }
+        Solvers { config, weights, device, breadth, widest, open: None }
     }
 
     pub fn config(&self) -> &ModelConfig {
@@ -37,33 +37,28 @@ impl Solvers {
         self.widest
     }
 
-    /// Solves all of them, with votes of so many further variants drawn by a seed; on a device that fails meanwhile, once
-    /// more after it was opened anew.
-    pub fn solve_all(&mut self, questions: &[Question], votes: (usize, u64)) -> Result<Vec<Solution>> {
-        match self.try_all(questions, votes) {
+    /// Solves all of them; on a device that fails meanwhile, once more after it was opened anew.
+    pub fn solve_all(&mut self, questions: &[Question]) -> Result<Vec<Solution>> {
+        match self.try_all(questions) {
             Err(fault) if fault.is_device_fault() => {
                 say(format!("{fault}; trying once more on the device opened anew"));
                 self.device = self.device.reopened()?;
                 self.open = None;
-                self.try_all(questions, votes)
+                self.try_all(questions)
             }
             outcome => outcome,
         }
     }
 
-    fn try_all(&mut self, questions: &[Question], (augment, seed): (usize, u64)) -> Result<Vec<Solution>> {
+    fn try_all(&mut self, questions: &[Question]) -> Result<Vec<Solution>> {
         // A batch takes its time, however few there are.
-        let width = (questions.len() * (1 + augment)).next_power_of_two().min(self.widest);
-        let fitting = self.open.take().filter(|(open, votes, _)| (*open, *votes) == (width, augment));
-        let (.., solver) = match fitting {
+        let width = (questions.len() * self.breadth.rollouts).next_power_of_two().min(self.widest);
+        let fitting = self.open.take().filter(|(open, _)| *open == width);
+        let (_, solver) = match fitting {
             Some(open) => self.open.insert(open),
             None => {
                 let solver = self.solver(width)?;
-                self.open.insert((
-                    width.min(self.widest),
-                    augment,
-                    solver.halting(self.halt).voting(augment, seed),
-                ))
+                self.open.insert((width.min(self.widest), solver))
             }
         };
         solver.solve_all(questions)
@@ -71,7 +66,7 @@ impl Solvers {
 
     /// The widest solver that the device holds, up to `width`.
     fn solver(&mut self, width: usize) -> Result<Solver> {
-        match Solver::new(&self.config, &self.weights, &self.device, width) {
+        match Solver::with(&self.config, &self.weights, &self.device, width, self.breadth) {
             Err(Error::Limit { .. } | Error::Memory { .. }) if width > 1 => {
                 self.widest = width / 2;
                 self.solver(width / 2)
