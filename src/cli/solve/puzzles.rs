@@ -8,7 +8,7 @@ use crate::data::pasted::Puzzle;
 use crate::data::sudoku::{Grid, solution_fault};
 use crate::eval::{Question, Solution};
 
-use super::source::{self, Given};
+use super::source::{self, Given, Source};
 use super::{Session, View, steps_text};
 
 /// A puzzle with what the model made of it.
@@ -36,9 +36,9 @@ struct Step {
     solved: bool,
 }
 
-pub fn run(session: &mut Session<'_>) -> Result<()> {
+pub fn run(session: &mut Session<'_>, sources: impl Iterator<Item = Source>) -> Result<()> {
     let (config, most) = (session.solvers.config().clone(), session.solvers.widest());
-    source::each(&session.args.puzzles, &config, most, &mut |given| session.solve(given))
+    source::each(sources, &config, most, &mut |given| session.solve(given))
 }
 
 impl Session<'_> {

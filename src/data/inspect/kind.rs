@@ -1,5 +1,7 @@
 //! Tells which puzzles a data set holds, which its files do not say.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::layout::SplitFiles;
@@ -68,6 +70,18 @@ impl Kind {
             }
             _ if (vocab_size, inputs.len()) == (arc::VOCAB_SIZE, arc::SEQ_LEN) => Kind::Arc,
             _ => Kind::Other,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    /// `Sudoku 6x6`, `mazes of 9x7`: columns first.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kind::Sudoku { size } => write!(f, "Sudoku {size}x{size}"),
+            Kind::Maze { rows, cols } => write!(f, "mazes of {cols}x{rows}"),
+            Kind::Arc => f.write_str("ARC"),
+            Kind::Other => f.write_str("others"),
         }
     }
 }
