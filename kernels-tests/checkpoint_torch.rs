@@ -9,6 +9,7 @@ use std::process::Command;
 use libtest_mimic::{Failed, Trial};
 use trm::checkpoint::{self, Card, Imported, PREFIXES};
 use trm::data::Metadata;
+use trm::engine::Element;
 use trm::model::{Arch, ArchName, ModelConfig, Params, PosEncodings};
 use trm::recipe::{Recipe, read_release_arch};
 use zip::write::SimpleFileOptions;

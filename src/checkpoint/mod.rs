@@ -25,5 +25,3 @@ pub use shipped::Shipped;
 pub use state::{STATE_FILE, State, check_state, load_state, load_state_weights, save_state, state_step};
 pub use tensors::TensorInfo;
 pub use weights::{CONFIG_FILE, WEIGHTS_FILE, load, load_config, save, save_as};
-
-pub use crate::plan::Element;

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::checkpoint::{Card, Element, PREFIXES, export_folder, export_pytorch};
+use crate::checkpoint::{Card, PREFIXES, export_folder, export_pytorch};
+use crate::engine::Element;
 use crate::{Result, files};
 
 use super::common::WeightsArgs;

@@ -95,6 +95,11 @@ impl Solved {
         &self.puzzle
     }
 
+    /// What keeps the answer from being right.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
+    }
+
     /// The puzzle, the answer or all answers, and the verdict.
     pub fn text(&self, puzzle: &Puzzle, solution: &Solution, watch: bool, colour: bool) -> String {
         let (view, inputs) = (View { kind: puzzle.kind(), words: None }, puzzle.tokens());
