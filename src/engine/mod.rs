@@ -29,6 +29,11 @@ pub fn free_memory() -> Option<u64> {
     memory::room().map(|room| room.bytes)
 }
 
+/// Bytes of memory that this process has now, where the system tells.
+pub fn process_bytes() -> Option<u64> {
+    memory::taken()
+}
+
 /// Asked whether to leave a step undone.
 pub type GiveUp<'a> = &'a dyn Fn() -> bool;
 

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::layout::SplitFiles;
 use crate::data::sudoku::Shape;
 use crate::data::{Dataset, arc, maze, own};
 
 /// The puzzles of a data set, by vocabulary, length and the first example.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "puzzle")]
 pub enum Kind {
     /// Sudoku of `size` rows and columns.
