@@ -9,6 +9,7 @@ use std::process::Command;
 use libtest_mimic::{Failed, Trial};
 use trm::checkpoint::{self, Card, Imported, PREFIXES};
 use trm::data::Metadata;
+use trm::engine::Element;
 use trm::model::{Arch, ArchName, ModelConfig, Params, PosEncodings};
 use trm::recipe::{Recipe, read_release_arch};
 use zip::write::SimpleFileOptions;
@@ -354,7 +355,8 @@ fn folders_of_others_are_read() {
     let dir = folder();
     let original = import("mixer_f32.pt", &mixer()).unwrap();
     let exported = dir.path().join("own");
-    checkpoint::export_folder(&exported, &original.config, &original.weights, &Card::default()).unwrap();
+    checkpoint::export_folder(&exported, &original.config, &original.weights, Element::F32, &Card::default())
+        .unwrap();
     let theirs = dir.path().join("theirs");
     fs::create_dir(&theirs).unwrap();
     let bytes = fs::read(exported.join("model.safetensors")).unwrap();
@@ -478,7 +480,7 @@ fn an_exported_folder_is_whole() {
         dataset: "own \"4x4\" puzzles".into(),
         metrics: vec![("exact_accuracy".into(), 0.875), ("accuracy".into(), 0.96875)],
     };
-    checkpoint::export_folder(&out, &config, &weights(&config), &card).unwrap();
+    checkpoint::export_folder(&out, &config, &weights(&config), Element::F32, &card).unwrap();
     assert_eq!(checkpoint::load(&out).unwrap(), (config.clone(), weights(&config)));
     let text = fs::read_to_string(out.join("README.md")).unwrap();
     for part in
@@ -493,9 +495,12 @@ fn an_exported_folder_is_whole() {
     }
     let front: Front = serde_saphyr::from_str(text.split("---\n").nth(1).unwrap()).unwrap();
     assert_eq!(front.models.len(), 1);
-    refused(checkpoint::export_folder(&out, &config, &weights(&config), &card), &["exists and is not empty"]);
+    refused(
+        checkpoint::export_folder(&out, &config, &weights(&config), Element::F32, &card),
+        &["exists and is not empty"],
+    );
     let bare = dir.path().join("bare");
-    checkpoint::export_folder(&bare, &config, &weights(&config), &Card::default()).unwrap();
+    checkpoint::export_folder(&bare, &config, &weights(&config), Element::F32, &Card::default()).unwrap();
     assert!(!fs::read_to_string(bare.join("README.md")).unwrap().contains("model-index"));
 }
 

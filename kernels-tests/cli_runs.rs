@@ -77,13 +77,15 @@ pub fn same_run(workshop: &Workshop, first: &str, second: &str, step: u64) -> Ou
     check(first.2 == second.2, || format!("the logs differ: {:#?} and {:#?}", first.2, second.2))
 }
 
-/// The lines of `metrics.jsonl` without their times.
+/// The lines of `metrics.jsonl` without their times and the memory of the process.
 fn metrics(workshop: &Workshop, run: &str) -> Outcome<Vec<Value>> {
     let text = fs::read_to_string(Path::new(&workshop.path(run)).join("metrics.jsonl"))?;
     let parsed = |line: &str| -> Outcome<Value> {
         let mut line: Value = serde_json::from_str(line)?;
         let time = line.as_object_mut().and_then(|line| line.remove("time"));
         check(time.is_some_and(|time| time.is_string()), || format!("{line} has no time"))?;
+        let bytes = line.as_object_mut().and_then(|line| line.remove("process_bytes"));
+        check(bytes.is_none_or(|bytes| bytes.as_u64() > Some(1 << 20)), || format!("{line}: memory"))?;
         Ok(line)
     };
     text.lines().map(parsed).collect()

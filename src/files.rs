@@ -4,7 +4,7 @@
 //! is complete, so that an interrupted or failed command leaves nothing half-written behind.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -204,8 +204,14 @@ pub fn remove_partial(folder: &Path) -> Result<()> {
 #[derive(Debug)]
 pub struct Pieces {
     path: PathBuf,
-    file: File,
+    content: Content,
     bytes: u64,
+}
+
+#[derive(Debug)]
+enum Content {
+    File(File),
+    BuiltIn(&'static [u8]),
 }
 
 impl Pieces {
@@ -220,7 +226,12 @@ impl Pieces {
         }
         let file = File::open(path).map_err(Error::io(path))?;
         let bytes = file.metadata().map_err(Error::io(path))?.len();
-        Ok(Pieces { path: path.to_path_buf(), file, bytes })
+        Ok(Pieces { path: path.to_path_buf(), content: Content::File(file), bytes })
+    }
+
+    /// What is built into the program, read like a file; errors call it `name`.
+    pub fn built_in(name: &str, content: &'static [u8]) -> Pieces {
+        Pieces { path: name.into(), content: Content::BuiltIn(content), bytes: content.len() as u64 }
     }
 
     /// How long it was when it was opened.
@@ -239,7 +250,7 @@ impl Pieces {
     /// [`Error::File`] for a file that ends before, [`Error::Io`] where the system refuses.
     pub fn read(&self, mut offset: u64, mut piece: &mut [u8]) -> Result<()> {
         while !piece.is_empty() {
-            match read_at(&self.file, piece, offset) {
+            match self.content.read_at(piece, offset) {
                 Ok(0) => {
                     let problem =
                         format!("ends before byte {offset}, it had {} when it was opened", self.bytes);
@@ -255,6 +266,19 @@ impl Pieces {
             }
         }
         Ok(())
+    }
+}
+
+impl Content {
+    /// How many bytes of `piece` were filled; none at the end.
+    fn read_at(&self, piece: &mut [u8], offset: u64) -> io::Result<usize> {
+        match self {
+            Content::File(file) => read_at(file, piece, offset),
+            Content::BuiltIn(bytes) => {
+                let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..));
+                rest.unwrap_or_default().read(piece)
+            }
+        }
     }
 }
 

@@ -6,12 +6,13 @@ use std::path::Path;
 use half::bf16;
 
 use super::torch_writer::{TorchTensor, write_torch};
-use super::weights::{CONFIG_FILE, WEIGHTS_FILE, save};
+use super::weights::{CONFIG_FILE, WEIGHTS_FILE, save_as};
 use crate::Result;
 use crate::files::{self, OutputFolder};
 use crate::model::init::Weights;
 use crate::model::params::{Home, Param};
 use crate::model::{ModelConfig, Params};
+use crate::plan::Element;
 
 /// What the card of an exported model says; measured by `trm eval`.
 #[derive(Clone, Debug, Default)]
@@ -45,13 +46,21 @@ pub fn export_pytorch(path: &Path, config: &ModelConfig, weights: &Weights, pref
     write_torch(path, &tensors)
 }
 
-/// Writes a folder of `model.safetensors`, `config.json` and a `README.md` card; it appears whole or not at all.
+/// Writes a folder of `model.safetensors` with elements of `dtype`, `config.json` and a `README.md` card; it appears
+/// whole or not at all.
 ///
 /// # Errors
-/// [`crate::Error::Usage`] if `folder` exists and is not empty, [`crate::Error::Io`] if it cannot be written.
-pub fn export_folder(folder: &Path, config: &ModelConfig, weights: &Weights, card: &Card) -> Result<()> {
+/// [`crate::Error::Usage`] if `folder` exists and is not empty, or for a weight that `dtype` cannot hold;
+/// [`crate::Error::Io`] if it cannot be written.
+pub fn export_folder(
+    folder: &Path,
+    config: &ModelConfig,
+    weights: &Weights,
+    dtype: Element,
+    card: &Card,
+) -> Result<()> {
     let output = OutputFolder::create(folder)?;
-    save(output.path(), config, weights)?;
+    save_as(output.path(), config, weights, dtype)?;
     files::write_atomic(&output.path().join("README.md"), card_text(config, card).as_bytes())?;
     output.commit()
 }

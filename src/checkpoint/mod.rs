@@ -1,7 +1,7 @@
 //! Checkpoints: weights with their config, what a resumed run needs, and the way from and to PyTorch.
 //!
 //! `weights` is the native store, a folder of `model.safetensors` and `config.json` under the release's names;
-//! `state` holds a run between two steps, bit for bit; `import` and `export` speak PyTorch. `tensors` is the one
+//! `shipped` has those that come with trm; `state` holds a run between two steps, bit for bit; `import` and `export` speak PyTorch. `tensors` is the one
 //! strict way from named tensors to [`crate::model::init::Weights`], whatever file they lie in. Nothing read here is
 //! trusted: every name, shape, type and value is checked, and no file can make this code run another program.
 
@@ -11,6 +11,7 @@ mod import;
 mod pickle_check;
 mod prefixed;
 mod safetensors_file;
+mod shipped;
 mod state;
 mod tensors;
 mod torch_file;
@@ -20,6 +21,7 @@ mod weights;
 pub use export::{Card, export_folder, export_pytorch};
 pub use import::{Imported, find_release_config, import_pytorch, reset_puzzle_emb};
 pub use prefixed::PREFIXES;
+pub use shipped::Shipped;
 pub use state::{STATE_FILE, State, check_state, load_state, load_state_weights, save_state, state_step};
 pub use tensors::TensorInfo;
-pub use weights::{CONFIG_FILE, WEIGHTS_FILE, load, load_config, save};
+pub use weights::{CONFIG_FILE, WEIGHTS_FILE, load, load_config, save, save_as};

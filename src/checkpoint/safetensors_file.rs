@@ -36,8 +36,12 @@ impl SafetensorsFile {
     /// Opens `path` and checks its header against its length, and against its checksum where it has one. Those of
     /// tensors are checked when they are read.
     pub fn open(path: &Path) -> Result<SafetensorsFile> {
-        let broken = |problem: String| Error::file(path, problem, FETCH_AGAIN);
-        let pieces = Pieces::open(path)?;
+        SafetensorsFile::of(Pieces::open(path)?)
+    }
+
+    /// The same of a file that is open.
+    pub fn of(pieces: Pieces) -> Result<SafetensorsFile> {
+        let broken = |problem: String| Error::file(pieces.path(), problem, FETCH_AGAIN);
         let room = pieces.bytes().checked_sub(LENGTH_BYTES as u64);
         let room =
             room.ok_or_else(|| broken(format!("has {} bytes, fewer than any header", pieces.bytes())))?;
@@ -62,7 +66,7 @@ impl SafetensorsFile {
             (name, TensorInfo { shape: place.shape.clone(), dtype: place.dtype.to_string() })
         };
         let tensors = metadata.tensors().into_iter().map(describe).collect();
-        let checksums = Checksums::of(path, &metadata)?;
+        let checksums = Checksums::of(pieces.path(), &metadata)?;
         let data_start = LENGTH_BYTES as u64 + length;
         Ok(SafetensorsFile { pieces, metadata, data_start, tensors, checksums })
     }

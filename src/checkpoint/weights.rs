@@ -1,14 +1,20 @@
 //! The native store of weights: a folder with `model.safetensors` under the release's tensor names and
 //! `config.json` with its keys. Padding between the tensors of the flat buffers is not stored.
 
+use std::borrow::Cow;
 use std::path::Path;
 
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
 use safetensors::Dtype;
 
 use super::safetensors_file::{Entry, SafetensorsFile, write};
+use super::shipped::Shipped;
 use super::tensors::read_weights;
 use crate::model::init::Weights;
+use crate::model::params::Param;
 use crate::model::{ModelConfig, Params};
+use crate::plan::Element;
 use crate::{Error, Result, files};
 
 /// The tensors' file in a checkpoint folder.
@@ -22,31 +28,66 @@ pub const CONFIG_FILE: &str = "config.json";
 /// # Errors
 /// [`Error::Io`] if the folder or a file cannot be written.
 pub fn save(folder: &Path, config: &ModelConfig, weights: &Weights) -> Result<()> {
+    save_as(folder, config, weights, Element::F32)
+}
+
+/// The same with elements of another type: halves take half the room, each weight rounded to the nearest.
+///
+/// # Errors
+/// As [`save`]; [`Error::Usage`] for a weight that no f16 holds.
+pub fn save_as(folder: &Path, config: &ModelConfig, weights: &Weights, dtype: Element) -> Result<()> {
+    let params = Params::of(config);
+    let tensors = params.table.iter().map(|param| Ok((param, stored(param, weights, dtype)?)));
+    let tensors = tensors.collect::<Result<Vec<_>>>()?;
+    let entries: Vec<Entry<'_>> = tensors.iter().map(|(param, bytes)| entry(param, bytes, dtype)).collect();
     std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
     save_config(&folder.join(CONFIG_FILE), config)?;
-    let params = Params::of(config);
-    let entries: Vec<Entry<'_>> = params
-        .table
-        .iter()
-        .map(|param| Entry {
-            name: &param.name,
-            dtype: Dtype::F32,
-            shape: param.shape.clone(),
-            bytes: bytemuck::cast_slice(weights.get(param)),
-        })
-        .collect();
     // The entry that other tools ask for before they take a file.
     let format = ("format", "pt".to_owned());
     write(&folder.join(WEIGHTS_FILE), format, &entries)
 }
 
-/// Reads what [`save`] wrote: `path` is the folder, or its `.safetensors` file with `config.json` beside it.
-/// Tensors may also be BF16 or F16; they become f32.
+/// Little-endian elements of `param`.
+fn stored<'a>(param: &Param, weights: &'a Weights, dtype: Element) -> Result<Cow<'a, [u8]>> {
+    let values = weights.get(param);
+    match dtype {
+        Element::F32 => Ok(Cow::Borrowed(bytemuck::cast_slice(values))),
+        Element::Bf16 => {
+            let mut halves = vec![bf16::ZERO; values.len()];
+            halves.convert_from_f32_slice(values);
+            Ok(Cow::Owned(bytemuck::cast_slice(&halves).to_vec()))
+        }
+        Element::F16 => {
+            let mut halves = vec![f16::ZERO; values.len()];
+            halves.convert_from_f32_slice(values);
+            if let Some(at) = halves.iter().position(|half| !half.is_finite()) {
+                let problem = format!("f16 ends at 65504, tensor {} holds {}", param.name, values[at]);
+                return Err(Error::usage("dtype", problem, "take bf16 or f32"));
+            }
+            Ok(Cow::Owned(bytemuck::cast_slice(&halves).to_vec()))
+        }
+    }
+}
+
+fn entry<'a>(param: &'a Param, bytes: &'a [u8], dtype: Element) -> Entry<'a> {
+    let dtype = match dtype {
+        Element::F32 => Dtype::F32,
+        Element::Bf16 => Dtype::BF16,
+        Element::F16 => Dtype::F16,
+    };
+    Entry { name: &param.name, dtype, shape: param.shape.clone(), bytes }
+}
+
+/// Reads what [`save`] wrote: `path` is the folder, or its `.safetensors` file with `config.json` beside it, or
+/// `shipped:NAME` for weights that are built in ([`Shipped`]). Tensors may also be BF16 or F16; they become f32.
 ///
 /// # Errors
 /// [`Error::File`] for a missing or broken file; naming the tensor, for one that is missing, unknown, mis-shaped,
 /// of another type or not finite. [`Error::Io`] if the system refuses to read.
 pub fn load(path: &Path) -> Result<(ModelConfig, Weights)> {
+    if let Some(shipped) = Shipped::at(path)? {
+        return shipped.load();
+    }
     let file = if path.is_dir() { path.join(WEIGHTS_FILE) } else { path.to_path_buf() };
     if !file.is_file() {
         let fix = format!("name a folder with {WEIGHTS_FILE} and {CONFIG_FILE}, or the .safetensors file");

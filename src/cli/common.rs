@@ -349,14 +349,19 @@ pub struct WeightsArgs {
     #[arg(long, value_name = "STEP", requires = "run", conflicts_with = "weights")]
     at: Option<At>,
 
-    /// Weights: a .safetensors file, or the folder of a model.safetensors
+    /// Weights: a .safetensors file, the folder of a model.safetensors, or shipped:NAME
     ///
-    /// With config.json beside it. On ARC, "trm eval" takes it several times, and all of these models vote.
+    /// With config.json beside it. shipped:sudoku4, shipped:sudoku6 and shipped:maze9 come with trm. On ARC, "trm eval" takes it several times, and all of these models vote.
     #[arg(long, value_name = "FILE|DIR")]
     weights: Vec<PathBuf>,
 }
 
 impl WeightsArgs {
+    /// Whether a model is named.
+    pub fn are_given(&self) -> bool {
+        self.run.is_some() || !self.weights.is_empty()
+    }
+
     /// The folder that the weights lie in.
     pub fn folder(&self) -> PathBuf {
         let path = self.run.as_ref().or(self.weights.first()).cloned().unwrap_or_default();

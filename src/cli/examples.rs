@@ -1,7 +1,7 @@
 //! An example or two for the help of each command; a test parses them all.
 
 /// By command, without "trm".
-const EXAMPLES: [(&str, &[&str]); 28] = [
+const EXAMPLES: [(&str, &[&str]); 29] = [
     ("demo", &["trm demo", "trm demo --device cpu --seed 3"]),
     (
         "data",
@@ -41,11 +41,13 @@ const EXAMPLES: [(&str, &[&str]); 28] = [
             "trm eval --run runs/first --data data/sudoku6",
             "trm eval --run runs/first --at best --data data/sudoku6 --halt --limit 1000",
             "trm eval --run runs/first --data data/sudoku6 --noise 0.3 --sweep rollouts=1,4,16 steps=16,32",
+            "trm eval --weights shipped:sudoku6 --data data/sudoku6",
         ],
     ),
     (
         "solve",
         &[
+            "trm solve 1....5...162.13...56..2.3.........13",
             "trm solve --run runs/first --watch 1....5...162.13...56..2.3.........13",
             "trm solve --run runs/first --rollouts 16 --noise 0.3 --select valid sudokus.txt",
         ],
@@ -56,6 +58,7 @@ const EXAMPLES: [(&str, &[&str]); 28] = [
         &[
             "trm export --weights models/arc1 --pytorch arc1.pt",
             "trm export --run runs/first --safetensors hub/first",
+            "trm export --weights shipped:sudoku6 --safetensors sudoku6 --dtype f16",
         ],
     ),
     ("verify", &["trm verify --device 0"]),
@@ -67,6 +70,7 @@ const EXAMPLES: [(&str, &[&str]); 28] = [
         ],
     ),
     ("devices", &["trm devices", "trm devices --json"]),
+    ("doctor", &["trm doctor", "trm doctor --device cpu --json"]),
     ("kernels", &["trm kernels", "trm kernels --isa navi21,gfx1100"]),
     (
         "bench",

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::checkpoint::{Card, PREFIXES, export_folder, export_pytorch};
+use crate::engine::Element;
 use crate::{Result, files};
 
 use super::common::WeightsArgs;
@@ -39,6 +40,12 @@ pub struct Args {
     /// It must not exist or be empty; it appears when it is complete.
     #[arg(long, value_name = "DIR", group = "target")]
     safetensors: Option<PathBuf>,
+
+    /// How --safetensors stores weights: f32, bf16 or f16
+    ///
+    /// Halves take half the room and are rounded to the nearest; all of trm reads them, and computes as with any weights.
+    #[arg(long, value_name = "DTYPE", default_value = "f32", requires = "safetensors")]
+    dtype: Element,
 
     /// Title of the card [default: the folder's name]
     ///
@@ -73,7 +80,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         written.push(file.clone());
     }
     if let (Some(folder), Some(card)) = (&args.safetensors, card) {
-        export_folder(folder, &config, &weights, &card)?;
+        export_folder(folder, &config, &weights, args.dtype, &card)?;
         written.push(folder.clone());
     }
     output.data(&Summary { written }, |summary| {

@@ -9,6 +9,7 @@ mod completions;
 mod data;
 mod demo;
 mod devices;
+mod doctor;
 mod eval;
 mod examples;
 mod export;
@@ -76,6 +77,7 @@ enum Command {
     Verify(verify::Args),
     Plan(plan::Args),
     Devices(devices::Args),
+    Doctor(doctor::Args),
     Kernels(kernels::Args),
     Bench(bench::Args),
     Tune(tune::Args),
@@ -98,6 +100,7 @@ impl Command {
             Command::Verify(args) => verify::run(args, output),
             Command::Plan(args) => plan::run(args, output),
             Command::Devices(args) => devices::run(args, output),
+            Command::Doctor(args) => doctor::run(args, output),
             Command::Kernels(args) => kernels::run(args, output),
             Command::Bench(args) => bench::run(args, output),
             Command::Tune(args) => tune::run(args, output),

@@ -93,6 +93,49 @@ impl Reader {
     }
 }
 
+/// What the puzzles of a text are, by the lengths of its lines; none where they tell nothing.
+pub fn kind_of(text: &str) -> Option<Kind> {
+    let lines: Vec<&str> = text.lines().map(|line| line.trim_end_matches('\r')).collect();
+    maze_of(&lines).or_else(|| {
+        let counted = Shape::ALL.map(|shape| (sudoku_lines(&lines, shape), shape.size()));
+        let (_, size) = counted.into_iter().filter(|(lines, _)| *lines > 0).max()?;
+        Some(Kind::Sudoku { size })
+    })
+}
+
+/// The maze around the first line with a start in it.
+fn maze_of(lines: &[&str]) -> Option<Kind> {
+    let start = lines.iter().position(|line| is_row(line) && line.contains('S'))?;
+    let above = lines[..start].iter().rev().take_while(|line| is_row(line)).count();
+    let below = lines[start..].iter().take_while(|line| is_row(line)).count();
+    let block = &lines[start - above..start + below];
+    let cols = block.iter().map(|line| line.len()).max()?;
+    // Mazes may follow each other without a gap.
+    let mazes = block.iter().filter(|line| line.contains('S')).count();
+    match block.len() / mazes {
+        1 => Some(cols.isqrt())
+            .filter(|side| side * side == cols)
+            .map(|side| Kind::Maze { rows: side, cols: side }),
+        rows => Some(Kind::Maze { rows, cols }),
+    }
+}
+
+/// Lines with the cells of a row or of a whole Sudoku of `shape`, in a table those of whole ones.
+fn sudoku_lines(lines: &[&str], shape: Shape) -> usize {
+    let sign = |sign: &char| sign.is_ascii_digit() || "._*xX?-".contains(*sign);
+    let cells = |text: &str| text.chars().filter(sign).count();
+    let is_rule = |line: &str| line.chars().all(|sign| "-+| ".contains(sign)) && line.contains('+');
+    let counts = |line: &&&str| {
+        let whole = cells(line);
+        let mut fields = line.split([',', ';', '\t']);
+        !is_rule(line)
+            && (whole == shape.size()
+                || whole == shape.cells()
+                || fields.any(|field| cells(field) == shape.cells()))
+    };
+    lines.iter().filter(counts).count()
+}
+
 /// Whether a line can be a row of a maze.
 fn is_row(line: &str) -> bool {
     !line.is_empty() && line.chars().all(|sign| "# SGo.".contains(sign))
@@ -132,6 +175,39 @@ impl Puzzle {
         match self {
             Puzzle::Sudoku(grid) => Grid::from_tokens(grid.shape(), tokens).to_string(),
             Puzzle::Maze(maze) => maze.text(tokens),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_tell_their_puzzles() {
+        let sudoku = |size| Some(Kind::Sudoku { size });
+        let maze = |rows, cols| Some(Kind::Maze { rows, cols });
+        let nine = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79";
+        let rows = "12. ... ...\n... ... ...\n... ... 12.\n. . . 3 . . . . .\n";
+        let cases = [
+            ("1..............4", sudoku(4)),
+            ("11..............\n", sudoku(4)),
+            ("1 . | . .\n. . | . .\n----+----\n. . | . .\n. . | . 4\n", sudoku(4)),
+            ("1....5...162.13...56..2.3.........13", sudoku(6)),
+            ("Sudoku Grid 1\n1-----\n------\n", sudoku(6)),
+            (nine, sudoku(9)),
+            (rows, sudoku(9)),
+            ("puzzle,rating\n1..............4,1234\n", sudoku(4)),
+            ("1,.,.,.\n.,.,.,2\n", sudoku(4)),
+            ("S # G\n  #  \n     \n ### \n     ", maze(5, 5)),
+            ("#####\n#S G#\n#####\n", maze(3, 5)),
+            ("S..\n...\n..G\nS..\n...\n..G\n", maze(3, 3)),
+            ("S.......G", maze(3, 3)),
+            ("12345", None),
+            ("", None),
+        ];
+        for (text, kind) in cases {
+            assert_eq!(kind_of(text), kind, "{text}");
         }
     }
 }

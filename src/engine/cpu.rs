@@ -134,8 +134,10 @@ pub(super) fn check_memory(plan: &Plan, others: u64, sharers: u64, most: Option<
     let kept = plan.buffers.iter().filter(|buffer| is_kept(buffer.role));
     let needed = plan.bytes() + others + packed + 4 * kept.map(|buffer| buffer.words as u64).sum::<u64>();
     let of_machine = room().map(|room| Room { bytes: room.bytes / sharers, ..room });
-    let granted =
-        most.map(|bytes| Room { bytes: bytes.saturating_sub(taken()), within: " within what it may take" });
+    let granted = most.map(|bytes| Room {
+        bytes: bytes.saturating_sub(taken().unwrap_or(0)),
+        within: " within what it may take",
+    });
     match of_machine.into_iter().chain(granted).min_by_key(|room| room.bytes) {
         Some(Room { bytes: limit, within }) if needed > limit => {
             let fix = "use a smaller batch".into();

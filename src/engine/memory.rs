@@ -24,10 +24,10 @@ pub(super) fn room() -> Option<Room> {
     room_below(Path::new("/"))
 }
 
-/// Bytes of memory that this process has now; 0 where nobody tells.
-pub(super) fn taken() -> u64 {
-    let status = text(Path::new("/"), "proc/self/status").unwrap_or_default();
-    number_after(&status, "VmRSS:").map_or(0, |kibibytes| kibibytes * 1024)
+/// Bytes of memory that this process has now, where the system tells.
+pub(super) fn taken() -> Option<u64> {
+    let status = text(Path::new("/"), "proc/self/status")?;
+    number_after(&status, "VmRSS:").map(|kibibytes| kibibytes * 1024)
 }
 
 fn room_below(root: &Path) -> Option<Room> {

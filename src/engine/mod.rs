@@ -23,6 +23,17 @@ pub use run::Run;
 pub(crate) use run::Run;
 pub use timing::{Counts, Times};
 
+/// Bytes of memory that this process may still take: what the machine, a container and the shell leave; none where the system
+/// does not tell.
+pub fn free_memory() -> Option<u64> {
+    memory::room().map(|room| room.bytes)
+}
+
+/// Bytes of memory that this process has now, where the system tells.
+pub fn process_bytes() -> Option<u64> {
+    memory::taken()
+}
+
 /// Asked whether to leave a step undone.
 pub type GiveUp<'a> = &'a dyn Fn() -> bool;
 

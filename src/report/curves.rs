@@ -29,6 +29,7 @@ pub(super) enum Kind {
     TrainSteps,
     TestSteps,
     SamplesPerSecond,
+    ProcessMemory,
     ExactAtStep,
     HaltedAtStep,
 }
@@ -44,6 +45,7 @@ impl Kind {
             Kind::TrainSteps => "train steps".into(),
             Kind::TestSteps => "test steps".into(),
             Kind::SamplesPerSecond => "train samples_per_s".into(),
+            Kind::ProcessMemory => "process_bytes".into(),
             Kind::ExactAtStep => "exact_accuracy by supervision step".into(),
             Kind::HaltedAtStep => "halted by supervision step".into(),
         }
@@ -59,6 +61,7 @@ impl Kind {
             Kind::TrainSteps => "Supervision steps of training samples that halted".into(),
             Kind::TestSteps => "Supervision steps of test samples".into(),
             Kind::SamplesPerSecond => "Training samples per second, without evaluations and pauses".into(),
+            Kind::ProcessMemory => "Memory of the process, GiB".into(),
             Kind::ExactAtStep => {
                 "The last evaluation: samples right in every cell after each supervision step, %".into()
             }
@@ -77,6 +80,7 @@ impl Kind {
     fn unit(self) -> f64 {
         match self {
             Kind::ExactAccuracy | Kind::PassAt(_) | Kind::ExactAtStep | Kind::HaltedAtStep => 100.0,
+            Kind::ProcessMemory => 1.0 / (1u64 << 30) as f64,
             _ => 1.0,
         }
     }

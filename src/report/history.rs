@@ -10,12 +10,15 @@ use serde::Deserialize;
 use super::METRICS_FILE;
 use super::curves::{Kind, Points};
 use super::past_sessions::{Pace, PastSession, read_sessions};
+use crate::bench::{Measurement, compare};
 use crate::recipe::{Recipe, leaves};
-use crate::train::RECIPE_FILE;
+use crate::train::{RECIPE_FILE, SAMPLES_FILE, Samples};
 use crate::{Error, Result, files};
 
 /// What `trm eval --json` printed, if its user kept it in the run folder.
 const EVALUATION_FILE: &str = "eval.json";
+/// What `trm bench kernels --json` printed, likewise.
+const KERNELS_FILE: &str = "kernels.json";
 
 /// A past or present training.
 #[derive(Debug, Default)]
@@ -34,6 +37,10 @@ pub struct History {
     /// By dotted key, as TOML.
     pub(super) recipe: BTreeMap<String, String>,
     pub(super) sessions: Vec<PastSession>,
+    /// Of the last evaluation.
+    pub(super) samples: Option<Samples>,
+    /// Those that took longest in a step first.
+    pub(super) kernels: Vec<Measurement>,
 }
 
 /// A line of the log, as far as curves show it. Averages over no samples are null.
@@ -47,6 +54,7 @@ struct Line {
     lr_halvings: Option<u32>,
     #[serde(default)]
     pass_at: BTreeMap<u32, f64>,
+    process_bytes: Option<f64>,
     time: Option<String>,
 }
 
@@ -96,6 +104,8 @@ impl History {
         run.sessions = sessions;
         run.read_log(&log)?;
         run.read_evaluation();
+        run.read_samples();
+        run.read_kernels();
         run.curves.retain(|_, points| !points.is_empty());
         Ok(run)
     }
@@ -150,6 +160,7 @@ impl History {
             "train" => {
                 point(Kind::TrainLoss, line.loss);
                 point(Kind::TrainSteps, line.steps);
+                point(Kind::ProcessMemory, line.process_bytes);
                 pace.step(line.step, time);
                 self.steps = self.steps.max(line.step);
             }
@@ -174,6 +185,31 @@ impl History {
         }
     }
 
+    fn read_samples(&mut self) {
+        let path = self.path.join(SAMPLES_FILE);
+        if !path.is_file() {
+            return;
+        }
+        match files::read_json(&path, "remove it: the next evaluation writes it anew") {
+            Ok(samples) => self.samples = Some(samples),
+            Err(error) => self.notes.push(error.to_string()),
+        }
+    }
+
+    fn read_kernels(&mut self) {
+        let path = self.path.join(KERNELS_FILE);
+        if !path.is_file() {
+            return;
+        }
+        match compare::read(&path) {
+            Ok(measured) => self.kernels = measured,
+            Err(error) => self.notes.push(error.to_string()),
+        }
+        // Of a whole card, too.
+        self.kernels.retain(|one| one.key.starts_with("kernels/"));
+        self.kernels.sort_by(|one, other| of_step(other).total_cmp(&of_step(one)));
+    }
+
     fn read_evaluation(&mut self) {
         let path = self.path.join(EVALUATION_FILE);
         if !path.is_file() {
@@ -191,6 +227,11 @@ impl History {
             Err(error) => self.notes.push(error.to_string()),
         }
     }
+}
+
+/// Seconds of a step that go to this dispatch.
+pub(super) fn of_step(one: &Measurement) -> f64 {
+    one.seconds * one.count as f64
 }
 
 /// A time of a log, if it is one.

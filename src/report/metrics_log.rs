@@ -1,5 +1,5 @@
 //! `metrics.jsonl` in a run folder: a line for each training step and each evaluation, handed to the system at once.
-//! But for their times, equal runs write equal logs.
+//! But for their times and the memory of the process, equal runs write equal logs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::process_bytes;
 use crate::model::Metrics;
 use crate::train::now;
 use crate::{Error, Result, files};
@@ -25,6 +26,9 @@ pub(super) struct Entry<'a> {
     /// Learning rate of a training step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
+    /// Bytes of device memory that a training step takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_bytes: Option<u64>,
     /// Of a training step, 1 where it was not applied, as a loss or gradient was not finite, else 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped_steps: Option<u32>,
@@ -50,12 +54,15 @@ pub(super) struct WentBack {
     pub lr_halvings: u32,
 }
 
-/// A line with its time.
+/// A line with its moment.
 #[derive(Serialize)]
 struct Timed<'a, T> {
     #[serde(flatten)]
     line: &'a T,
     time: String,
+    /// Bytes of memory that this process has, where the system tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process_bytes: Option<u64>,
 }
 
 /// What is read back of a line.
@@ -125,7 +132,7 @@ impl MetricsLog {
     }
 
     fn write(&mut self, line: &impl Serialize) -> Result<()> {
-        let json = serde_json::to_string(&Timed { line, time: now() })
+        let json = serde_json::to_string(&Timed { line, time: now(), process_bytes: process_bytes() })
             .map_err(|error| Error::io(&self.path)(error.into()))?;
         self.file.write_all((json + "\n").as_bytes()).map_err(Error::io(&self.path))
     }
@@ -146,6 +153,7 @@ mod tests {
             split,
             step,
             lr: Some(0.5),
+            device_bytes: Some(1),
             skipped_steps: Some(0),
             examples: None,
             pass_at: None,

@@ -3,9 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::History;
-use super::chart::{escaped, table};
+use super::chart::{Bars, escaped, table};
 use super::curves::{Chart, Kind, short};
+use super::draw::{Board, Panel, Strip, svg_text};
+use super::history::of_step;
 use super::past_sessions::PastSession;
+use crate::bench::Measurement;
+use crate::data::IGNORE_LABEL;
+use crate::train::{Sample, Samples};
 
 const STYLE: &str = ":root{color-scheme:light dark;--line:#ddd;--dim:#666}\
 @media(prefers-color-scheme:dark){:root{--line:#444;--dim:#aaa}}\
@@ -16,6 +21,9 @@ vertical-align:top}th{color:var(--dim);font-weight:normal}th:first-child,td:firs
 svg{width:100%;max-width:50em;display:block}svg text{fill:var(--dim);font-size:11px}\
 .grid{stroke:var(--line)}polyline{fill:none;stroke:currentColor;stroke-width:1.6;stroke-linejoin:round}\
 circle{fill:currentColor}i{display:inline-block;width:1.4em;border-top:3px solid;vertical-align:middle}";
+
+/// Kernels that are shown one by one.
+const KERNELS: usize = 16;
 
 /// Hues of neighbours differ most.
 const GOLDEN_ANGLE: f64 = 137.508;
@@ -36,7 +44,9 @@ pub fn runs_html(runs: &[History]) -> String {
         })
         .collect();
     let title = escaped(&title);
-    let body = [overview(runs), charts, recipes(runs), sessions(runs), notes(runs)].concat();
+    let body =
+        [overview(runs), charts, samples(runs), kernels(runs), recipes(runs), sessions(runs), notes(runs)]
+            .concat();
     format!(
         "<!DOCTYPE html><html lang=en><meta charset=utf-8>\
          <meta name=viewport content='width=device-width,initial-scale=1'><title>{title}</title>\
@@ -53,6 +63,66 @@ fn overview(runs: &[History]) -> String {
         vec![format!("<i class=c{place}></i> {}", escaped(&run.name)), run.steps.to_string(), best]
     });
     table(&["run", "training steps", "best test exact accuracy"], rows)
+}
+
+/// What the models made of a few test samples at their last evaluations.
+fn samples(runs: &[History]) -> String {
+    let drawn: String = runs
+        .iter()
+        .filter_map(|run| Some((run, run.samples.as_ref()?)))
+        .map(|(run, samples)| {
+            let name = escaped(&run.name);
+            let svg =
+                svg_text(&samples.samples.iter().map(|sample| strip(samples, sample)).collect::<Vec<_>>());
+            format!("<p>{name}, after {} training steps:</p>\n{svg}", samples.step)
+        })
+        .collect();
+    if drawn.is_empty() { drawn } else { format!("<h2>Test samples at the last evaluation</h2>\n{drawn}") }
+}
+
+/// Given, answered with the wrong cells marked, and the label.
+fn strip(Samples { kind, words, .. }: &Samples, Sample { inputs, labels, answer }: &Sample) -> Strip {
+    let asked = |cell: usize| labels.get(cell).is_some_and(|label| *label != IGNORE_LABEL);
+    // What has no label is nobody's answer.
+    let labelled = |tokens: &[i32]| -> Vec<i32> {
+        tokens.iter().enumerate().map(|(cell, token)| if asked(cell) { *token } else { 0 }).collect()
+    };
+    let (answer, label) = (labelled(answer), labelled(labels));
+    let wrong = answer.iter().zip(&label).filter(|(found, label)| found != label).count();
+    let title = if wrong == 0 { "right".to_owned() } else { format!("{wrong} of its cells are wrong") };
+    let panel = |caption: &str, previous: &[i32], tokens: &[i32]| Panel {
+        caption: caption.to_owned(),
+        board: Board::of(*kind, words.as_ref(), inputs, previous, tokens),
+    };
+    let panels = vec![
+        panel("given", inputs, inputs),
+        panel("answer", &label, &answer),
+        panel("label", &label, &label),
+    ];
+    Strip { title, panels }
+}
+
+/// Where the time of a step goes, of runs whose folder holds a measurement.
+fn kernels(runs: &[History]) -> String {
+    let drawn: String = runs
+        .iter()
+        .filter(|run| !run.kernels.is_empty())
+        .map(|run| {
+            let mut bars = Bars::new(&run.name, "ms");
+            let ms = |one: &Measurement| 1e3 * of_step(one);
+            let (shown, rest) = run.kernels.split_at(run.kernels.len().min(KERNELS));
+            for kernel in shown {
+                // The words before the last slash are those of the whole measurement.
+                let name = kernel.key.rsplit('/').next().unwrap_or_default();
+                bars.bar(name, ms(kernel), String::new());
+            }
+            if !rest.is_empty() {
+                bars.bar(&format!("{} others", rest.len()), rest.iter().map(ms).sum(), String::new());
+            }
+            bars.to_string()
+        })
+        .collect();
+    if drawn.is_empty() { drawn } else { format!("<h2>Time of a step by kernel</h2>\n{drawn}") }
 }
 
 /// Keys whose values differ, and all of them to unfold.

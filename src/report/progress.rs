@@ -29,6 +29,8 @@ pub struct Progress {
     /// Present on a terminal.
     bar: Option<ProgressBar>,
     window: Window,
+    /// Of device memory.
+    bytes: Option<u64>,
     batch: usize,
     total_steps: u64,
     /// Steps since the run started or was resumed, those that were taken back included.
@@ -48,6 +50,7 @@ impl Progress {
             log: None,
             bar: None,
             window: Window::default(),
+            bytes: None,
             batch: 0,
             total_steps: 0,
             made: 0,
@@ -102,6 +105,7 @@ impl Progress {
 
 impl Observer for Progress {
     fn laid_out(&mut self, settings: &TrainSettings, bytes: u64) {
+        self.bytes = Some(bytes);
         let batch = settings.global_batch_size;
         let at_once = match settings.micro_batch {
             all if all == batch => format!("{} at once", counted(batch, "sample")),
@@ -145,6 +149,7 @@ impl Observer for Progress {
             split,
             step: step.step,
             lr,
+            device_bytes: self.bytes,
             skipped_steps,
             examples: None,
             pass_at: None,
@@ -187,6 +192,7 @@ impl Observer for Progress {
             split: "test",
             step,
             lr: None,
+            device_bytes: None,
             skipped_steps: None,
             examples: Some(examples),
             pass_at,

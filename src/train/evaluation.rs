@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::checkpoints::Checkpoint;
 use super::observer::Observer;
 use super::run::RunOptions;
+use super::samples::{KEPT, Sample, Samples};
 use crate::data::arc::{Score, TEST_PUZZLES_FILE, Votes};
+use crate::data::inspect::Kind;
+use crate::data::own::Words;
 use crate::data::{Dataset, Split};
 use crate::engine::Device;
 use crate::eval::{Evaluator, Look, Pace, Selection};
@@ -36,6 +39,14 @@ impl Made {
     }
 }
 
+/// What one came to.
+pub(super) struct Evaluated {
+    pub metrics: Metrics,
+    /// What votes on ARC came to, over the tasks of which there are answers.
+    pub votes: Option<Score>,
+    pub samples: Option<Samples>,
+}
+
 /// The test split and a model to evaluate on it; absent where the data set has none.
 pub(super) struct Evaluation {
     ranks: Arc<dyn Ranks>,
@@ -43,6 +54,8 @@ pub(super) struct Evaluation {
     dataset: Arc<Dataset>,
     /// The folder of an ARC data set, whose answers vote.
     arc: Option<PathBuf>,
+    /// Of an own task.
+    words: Option<Words>,
     stop: Arc<AtomicBool>,
 }
 
@@ -61,7 +74,9 @@ impl Evaluation {
         // Votes of several ranks are not brought together.
         let votes = ranks.size() == 1 && options.data.join(TEST_PUZZLES_FILE).is_file();
         let arc = votes.then(|| options.data.to_path_buf());
-        Ok(Some(Evaluation { ranks, evaluator, dataset, arc, stop }))
+        // They are for pictures only.
+        let words = Words::load(options.data).ok().flatten();
+        Ok(Some(Evaluation { ranks, evaluator, dataset, arc, words, stop }))
     }
 
     /// Whether `made` is all that the last one has to be.
@@ -80,20 +95,25 @@ impl Evaluation {
         selection.len() == self.dataset.examples()
     }
 
-    /// None if it was stopped before its end. Beside the metrics, what votes on ARC came to, over the tasks of which there
-    /// are answers.
+    /// With the `weights` after `step` training steps; none if it was stopped before its end.
     pub fn run(
         &mut self,
-        weights: &Weights,
+        (step, weights): (u64, &Weights),
         selection: &Selection,
         halt: bool,
         observer: &mut dyn Observer,
-    ) -> Result<Option<(Metrics, Option<Score>)>> {
+    ) -> Result<Option<Evaluated>> {
         self.evaluator.load(weights)?;
         let mut votes = self.arc.as_deref().map(Votes::open).transpose()?;
-        let mut vote = |look: Look<'_>| match &mut votes {
-            Some(votes) => votes.add(look.index, look.identifier, look.inputs, look.predictions, look.q_halt),
-            None => Ok(()),
+        let mut samples = Vec::new();
+        let mut visit = |look: Look<'_>| {
+            samples.extend((look.index < KEPT).then(|| Sample::of(&look)));
+            match &mut votes {
+                Some(votes) => {
+                    votes.add(look.index, look.identifier, look.inputs, look.predictions, look.q_halt)
+                }
+                None => Ok(()),
+            }
         };
         let (flag, ranks) = (&self.stop, &*self.ranks);
         flag.store(observer.stop(), Ordering::Relaxed);
@@ -103,8 +123,13 @@ impl Evaluation {
         };
         let pace = Pace { halt, cut_short: true, ..Pace::default() };
         let found =
-            self.evaluator.evaluate_among(ranks, pace, &self.dataset, selection, &mut vote, progress)?;
-        Ok(found.map(|metrics| (metrics, votes.map(|votes| votes.finish().of_answered()))))
+            self.evaluator.evaluate_among(ranks, pace, &self.dataset, selection, &mut visit, progress)?;
+        let samples = samples
+            .first()
+            .map(|first: &Sample| Kind::of_dataset(&self.dataset, &first.inputs, &first.labels))
+            .map(|kind| Samples { step, kind, words: self.words.clone(), samples });
+        let votes = votes.map(|votes| votes.finish().of_answered());
+        Ok(found.map(|metrics| Evaluated { metrics, votes, samples }))
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::checkpoints::{At, CHECKPOINTS, Checkpoint, Found, superseded};
 use super::notes::Note;
+use super::samples::{SAMPLES_FILE, Samples};
 use super::sessions;
 use crate::checkpoint::{self, STATE_FILE, State};
 use crate::data::arc::{SUBMISSION_FILE, Score};
@@ -180,6 +181,19 @@ impl RunFolder {
     /// [`Error::Io`].
     pub fn keep_submission(&self, score: &Score) -> Result<()> {
         score.write_submission(&self.path.join(SUBMISSION_FILE))
+    }
+
+    /// Keeps samples of an evaluation in place of those of the one before.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn keep_samples(&self, samples: &Samples) -> Result<()> {
+        if !self.ranks.is_first() {
+            return Ok(());
+        }
+        let path = self.path.join(SAMPLES_FILE);
+        let json = serde_json::to_vec(samples).map_err(|error| Error::io(&path)(error.into()))?;
+        files::write_atomic(&path, &json)
     }
 
     /// Writes a checkpoint, and its weights for use beside the recipe.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::checkpoints::{At, Found, SHARE_OF_TIME, wait};
-use super::evaluation::{Evaluation, Made};
+use super::evaluation::{Evaluated, Evaluation, Made};
 use super::folder::RunFolder;
 use super::notes::Note;
 use super::observer::Observer;
@@ -160,8 +160,8 @@ impl Training<'_> {
         let weights = self.trainer.weights(Which::Ema)?;
         let selection = evaluation.selection(self.settings, last);
         let halt = self.settings.eval_halt && !last;
-        let found = evaluation.run(&weights, &selection, halt, self.observer)?;
-        let Some((metrics, votes)) = found else { return Ok(()) };
+        let found = evaluation.run((step, &weights), &selection, halt, self.observer)?;
+        let Some(Evaluated { metrics, votes, samples }) = found else { return Ok(()) };
         // Without labels there is none.
         if metrics.count > 0.0 && !metrics.loss().is_finite() {
             let problem = format!("its loss is {}", metrics.loss());
@@ -176,6 +176,7 @@ impl Training<'_> {
         if let Some(score) = votes.filter(|_| evaluation.is_all(&selection)) {
             self.folder.keep_submission(&score)?;
         }
+        samples.map_or(Ok(()), |samples| self.folder.keep_samples(&samples))?;
         if self.saved == step {
             self.folder.annotate(step, |note| note.evaluated((selection.len(), halt), &metrics))?;
         }

@@ -132,6 +132,11 @@ impl Cache {
         Some(Cache::at(&folders.cache_dir().join("trm").join("tune")))
     }
 
+    /// Where it lies.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// In this folder, which need not exist.
     pub fn at(folder: &Path) -> Cache {
         Cache { folder: folder.to_path_buf() }

@@ -4,6 +4,7 @@ mod arc;
 mod pictures;
 mod puzzles;
 mod samples;
+mod shipped;
 mod solvers;
 mod source;
 
@@ -25,6 +26,7 @@ use super::thinking::ThinkingArgs;
 use pictures::{PictureArgs, Pictures};
 pub use puzzles::Solved;
 use solvers::Solvers;
+use source::Source;
 
 /// Solve Sudokus, mazes, ARC tasks or samples of any data set
 ///
@@ -34,9 +36,13 @@ use solvers::Solvers;
 /// ARC is a JSON file; --data then names the data set that the model was trained on. With --data alone the puzzles are
 /// samples of its test split, whatever their task is.
 ///
+/// Without --weights and --run, each puzzle takes the model that comes with trm for its kind and size; it is named. Standard
+/// input is then read to its end first.
+///
 /// Says of each answer whether it is right: a Sudoku solved by the rules, a path that is a shortest one. Exits with 1 if
 /// one is not, and with 2 if a puzzle could not be used.
 #[derive(clap::Args)]
+#[command(mut_group("model", |group| group.required(false)))]
 pub struct Args {
     #[command(flatten)]
     weights: WeightsArgs,
@@ -96,6 +102,20 @@ struct Session<'a> {
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let pictures = Pictures::wanted(&args.pictures)?;
+    let (pictures, tally) = match args.weights.are_given() || args.puzzles.is_empty() {
+        true => with_model(args, output, pictures)?,
+        false => with_shipped(args, output, pictures)?,
+    };
+    pictures.write()?;
+    Ok(match tally {
+        Tally { refused: true, .. } => ExitCode::from(2),
+        Tally { unsolved: true, .. } => ExitCode::FAILURE,
+        Tally { .. } => ExitCode::SUCCESS,
+    })
+}
+
+/// With the model that was named.
+fn with_model(args: &Args, output: &Output, pictures: Pictures) -> Result<(Pictures, Tally)> {
     let (mut config, weights) = args.weights.load()?;
     config.arch.halt_max_steps = args.thinking.steps(&config.arch);
     let reader = Reader::of_sizes(config.seq_len, config.vocab_size);
@@ -123,21 +143,48 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     match &args.data {
         Some(data) if args.puzzles.is_empty() => samples::run(&mut session, data)?,
         _ if on_arc => arc::run(&mut session)?,
-        _ => puzzles::run(&mut session)?,
+        _ => puzzles::run(&mut session, Source::of(&args.puzzles))?,
     }
-    session.pictures.write()?;
-    Ok(match session.tally {
-        Tally { refused: true, .. } => ExitCode::from(2),
-        Tally { unsolved: true, .. } => ExitCode::FAILURE,
-        Tally { .. } => ExitCode::SUCCESS,
-    })
+    Ok((session.pictures, session.tally))
+}
+
+/// With models that come with trm, of which each puzzle takes the one for its kind and size.
+fn with_shipped(args: &Args, output: &Output, mut pictures: Pictures) -> Result<(Pictures, Tally)> {
+    if let Some(data) = &args.data {
+        let problem = format!("{}, but no model is named", data.display());
+        return Err(Error::usage("--data", problem, "name its model, --run or --weights, or leave it out"));
+    }
+    let mut tally = Tally::default();
+    let (parts, refused) = shipped::parts(Source::of(&args.puzzles))?;
+    refused.iter().for_each(|error| tally.refuse(error));
+    if parts.is_empty() {
+        return Ok((pictures, tally));
+    }
+    let device = args.device.open()?;
+    for (shipped, sources) in parts {
+        say(format!("weights: {}, which comes with trm", shipped.path()));
+        let (mut config, weights) = shipped.load()?;
+        config.arch.halt_max_steps = args.thinking.steps(&config.arch);
+        let solvers = Solvers::new(config, weights, device.clone(), args.thinking.halt);
+        let mut session = Session { args, output, solvers, pictures, tally };
+        puzzles::run(&mut session, sources.into_iter())?;
+        (pictures, tally) = (session.pictures, session.tally);
+    }
+    Ok((pictures, tally))
+}
+
+impl Tally {
+    /// Says why a puzzle cannot be used.
+    fn refuse(&mut self, error: &Error) {
+        say(format!("error: {error}"));
+        self.refused = true;
+    }
 }
 
 impl Session<'_> {
     /// Says why a puzzle cannot be used, and goes on.
     fn refuse(&mut self, error: &Error) {
-        say(format!("error: {error}"));
-        self.tally.refused = true;
+        self.tally.refuse(error);
     }
 }
 

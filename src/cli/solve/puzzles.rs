@@ -8,7 +8,7 @@ use crate::data::pasted::Puzzle;
 use crate::data::sudoku::{Grid, solution_fault};
 use crate::eval::{Question, Solution};
 
-use super::source::{self, Given};
+use super::source::{self, Given, Source};
 use super::{Choice, Session, View, steps_text};
 
 /// A puzzle with what the model made of it.
@@ -35,9 +35,9 @@ struct Step {
     solved: bool,
 }
 
-pub fn run(session: &mut Session<'_>) -> Result<()> {
+pub fn run(session: &mut Session<'_>, sources: impl Iterator<Item = Source>) -> Result<()> {
     let (config, most) = (session.solvers.config().clone(), session.solvers.widest());
-    source::each(&session.args.puzzles, &config, most, &mut |given| session.solve(given))
+    source::each(sources, &config, most, &mut |given| session.solve(given))
 }
 
 impl Session<'_> {
@@ -92,6 +92,11 @@ impl Solved {
     /// The puzzle as text.
     pub fn puzzle(&self) -> &str {
         &self.puzzle
+    }
+
+    /// What keeps the answer from being right.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
     }
 
     /// The puzzle, the answer or all answers, and the verdict.

@@ -1,6 +1,6 @@
 //! Where puzzles come from: the command line, files, and standard input, line by line.
 
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver};
 
@@ -14,22 +14,56 @@ const AHEAD: usize = 4096;
 /// A puzzle as it was given, or why it cannot be used.
 pub type Given = std::result::Result<Puzzle, Error>;
 
-/// Hands on the puzzles of all arguments in their order, up to `most` at once.
+/// Something that holds puzzles.
+pub enum Source {
+    /// A puzzle that was typed, or the content of a file.
+    Text {
+        /// What errors call it.
+        name: String,
+        text: String,
+    },
+    /// Standard input, which may be open for long.
+    Input,
+    Unreadable(Error),
+}
+
+impl Source {
+    /// What arguments stand for, in their order, each read when its turn comes.
+    pub fn of(arguments: &[String]) -> impl Iterator<Item = Source> {
+        let one = arguments.len() == 1;
+        arguments.iter().zip(1..).map(move |(argument, number)| match argument.as_str() {
+            "-" => Source::Input,
+            _ if one => of_argument("PUZZLE", argument),
+            _ => of_argument(&format!("PUZZLE {number}"), argument),
+        })
+    }
+
+    /// With standard input read to its end.
+    pub fn whole(self) -> Result<Source> {
+        let Source::Input = self else { return Ok(self) };
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).map_err(Error::io(INPUT))?;
+        Ok(Source::Text { name: INPUT.into(), text: String::from_utf8_lossy(&bytes).into_owned() })
+    }
+}
+
+/// Hands on the puzzles of all sources in their order, up to `most` at once.
 pub fn each(
-    arguments: &[String],
+    sources: impl Iterator<Item = Source>,
     config: &ModelConfig,
     most: usize,
     solve: &mut dyn FnMut(Vec<Given>) -> Result<()>,
 ) -> Result<()> {
     let mut waiting = Vec::new();
-    for (index, argument) in arguments.iter().enumerate() {
-        if argument == "-" {
-            hand_on(&mut waiting, 0, most, solve)?;
-            each_line(config, most, solve)?;
-            continue;
+    for source in sources {
+        match source {
+            Source::Input => {
+                hand_on(&mut waiting, 0, most, solve)?;
+                each_line(config, most, solve)?;
+            }
+            Source::Text { name, text } => waiting.extend(of_text(&name, &text, config)),
+            Source::Unreadable(error) => waiting.push(Err(error)),
         }
-        let name = if arguments.len() == 1 { "PUZZLE".to_owned() } else { format!("PUZZLE {}", index + 1) };
-        waiting.extend(of_argument(&name, argument, config));
         hand_on(&mut waiting, most, most, solve)?;
     }
     hand_on(&mut waiting, 0, most, solve)
@@ -49,21 +83,21 @@ fn hand_on(
     Ok(())
 }
 
-/// The puzzles of a text, or of the file that it names.
-fn of_argument(name: &str, argument: &str, config: &ModelConfig) -> Vec<Given> {
+/// A text, or the file that it names.
+fn of_argument(name: &str, argument: &str) -> Source {
     let path = Path::new(argument);
     if path.is_file() {
         return match files::read_to_string(path) {
-            Ok(text) => of_text(&path.display().to_string(), &text, config),
-            Err(error) => vec![Err(error)],
+            Ok(text) => Source::Text { name: path.display().to_string(), text },
+            Err(error) => Source::Unreadable(error),
         };
     }
     let named = path.extension().is_some_and(|end| end.to_string_lossy().chars().all(char::is_alphabetic));
     if (named || argument.contains('/')) && argument.chars().filter(|sign| sign.is_alphabetic()).count() > 2 {
         let problem = if path.is_dir() { "is a folder" } else { "no such file, and no puzzle" };
-        return vec![Err(Error::file(path, problem, "name a file of puzzles, or give one"))];
+        return Source::Unreadable(Error::file(path, problem, "name a file of puzzles, or give one"));
     }
-    of_text(name, argument, config)
+    Source::Text { name: name.into(), text: argument.into() }
 }
 
 fn of_text(name: &str, text: &str, config: &ModelConfig) -> Vec<Given> {
@@ -78,6 +112,7 @@ fn of_text(name: &str, text: &str, config: &ModelConfig) -> Vec<Given> {
     found.into_iter().map(|found| given(name, found, lines > 1)).collect()
 }
 
+const INPUT: &str = "standard input";
 const NONE: &str = "give all cells of a Sudoku, with . for blanks, or rows of \"# SG\" of a maze";
 const FIX: &str = "correct it or leave it out";
 
@@ -98,7 +133,6 @@ fn each_line(
     most: usize,
     solve: &mut dyn FnMut(Vec<Given>) -> Result<()>,
 ) -> Result<()> {
-    const INPUT: &str = "standard input";
     let Some(mut reader) = reader(config) else { return Ok(()) };
     let (lines, mut waiting, mut any) = (lines_of_input(), Vec::new(), false);
     while let Ok(first) = lines.recv() {

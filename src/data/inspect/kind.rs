@@ -1,6 +1,8 @@
 //! Tells which puzzles a data set holds, which its files do not say.
 
-use serde::Serialize;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 use super::layout::SplitFiles;
 use crate::Result;
@@ -8,7 +10,7 @@ use crate::data::sudoku::Shape;
 use crate::data::{Dataset, arc, maze, own};
 
 /// The puzzles of a data set, by vocabulary, length and the first example.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "puzzle")]
 pub enum Kind {
     /// Sudoku of `size` rows and columns.
@@ -81,6 +83,18 @@ impl Kind {
             }
             _ if (vocab_size, inputs.len()) == (arc::VOCAB_SIZE, arc::SEQ_LEN) => Kind::Arc,
             _ => Kind::Other,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    /// `Sudoku 6x6`, `mazes of 9x7`: columns first.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kind::Sudoku { size } => write!(f, "Sudoku {size}x{size}"),
+            Kind::Maze { rows, cols } => write!(f, "mazes of {cols}x{rows}"),
+            Kind::Arc => f.write_str("ARC"),
+            Kind::Other => f.write_str("others"),
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Error, Result, files};
 
 /// The list of words by token, in the folder of a data set.
@@ -19,10 +21,25 @@ pub(in crate::data) fn is_own(data: &Path) -> bool {
 }
 
 /// Words, the first of which is token 1.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Vec<String>", try_from = "Vec<String>")]
 pub struct Words {
     words: Vec<String>,
     tokens: HashMap<String, u8>,
+}
+
+impl From<Words> for Vec<String> {
+    fn from(words: Words) -> Vec<String> {
+        words.words
+    }
+}
+
+impl TryFrom<Vec<String>> for Words {
+    type Error = Error;
+
+    fn try_from(words: Vec<String>) -> Result<Words> {
+        Words::of(words)
+    }
 }
 
 impl Words {

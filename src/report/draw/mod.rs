@@ -44,6 +44,11 @@ pub fn write_svg(path: &Path, strips: &[Strip]) -> Result<()> {
     files::write_atomic(path, svg::text(&Scene::sheet(strips)).as_bytes())
 }
 
+/// The same as text, for a page.
+pub(super) fn svg_text(strips: &[Strip]) -> String {
+    svg::text(&Scene::sheet(strips))
+}
+
 /// The same as PNG.
 ///
 /// # Errors
