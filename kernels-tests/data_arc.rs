@@ -11,11 +11,12 @@ use trm::data::{Dataset, IGNORE_LABEL, OnInvalid, Split};
 
 /// This file's tests.
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn()); 7] = [
+    let tests: [(&str, fn()); 8] = [
         ("splits_groups_and_identifiers", splits_groups_and_identifiers),
         ("examples_are_the_augmented_pairs", examples_are_the_augmented_pairs),
         ("both_layouts_give_the_same_data", both_layouts),
         ("the_seed_decides", the_seed_decides),
+        ("identifiers_are_the_release_s", identifiers_are_the_release_s),
         ("missing_solutions_are_ignored_and_marked", missing_solutions),
         ("bad_tasks_are_refused_by_place", bad_tasks),
         ("bad_options_are_refused", bad_options),
@@ -112,6 +113,7 @@ impl Source {
             num_aug,
             on_duplicate: arc::OnDuplicate::Error,
             on_invalid: OnInvalid::Error,
+            identifiers: arc::Identifiers::Own,
             seed: 7,
         }
     }
@@ -286,6 +288,26 @@ fn the_seed_decides() {
     };
     assert_eq!(built(1), built(1));
     assert!(built(1) != built(2), "two seeds give the same data")
+}
+
+/// What the release's builder writes of the hand-made tasks with seed 42 and 7 augmentations.
+const OF_THE_RELEASE: &str = "[\"<blank>\", \"one\", \"one|||t3|||0614732958\", \"one|||t7|||0178296345\", \"one|||t2|||0265918743\", \
+     \"one|||t6|||0936842715\", \"one|||t6|||0317568492\", \"one|||t6|||0356281749\", \"one|||t4|||0132874659\", \
+     \"flip\", \"flip|||t2|||0238596147\", \"flip|||t5|||0682731549\", \"flip|||t2|||0487231569\", \
+     \"flip|||t5|||0357269418\", \"flip|||t1|||0427968513\", \"flip|||t1|||0842391576\", \
+     \"flip|||t4|||0215934786\", \"swap\", \"swap|||t6|||0319724586\", \"swap|||t6|||0827653491\", \
+     \"swap|||t2|||0825164973\", \"swap|||t7|||0685943127\", \"swap|||t6|||0965812473\", \
+     \"swap|||t0|||0824761395\", \"swap|||t7|||0527981643\"]";
+
+fn identifiers_are_the_release_s() {
+    let source = Source::new();
+    let options = Options { identifiers: arc::Identifiers::Release, seed: 42, ..source.options(7) };
+    build(&options);
+    assert_eq!(fs::read_to_string(options.out.join("identifiers.json")).unwrap(), OF_THE_RELEASE);
+    fs::remove_dir_all(&options.out).unwrap();
+    refused(&source, &Options { seed: 1 << 32, ..options.clone() }, &["seed: numpy has seeds below 2^32"]);
+    let skipping = Options { on_duplicate: arc::OnDuplicate::Skip, ..options };
+    refused(&source, &skipping, &["identifiers: the release's builder neither skips nor renames"]);
 }
 
 fn missing_solutions() {

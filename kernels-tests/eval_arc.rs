@@ -4,7 +4,7 @@ use std::fs;
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
-use trm::data::arc::{OnDuplicate, Options, build};
+use trm::data::arc::{Identifiers, OnDuplicate, Options, build};
 use trm::data::{Dataset, OnInvalid, Split};
 use trm::engine::Device;
 use trm::eval::arc::{self, ArcEvaluation};
@@ -48,6 +48,7 @@ fn end_to_end(device: &Device) -> Outcome {
             test_set_name: "evaluation".into(),
             num_aug: 3,
             on_duplicate: OnDuplicate::Error,
+            identifiers: Identifiers::Own,
             on_invalid: OnInvalid::Error,
             seed: 1,
         },

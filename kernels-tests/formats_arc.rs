@@ -5,7 +5,7 @@ use std::fs;
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use trm::data::arc::{self, OnDuplicate, Options, Summary};
+use trm::data::arc::{self, Identifiers, OnDuplicate, Options, Summary};
 use trm::data::{Dataset, OnInvalid, Split};
 
 use crate::data::{folder, refused, trials};
@@ -58,6 +58,7 @@ impl Source {
             test_set_name: subsets.last().unwrap().to_string(),
             num_aug: 0,
             on_duplicate: OnDuplicate::Error,
+            identifiers: Identifiers::Own,
             on_invalid: OnInvalid::Error,
             seed: 0,
         };

@@ -16,6 +16,7 @@ pub mod maze;
 mod npy;
 pub mod own;
 pub mod pasted;
+mod random_state;
 mod sampler;
 pub mod sudoku;
 pub(crate) mod symmetry;

@@ -5,10 +5,11 @@
 //! a failed build leaves nothing behind.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
+use serde_json::ser::{CompactFormatter, Formatter};
 
 use super::dataset::{self, Metadata, Split};
 use super::npy::Stream;
@@ -139,10 +140,32 @@ impl Writer {
 /// # Errors
 /// [`Error::Io`] if it cannot be written.
 pub fn write_identifiers<Name: Serialize>(dir: &Path, names: impl IntoIterator<Item = Name>) -> Result<()> {
+    write_names(dir, names, CompactFormatter)
+}
+
+/// The same with spaces as Python writes them: weights know their puzzles by the bytes of this file.
+pub(super) fn write_identifiers_as_release(dir: &Path, names: &[String]) -> Result<()> {
+    write_names(dir, names, Spaced)
+}
+
+fn write_names<Name: Serialize>(
+    dir: &Path,
+    names: impl IntoIterator<Item = Name>,
+    formatter: impl Formatter,
+) -> Result<()> {
     let path = dir.join(dataset::IDENTIFIERS_FILE);
     let mut file = BufWriter::new(File::create(&path).map_err(Error::io(&path))?);
-    serde_json::Serializer::new(&mut file)
+    serde_json::Serializer::with_formatter(&mut file, formatter)
         .collect_seq(names)
         .map_err(|error| Error::io(&path)(error.into()))?;
     file.flush().map_err(Error::io(&path))
+}
+
+/// A space behind every comma.
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
 }

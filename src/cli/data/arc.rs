@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::Result;
 use crate::data::OnInvalid;
-use crate::data::arc::{OnDuplicate, Options, Summary, build};
+use crate::data::arc::{Identifiers, OnDuplicate, Options, Summary, build};
 use crate::report::say;
 
 use crate::cli::output::Output;
@@ -63,6 +63,14 @@ pub struct Args {
     #[arg(long, value_name = "HOW", default_value = "error")]
     on_invalid: OnInvalid,
 
+    /// Whose identifiers puzzles get: own or release
+    ///
+    /// "release" draws augmentations in the order and with the random numbers of the authors' builder, so that
+    /// identifiers.json is theirs, byte by byte, and their checkpoints find their puzzles. It needs the files that they
+    /// used, the same --subsets, --num-aug and --seed.
+    #[arg(long, value_name = "WHOSE", default_value = "own")]
+    identifiers: Identifiers,
+
     /// Seed of augmentations and offsets
     ///
     /// The same options and seed give the same bytes.
@@ -79,6 +87,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         num_aug: args.num_aug,
         on_duplicate: args.on_duplicate,
         on_invalid: args.on_invalid,
+        identifiers: args.identifiers,
         seed: args.seed,
     };
     let mut told = Instant::now();

@@ -5,11 +5,36 @@
 //! Source: the release's ARC builder, which tries at most five times as many as it is asked for.
 
 use std::collections::HashSet;
+use std::str::FromStr;
 
 use super::grid::{COLOURS, Grid};
 use super::task::{Pair, SEPARATOR, Task};
 use crate::data::dihedral::Dihedral;
+use crate::data::random_state::RandomState;
 use crate::rng::Rng;
+
+/// Who draws the augmentations, and by that which puzzle has which identifier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Identifiers {
+    /// trm: tasks keep the order of their files, and each has random numbers of its own.
+    #[default]
+    Own,
+    /// trm in the way of the release's builder, so that a checkpoint of the release finds its puzzles: the same tasks,
+    /// order of subsets, number of augmentations and seed give the same `identifiers.json`, byte by byte.
+    Release,
+}
+
+impl FromStr for Identifiers {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Identifiers, String> {
+        match text {
+            "own" => Ok(Identifiers::Own),
+            "release" => Ok(Identifiers::Release),
+            _ => Err("expected own or release".to_owned()),
+        }
+    }
+}
 
 /// How many draws are made for every augmentation wanted: tasks of few colours have few different ones.
 const DRAWS_PER_AUGMENTATION: usize = 5;
@@ -32,6 +57,14 @@ impl Augmentation {
         let dihedral = Dihedral::ALL[rng.below(Dihedral::ALL.len())];
         let mut colours = Augmentation::IDENTITY.colours;
         rng.shuffle(&mut colours[1..]);
+        Augmentation { dihedral, colours }
+    }
+
+    /// The one that the release's builder draws.
+    pub(super) fn draw_as_release(random: &mut RandomState) -> Augmentation {
+        let dihedral = Dihedral::ALL[random.up_to(7)];
+        let mut colours = Augmentation::IDENTITY.colours;
+        random.shuffle(&mut colours[1..]);
         Augmentation { dihedral, colours }
     }
 
@@ -87,14 +120,14 @@ impl Augmentation {
 /// The task as given, then up to `count` augmentations of which no two show the same set of pairs.
 ///
 /// At most `5 * count` are drawn, so a task with few colours or much symmetry gets fewer.
-pub fn distinct(task: &Task, count: usize, rng: &mut Rng) -> Vec<Augmentation> {
+pub fn distinct(task: &Task, count: usize, mut draw: impl FnMut() -> Augmentation) -> Vec<Augmentation> {
     let mut augmentations = vec![Augmentation::IDENTITY];
     let mut seen = HashSet::from([content(task, &Augmentation::IDENTITY)]);
     for _ in 0..count.saturating_mul(DRAWS_PER_AUGMENTATION) {
         if augmentations.len() > count {
             break;
         }
-        let augmentation = Augmentation::draw(rng);
+        let augmentation = draw();
         if seen.insert(content(task, &augmentation)) {
             augmentations.push(augmentation);
         }
@@ -111,7 +144,8 @@ fn content(task: &Task, augmentation: &Augmentation) -> Vec<u8> {
         bytes
     };
     let bytes_of_pair = |pair: &Pair| {
-        let output = pair.output.as_ref().map_or(vec![0, 0], bytes_of);
+        // Without a solution as if it were one black cell, as in the release.
+        let output = pair.output.as_ref().map_or(vec![1, 1, 0], bytes_of);
         [bytes_of(&pair.input), output].concat()
     };
     let mut pairs: Vec<Vec<u8>> = task.train.iter().chain(&task.test).map(bytes_of_pair).collect();

@@ -5,17 +5,19 @@
 //! training. Tasks are augmented, encoded and written one after the other, so memory does not grow with
 //! `num_aug` but for the names of the identifiers.
 //! Source: the release's ARC builder, whose option names these are. Two differences: groups keep the order of
-//! the files (training shuffles them anyway), and a missing solution is left out or ignored instead of being trained on
-//! as black.
+//! the files (training shuffles them anyway) unless [`Identifiers::Release`] is asked for, and a missing solution is left
+//! out or ignored instead of being trained on as black.
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::augment::{self, Augmentation};
-use super::catalogue::{Catalogue, OnDuplicate};
+use super::augment::{self, Augmentation, Identifiers};
+use super::catalogue::{Catalogue, Entry, OnDuplicate};
 use super::grid::{CANVAS, Grid, PAD, SEQ_LEN, VOCAB_SIZE};
 use super::task::{self, Pair, Task};
+use crate::data::random_state::RandomState;
+use crate::data::writer::write_identifiers_as_release;
 use crate::data::{Metadata, OnInvalid, Split, Vocabulary, Writer, write_identifiers};
 use crate::files::OutputFolder;
 use crate::rng::Rng;
@@ -45,7 +47,9 @@ pub struct Options {
     pub on_duplicate: OnDuplicate,
     /// What becomes of a task that cannot be used.
     pub on_invalid: OnInvalid,
-    /// Seed of augmentations and offsets.
+    /// Who draws the augmentations.
+    pub identifiers: Identifiers,
+    /// Seed of augmentations and offsets; below 2^32 for the release's.
     pub seed: u64,
 }
 
@@ -74,24 +78,37 @@ pub struct Summary {
 /// Those of [`super::read_subset`]; [`Error::Usage`] for options that do not fit together or an output folder in use;
 /// [`Error::File`] for a task that is in two subsets; [`Error::Io`] if the disk refuses.
 pub fn build(options: &Options, progress: &mut dyn FnMut(usize, usize)) -> Result<Summary> {
-    let Catalogue { tasks, notes } = Catalogue::read(options)?;
+    let mut numpy = as_release(options)?;
+    let Catalogue { mut tasks, notes } = Catalogue::read(options)?;
+    let count = tasks.len();
     let folder = OutputFolder::create(&options.out)?;
     let mut writer = TaskWriter::create(folder.path())?;
-    let mut tasks_not_full = 0;
-    for (index, (task, tested)) in tasks.iter().enumerate() {
-        let mut rng = Rng::new(options.seed, STREAM ^ index as u64);
-        let augmentations = augment::distinct(task, options.num_aug, &mut rng);
-        tasks_not_full += usize::from(augmentations.len() <= options.num_aug);
-        writer.group(task, *tested, &augmentations, &mut rng)?;
-        progress(index + 1, tasks.len());
+    let (mut done, mut tasks_not_full) = (0, 0);
+    for subset in tasks.chunk_by_mut(|one, next| one.subset == next.subset) {
+        if let Some(random) = &mut numpy {
+            random.shuffle(subset);
+        }
+        for Entry { task, tested, .. } in subset {
+            let mut rng = Rng::new(options.seed, STREAM ^ done as u64);
+            let augmentations = match &mut numpy {
+                Some(random) => {
+                    augment::distinct(task, options.num_aug, || Augmentation::draw_as_release(random))
+                }
+                None => augment::distinct(task, options.num_aug, || Augmentation::draw(&mut rng)),
+            };
+            tasks_not_full += usize::from(augmentations.len() <= options.num_aug);
+            writer.group(task, *tested, &augmentations, &mut rng)?;
+            done += 1;
+            progress(done, count);
+        }
     }
-    let (train, test) = writer.finish()?;
-    let test_tasks: Vec<&Task> = tasks.iter().filter(|(_, tested)| *tested).map(|(task, _)| task).collect();
+    let (train, test) = writer.finish(numpy.is_some())?;
+    let test_tasks: Vec<&Task> = tasks.iter().filter(|entry| entry.tested).map(|entry| &entry.task).collect();
     task::write_tasks(&folder.path().join(TEST_PUZZLES_FILE), &test_tasks)?;
     folder.commit()?;
-    let test_pairs = tasks.iter().flat_map(|(task, _)| &task.test);
+    let test_pairs = tasks.iter().flat_map(|entry| &entry.task.test);
     Ok(Summary {
-        tasks: tasks.len(),
+        tasks: count,
         test_tasks: test_tasks.len(),
         tasks_not_full,
         solutions_missing: test_pairs.filter(|pair| pair.output.is_none()).count(),
@@ -99,6 +116,19 @@ pub fn build(options: &Options, progress: &mut dyn FnMut(usize, usize)) -> Resul
         train,
         test,
     })
+}
+
+/// The random numbers of the release's builder, where its identifiers are asked for.
+fn as_release(options: &Options) -> Result<Option<RandomState>> {
+    if options.identifiers == Identifiers::Own {
+        return Ok(None);
+    }
+    if options.on_duplicate != OnDuplicate::Error {
+        let problem = "the release's builder neither skips nor renames tasks";
+        return Err(Error::usage("identifiers", problem, "leave one of the two options out"));
+    }
+    let seed = |_| Error::usage("seed", "numpy has seeds below 2^32", "the release's is 42");
+    Ok(Some(RandomState::new(u32::try_from(options.seed).map_err(seed)?)))
 }
 
 /// Both splits being written, and the names of the identifiers given out so far; 0 is the blank one.
@@ -160,7 +190,7 @@ impl TaskWriter<'_> {
     }
 
     /// Completes both splits and writes the names; returns the metadata of (train, test).
-    fn finish(self) -> Result<(Metadata, Metadata)> {
+    fn finish(self, as_release: bool) -> Result<(Metadata, Metadata)> {
         let vocabulary = Vocabulary {
             pad_id: i32::from(PAD),
             ignore_label_id: Some(i32::from(PAD)),
@@ -168,7 +198,10 @@ impl TaskWriter<'_> {
             vocab_size: VOCAB_SIZE,
             num_puzzle_identifiers: self.names.len(),
         };
-        write_identifiers(self.folder, &self.names)?;
+        match as_release {
+            true => write_identifiers_as_release(self.folder, &self.names)?,
+            false => write_identifiers(self.folder, &self.names)?,
+        }
         Ok((self.train.finish(vocabulary.clone())?, self.test.finish(vocabulary)?))
     }
 }

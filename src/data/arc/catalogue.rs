@@ -38,10 +38,18 @@ impl FromStr for OnDuplicate {
     }
 }
 
+/// A task of the test set or another.
+pub(super) struct Entry {
+    pub task: Task,
+    /// Whether it is of the test set.
+    pub tested: bool,
+    /// Which of the subsets it is of.
+    pub subset: usize,
+}
+
 /// All tasks, in the order of their subsets.
 pub(super) struct Catalogue {
-    /// Each with whether it is of the test set.
-    pub tasks: Vec<(Task, bool)>,
+    pub tasks: Vec<Entry>,
     /// What to tell of the files: what was taken for what, which tasks were left out or renamed.
     pub notes: Vec<String>,
 }
@@ -66,16 +74,16 @@ impl Catalogue {
         match sources::read_whole(prefix, subsets, &mut refused)? {
             Some(tasks) => {
                 whole = Some(format!("{prefix}: all of it is taken as one subset, which is tested on"));
-                names.add_all(prefix, prefix, true, tasks, &mut refused)?;
+                names.add_all(prefix, (0, prefix), true, tasks, &mut refused)?;
             }
             None if !subsets.contains(test_set_name) => {
                 let problem = format!("{test_set_name} is none of the subsets ({})", subsets.join(", "));
                 return Err(Error::usage("test_set_name", problem, "name one of the subsets"));
             }
             None => {
-                for subset in subsets {
+                for (place, subset) in subsets.iter().enumerate() {
                     let tasks = sources::read_sound(prefix, subset, &mut refused)?;
-                    names.add_all(prefix, subset, subset == test_set_name, tasks, &mut refused)?;
+                    names.add_all(prefix, (place, subset), subset == test_set_name, tasks, &mut refused)?;
                 }
             }
         }
@@ -98,7 +106,7 @@ impl Catalogue {
 #[derive(Default)]
 struct Names {
     on_duplicate: OnDuplicate,
-    tasks: Vec<(Task, bool)>,
+    tasks: Vec<Entry>,
     places: HashMap<String, usize>,
     /// Tasks whose names were there already.
     again: Vec<String>,
@@ -108,7 +116,7 @@ impl Names {
     fn add_all(
         &mut self,
         prefix: &str,
-        subset: &str,
+        subset: (usize, &str),
         tested: bool,
         tasks: Vec<Task>,
         refused: sources::OnRefused<'_>,
@@ -118,16 +126,17 @@ impl Names {
                 let problem = format!("task {} is a list of pairs, without test inputs", task.id);
                 refused(Error::file(prefix, problem, "test on another subset"))?;
             } else {
-                self.add(prefix, subset, tested, task)?;
+                self.add(prefix, subset.1, Entry { task, tested, subset: subset.0 })?;
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, prefix: &str, subset: &str, tested: bool, mut task: Task) -> Result<()> {
+    fn add(&mut self, prefix: &str, subset: &str, mut entry: Entry) -> Result<()> {
+        let task = &mut entry.task;
         let Some(&place) = self.places.get(&task.id) else {
             self.places.insert(task.id.clone(), self.tasks.len());
-            self.tasks.push((task, tested));
+            self.tasks.push(entry);
             return Ok(());
         };
         match self.on_duplicate {
@@ -138,8 +147,8 @@ impl Names {
             }
             OnDuplicate::Skip => {
                 self.again.push(format!("{} of {subset}", task.id));
-                if tested && !self.tasks[place].1 {
-                    self.tasks[place] = (task, tested);
+                if entry.tested && !self.tasks[place].tested {
+                    self.tasks[place] = entry;
                 }
                 Ok(())
             }
@@ -152,7 +161,7 @@ impl Names {
                 task.id = { names }.find(|name| !self.places.contains_key(name)).unwrap_or_default();
                 self.again.push(format!("{own} of {subset}, now {}", task.id));
                 self.places.insert(task.id.clone(), self.tasks.len());
-                self.tasks.push((task, tested));
+                self.tasks.push(entry);
                 Ok(())
             }
         }

@@ -12,7 +12,7 @@ mod score;
 mod sources;
 mod task;
 
-pub use augment::{Augmentation, distinct};
+pub use augment::{Augmentation, Identifiers, distinct};
 pub use build::{Options, Summary, TEST_PUZZLES_FILE, build};
 pub use catalogue::OnDuplicate;
 pub(crate) use grid::bounds;
