@@ -123,7 +123,7 @@ class Twin:
     def take(self, batch):
         """Slots whose sample has halted begin anew, with what comes in."""
         seq_len = self.data[1].shape[1]
-        incoming = (batch[:, 1], batch[:, 2:2 + seq_len], batch[:, 2 + seq_len:])
+        incoming = (batch[:, 2], batch[:, 3:3 + seq_len], batch[:, 3 + seq_len:])
         slots = self.halted
         for held, new in zip(self.data, incoming):
             held[slots] = new[slots]
@@ -131,7 +131,7 @@ class Twin:
         self.steps = torch.where(slots, 0, self.steps) + 1
 
     def step(self, batch):
-        """A training step on a batch (B, 2 + 2 S) of `trm data batches`; its metrics."""
+        """A training step on a batch (B, 3 + 2 S) of `trm data batches`; its metrics."""
         self.done += 1
         self.take(batch)
         identifiers, inputs, labels = self.data
@@ -141,9 +141,8 @@ class Twin:
         q_loss = F.binary_cross_entropy_with_logits(halt, right.float(), reduction="none")
         loss = (lm_loss.sum() + 0.5 * q_loss.sum()) / len(batch)
         loss.backward()
-        self.halted = self.steps >= self.most
-        if self.most > 1:
-            self.halted = self.halted | ((halt > 0) & (self.steps >= batch[:, 0]))
+        fewest, most = batch[:, 0], batch[:, 1]
+        self.halted = (self.steps >= most) | ((most > 1) & (halt > 0) & (self.steps >= fewest))
         self.update(identifiers, rows.grad)
         count = int(self.halted.sum())
         shares = {"exact_accuracy": right, "q_halt_accuracy": (halt >= 0) == right, "steps": self.steps}
@@ -223,7 +222,7 @@ def main():
     batches = numpy.load(args.batches, mmap_mode="r")
     recipe = tomllib.loads(args.recipe.read_text())
     weights = torch.load(args.weights, weights_only=True)
-    twin = Twin(recipe, weights, batches.shape[1], (batches.shape[2] - 2) // 2)
+    twin = Twin(recipe, weights, batches.shape[1], (batches.shape[2] - 3) // 2)
     twin.total = args.total_steps
     test = test_split(args.data / "test") if args.eval_every else None
     with args.out.open("w") as log:
