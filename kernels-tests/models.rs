@@ -64,6 +64,7 @@ pub fn architectures() -> Vec<(&'static str, ModelConfig)> {
         ("trm learned positions", learned),
         ("trm continue head", with_continue),
         ("trm damped with noise", damped),
+        ("trm_one_step", small(ArchName::TrmOneStep)),
         ("trm_singlez", small(ArchName::TrmSinglez)),
         ("trm_hier6", small(ArchName::TrmHier6)),
         ("hrm", small(ArchName::Hrm)),

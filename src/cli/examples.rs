@@ -1,7 +1,7 @@
 //! An example or two for the help of each command; a test parses them all.
 
 /// By command, without "trm".
-const EXAMPLES: [(&str, &[&str]); 29] = [
+const EXAMPLES: [(&str, &[&str]); 30] = [
     ("demo", &["trm demo", "trm demo --device cpu --seed 3"]),
     (
         "data",
@@ -22,6 +22,10 @@ const EXAMPLES: [(&str, &[&str]); 29] = [
     ("data arc", &["trm data arc --input-file-prefix kaggle/arc-agi --out data/arc1"]),
     ("data table", &["trm data table --train train.csv --test test.csv --vocab 0..9 --out data/own"]),
     ("data inspect", &["trm data inspect data/sudoku6"]),
+    (
+        "data batches",
+        &["trm data batches --recipe tiny-sudoku6 --data data/sudoku6 --steps 50 --out batches.npy"],
+    ),
     (
         "train",
         &[

@@ -15,6 +15,8 @@ const LARGEST_EXPANSION: f64 = 64.0;
 pub enum ArchName {
     /// The Tiny Recursion Model: one net, states y and z.
     Trm,
+    /// The paper's ablation with HRM's approximation: gradients through the last update of each state only.
+    TrmOneStep,
     /// The paper's ablation with a single state.
     TrmSinglez,
     /// The paper's ablation with six latents.

@@ -77,7 +77,7 @@ impl Recursion {
         let l_net = Net { name: "L_level", layers: arch.L_layers };
         let h_net = Net { name: "H_level", layers: arch.H_layers };
         match arch.name {
-            ArchName::Trm => cycles(arch, &["H", "L"], vec![l_net]),
+            ArchName::Trm | ArchName::TrmOneStep => cycles(arch, &["H", "L"], vec![l_net]),
             ArchName::TrmSinglez => cycles(arch, &["L"], vec![l_net]),
             ArchName::TrmHier6 => cycles(arch, &["H", "L1", "L2", "L3", "L4", "L5", "L6"], vec![l_net]),
             ArchName::Hrm => cycles(arch, &["H", "L"], vec![l_net, h_net]),
@@ -119,8 +119,9 @@ fn cycles(arch: &Arch, states: &[&str], nets: Vec<Net>) -> Recursion {
         }
         updates.push(Update { net: nets.len() - 1, inputs: answer_inputs.clone(), write: 0 });
     }
-    // HRM's one-step gradient: the last update of each net. TRM: the whole last recursion.
-    let with_gradient = if nets.len() == 2 { 2 } else { arch.L_cycles + 1 };
+    // HRM's one-step gradient: the last update of each state. TRM: the whole last recursion.
+    let one_step = matches!(arch.name, ArchName::Hrm | ArchName::TrmOneStep);
+    let with_gradient = if one_step { 2 } else { arch.L_cycles + 1 };
     Recursion {
         states: states.iter().map(|name| (*name).to_owned()).collect(),
         grad_from: updates.len() - with_gradient,

@@ -165,26 +165,41 @@ fn next_step(steps: i32, halted: i32) -> i32 {
     if halted != 0 { 1 } else { steps + 1 }
 }
 
+/// How samples are kept from halting early, now and then.
+#[derive(Clone, Copy, Debug)]
+pub struct Exploration {
+    /// N_sup.
+    pub max_steps: i32,
+    /// Probability that a sample needs a random minimum of steps.
+    pub probability: f32,
+    /// The seed's words, low first.
+    pub key: [u32; 2],
+}
+
+impl Exploration {
+    /// The fewest supervision steps with which `sample` of the global batch may halt in training step `step`, whatever its
+    /// halt head says; mostly 0.
+    pub fn minimum(&self, step: u32, sample: u32) -> i32 {
+        let draw = rng::philox(self.key, [step, sample, 0, 0]);
+        let explores = self.max_steps > 1 && ((draw[0] >> 8) as f32) < self.probability * 16_777_216.0;
+        if explores { 2 + (draw[1] % (self.max_steps as u32 - 1)) as i32 } else { 0 }
+    }
+}
+
 /// The halting rule of training.
 struct Halting {
-    max_steps: i32,
+    exploration: Exploration,
     compare_continue: bool,
-    explore: f32,
-    key: [u32; 2],
     step: u32,
     first_sample: u32,
 }
 
 impl Halting {
     fn halts(&self, sample: usize, q: &[f32], steps: i32) -> bool {
-        if steps >= self.max_steps || self.max_steps < 2 {
-            return steps >= self.max_steps;
-        }
         let wants = q[0] > if self.compare_continue { q[1] } else { 0.0 };
-        let draw = rng::philox(self.key, [self.step, self.first_sample + sample as u32, 0, 0]);
-        let explores = ((draw[0] >> 8) as f32) < self.explore * 16_777_216.0;
-        let minimum = if explores { 2 + (draw[1] % (self.max_steps as u32 - 1)) as i32 } else { 0 };
-        wants && steps >= minimum
+        let minimum = || self.exploration.minimum(self.step, self.first_sample + sample as u32);
+        let max_steps = self.exploration.max_steps;
+        steps >= max_steps || max_steps > 1 && wants && steps >= minimum()
     }
 }
 
@@ -194,10 +209,12 @@ fn train(call: &mut Call<'_>, with_continue: bool) {
     let (logits, q, labels, clock) =
         (call.input("logits"), call.input("q"), call.input("labels"), call.input("clock"));
     let halting = Halting {
-        max_steps: (call.count("max_steps") as u32).min(clock[8].to_bits()) as i32,
+        exploration: Exploration {
+            max_steps: (call.count("max_steps") as u32).min(clock[8].to_bits()) as i32,
+            probability: call.float("explore"),
+            key: [clock[5].to_bits(), clock[6].to_bits()],
+        },
         compare_continue: call.count("compare_continue") != 0,
-        explore: call.float("explore"),
-        key: [clock[5].to_bits(), clock[6].to_bits()],
         step: clock[0].to_bits(),
         first_sample: clock[7].to_bits(),
     };
@@ -217,7 +234,7 @@ fn train(call: &mut Call<'_>, with_continue: bool) {
         dq[0] = 0.5 * inverse_batch * (sigmoid(q[0]) - if totals.exact() { 1.0 } else { 0.0 });
         let mut continue_loss = 0.0;
         if let Some(next) = q_next.map(|next| &next[sample * length * 2..][..2]) {
-            let last = *steps >= halting.max_steps;
+            let last = *steps >= halting.exploration.max_steps;
             let worth = sigmoid(if last { next[0] } else { next[0].max(next[1]) });
             dq[1] = 0.5 * inverse_batch * (sigmoid(q[1]) - worth);
             continue_loss = softplus(q[1]) - worth * q[1];

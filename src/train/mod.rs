@@ -1,5 +1,6 @@
 //! Training: the trainer makes steps, the run drives it to the end, evaluates, and keeps the run folder.
 
+mod batches;
 mod checkpoints;
 mod diagnosis;
 mod evaluation;
@@ -13,6 +14,7 @@ mod sessions;
 mod trainer;
 mod training;
 
+pub use batches::write_batches;
 pub use checkpoints::{At, Checkpoint, Found};
 pub use folder::RECIPE_FILE;
 pub use layout::{Layout, Room};

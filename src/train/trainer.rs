@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::batches::{curriculum_of, sampler_of};
 use super::diagnosis;
 use super::layout::{Layout, Room};
 use crate::checkpoint::{self, State};
@@ -115,8 +116,7 @@ impl Trainer {
             return Err(Error::recipe("train.epochs", problem, "raise it or lower train.global_batch_size"));
         }
         let data = dataset.identity()?;
-        let sampler = Sampler::new(dataset, batch, settings.eval_interval, settings.seed)?;
-        let sampler = if settings.augment { sampler.augmented()? } else { sampler };
+        let sampler = sampler_of(&settings, dataset)?;
         let (layout, run) = load(&config, &settings, target, ranks.size(), device)?;
         let settings =
             TrainSettings { micro_batch: layout.micro_batch, recompute: layout.recompute, ..settings };
@@ -134,11 +134,7 @@ impl Trainer {
             batch: Batch::new(batch, config.seq_len),
             lr: schedule(settings.lr),
             puzzle_emb_lr: schedule(settings.puzzle_emb_lr),
-            curriculum: Curriculum {
-                share: settings.curriculum,
-                total_steps,
-                halt_max_steps: config.arch.halt_max_steps,
-            },
+            curriculum: curriculum_of(recipe, total_steps),
             sampler,
             data,
             settings,

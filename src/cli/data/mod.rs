@@ -1,6 +1,7 @@
 //! `trm data`: one file per kind of puzzle, and the inspector.
 
 mod arc;
+mod batches;
 mod inspect;
 mod maze;
 mod sudoku;
@@ -32,6 +33,7 @@ enum Command {
     Arc(arc::Args),
     Table(table::Args),
     Inspect(inspect::Args),
+    Batches(batches::Args),
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
@@ -42,5 +44,6 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         Command::Arc(args) => arc::run(args, output),
         Command::Table(args) => table::run(args, output),
         Command::Inspect(args) => inspect::run(args, output),
+        Command::Batches(args) => batches::run(args, output),
     }
 }

@@ -165,7 +165,8 @@ fn with_shipped(args: &Args, output: &Output, mut pictures: Pictures) -> Result<
         say(format!("weights: {}, which comes with trm", shipped.path()));
         let (mut config, weights) = shipped.load()?;
         config.arch.halt_max_steps = args.thinking.steps(&config.arch);
-        let solvers = Solvers::new(config, weights, device.clone(), args.thinking.halt);
+        let breadth = args.thinking.breadth(&config.arch)?;
+        let solvers = Solvers::new(config, weights, device.clone(), breadth);
         let mut session = Session { args, output, solvers, pictures, tally };
         puzzles::run(&mut session, sources.into_iter())?;
         (pictures, tally) = (session.pictures, session.tally);
