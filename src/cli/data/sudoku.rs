@@ -1,15 +1,18 @@
 //! `trm data sudoku`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
+
+use serde::Serialize;
 
 use crate::data::OnInvalid;
 use crate::data::sudoku::{
     CsvOptions, GenerateOptions, ListOptions, SplitSummary, Summary, build_from_csv, build_from_lists,
-    build_generated,
+    build_generated, write_generated,
 };
 use crate::report::{Table, say};
+use crate::text::counted;
 use crate::{Error, Result};
 
 use crate::cli::output::Output;
@@ -71,8 +74,9 @@ pub struct Args {
 
     /// Generate so many training puzzles
     ///
-    /// Each has a single solution. Generated puzzles are easier than those of Sudoku-Extreme.
-    #[arg(long = "generate", value_name = "N", requires = "test", group = "drawn")]
+    /// Each has a single solution. Generated puzzles are easier than those of Sudoku-Extreme. Without --test, and with --out
+    /// FILE.csv, they are written as a table, to be named among --lists.
+    #[arg(long = "generate", value_name = "N", group = "drawn")]
     train: Option<usize>,
 
     /// Generate so many test puzzles, or draw so many from --lists
@@ -129,19 +133,8 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
             },
             &mut progress,
         )?,
-        (_, _, Some(train), Some(test)) => build_generated(
-            &GenerateOptions {
-                out: args.out.clone(),
-                size: args.size.unwrap_or(9),
-                train,
-                test,
-                min_clues: args.min_clues,
-                max_clues: args.max_clues,
-                num_aug: args.num_aug,
-                seed: args.seed,
-            },
-            &mut progress,
-        )?,
+        (_, _, Some(train), Some(test)) => build_generated(&args.generated(train, test), &mut progress)?,
+        (_, _, Some(train), None) => return write_table(args, train, output),
         (_, _, _, Some(test)) if !args.lists.is_empty() => build_from_lists(
             &ListOptions {
                 out: args.out.clone(),
@@ -163,6 +156,43 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     };
     summary.train.notes.iter().chain(&summary.test.notes).for_each(say);
     output.data(&summary, |summary| text(args, summary))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    fn generated(&self, train: usize, test: usize) -> GenerateOptions {
+        GenerateOptions {
+            out: self.out.clone(),
+            size: self.size.unwrap_or(9),
+            train,
+            test,
+            min_clues: self.min_clues,
+            max_clues: self.max_clues,
+            num_aug: self.num_aug,
+            seed: self.seed,
+        }
+    }
+}
+
+/// Generated puzzles that belong to no split.
+fn write_table(args: &Args, count: usize, output: &Output) -> Result<ExitCode> {
+    if args.out.extension().is_none_or(|extension| extension != "csv") || args.num_aug > 0 {
+        let problem = "is missing: a data set has puzzles to measure on";
+        return Err(Error::usage(
+            "--test",
+            problem,
+            "give it, or have a table written: --out FILE.csv without --num-aug",
+        ));
+    }
+    write_generated(&args.generated(count, 0))?;
+    #[derive(Serialize)]
+    struct Written<'a> {
+        table: &'a Path,
+        puzzles: usize,
+    }
+    output.data(&Written { table: &args.out, puzzles: count }, |written| {
+        format!("{}: {}\n", written.table.display(), counted(written.puzzles, "puzzle"))
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

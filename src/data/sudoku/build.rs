@@ -153,6 +153,11 @@ pub fn build_from_csv(options: &CsvOptions, progress: &mut dyn FnMut(usize)) -> 
     finish(out, Summary { size: shape.size(), train, test, lists: Vec::new() })
 }
 
+fn shape_of(options: &GenerateOptions) -> Result<Shape> {
+    let fix = "choose 4, 6 or 9";
+    Shape::of_size(options.size).ok_or_else(|| Error::usage("size", options.size.to_string(), fix))
+}
+
 /// Writes a data set of generated puzzles; no solution in the test split occurs in the training split, not
 /// even augmented. `progress` is told the puzzles written after each.
 ///
@@ -160,9 +165,7 @@ pub fn build_from_csv(options: &CsvOptions, progress: &mut dyn FnMut(usize)) -> 
 /// [`Error::Usage`] for an unusable option or more puzzles than can be found, [`Error::Io`] if the folder
 /// cannot be written. Nothing is written then.
 pub fn build_generated(options: &GenerateOptions, progress: &mut dyn FnMut(usize)) -> Result<Summary> {
-    let fix = "choose 4, 6 or 9";
-    let shape =
-        Shape::of_size(options.size).ok_or_else(|| Error::usage("size", options.size.to_string(), fix))?;
+    let shape = shape_of(options)?;
     for (argument, count) in [("train", options.train), ("test", options.test)] {
         if count == 0 {
             return Err(Error::usage(argument, "0, expected at least 1", "give a number of puzzles"));
@@ -184,6 +187,22 @@ pub fn build_generated(options: &GenerateOptions, progress: &mut dyn FnMut(usize
     let (_, train) = write(Split::Train, puzzles.train, &augment)?;
     let (_, test) = write(Split::Test, puzzles.test, &Augment::none())?;
     finish(out, Summary { size: shape.size(), train, test, lists: Vec::new() })
+}
+
+/// Writes generated puzzles as a table with the columns puzzle and solution, for `lists` to be drawn from beside others: those of
+/// `train` as [`build_generated`] takes them where there is no test split.
+///
+/// # Errors
+/// As [`build_generated`]; nothing is half-written.
+pub fn write_generated(options: &GenerateOptions) -> Result<()> {
+    let shape = shape_of(options)?;
+    let clues = clue_range(shape, options)?;
+    let puzzles = Puzzles::generate(shape, &clues, (options.train, 0), options.seed)?;
+    let mut text = "puzzle,solution\n".to_owned();
+    for Puzzle { question, answer } in &puzzles.train {
+        text += &format!("{question},{answer}\n");
+    }
+    files::write_atomic(&options.out, text.as_bytes())
 }
 
 /// How a split is augmented.

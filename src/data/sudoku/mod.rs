@@ -17,7 +17,9 @@ mod solve;
 mod table;
 
 pub use augment::Augmentation;
-pub use build::{CsvOptions, GenerateOptions, SplitSummary, Summary, build_from_csv, build_generated};
+pub use build::{
+    CsvOptions, GenerateOptions, SplitSummary, Summary, build_from_csv, build_generated, write_generated,
+};
 pub use canonical::Canonical;
 pub use contradiction::contradiction;
 pub use generate::{Puzzles, default_clues, fewest_clues, random_puzzle};
