@@ -9,7 +9,7 @@
 # data and measuring come on top of them: a minute on a GPU, lists of 100,000 puzzles another.
 #
 # Variables: TRM (target/release/trm), RECIPE (sudoku-fast), SETS ("--set KEY=VALUE ..." for the recipe), DEVICE (auto),
-# EVAL ("--rollouts 4 ...", options of the second measurement), LIMIT (200 puzzles for it).
+# EVAL (options of the second measurement), LIMIT (200 puzzles for it).
 set -euo pipefail
 
 minutes=${1:?MINUTES is missing} out=${2:-learn}
@@ -29,7 +29,7 @@ fi
 
 # Words of the variables hold no spaces.
 # shellcheck disable=SC2206
-sets=(${SETS:-}) breadth=(${EVAL:---sweep rollouts=1,4,16 steps=8,16,32})
+sets=(${SETS:-}) breadth=(${EVAL:---noise 0.3 --augment 15 --sweep rollouts=1,4,16 steps=8,32,64})
 begin=(--recipe "${RECIPE:-sudoku-fast}")
 if [[ -e $run/recipe.toml ]]; then begin=(--resume); fi
 status=0
