@@ -33,7 +33,7 @@ sets=(${SETS:-}) breadth=(${EVAL:---noise 0.3 --augment 15 --sweep rollouts=1,4,
 begin=(--recipe "${RECIPE:-sudoku-fast}")
 if [[ -e $run/recipe.toml ]]; then begin=(--resume); fi
 status=0
-"$trm" train "${begin[@]}" "${sets[@]}" --data "$data" --out "$run" --device "$device" --time-limit "${minutes}m" || status=$?
+"$trm" train "${begin[@]}" "${sets[@]}" --data "$data" --out "$run" --device "$device" --time-limit "$(awk "BEGIN { print int(60 * $minutes) }")s" || status=$?
 if ((status != 0 && status != 124)); then exit "$status"; fi # 124: the time was up
 
 "$trm" export --run "$run" --safetensors "$out/weights.new" --dtype f16
