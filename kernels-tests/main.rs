@@ -6,6 +6,7 @@
 mod adam_atan2;
 mod attention;
 mod attention_matrix;
+mod batches;
 mod bench;
 mod carry;
 mod check;
@@ -101,6 +102,7 @@ const KERNELS: &[KernelTests] = &[
 /// The tests of every other file.
 const ROOMS: &[fn() -> Vec<Trial>] = &[
     attention_matrix::tests,
+    batches::tests,
     bench::tests,
     isa::tests,
     check::tests,

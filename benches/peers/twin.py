@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 
 IGNORED = -100
+UNKNOWN = {"arch": ["random_init", "damping", "noise"], "train": ["label_smoothing", "freeze_weights"]}
 
 
 class Model:
@@ -100,6 +101,10 @@ class Twin:
 
     def __init__(self, recipe, weights, slots, seq_len):
         self.train, arch = recipe["train"], recipe["arch"]
+        for section, keys in UNKNOWN.items():
+            for key in keys:
+                if recipe[section].get(key):
+                    raise SystemExit(f"the twin does not know {section}.{key}")
         state = {name: value.float().clone() for name, value in weights.items()}
         self.initial = (state.pop("H_init"), state.pop("L_init"))
         self.rows = state.pop("puzzle_emb.weights", torch.zeros(1, 0))
