@@ -84,7 +84,7 @@ fn two_lists(dir: &Path) -> Vec<PathBuf> {
     [("first", all), ("second", second)].map(write).to_vec()
 }
 
-fn build(dir: &Path, name: &str, change: impl Fn(&mut ListOptions)) -> trm::Result<Summary> {
+pub fn build(dir: &Path, name: &str, change: impl Fn(&mut ListOptions)) -> trm::Result<Summary> {
     let mut options = ListOptions {
         out: dir.join(name),
         lists: two_lists(dir),

@@ -175,16 +175,18 @@ fn other_puzzles_are_refused() {
     refused(augmented, &["train.augment: is true", "neither Sudokus nor mazes", "set it to false"]);
 }
 
-/// Stopped on the way and resumed, a run with draws ends with the bits of one that went through.
+/// Taken up again in the middle of an iteration, a run with draws ends with the bits of one that went through.
 fn resumed_run() -> Outcome {
     let workshop = Workshop::new()?;
     let train = |run: &str, more: &[&str]| {
         let args = workshop.train_args(run, 4);
         succeed(&[&borrowed(&args)[..], &["--set", "train.augment=true"], more].concat())
     };
-    train("whole", &[])?;
-    train("run", &["--time-limit", "0s"])?;
-    succeed(&borrowed(&resume_args(&workshop, "run", &[])))?;
+    let kept = ["--set", "train.checkpoint_every=3", "--set", "train.keep=9"];
+    train("whole", &kept)?;
+    train("run", &kept)?;
+    let resume = resume_args(&workshop, "run", &[]);
+    succeed(&[&borrowed(&resume)[..], &["--at", "6"]].concat())?;
     same_run(&workshop, "run", "whole", 16)?;
     succeed(&borrowed(&workshop.train_args("plain", 4)))?;
     let differs = same_run(&workshop, "plain", "whole", 16).is_err();

@@ -33,6 +33,7 @@ mod determinism;
 mod embed;
 mod eval_arc;
 mod eval_breadth;
+mod eval_lists;
 mod eval_roll;
 mod faults;
 mod finite;
@@ -144,6 +145,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     pages::tests,
     pasted::tests,
     eval_arc::tests,
+    eval_lists::tests,
     eval_breadth::tests,
     eval_roll::tests,
     faults::tests,

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::data::arc::{SUBMISSION_FILE, Score, TEST_PUZZLES_FILE};
 use crate::data::{Dataset, Split};
 use crate::eval::vote::{Sweep, Voted};
-use crate::eval::{AtStep, Evaluation, Evaluator, Selection, arc, check_fit, vote};
+use crate::eval::{AtStep, Breakdown, Evaluation, Evaluator, Selection, Share, arc, check_fit, vote};
 use crate::model::Metrics;
 use crate::model::init::Weights;
 use crate::report::{Table, describe, describe_passes, say, write_arc_html};
@@ -95,6 +95,8 @@ struct Summary {
     sweep: Option<Swept>,
     #[serde(flatten)]
     arc: Option<ArcSummary>,
+    #[serde(flatten)]
+    breakdown: Option<Breakdown>,
 }
 
 #[derive(Serialize)]
@@ -174,7 +176,9 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
             }
             None if breadth.rollouts > 1 => {
                 let voted = vote::evaluate(&mut evaluator, &dataset, &selection, told_of(samples))?;
-                Ok((Summary { voted: Some(voted), ..Summary::of(voted.samples, None) }, None))
+                let breakdown = Breakdown::of(&dataset, &selection, &voted.outcomes)?;
+                let summary = Summary::of(voted.samples, None);
+                Ok((Summary { voted: Some(voted), breakdown, ..summary }, None))
             }
             None if on_arc => {
                 let (summary, score) = score_arc(args, (&mut evaluator, &others), samples, &submission)?;
@@ -184,7 +188,8 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
                 let progress = told_of(samples);
                 let measured =
                     evaluator.evaluate_at(breadth.pace(true), dataset.clone(), &selection, progress)?;
-                Ok((Summary::of(measured.samples, Some(measured)), None))
+                let breakdown = Breakdown::of(&dataset, &selection, &measured.outcomes)?;
+                Ok((Summary { breakdown, ..Summary::of(measured.samples, Some(measured)) }, None))
             }
         }
     });
@@ -237,7 +242,7 @@ impl Summary {
             metrics,
             by_step,
         });
-        Summary { samples, seconds: 0.0, measured, voted: None, sweep: None, arc: None }
+        Summary { samples, seconds: 0.0, measured, voted: None, sweep: None, arc: None, breakdown: None }
     }
 }
 
@@ -269,6 +274,16 @@ fn told_of(samples: usize) -> impl FnMut(f64) {
             say(format!("{done:.0} of {samples} samples", done = done.floor()));
         }
     }
+}
+
+/// A table of parts of the samples.
+fn parts<'a>(by: &str, parts: impl Iterator<Item = (String, &'a Share)>) -> String {
+    let mut table = Table::new([by, "samples", "exact", "exact accuracy", "accuracy"]);
+    for (name, Share { samples, exact, exact_accuracy, accuracy }) in parts {
+        let shares = [exact_accuracy, accuracy].map(|share| percent(*share));
+        table.row([name, samples.to_string(), exact.to_string()].into_iter().chain(shares));
+    }
+    format!("\n{table}")
 }
 
 fn percent(share: f64) -> String {
@@ -306,6 +321,12 @@ fn text(summary: &Summary) -> String {
     }
     if let Some(swept) = &summary.sweep {
         text += &format!("\n{}", swept.text());
+    }
+    if let Some(Breakdown { by_list, by_clues }) = &summary.breakdown {
+        if !by_list.is_empty() {
+            text += &parts("list", by_list.iter().map(|part| (part.list.clone(), &part.share)));
+        }
+        text += &parts("clues", by_clues.iter().map(|part| (part.clues.to_string(), &part.share)));
     }
     if let Some(arc) = &summary.arc {
         let missing = arc.inputs_without_prediction;

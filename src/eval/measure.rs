@@ -22,6 +22,18 @@ pub struct Evaluation {
     pub metrics: Metrics,
     /// The same samples after 1..=N_sup supervision steps; empty unless every step was looked at.
     pub by_step: Vec<AtStep>,
+    /// What came of each sample that was selected; None where it was not done, or has no labels.
+    #[serde(skip)]
+    pub outcomes: Vec<Option<Outcome>>,
+}
+
+/// How right a model's last answer to a sample is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outcome {
+    /// Share of labelled cells that are right.
+    pub accuracy: f64,
+    /// All are right.
+    pub exact: bool,
 }
 
 /// All labelled samples after so many supervision steps; those that stopped before count with their last answer.
@@ -46,6 +58,13 @@ pub(super) struct Marks {
     pub(super) accuracy: f64,
     /// All are right.
     pub(super) exact: bool,
+}
+
+impl Marks {
+    /// None without labels.
+    pub(super) fn outcome(&self) -> Option<Outcome> {
+        (self.labels > 0).then_some(Outcome { accuracy: self.accuracy, exact: self.exact })
+    }
 }
 
 /// Compares an answer with the labels, (S) each.
@@ -145,13 +164,20 @@ struct Totals {
     steps: Vec<AtStep>,
     /// Samples whose halt head has said so.
     halted: Vec<bool>,
+    outcomes: Vec<Option<Outcome>>,
 }
 
 impl Totals {
     fn new(samples: usize, max_steps: usize) -> Totals {
         let at = |step| AtStep { step, accuracy: 0.0, exact_accuracy: 0.0, halted: 0.0 };
         let steps = (1..=max_steps).map(at).collect();
-        Totals { samples: 0, sums: Metrics::default(), steps, halted: vec![false; samples] }
+        Totals {
+            samples: 0,
+            sums: Metrics::default(),
+            steps,
+            halted: vec![false; samples],
+            outcomes: vec![None; samples],
+        }
     }
 
     fn look(&mut self, pace: Pace, look: Look<'_>) {
@@ -169,6 +195,7 @@ impl Totals {
         }
         if look.last {
             self.samples += 1;
+            self.outcomes[look.index] = marks.outcome();
             let believed = f64::from((look.q_halt >= 0.0) == marks.exact);
             self.sums = self.sums.plus(&Metrics {
                 count: counted,
@@ -189,6 +216,7 @@ impl Totals {
             at.halted /= count;
         }
         let by_step = if pace.every_step { self.steps } else { Vec::new() };
-        Evaluation { samples: self.samples, metrics: self.sums.averaged(self.samples as f64), by_step }
+        let metrics = self.sums.averaged(self.samples as f64);
+        Evaluation { samples: self.samples, metrics, by_step, outcomes: self.outcomes }
     }
 }

@@ -3,6 +3,7 @@
 pub mod arc;
 mod ballot;
 mod breadth;
+mod breakdown;
 mod evaluate;
 pub mod golden;
 mod measure;
@@ -15,7 +16,8 @@ pub mod vote;
 
 pub use ballot::{Elected, Select};
 pub use breadth::Breadth;
+pub use breakdown::{Breakdown, OfClues, OfList, Share};
 pub use evaluate::{Evaluator, Look, Next, Pace, Visit, check_fit};
-pub use measure::{AtStep, Evaluation};
+pub use measure::{AtStep, Evaluation, Outcome};
 pub use selection::Selection;
 pub use solve::{Question, Solution, Solver, Thought};

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::ballot::Select;
 use super::evaluate::{Evaluator, check_fit, no_labels, samples_of};
-use super::measure::mark;
+use super::measure::{Outcome, mark};
 use super::rollouts::{Answered, Asked, Stream, has_rules, roll_out};
 use super::solve::Question;
 use super::{Breadth, Selection};
@@ -19,7 +19,7 @@ use crate::data::inspect::Kind;
 use crate::data::{Batch, Dataset};
 
 /// What one choice found.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Voted {
     /// Puzzles all of whose rollouts were done.
     #[serde(skip)]
@@ -45,6 +45,9 @@ pub struct Voted {
     /// Puzzles whose elected answer keeps the rules, where those were asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub valid: Option<usize>,
+    /// What came of the elected answer to each puzzle that was selected; None where it was not done, or has no labels.
+    #[serde(skip)]
+    pub outcomes: Vec<Option<Outcome>>,
 }
 
 /// How many rollouts and steps are compared.
@@ -150,8 +153,8 @@ fn tally(
         match cells.last_mut().filter(|cell| (cell.rollouts, cell.steps) == (rollouts, steps)) {
             Some(cell) => drop(cell.by.insert(select, voted)),
             None => {
-                let by = BTreeMap::from([(select, voted)]);
-                cells.push(Cell { rollouts, steps, steps_taken: voted.steps, by });
+                let steps_taken = voted.steps;
+                cells.push(Cell { rollouts, steps, steps_taken, by: BTreeMap::from([(select, voted)]) });
             }
         }
     }
@@ -169,6 +172,7 @@ struct Tally {
     alone: usize,
     any: usize,
     valid: Option<usize>,
+    outcomes: Vec<Option<Outcome>>,
 }
 
 impl Tally {
@@ -176,6 +180,8 @@ impl Tally {
         let (labels, elected) = (&answered.asked.labels, answered.elected(select, rollouts, at));
         let marks = mark(labels, elected.as_ref().map_or(&[], |elected| &elected.answer));
         self.samples += 1;
+        self.outcomes.resize(self.outcomes.len().max(answered.index + 1), None);
+        self.outcomes[answered.index] = marks.outcome();
         self.steps += answered.steps(rollouts, steps);
         if let Some(valid) = elected.and_then(|elected| elected.valid) {
             *self.valid.get_or_insert(0) += usize::from(valid);
@@ -190,7 +196,7 @@ impl Tally {
         }
     }
 
-    fn finish(&self, select: Select, votes: usize) -> Option<Voted> {
+    fn finish(self, select: Select, votes: usize) -> Option<Voted> {
         let share = |count: usize| count as f64 / self.labelled as f64;
         (self.labelled > 0).then(|| Voted {
             samples: self.samples,
@@ -204,6 +210,7 @@ impl Tally {
             exact_accuracy_alone: share(self.alone),
             exact_accuracy_any: share(self.any),
             valid: self.valid,
+            outcomes: self.outcomes,
         })
     }
 }

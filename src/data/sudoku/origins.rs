@@ -37,3 +37,21 @@ pub(super) fn write_origins(dir: &Path, split: Split, lists: Vec<Origin>) -> Res
     let json = serde_json::to_vec(&Origins { lists }).map_err(|error| Error::io(&path)(error.into()))?;
     files::write_atomic(&path, &json)
 }
+
+/// Where the examples of a split with so many of them come from, in their order; nothing where nobody said.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::File`] if the file cannot be read, or counts other examples than there are.
+pub fn read_origins(dir: &Path, split: Split, examples: usize) -> Result<Vec<Origin>> {
+    let path = path_of(dir, split);
+    if !path.is_file() {
+        return Ok(Vec::new());
+    }
+    let fix = "build the data set anew, or remove the file";
+    let Origins { lists } = files::read_json(&path, fix)?;
+    let counted = lists.iter().fold(0usize, |sum, origin| sum.saturating_add(origin.examples));
+    if counted != examples {
+        return Err(Error::file(path, format!("counts {counted} examples, the split has {examples}"), fix));
+    }
+    Ok(lists)
+}
