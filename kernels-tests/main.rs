@@ -53,6 +53,7 @@ mod loss_reference;
 mod metrics;
 mod micro_batches;
 mod models;
+mod muon;
 mod mutants;
 mod own_data;
 mod pages;
@@ -90,6 +91,7 @@ const KERNELS: &[KernelTests] = &[
     finite::TESTS,
     loss::TESTS,
     metrics::TESTS,
+    muon::TESTS,
     product::TESTS,
     product_matrix::TESTS,
     puzzle_table::TESTS,

@@ -4,7 +4,7 @@ use trm::Result;
 use trm::data::{Batch, IGNORE_LABEL};
 use trm::engine::{Device, Run};
 use trm::model::init::Weights;
-use trm::model::step::{Optimiser, train_plan};
+use trm::model::step::{Algorithm, Optimiser, train_plan};
 use trm::model::{Arch, ArchName, Clock, ModelConfig, Params, PosEncodings, Runner};
 use trm::rng::Rng;
 
@@ -75,6 +75,7 @@ pub fn architectures() -> Vec<(&'static str, ModelConfig)> {
 /// The official optimiser, its gradients those of a batch of `batch`.
 pub fn optimiser(batch: usize) -> Optimiser {
     Optimiser {
+        algorithm: Algorithm::AdamAtan2,
         betas: (0.9, 0.95),
         weight_decay: 0.1,
         puzzle_emb_weight_decay: 0.1,

@@ -6,6 +6,7 @@ use libtest_mimic::{Failed, Trial};
 use trm::engine::Device;
 use trm::model::step::{Optimiser, eval_plan, train_plan};
 use trm::plan::{Plan, Target};
+use trm::recipe::Recipe;
 use trm::train::Trainer;
 
 use crate::data::trials;
@@ -16,7 +17,11 @@ use crate::train_puzzle_emb::{data, recipe};
 /// This file's tests.
 pub fn tests() -> Vec<Trial> {
     let each = trials("recipe_options", &[("only_what_is_on_costs_dispatches", only_what_is_on)]);
-    let resumed = on_each("recipe_options::a_run_with_all_of_them_goes_on", Needs::Adapter, goes_on);
+    let resumed = on_each("recipe_options::runs_with_them_go_on", Needs::Adapter, |device| {
+        goes_on(device, &recipe(&ALL_ON)?)?;
+        goes_on(device, &recipe(&["train.optimizer=muon"])?)?;
+        goes_on(device, &recipe(&["train.optimizer=muon", "arch.mlp_t=true", "arch.pos_encodings=none"])?)
+    });
     each.into_iter().chain(resumed).collect()
 }
 
@@ -30,15 +35,14 @@ const ALL_ON: [&str; 5] = [
 ];
 
 /// A run that stops and goes on elsewhere has the bits of one that does not.
-fn goes_on(device: &Device) -> Result<(), Failed> {
+fn goes_on(device: &Device, recipe: &Recipe) -> Result<(), Failed> {
     let (_folder, dataset) = data(12)?;
-    let recipe = recipe(&ALL_ON)?;
     let steps = |trainer: &mut Trainer| (0..4).try_for_each(|_| trainer.step());
-    let mut whole = Trainer::new(&recipe, dataset.clone(), device)?;
+    let mut whole = Trainer::new(recipe, dataset.clone(), device)?;
     steps(&mut whole)?;
     let half = whole.state()?;
     steps(&mut whole)?;
-    let mut resumed = Trainer::new(&recipe, dataset, device)?;
+    let mut resumed = Trainer::new(recipe, dataset, device)?;
     resumed.restore(Path::new("state"), &half)?;
     steps(&mut resumed)?;
     let (whole, resumed) = (whole.state()?, resumed.state()?);

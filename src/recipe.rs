@@ -20,7 +20,7 @@ use toml::{Table, Value};
 pub(crate) use self::keys::leaves;
 use self::keys::{check_choice, check_keys, complete, declared};
 use crate::data::Dataset;
-use crate::model::step::Optimiser;
+use crate::model::step::{Algorithm, Optimiser};
 use crate::model::{Arch, ArchName, ModelConfig, PosEncodings};
 use crate::plan::Precision;
 use crate::text::one_line;
@@ -68,6 +68,8 @@ pub struct TrainSettings {
     pub eval_examples: usize,
     /// Whether samples stop in these evaluations when their halt head says so.
     pub eval_halt: bool,
+    /// What moves the weights of the blocks.
+    pub optimizer: Algorithm,
     /// Learning rate of the weights.
     pub lr: f64,
     /// The last learning rate as a share of `lr`.
@@ -201,6 +203,7 @@ impl Recipe {
         check_keys(&leaves(&table), &declared()?)?;
         check_choice::<ArchName>(&table, "arch", "name")?;
         check_choice::<PosEncodings>(&table, "arch", "pos_encodings")?;
+        check_choice::<Algorithm>(&table, "train", "optimizer")?;
         check_choice::<Precision>(&table, "train", "precision")?;
         check_choice::<OnDivergence>(&table, "train", "on_divergence")?;
         let recipe: Recipe = Value::Table(table)
@@ -217,6 +220,7 @@ impl TrainSettings {
     /// What the optimisers and the loss keep constant; without a moving average its decay is 0, so that it is the weights.
     pub fn optimiser(&self) -> Optimiser {
         Optimiser {
+            algorithm: self.optimizer,
             betas: (self.beta1, self.beta2),
             weight_decay: self.weight_decay,
             puzzle_emb_weight_decay: self.puzzle_emb_weight_decay,
@@ -473,6 +477,11 @@ mod tests {
             BUILT_IN[2].1.replace("\nprecision", "\n# precision").replace("\nrecompute", "\n# recompute");
         let older = Recipe::from_table(parse("x", &text).unwrap()).unwrap();
         assert_eq!((older.train.precision, older.train.recompute), (Precision::F32, false));
+        let text = BUILT_IN[2].1.replace("\noptimizer", "\n# optimizer");
+        assert_eq!(
+            Recipe::from_table(parse("x", &text).unwrap()).unwrap().train.optimizer,
+            Algorithm::AdamAtan2
+        );
         let options = ["random_init", "damping", "noise", "label_smoothing", "curriculum"];
         let without = options.iter().fold(BUILT_IN[2].1.to_owned(), |text, option| {
             assert!(text.contains(&format!("\n{option} = 0.0")), "{option}");

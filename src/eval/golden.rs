@@ -8,7 +8,7 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
-use crate::model::step::Optimiser;
+use crate::model::step::{Algorithm, Optimiser};
 use crate::model::{Arch, ArchName, ModelConfig, PosEncodings, Schedule};
 use crate::{Error, Result};
 
@@ -180,6 +180,7 @@ impl Golden {
             config: ModelConfig::from(&reference),
             batch: reference.batch,
             optimiser: Optimiser {
+                algorithm: Algorithm::AdamAtan2,
                 freeze_weights: false,
                 betas: (optim.b1, optim.b2),
                 weight_decay: optim.wd,

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::block::Blocks;
 use super::clock::Clock;
 use super::config::{Arch, ModelConfig, PosEncodings};
 use super::draw::Draw;
-use super::params::{Home, Params};
+use super::params::{Home, Param, Params};
 use super::recursion::Recursion;
 use crate::ops::adam_atan2::{AdamAtan2, Moments};
 use crate::ops::carry::{Samples, draw_state_where, reset_state_where, take_samples_where};
@@ -15,6 +17,7 @@ use crate::ops::damp::Damp;
 use crate::ops::embed::{Embed, EmbedGradients};
 use crate::ops::linear::{After, bias_gradient, linear, weight_gradient};
 use crate::ops::loss::Loss;
+use crate::ops::muon::Muon;
 use crate::ops::puzzle_table::PuzzleTable;
 use crate::ops::rollout::{Disturbance, StateKind, disturb_state, measure_change};
 use crate::ops::sign_sgd::SignSgd;
@@ -24,9 +27,23 @@ use crate::plan::{Axis, Element, LinearForm, Plan, Role, Shape, Tape, Target, Te
 use crate::rng::purpose;
 use crate::{Error, Result};
 
+/// What moves the weights of the blocks; all others are moved by AdamATan2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Algorithm {
+    /// AdamATan2, as in the release.
+    #[default]
+    #[serde(rename = "adam_atan2")]
+    AdamAtan2,
+    /// Muon: their orthogonalised momentum.
+    Muon,
+}
+
 /// What the optimisers and the loss keep constant; learning rates come with the [`Clock`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Optimiser {
+    /// What moves the weights of the blocks.
+    pub algorithm: Algorithm,
     /// AdamATan2's decays.
     pub betas: (f64, f64),
     /// Decoupled weight decay of the weights.
@@ -619,7 +636,31 @@ impl Training {
             weight_decay: optimiser.weight_decay as f32,
             ema_rate: optimiser.ema_rate as f32,
         };
-        adam.push(tape, step.clock, skip, self.whole)
+        if optimiser.algorithm == Algorithm::AdamAtan2 {
+            return adam.push(tape, step.clock, skip, self.whole);
+        }
+        // Blocks come last.
+        let (blocks, others): (Vec<&Param>, Vec<&Param>) = step
+            .params
+            .table
+            .iter()
+            .filter(|param| param.home == Home::Trained)
+            .partition(|param| param.in_block());
+        let end = others.iter().map(|param| param.offset + param.elements()).max().unwrap_or(0);
+        let own = self.whole.part(tape, 0, end)?;
+        adam.push(tape, step.clock, skip, own)?;
+        for param in blocks {
+            tape.scope(param.name.as_str());
+            let muon = Muon {
+                rows: param.shape[0],
+                columns: param.elements() / param.shape[0],
+                weight_decay: adam.weight_decay,
+                ema_rate: adam.ema_rate,
+            };
+            let own = self.whole.part(tape, param.offset, param.elements())?;
+            muon.push(tape, step.clock, skip, own)?;
+        }
+        Ok(())
     }
 
     fn update_puzzle_emb(

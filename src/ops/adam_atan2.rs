@@ -44,6 +44,19 @@ pub struct Moments {
     pub ema: Tensor,
 }
 
+impl Moments {
+    /// Those of `words` weights from `offset` on.
+    pub fn part(&self, tape: &mut Tape, offset: usize, words: usize) -> Result<Moments> {
+        Ok(Moments {
+            gradient: tape.part(self.gradient, offset, words)?,
+            weight: tape.part(self.weight, offset, words)?,
+            first_moment: tape.part(self.first_moment, offset, words)?,
+            second_moment: tape.part(self.second_moment, offset, words)?,
+            ema: tape.part(self.ema, offset, words)?,
+        })
+    }
+}
+
 impl AdamAtan2 {
     /// Lays the update down; where `skip` (1), an integer, is not 0, it changes nothing.
     pub fn push(&self, tape: &mut Tape, clock: Tensor, skip: Tensor, tensors: Moments) -> Result<()> {

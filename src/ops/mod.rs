@@ -15,6 +15,7 @@ mod math;
 pub mod metrics;
 pub mod mlp;
 mod multiply;
+pub mod muon;
 pub mod product;
 pub mod puzzle_table;
 pub mod rms_norm;
@@ -38,6 +39,7 @@ pub const KERNELS: &[&Kernel] = &[
     &finite::KERNEL,
     &loss::KERNEL,
     &metrics::KERNEL,
+    &muon::KERNEL,
     &product::KERNEL,
     &product::MATRIX_KERNEL,
     &puzzle_table::KERNEL,

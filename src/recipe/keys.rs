@@ -45,6 +45,7 @@ pub(super) fn complete(table: &mut Table) {
     }
     if let Some(Value::Table(train)) = table.get_mut("train") {
         train.entry("augment").or_insert_with(|| false.into());
+        train.entry("optimizer").or_insert_with(|| "adam_atan2".into());
         train.entry("label_smoothing").or_insert_with(|| 0.0.into());
         train.entry("curriculum").or_insert_with(|| 0.0.into());
         train.entry("precision").or_insert_with(|| "f32".into());
