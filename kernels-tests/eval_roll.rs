@@ -9,7 +9,7 @@ use trm::Error;
 use trm::data::maze::{GenerateOptions, build_generated};
 use trm::data::{Batch, Dataset, Split, TestBatches};
 use trm::engine::{Device, Run};
-use trm::eval::{Evaluator, Pace, Selection};
+use trm::eval::{Breadth, Evaluator, Pace, Selection};
 use trm::model::ModelConfig;
 use trm::model::init::Weights;
 use trm::ops::gemm::{Gemm, Operand};
@@ -159,9 +159,8 @@ fn look_seeded(
     (batch, seed): (usize, u64),
     halt: bool,
 ) -> trm::Result<Vec<Seen>> {
-    let mut evaluator = Evaluator::new(config, device, batch)?;
+    let mut evaluator = Evaluator::with(config, device, batch, Breadth { seed, ..Breadth::default() })?;
     evaluator.load(weights)?;
-    evaluator.set_seed(seed);
     let mut batches = TestBatches::new(dataset.clone(), 1);
     let mut seen = Vec::new();
     evaluator.roll(

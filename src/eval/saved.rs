@@ -134,8 +134,8 @@ mod tests {
 
     fn look<'a>(index: usize, step: usize, predictions: &'a [i32]) -> Look<'a> {
         let (last, identifier, q_halt) = (true, 7 + index as i32, 0.5 - index as f32);
-        let stats = Metrics::default();
-        Look { index, step, last, inputs: &[], labels: &[], identifier, predictions, q_halt, stats }
+        let (residual, stats) = (0.0, Metrics::default());
+        Look { index, step, last, inputs: &[], labels: &[], identifier, predictions, q_halt, residual, stats }
     }
 
     /// The numbers of an array and its shape.
