@@ -109,7 +109,7 @@ impl Source {
             out: self.folder.path().join("out"),
             input_file_prefix: self.folder.path().join("p").display().to_string(),
             subsets: vec!["training".into(), "evaluation".into()],
-            test_set_name: "evaluation".into(),
+            test_set_names: vec!["evaluation".into()],
             num_aug,
             on_duplicate: arc::OnDuplicate::Error,
             on_invalid: OnInvalid::Error,
@@ -392,10 +392,13 @@ fn bad_options() {
     let source = Source::new();
     let options = source.options(1);
     let subsets = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
-    let unknown =
-        Options { subsets: subsets(&["training", "exam"]), test_set_name: "exam".into(), ..options.clone() };
+    let unknown = Options {
+        subsets: subsets(&["training", "exam"]),
+        test_set_names: vec!["exam".into()],
+        ..options.clone()
+    };
     refused(&source, &unknown, &["p_exam_challenges.json nor the folder"]);
-    let untested = Options { test_set_name: "exam".into(), ..options.clone() };
+    let untested = Options { test_set_names: vec!["exam".into()], ..options.clone() };
     refused(&source, &untested, &["test_set_name: exam is none of the subsets (training, evaluation)"]);
     source.write("p_again_challenges.json", &challenges().0.to_string());
     let twice = Options { subsets: subsets(&["training", "again", "evaluation"]), ..options.clone() };

@@ -45,7 +45,7 @@ fn end_to_end(device: &Device) -> Outcome {
             out: data.clone(),
             input_file_prefix: prefix.to_string_lossy().into_owned(),
             subsets: vec!["training".into(), "evaluation".into()],
-            test_set_name: "evaluation".into(),
+            test_set_names: vec!["evaluation".into()],
             num_aug: 3,
             on_duplicate: OnDuplicate::Error,
             identifiers: Identifiers::Own,
@@ -63,7 +63,7 @@ fn end_to_end(device: &Device) -> Outcome {
     let mut ask = |others: &[Weights]| -> trm::Result<ArcEvaluation> {
         evaluator.load(&Weights::fresh(&config, 2))?;
         told.clear();
-        arc::evaluate(&mut evaluator, others, pace, &data, |samples| told.push(samples))
+        arc::evaluate(&mut evaluator, others, pace, &data, &mut |_| Ok(()), |samples| told.push(samples))
     };
     let several = ask(&[Weights::fresh(&config, 3)])?;
     let found = ask(&[])?;

@@ -55,7 +55,7 @@ impl Source {
             out: folder().path().join("out"),
             input_file_prefix: self.0.path().join(prefix).display().to_string(),
             subsets: subsets.iter().map(|&subset| subset.to_owned()).collect(),
-            test_set_name: subsets.last().unwrap().to_string(),
+            test_set_names: vec![subsets.last().unwrap().to_string()],
             num_aug: 0,
             on_duplicate: OnDuplicate::Error,
             identifiers: Identifiers::Own,

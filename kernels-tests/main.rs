@@ -47,6 +47,7 @@ mod harness;
 mod hostile;
 mod hostile_data;
 mod isa;
+mod joined;
 mod linear;
 mod loss;
 mod loss_reference;
@@ -143,6 +144,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     data_symmetry::tests,
     formats::tests,
     formats_arc::tests,
+    joined::tests,
     own_data::tests,
     pages::tests,
     pasted::tests,

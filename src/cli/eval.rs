@@ -11,7 +11,9 @@ use serde::Serialize;
 use crate::data::arc::{SUBMISSION_FILE, Score, TEST_PUZZLES_FILE};
 use crate::data::{Dataset, Split};
 use crate::eval::vote::{Sweep, Voted};
-use crate::eval::{AtStep, Breakdown, Evaluation, Evaluator, Selection, Share, arc, check_fit, vote};
+use crate::eval::{
+    AtStep, Breakdown, Evaluation, Evaluator, Look, SavedAnswers, Selection, Share, Visit, arc, check_fit, vote,
+};
 use crate::model::Metrics;
 use crate::model::init::Weights;
 use crate::report::{Table, describe, describe_passes, say, write_arc_html};
@@ -79,6 +81,13 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
+    /// File of arrays for numpy to write the answers to
+    ///
+    /// An .npz with examples (places in the test split), puzzle_identifiers, predictions, q_halt and steps; of several
+    /// models the answers of the first. Not with rollouts, whose answers are elected.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["augment", "rollouts", "sweep"])]
+    save_predictions: Option<PathBuf>,
+
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -139,7 +148,8 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     }
     let submission = args.submission.clone().unwrap_or_else(|| args.weights.folder().join(SUBMISSION_FILE));
     let written = on_arc.then_some((&submission, "--submission")).into_iter();
-    for (path, argument) in written.chain(args.html.iter().map(|path| (path, "--html"))) {
+    let saved = args.save_predictions.iter().map(|path| (path, "--save-predictions"));
+    for (path, argument) in written.chain(saved).chain(args.html.iter().map(|path| (path, "--html"))) {
         if let Some(obstacle) = files::obstacle(path) {
             return Err(Error::usage(
                 argument,
@@ -163,6 +173,14 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let stop = Stop::on_signals("finishing the samples at work")?;
     let device = args.device.open_for(args.weights.precision(&config.arch)?)?;
     let started = Instant::now();
+    let mut answers =
+        args.save_predictions.as_ref().map(|_| SavedAnswers::of(selection.places(), config.seq_len));
+    let mut keep = |look: Look<'_>| {
+        if let Some(answers) = &mut answers {
+            answers.keep(look);
+        }
+        Ok(())
+    };
     let measured = retry_once(&device, |device| {
         let mut evaluator = Evaluator::with(&config, device, batch, breadth)?;
         evaluator.load(&weights)?;
@@ -181,13 +199,14 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
                 Ok((Summary { voted: Some(voted), breakdown, ..summary }, None))
             }
             None if on_arc => {
-                let (summary, score) = score_arc(args, (&mut evaluator, &others), samples, &submission)?;
+                let (summary, score) =
+                    score_arc(args, (&mut evaluator, &others), samples, &submission, &mut keep)?;
                 Ok((summary, Some(score)))
             }
             None => {
                 let progress = told_of(samples);
-                let measured =
-                    evaluator.evaluate_at(breadth.pace(true), dataset.clone(), &selection, progress)?;
+                let (pace, data) = (breadth.pace(true), dataset.clone());
+                let measured = evaluator.evaluate_shown(pace, data, &selection, &mut keep, progress)?;
                 let breakdown = Breakdown::of(&dataset, &selection, &measured.outcomes)?;
                 Ok((Summary { breakdown, ..Summary::of(measured.samples, Some(measured)) }, None))
             }
@@ -207,6 +226,9 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     }
     // Before the files, which a full disk may refuse.
     output.data(&summary, text)?;
+    if let (Some(answers), Some(path)) = (&answers, &args.save_predictions) {
+        answers.write(path)?;
+    }
     if let Some(score) = score {
         write_files(args, &score, &submission)?;
     }
@@ -251,10 +273,11 @@ fn score_arc(
     (evaluator, others): (&mut Evaluator, &[Weights]),
     samples: usize,
     submission: &Path,
+    keep: &mut Visit<'_>,
 ) -> Result<(Summary, Score)> {
-    let pace = evaluator.breadth().pace(true);
+    let (pace, progress) = (evaluator.breadth().pace(true), told_of((1 + others.len()) * samples));
     let arc::ArcEvaluation { score, evaluation } =
-        arc::evaluate(evaluator, others, pace, &args.data, told_of((1 + others.len()) * samples))?;
+        arc::evaluate(evaluator, others, pace, &args.data, keep, progress)?;
     let arc = ArcSummary {
         tasks: score.tasks.len(),
         pass_at: score.pass_at.clone(),

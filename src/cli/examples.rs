@@ -1,7 +1,7 @@
 //! An example or two for the help of each command; a test parses them all.
 
 /// By command, without "trm".
-const EXAMPLES: [(&str, &[&str]); 30] = [
+const EXAMPLES: [(&str, &[&str]); 31] = [
     ("demo", &["trm demo", "trm demo --device cpu --seed 3"]),
     (
         "data",
@@ -21,6 +21,7 @@ const EXAMPLES: [(&str, &[&str]); 30] = [
     ("data maze", &["trm data maze --train-csv train.csv --test-csv test.csv --aug --out data/maze-hard"]),
     ("data arc", &["trm data arc --input-file-prefix kaggle/arc-agi --out data/arc1"]),
     ("data table", &["trm data table --train train.csv --test test.csv --vocab 0..9 --out data/own"]),
+    ("data join", &["trm data join data/first data/second --out data/both"]),
     ("data inspect", &["trm data inspect data/sudoku6"]),
     (
         "data batches",

@@ -12,6 +12,7 @@ mod batch;
 mod dataset;
 pub mod dihedral;
 pub mod inspect;
+pub mod join;
 pub mod maze;
 mod npy;
 pub mod own;

@@ -23,8 +23,8 @@ pub struct ArcEvaluation {
 }
 
 /// Evaluates the model that `evaluator` has loaded on the test split of the ARC data set in `dir`, and then `others`, whose
-/// answers vote with it, as those of all evaluations of a run do in the release; `progress` as in [`Evaluator::roll`], of
-/// all of them together.
+/// answers vote with it, as those of all evaluations of a run do in the release; `finished` is shown each final answer of the
+/// first model, `progress` as in [`Evaluator::roll`], of all of them together.
 ///
 /// # Errors
 /// [`crate::Error::File`] for a data set that is not ARC's or does not fit the model, [`crate::Error::Numeric`] for NaN
@@ -34,6 +34,7 @@ pub fn evaluate(
     others: &[Weights],
     pace: Pace,
     dir: &Path,
+    finished: &mut dyn FnMut(Look<'_>) -> Result<()>,
     mut progress: impl FnMut(f64),
 ) -> Result<ArcEvaluation> {
     let dataset = Arc::new(Dataset::open(dir, Split::Test)?);
@@ -41,6 +42,9 @@ pub fn evaluate(
     let all = Selection::all(&dataset);
     let mut ask = |evaluator: &mut Evaluator, before: usize| {
         let mut vote = |look: Look<'_>| {
+            if before == 0 {
+                finished(look)?;
+            }
             votes.add(before + look.index, look.identifier, look.inputs, look.predictions, look.q_halt)
         };
         let mut progress = |done: f64| progress(before as f64 + done);

@@ -94,9 +94,24 @@ impl Evaluator {
         pace: Pace,
         dataset: Arc<Dataset>,
         selection: &Selection,
+        progress: impl FnMut(f64),
+    ) -> Result<Evaluation> {
+        self.evaluate_shown(pace, dataset, selection, &mut |_| Ok(()), progress)
+    }
+
+    /// The same, where `finished` is shown each final answer.
+    ///
+    /// # Errors
+    /// Those of [`Evaluator::evaluate`] and of `finished`.
+    pub fn evaluate_shown(
+        &mut self,
+        pace: Pace,
+        dataset: Arc<Dataset>,
+        selection: &Selection,
+        finished: &mut dyn FnMut(Look<'_>) -> Result<()>,
         mut progress: impl FnMut(f64),
     ) -> Result<Evaluation> {
-        let measured = measure(self, pace, (&dataset, selection), &mut |_| Ok(()), &mut progress)?;
+        let measured = measure(self, pace, (&dataset, selection), finished, &mut progress)?;
         measured.ok_or_else(|| no_labels(&dataset))
     }
 

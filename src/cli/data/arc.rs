@@ -38,11 +38,11 @@ pub struct Args {
     #[arg(long, value_name = "NAME", num_args = 1.., default_values = ["training", "evaluation", "concept"])]
     subsets: Vec<String>,
 
-    /// Subset whose test inputs are tested on
+    /// Subsets whose test inputs are tested on
     ///
-    /// One of --subsets. Their solutions are never learnt from.
-    #[arg(long, value_name = "NAME", default_value = "evaluation")]
-    test_set_name: String,
+    /// One of --subsets, or several, as the release's --test-set-name2. Their solutions are never learnt from.
+    #[arg(long, value_name = "NAME", num_args = 1.., default_values = ["evaluation"])]
+    test_set_name: Vec<String>,
 
     /// Augmentations of each task, beside the original
     ///
@@ -83,7 +83,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         out: args.out.clone(),
         input_file_prefix: args.input_file_prefix.clone(),
         subsets: args.subsets.clone(),
-        test_set_name: args.test_set_name.clone(),
+        test_set_names: args.test_set_name.clone(),
         num_aug: args.num_aug,
         on_duplicate: args.on_duplicate,
         on_invalid: args.on_invalid,

@@ -3,6 +3,7 @@
 mod arc;
 mod batches;
 mod inspect;
+mod join;
 mod maze;
 mod sudoku;
 mod table;
@@ -32,6 +33,7 @@ enum Command {
     Maze(maze::Args),
     Arc(arc::Args),
     Table(table::Args),
+    Join(join::Args),
     Inspect(inspect::Args),
     Batches(batches::Args),
 }
@@ -43,6 +45,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         Command::Maze(args) => maze::run(args, output),
         Command::Arc(args) => arc::run(args, output),
         Command::Table(args) => table::run(args, output),
+        Command::Join(args) => join::run(args, output),
         Command::Inspect(args) => inspect::run(args, output),
         Command::Batches(args) => batches::run(args, output),
     }

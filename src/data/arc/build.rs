@@ -39,8 +39,8 @@ pub struct Options {
     pub input_file_prefix: String,
     /// The subsets to use.
     pub subsets: Vec<String>,
-    /// Which of them is tested on.
-    pub test_set_name: String,
+    /// Which of them are tested on.
+    pub test_set_names: Vec<String>,
     /// Augmentations of each task besides the task as given; 0 for none.
     pub num_aug: usize,
     /// What becomes of a task whose name another one has.

@@ -61,7 +61,8 @@ impl Catalogue {
     /// Those of [`super::read_subset`]; [`Error::Usage`] for a test set that is none of the subsets; [`Error::File`] for a
     /// name that comes twice.
     pub fn read(options: &Options) -> Result<Catalogue> {
-        let Options { input_file_prefix: prefix, subsets, test_set_name, on_invalid, .. } = options;
+        let Options { input_file_prefix: prefix, subsets, test_set_names, on_invalid, .. } = options;
+        let unknown = test_set_names.iter().find(|name| !subsets.contains(name));
         let (mut notes, mut whole) = (Vec::new(), None);
         let mut refused = |error: Error| match on_invalid {
             OnInvalid::Error => Err(error),
@@ -76,14 +77,20 @@ impl Catalogue {
                 whole = Some(format!("{prefix}: all of it is taken as one subset, which is tested on"));
                 names.add_all(prefix, (0, prefix), true, tasks, &mut refused)?;
             }
-            None if !subsets.contains(test_set_name) => {
-                let problem = format!("{test_set_name} is none of the subsets ({})", subsets.join(", "));
-                return Err(Error::usage("test_set_name", problem, "name one of the subsets"));
-            }
             None => {
+                if let Some(name) = unknown {
+                    let problem = format!("{name} is none of the subsets ({})", subsets.join(", "));
+                    return Err(Error::usage("test_set_name", problem, "name one of the subsets"));
+                }
                 for (place, subset) in subsets.iter().enumerate() {
                     let tasks = sources::read_sound(prefix, subset, &mut refused)?;
-                    names.add_all(prefix, (place, subset), subset == test_set_name, tasks, &mut refused)?;
+                    names.add_all(
+                        prefix,
+                        (place, subset),
+                        test_set_names.contains(subset),
+                        tasks,
+                        &mut refused,
+                    )?;
                 }
             }
         }
