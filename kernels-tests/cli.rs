@@ -17,7 +17,7 @@ pub type Test = (&'static str, fn() -> Outcome);
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let trials: [Test; 10] = [
+    let trials: [Test; 11] = [
         ("usage errors are one line", usage_errors),
         ("recipe errors name the key", recipe_errors),
         ("a model past every limit is refused", model_past_limits),
@@ -28,6 +28,7 @@ pub fn tests() -> Vec<Trial> {
         ("a closed pipe is success", closed_pipe),
         ("a run goes on with its own data only", resumed_elsewhere),
         ("the demo keeps its promise", demo),
+        ("the doctor finds what is wrong", doctor),
     ];
     let trial = |(name, test)| Trial::test(format!("cli: {name}"), test);
     let mut trials: Vec<Trial> = trials.into_iter().map(trial).collect();
@@ -287,7 +288,12 @@ fn json_documents() -> Outcome {
     let log = fs::read_to_string(Path::new(&run).join("metrics.jsonl"))?;
     let lines: Vec<Value> = log.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let steps = |split: &str| lines.iter().filter(|line| line["split"] == split).count();
-    check((steps("train"), steps("test")) == (8, 1), || log.clone())
+    check((steps("train"), steps("test")) == (8, 1), || log.clone())?;
+    check(lines[0]["device_bytes"].as_u64() > Some(1 << 10), || log.clone())?;
+    let samples: Value = serde_json::from_slice(&fs::read(Path::new(&run).join("samples.json"))?)?;
+    let of = |name: &str| samples["samples"][3][name].as_array().map(Vec::len);
+    check(samples["step"] == 8 && samples["kind"]["size"] == 4, || samples.to_string())?;
+    check(["inputs", "labels", "answer"].iter().all(|name| of(name) == Some(16)), || samples.to_string())
 }
 
 fn verify_deviation() -> Outcome {
@@ -348,7 +354,29 @@ fn demo() -> Outcome {
     let summary: Value = serde_json::from_str(&ran.stdout)?;
     let exact = summary["test"]["exact_accuracy"].as_f64().unwrap_or(0.0);
     check(ran.code == 0 && exact >= 0.95, || format!("exits with {}: {summary}", ran.code))?;
+    check(summary["at_once"][0]["solved"] == true, || summary.to_string())?;
     check(summary["solved"].as_array().is_some_and(|solved| solved.len() == 3), || summary.to_string())
+}
+
+fn doctor() -> Outcome {
+    let report = |device: &str| -> Outcome<(i32, Value)> {
+        let ran = trm(&["doctor", "--device", device, "--json"])?;
+        Ok((ran.code, serde_json::from_str(&ran.stdout)?))
+    };
+    let (code, sound) = report("cpu")?;
+    let known = |what: &str| {
+        let mut findings = sound["findings"].as_array().into_iter().flatten();
+        findings.any(|finding| finding["what"] == what && finding["status"] != "wrong")
+    };
+    let all = ["GPU", "threads", "memory", "disk", "cache", "device", "verify", "solve", "bench"];
+    check(code == 0 && all.iter().all(|what| known(what)), || sound.to_string())?;
+    let tiny = &sound["trainings"][0];
+    check(tiny["recipe"] == "tiny-sudoku4" && tiny["seconds"].as_f64() > Some(0.1), || sound.to_string())?;
+    let (code, wrong) = report("no such device")?;
+    let findings = wrong["findings"].as_array().ok_or("no findings")?;
+    let last = findings.last().ok_or("no findings")?;
+    check(code == 1 && last["what"] == "device" && last["status"] == "wrong", || wrong.to_string())?;
+    check(last["fix"].is_string() && wrong["trainings"] == serde_json::json!([]), || wrong.to_string())
 }
 
 /// Six samples with all of their variants would fill any batch.

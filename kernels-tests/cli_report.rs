@@ -58,6 +58,20 @@ fn two_runs() -> Outcome {
     write_run(&folder.path().join("second"), "2e-3")?;
     let by_step = "{\"by_step\":[{\"step\":1,\"exact_accuracy\":0.5,\"accuracy\":0.7,\"halted\":0.1}]}";
     fs::write(folder.path().join("second/eval.json"), by_step)?;
+    // The second cell of the answer is wrong.
+    let samples = "{\"step\":2,\"kind\":{\"puzzle\":\"other\"},\"words\":[\"a\",\"b<c\"],\"samples\":\
+                   [{\"inputs\":[1,2],\"labels\":[2,1],\"answer\":[2,2]},{\"inputs\":[1,1],\"labels\":[-100,1],\"answer\":[2,1]}]}";
+    fs::write(folder.path().join("first/samples.json"), samples)?;
+    let kernel = |name: &str, seconds: f64| {
+        format!(
+            "{{\"key\":\"kernels/own/B8/S81/train/{name}\",\"seconds\":{seconds},\"count\":2,\"flops\":1,\"bytes\":1,\
+                 \"gflops\":1,\"gbytes\":1,\"adapter\":\"\",\"driver\":\"\",\"commit\":\"\"}}\n"
+        )
+    };
+    fs::write(
+        folder.path().join("first/kernels.json"),
+        kernel("sum n=4", 0.001) + &kernel("product m=8", 0.25),
+    )?;
     let (out, csv) = (path("report.html"), path("report.csv"));
     let printed =
         succeed(&["report", &path("first"), &path("second"), "--out", &out, "--csv", &csv, "--json"])?;
@@ -86,9 +100,17 @@ fn two_runs() -> Outcome {
         "<tr><td>train.lr<td>0.001<td>0.002\n",
         "<td>Some GPU (9.9)<td>f32<td>0 to 3<td>48 s<td>4<td>stopped",
         "<td>killed, or still at work\n",
+        "first, after 2 training steps",
+        ">1 of its cells are wrong<",
+        ">right<",
+        ">b&lt;c<",
+        "Time of a step by kernel",
+        ">product m=8<",
+        ">500.000 ms <",
     ] {
         check(html.contains(part), || format!("no {part} in {html}"))?;
     }
+    check(!html.contains("b<c"), || html.clone())?;
     let drawn = html.matches("<polyline").count();
     // Accuracy, two passes, losses, steps and pace of two runs; by supervision step, of one.
     check(drawn == 2 * 7 + 2, || format!("{drawn} curves"))?;
@@ -120,6 +142,8 @@ fn broken_lines() -> Outcome {
     fs::write(run.join("recipe.toml"), "[train]\nspeed = 3\n")?;
     fs::write(run.join("sessions.jsonl"), "{\"event\":\"start\"}\n")?;
     fs::write(run.join("eval.json"), "{}")?;
+    fs::write(run.join("samples.json"), "{}")?;
+    fs::write(run.join("kernels.json"), "no\n")?;
     let out = folder.path().join("report.html").to_string_lossy().into_owned();
     let ran = trm(&["report", &run.to_string_lossy(), "--out", &out])?;
     check(ran.code == 0, || ran.stderr.clone())?;
@@ -130,6 +154,8 @@ fn broken_lines() -> Outcome {
         "train.speed: is no key of a recipe",
         "passed over 1 of 1 lines, which tell of no session",
         "missing field `by_step`",
+        "samples.json: missing field `step`",
+        "kernels.json: line 1 is no measurement",
     ] {
         check(ran.stderr.contains(part), || format!("no {part} in {}", ran.stderr))?;
         check(html.contains(part), || format!("no {part} in {html}"))?;

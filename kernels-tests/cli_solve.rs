@@ -13,11 +13,11 @@ use trm::model::init::Weights;
 use trm::model::params::Params;
 use trm::recipe::Recipe;
 
-use crate::cli::{Outcome, Test, Workshop, check, command, ran, refuse, succeed, trm};
+use crate::cli::{Outcome, Test, Workshop, check, command, has_adapter, ran, refuse, succeed, trm};
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let trials: [Test; 7] = [
+    let trials: [Test; 9] = [
         ("all puzzles that can be solved are", many_puzzles),
         ("steps, halting and votes", steps_and_votes),
         ("rollouts, choices and sweeps", breadth),
@@ -25,6 +25,8 @@ pub fn tests() -> Vec<Trial> {
         ("pictures of all steps", pictures),
         ("tasks of ARC are found by name", arc_tasks),
         ("a model of neither says so", neither),
+        ("what comes with trm solves what fits it", shipped),
+        ("what comes with trm is measured and exported", shipped_elsewhere),
     ];
     trials.into_iter().map(|(name, test)| Trial::test(format!("cli solve: {name}"), test)).collect()
 }
@@ -79,6 +81,72 @@ fn many_puzzles() -> Outcome {
         check(ran.stderr.matches("error: ").count() == 2, || ran.stderr.clone())?;
     }
     Ok(())
+}
+
+fn shipped() -> Outcome {
+    let (line, rows) = ("12....1.4......3", "1 2 | . .\n. . | 1 .\n----+----\n4 . | . .\n. . | . 3");
+    let engines: &[&str] = if has_adapter() { &["cpu", "gpu"] } else { &["cpu"] };
+    for device in engines {
+        let solved = trm(&["solve", line, rows, "--device", device, "--json"])?;
+        let documents = documents(&solved.stdout)?;
+        let right = documents.iter().filter(|solved| solved["answer"] == "1234341243212143").count();
+        check(solved.code == 0 && right == 2, || format!("{device}: {} {}", solved.code, solved.stdout))?;
+        check(solved.stderr.matches("weights: shipped:sudoku4").count() == 1, || solved.stderr.clone())?;
+    }
+    let mut child = command(&["solve", "-", "--device", "cpu", "--json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let text = format!("{line}\n11..............\n");
+    child.stdin.take().ok_or("no standard input")?.write_all(text.as_bytes())?;
+    let from_input = ran(child.wait_with_output()?);
+    let contradiction = "error: standard input, line 2: contradicts itself";
+    check(from_input.code == 2 && from_input.stderr.contains(contradiction), || from_input.stderr.clone())?;
+    check(documents(&from_input.stdout)?.len() == 1, || from_input.stdout.clone())?;
+    // What fits nothing is told, the others are solved.
+    let mixed = trm(&["solve", "S.......G", line, "nothing", "--device", "cpu"])?;
+    check(mixed.code == 2 && mixed.stdout.contains("\nsolved: "), || mixed.stdout.clone())?;
+    for part in ["PUZZLE 1: no model for mazes of 3x3 comes with trm", "PUZZLE 3: neither a Sudoku of"] {
+        check(mixed.stderr.contains(part), || format!("{part} is not in\n{}", mixed.stderr))?;
+    }
+    refuse(&["solve", line, "--data", "data"], 2, &["--data: data, but no model is named"])?;
+    refuse(
+        &["solve", line, "--weights", "shipped:sudoku5"],
+        2,
+        &["\"sudoku5\" comes with trm; take one of sudoku4"],
+    )
+}
+
+fn shipped_elsewhere() -> Outcome {
+    let workshop = Workshop::new()?;
+    let (data, halves, bf16) = (workshop.path("data"), workshop.path("halves"), workshop.path("bf16"));
+    let weights = ["--weights", "shipped:sudoku4"];
+    let measured =
+        succeed(&[&["eval", "--data", &data, "--device", "cpu", "--json"][..], &weights].concat())?;
+    let measured: Value = serde_json::from_str(&measured)?;
+    check(measured["exact_accuracy"].as_f64() > Some(0.8), || measured.to_string())?;
+    succeed(&[&["export", "--safetensors", &halves, "--dtype", "f16"][..], &weights].concat())?;
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/checkpoints/sudoku4");
+    for name in ["model.safetensors", "config.json"] {
+        check(fs::read(own.join(name))? == fs::read(Path::new(&halves).join(name))?, || name.into())?;
+    }
+    let run = fresh(&workshop, "tiny-sudoku4", "data", "run")?;
+    succeed(&["export", "--run", &run, "--safetensors", &bf16, "--dtype", "bf16"])?;
+    let [(config, whole), (_, rounded)] =
+        [checkpoint::load(Path::new(&run))?, checkpoint::load(Path::new(&bf16))?];
+    let near = whole
+        .trained
+        .iter()
+        .zip(&rounded.trained)
+        .all(|(one, other)| (one - other).abs() <= one.abs() / 256.0);
+    check(near && whole.trained != rounded.trained, || "bf16 is no rounding".into())?;
+    let mut large = whole;
+    large.trained[0] = 1e5;
+    checkpoint::save(Path::new(&run), &config, &large)?;
+    let refused = ["export", "--run", &run, "--safetensors", &workshop.path("none"), "--dtype", "f16"];
+    refuse(&refused, 2, &["--dtype: f16 ends at 65504, tensor ", " holds 100000; take bf16 or f32"])?;
+    check(!Path::new(&workshop.path("none")).exists(), || "a folder was left".into())
 }
 
 fn steps_and_votes() -> Outcome {

@@ -352,7 +352,7 @@ pub struct WeightsArgs {
 
     /// Weights: a .safetensors file, the folder of a model.safetensors, or shipped:NAME
     ///
-    /// With config.json beside it. shipped:sudoku4, shipped:sudoku6 and shipped:maze9 come with trm. On ARC, "trm eval" takes it several times, and all of these models vote.
+    /// With config.json beside it. NAME is that of a model that comes with trm, as shipped:sudoku4. On ARC, "trm eval" takes it several times, and all of these models vote.
     #[arg(long, value_name = "FILE|DIR")]
     weights: Vec<PathBuf>,
 }

@@ -72,8 +72,8 @@ fn samples(runs: &[History]) -> String {
         .filter_map(|run| Some((run, run.samples.as_ref()?)))
         .map(|(run, samples)| {
             let name = escaped(&run.name);
-            let svg =
-                svg_text(&samples.samples.iter().map(|sample| strip(samples, sample)).collect::<Vec<_>>());
+            let strips: Vec<Strip> = samples.samples.iter().map(|sample| strip(samples, sample)).collect();
+            let svg = inline(&svg_text(&strips));
             format!("<p>{name}, after {} training steps:</p>\n{svg}", samples.step)
         })
         .collect();
@@ -102,6 +102,11 @@ fn strip(Samples { kind, words, .. }: &Samples, Sample { inputs, labels, answer 
     Strip { title, panels }
 }
 
+/// An SVG without the name of its language, which HTML knows.
+fn inline(svg: &str) -> String {
+    svg.replace(" xmlns=\"http://www.w3.org/2000/svg\"", "")
+}
+
 /// Where the time of a step goes, of runs whose folder holds a measurement.
 fn kernels(runs: &[History]) -> String {
     let drawn: String = runs
@@ -119,7 +124,7 @@ fn kernels(runs: &[History]) -> String {
             if !rest.is_empty() {
                 bars.bar(&format!("{} others", rest.len()), rest.iter().map(ms).sum(), String::new());
             }
-            bars.to_string()
+            inline(&bars.to_string())
         })
         .collect();
     if drawn.is_empty() { drawn } else { format!("<h2>Time of a step by kernel</h2>\n{drawn}") }

@@ -127,10 +127,12 @@ fn text(report: &Report) -> String {
         text += &fix.as_ref().map_or_else(String::new, |fix| format!("{:<17}{fix}\n", ""));
     }
     if !report.trainings.is_empty() {
-        let titles = ["recipe", "data", "steps", "at once", "memory", "a step", "all of it, about"];
+        let titles = ["recipe", "data", "steps", "at once", "memory", "a step", "all, about"];
         let mut table = Table::new(titles);
         report.trainings.iter().for_each(|training| table.row(training.cells()));
         text += &format!("\nWhat training takes here, without its evaluations:\n\n{table}");
+        let refusals = report.trainings.iter().filter_map(Training::refusal);
+        text += &refusals.map(|refusal| format!("{refusal}\n")).collect::<String>();
     }
     let verdict = if report.ok { "nothing is wrong" } else { "something is wrong" };
     format!("{text}\n{verdict}; looked for {:.0} s\n", report.seconds)

@@ -15,7 +15,7 @@ use crate::train::{Layout, Room};
 use crate::{Error, Result};
 
 /// How long a step may take that is measured.
-const MOST_SECONDS: f64 = 2.0;
+const MOST_SECONDS: f64 = 1.0;
 const REPETITIONS: usize = 2;
 /// Samples at once of the large step, the first that is fast enough.
 const BATCHES: [usize; 6] = [64, 16, 8, 4, 2, 1];
@@ -144,7 +144,7 @@ impl Training {
     pub fn cells(&self) -> Vec<String> {
         let first = [self.recipe.to_owned(), self.data.to_owned(), self.steps.to_string()];
         let rest = match &self.outcome {
-            Outcome::Refused { refused } => vec!["-".into(), "-".into(), "-".into(), refused.clone()],
+            Outcome::Refused { .. } => vec!["-".into(); 4],
             Outcome::Fits { micro_batch, recompute, memory_bytes, seconds_per_step, seconds } => vec![
                 format!("{micro_batch}{}", if *recompute { "+" } else { "" }),
                 BinaryBytes(*memory_bytes).to_string(),
@@ -153,6 +153,14 @@ impl Training {
             ],
         };
         first.into_iter().chain(rest).collect()
+    }
+
+    /// Why there is no room for it.
+    pub fn refusal(&self) -> Option<String> {
+        match &self.outcome {
+            Outcome::Refused { refused } => Some(format!("{}: {refused}", self.recipe)),
+            Outcome::Fits { .. } => None,
+        }
     }
 }
 
