@@ -12,7 +12,8 @@ use crate::data::arc::{SUBMISSION_FILE, Score, TEST_PUZZLES_FILE};
 use crate::data::{Dataset, Split};
 use crate::eval::vote::{Sweep, Voted};
 use crate::eval::{
-    AtStep, Breakdown, Evaluation, Evaluator, Look, SavedAnswers, Selection, Share, Visit, arc, check_fit, vote,
+    AtStep, Breakdown, Evaluation, Evaluator, Look, SavedAnswers, Selection, Share, Visit, arc, check_fit,
+    vote,
 };
 use crate::model::Metrics;
 use crate::model::init::Weights;
@@ -162,9 +163,9 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         let problem = format!("is {limit}, and all answers of an ARC task vote together");
         return Err(Error::usage("--limit", problem, "leave it out"));
     }
-    if on_arc && (breadth.rollouts > 1 || sweep.is_some()) {
-        let problem = format!("{}, and the answers to an ARC task's variants vote already", breadth.rollouts);
-        return Err(Error::usage("rollouts", problem, "leave them out, and --augment and --sweep"));
+    if on_arc && sweep.is_some() {
+        let problem = "the answers to an ARC task's variants vote together";
+        return Err(Error::usage("--sweep", problem, "leave it out"));
     }
     let selection = Selection::of(&dataset, args.limit.unwrap_or_default() as usize, args.thinking.seed);
     let samples = selection.len();
@@ -192,16 +193,16 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
                 let swept = Swept::of(&evaluator, cells, started.elapsed().as_secs_f64());
                 Ok((Summary { samples: swept.samples(), sweep: Some(swept), ..Summary::of(0, None) }, None))
             }
+            None if on_arc => {
+                let (summary, score) =
+                    score_arc(args, (&mut evaluator, &others), samples, &submission, &mut keep)?;
+                Ok((summary, Some(score)))
+            }
             None if breadth.rollouts > 1 => {
                 let voted = vote::evaluate(&mut evaluator, &dataset, &selection, told_of(samples))?;
                 let breakdown = Breakdown::of(&dataset, &selection, &voted.outcomes)?;
                 let summary = Summary::of(voted.samples, None);
                 Ok((Summary { voted: Some(voted), breakdown, ..summary }, None))
-            }
-            None if on_arc => {
-                let (summary, score) =
-                    score_arc(args, (&mut evaluator, &others), samples, &submission, &mut keep)?;
-                Ok((summary, Some(score)))
             }
             None => {
                 let progress = told_of(samples);

@@ -5,9 +5,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Selection;
-use super::evaluate::{Evaluator, Look, Pace};
+use super::evaluate::{Evaluator, Look, Pace, check_fit};
 use super::measure::{Evaluation, measure};
+use super::rollouts::{Answered, Stream, questions_of, roll_out};
+use super::solve::Question;
+use super::{Breadth, Selection};
 use crate::Result;
 use crate::data::arc::{Score, Votes};
 use crate::data::{Dataset, Split};
@@ -18,7 +20,8 @@ use crate::model::init::Weights;
 pub struct ArcEvaluation {
     /// Votes, ranks and pass@K.
     pub score: Score,
-    /// Metrics of the first model over the augmented test inputs; none where no solution is known, as in a competition.
+    /// Metrics of the first model over the augmented test inputs; none where no solution is known, as in a competition, or
+    /// where each is thought about more than once.
     pub evaluation: Option<Evaluation>,
 }
 
@@ -41,6 +44,10 @@ pub fn evaluate(
     let mut votes = Votes::open(dir)?;
     let all = Selection::all(&dataset);
     let mut ask = |evaluator: &mut Evaluator, before: usize| {
+        if evaluator.breadth().rollouts > 1 {
+            widely(evaluator, (&dataset, &all), &mut votes, before, &mut progress)?;
+            return Ok(None);
+        }
         let mut vote = |look: Look<'_>| {
             if before == 0 {
                 finished(look)?;
@@ -56,4 +63,25 @@ pub fn evaluate(
         ask(evaluator, (1 + index) * all.len())?;
     }
     Ok(ArcEvaluation { score: votes.finish(), evaluation })
+}
+
+/// Lets the answer vote that is chosen among the rollouts of each augmented test input.
+fn widely(
+    evaluator: &mut Evaluator,
+    (dataset, all): (&Arc<Dataset>, &Selection),
+    votes: &mut Votes,
+    before: usize,
+    progress: &mut dyn FnMut(f64),
+) -> Result<()> {
+    check_fit(evaluator.config(), dataset)?;
+    let (Breadth { rollouts, select, .. }, steps) = (*evaluator.breadth(), evaluator.max_steps());
+    let mut ask = questions_of(dataset, all)?;
+    let mut done = |answered: Answered| {
+        let Question { identifier, inputs, .. } = &answered.asked.question;
+        let Some(elected) = answered.elected(select, rollouts, 0) else { return Ok(()) };
+        votes.add(before + answered.index, *identifier, inputs, &elected.answer, elected.q_halt)
+    };
+    let mut progress = |done: f64| progress(before as f64 + done);
+    let stream = Stream { ask: &mut ask, look: None, done: &mut done, progress: &mut progress };
+    roll_out(evaluator, &[steps], stream)
 }

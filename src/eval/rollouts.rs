@@ -2,21 +2,41 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::Breadth;
 use super::ballot::{Elected, Select, Vote, elect};
-use super::evaluate::{Evaluator, Look, checksum};
+use super::evaluate::{Evaluator, Look, checksum, samples_of};
 use super::solve::Question;
+use super::{Breadth, Selection};
 use crate::data::inspect::Kind;
 use crate::data::sudoku::{Grid, Shape, solution_fault};
 use crate::data::symmetry::{Symmetries, Symmetry};
-use crate::data::{Batch, maze};
+use crate::data::{Batch, Dataset, maze};
 use crate::{Error, Result};
 
 /// A question with its labels, (S), ignored where nothing is known.
 pub(super) struct Asked {
     pub question: Question,
     pub labels: Vec<i32>,
+}
+
+/// The examples of a test split that are selected, as questions.
+///
+/// # Errors
+/// [`Error::File`] for a data set that cannot be read.
+pub(super) fn questions_of(
+    dataset: &Arc<Dataset>,
+    selection: &Selection,
+) -> Result<impl FnMut() -> Result<Option<Asked>>> {
+    let kind = Kind::of_first_example(dataset)?;
+    let mut samples = samples_of(dataset, selection);
+    let mut given = Batch::new(1, dataset.metadata().seq_len);
+    Ok(move || {
+        let more = samples(&mut given)?;
+        let identifier = given.puzzle_identifiers[0];
+        let question = || Question { kind, inputs: given.inputs.clone(), identifier };
+        Ok(more.then(|| Asked { question: question(), labels: given.labels.clone() }))
+    })
 }
 
 /// What one rollout came to.
@@ -113,12 +133,15 @@ fn cost(question: &Question, answer: &[i32]) -> Option<usize> {
     }
 }
 
+/// Is shown a step of the question at a place.
+pub(super) type Watch<'a> = &'a mut dyn FnMut(usize, &Look<'_>);
+
 /// What is asked, shown and told while questions are thought about.
 pub(super) struct Stream<'a> {
     /// Hands out the next question; None at the end.
     pub ask: &'a mut dyn FnMut() -> Result<Option<Asked>>,
     /// Is shown each step of the first rollout of a question, by its place.
-    pub look: Option<&'a mut dyn FnMut(usize, &Look<'_>)>,
+    pub look: Option<Watch<'a>>,
     /// Takes in a question that all rollouts are done with.
     pub done: &'a mut dyn FnMut(Answered) -> Result<()>,
     /// Is told how many questions are done, those at work by the share of their steps.

@@ -9,14 +9,13 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::ballot::Select;
-use super::evaluate::{Evaluator, check_fit, no_labels, samples_of};
+use super::evaluate::{Evaluator, check_fit, no_labels};
 use super::measure::{Outcome, mark};
-use super::rollouts::{Answered, Asked, Stream, has_rules, roll_out};
-use super::solve::Question;
+use super::rollouts::{Answered, Stream, has_rules, questions_of, roll_out};
 use super::{Breadth, Selection};
 use crate::Result;
+use crate::data::Dataset;
 use crate::data::inspect::Kind;
-use crate::data::{Batch, Dataset};
 
 /// What one choice found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -122,17 +121,7 @@ fn tally(
     mut progress: impl FnMut(f64),
 ) -> Result<Vec<Cell>> {
     check_fit(evaluator.config(), dataset)?;
-    let mut samples = samples_of(dataset, selection);
-    let mut given = Batch::new(1, dataset.metadata().seq_len);
-    let kind = Kind::of_first_example(dataset)?;
-    let mut ask = || {
-        if !samples(&mut given)? {
-            return Ok(None);
-        }
-        let question =
-            Question { kind, inputs: given.inputs.clone(), identifier: given.puzzle_identifiers[0] };
-        Ok(Some(Asked { question, labels: given.labels.clone() }))
-    };
+    let mut ask = questions_of(dataset, selection)?;
     let mut tallies: BTreeMap<(usize, usize, Select), Tally> = BTreeMap::new();
     let mut done = |answered: Answered| {
         for select in rules(answered.asked.question.kind) {
