@@ -14,6 +14,8 @@ pub mod ranks;
 pub mod recipe;
 pub mod report;
 pub mod rng;
+#[cfg(feature = "serve")]
+pub mod serve;
 mod text;
 pub mod train;
 mod vectors;
