@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
+use crate::checkpoint::Model;
 use crate::report::say;
 use crate::serve::{Limits, Server};
 use crate::{Error, Result};
@@ -98,7 +99,8 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         body: usize::try_from(args.most_bytes).unwrap_or(usize::MAX),
         time: args.timeout,
     };
-    let server = Server::open((config, weights), device, args.thinking.halt, limits, listener)?;
+    let model = Model { config, weights };
+    let server = Server::open(model, device, args.thinking.halt, limits, listener)?.telling(|line| say(line));
     let address = server.address()?;
     if !address.ip().is_loopback() {
         say(format!("listen: {address} is open to other machines, which are asked for no password"));

@@ -21,9 +21,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::checkpoint::Model;
 use crate::engine::Device;
-use crate::model::ModelConfig;
-use crate::model::init::Weights;
 use crate::{Error, Result};
 use figures::Figures;
 use http::Shared;
@@ -65,7 +64,7 @@ impl Server {
     /// [`Error::Usage`] for limits that contradict each other, [`Error::Limit`] and [`Error::Memory`] where the device has
     /// no room for the model.
     pub fn open(
-        (config, weights): (ModelConfig, Weights),
+        model: Model,
         device: Device,
         halt: bool,
         limits: Limits,
@@ -82,11 +81,17 @@ impl Server {
         }
         let (sender, queue) = mpsc::channel(limits.queue);
         let figures = Arc::new(Figures::default());
-        let worker =
-            Worker::open((config.clone(), weights), device, (halt, limits.batch), queue, figures.clone())?;
-        let shared =
-            Shared { device: worker.device_name(), widest: worker.widest(), config, sender, figures, limits };
+        let config = model.config.clone();
+        let worker = Worker::open(model, device, (halt, limits.batch), queue, figures.clone())?;
+        let (device, widest) = (worker.device_name(), worker.widest());
+        let shared = Shared { device, widest, config, sender, figures, limits };
         Ok(Server { listener, worker, shared: Arc::new(shared) })
+    }
+
+    /// Tells `tell`, in a line each time, when a device failed and was opened anew.
+    pub fn telling(mut self, tell: impl Fn(&str) + Send + 'static) -> Server {
+        self.worker.telling(tell);
+        self
     }
 
     /// Where it listens.

@@ -12,12 +12,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::checkpoint::Model;
 use crate::data::{Batch, IGNORE_LABEL};
 use crate::engine::Device;
 use crate::eval::{Evaluator, Look, Pace, Thought};
-use crate::model::ModelConfig;
-use crate::model::init::Weights;
-use crate::report::say;
 use crate::{Error, Result};
 
 use super::figures::Figures;
@@ -50,8 +48,7 @@ pub struct Answer {
 
 /// The model on its device.
 pub struct Worker {
-    config: ModelConfig,
-    weights: Weights,
+    model: Model,
     device: Device,
     halt: bool,
     /// By width, as in `load`.
@@ -63,12 +60,13 @@ pub struct Worker {
     figures: Arc<Figures>,
     /// Nobody waits for an answer any more.
     over: Arc<AtomicBool>,
+    tell: Box<dyn Fn(&str) + Send>,
 }
 
 impl Worker {
     /// Loads the model for batches of up to `batch` puzzles, or of as many as suit the device and fit it.
     pub fn open(
-        (config, weights): (ModelConfig, Weights),
+        model: Model,
         device: Device,
         (halt, batch): (bool, Option<usize>),
         queue: mpsc::Receiver<Job>,
@@ -77,25 +75,20 @@ impl Worker {
         let suiting = WIDEST[usize::from(!device.info().is_hardware())];
         let (mut load, over) = (Load::up_to(batch.unwrap_or(suiting)), Arc::default());
         let evaluators = loop {
-            match load.evaluators((&config, &weights), &device, &over) {
+            match load.evaluators(&model, &device, &over) {
                 Err(Error::Limit { .. } | Error::Memory { .. }) if batch.is_none() && load.widest() > 1 => {
                     load = Load::up_to(load.widest() / 2);
                 }
                 outcome => break outcome?,
             }
         };
-        Ok(Worker {
-            config,
-            weights,
-            device,
-            halt,
-            evaluators,
-            load,
-            queue,
-            first: VecDeque::new(),
-            figures,
-            over,
-        })
+        let (first, tell) = (VecDeque::new(), Box::new(|_: &str| ()));
+        Ok(Worker { model, device, halt, evaluators, load, queue, first, figures, over, tell })
+    }
+
+    /// Tells when a device failed.
+    pub fn telling(&mut self, tell: impl Fn(&str) + Send + 'static) {
+        self.tell = Box::new(tell);
     }
 
     /// The device's name.
@@ -138,12 +131,12 @@ impl Worker {
     }
 
     fn reopen(&mut self, fault: &Error) -> Result<()> {
-        say(format!("{fault}; going on with the device opened anew"));
+        (self.tell)(&format!("{fault}; going on with the device opened anew"));
         self.figures.count(|counts| counts.reopened += 1);
         // Two of them have no room on it.
         self.evaluators.clear();
         self.device = self.device.reopened()?;
-        self.evaluators = self.load.evaluators((&self.config, &self.weights), &self.device, &self.over)?;
+        self.evaluators = self.load.evaluators(&self.model, &self.device, &self.over)?;
         Ok(())
     }
 
@@ -220,7 +213,7 @@ impl Load {
     /// An evaluator for each width.
     fn evaluators(
         &self,
-        (config, weights): (&ModelConfig, &Weights),
+        Model { config, weights }: &Model,
         device: &Device,
         over: &Arc<AtomicBool>,
     ) -> Result<Vec<Evaluator>> {

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use indicatif::BinaryBytes;
 
 use super::super::solve::Solved;
 use super::Finding;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use indicatif::{BinaryBytes, HumanDuration};
+use indicatif::HumanDuration;
 use serde::Serialize;
 
 use super::Finding;
