@@ -3,7 +3,7 @@
 //!     cargo run --release --example solve_batch -- runs/first
 
 use trm::data::pasted::{Puzzle, Reader};
-use trm::eval::Question;
+use trm::eval::{Breadth, Question, Solution};
 use trm::{Device, Model, Result, Solver};
 
 fn main() -> Result<()> {
@@ -33,9 +33,10 @@ fn solve(model: &Model, device: &Device, texts: &[String]) -> Result<Vec<(String
     }
     let questions: Vec<Question> = puzzles.iter().map(Question::from).collect();
     // Slots of the batch: a puzzle whose halt head says so leaves its own to the next.
-    let mut solver = Solver::new(&model.config, &model.weights, device, 16)?.halting(true);
+    let breadth = Breadth { halt: true, ..Breadth::default() };
+    let mut solver = Solver::with(&model.config, &model.weights, device, 16, breadth)?;
     let solutions = solver.solve_all(&questions)?;
-    let text = |(puzzle, solution): (&Puzzle, &trm::eval::Solution)| {
+    let text = |(puzzle, solution): (&Puzzle, &Solution)| {
         (puzzle.text(&puzzle.tokens()), puzzle.text(solution.answer()))
     };
     Ok(puzzles.iter().zip(&solutions).map(text).collect())

@@ -14,7 +14,7 @@ use trm::checkpoint::Model;
 use trm::data::inspect::Kind;
 use trm::engine::Device;
 use trm::engine::faults::{Fault, Faults, Stage};
-use trm::eval::{Question, Solution, Solver};
+use trm::eval::{Breadth, Pace, Question, Solution, Solver};
 use trm::model::Params;
 use trm::rng::Rng;
 use trm::serve::{Limits, Server};
@@ -59,7 +59,8 @@ fn puzzles(count: usize) -> Vec<Vec<i32>> {
 
 fn solutions(Model { config, weights }: &Model, puzzles: &[Vec<i32>]) -> Outcome<Vec<Solution>> {
     let question = |inputs: &Vec<i32>| Question { kind: Kind::Other, inputs: inputs.clone(), identifier: 0 };
-    let mut solver = Solver::new(config, weights, &Device::cpu(), 1)?.halting(true);
+    let breadth = Breadth { halt: true, ..Breadth::default() };
+    let mut solver = Solver::with(config, weights, &Device::cpu(), 1, breadth)?;
     Ok(solver.solve_all(&puzzles.iter().map(question).collect::<Vec<_>>())?)
 }
 
@@ -72,7 +73,8 @@ struct Running {
 
 impl Running {
     fn start(model: Model, device: Device, limits: Limits) -> Outcome<Running> {
-        let server = Server::open(model, device, true, limits, TcpListener::bind("127.0.0.1:0")?)?;
+        let pace = Pace { halt: true, ..Pace::default() };
+        let server = Server::open(model, device, pace, limits, TcpListener::bind("127.0.0.1:0")?)?;
         let (address, (end, ended)) = (server.address()?, oneshot::channel());
         Ok(Running { address, end, served: spawn(|| server.run(async { drop(ended.await) })) })
     }

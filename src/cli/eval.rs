@@ -12,7 +12,8 @@ use crate::data::arc::{SUBMISSION_FILE, Score, TEST_PUZZLES_FILE};
 use crate::data::{Dataset, Split};
 use crate::eval::vote::{Sweep, Voted};
 use crate::eval::{
-    AtStep, Breakdown, Evaluation, Evaluator, Look, SavedAnswers, Selection, Share, Visit, arc, check_fit, vote,
+    AtStep, Breakdown, Evaluation, Evaluator, Look, SavedAnswers, Selection, Share, Visit, arc, check_fit,
+    vote,
 };
 use crate::model::Metrics;
 use crate::model::init::Weights;

@@ -12,9 +12,10 @@ use crate::report::say;
 use crate::serve::{Limits, Server};
 use crate::{Error, Result};
 
-use super::common::{DeviceArgs, ThinkingArgs, WeightsArgs, bytes};
+use super::common::{DeviceArgs, WeightsArgs, bytes};
 use super::output::Output;
 use super::stop::Stop;
+use super::thinking::PaceArgs;
 
 /// Answer puzzles over HTTP
 ///
@@ -30,7 +31,7 @@ pub struct Args {
     weights: WeightsArgs,
 
     #[command(flatten)]
-    thinking: ThinkingArgs,
+    pace: PaceArgs,
 
     /// Address and port to listen to
     ///
@@ -85,7 +86,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         let _ = tell.send(());
     })?;
     let (mut config, weights) = args.weights.load()?;
-    config.arch.halt_max_steps = args.thinking.steps(&config.arch);
+    config.arch.halt_max_steps = args.pace.steps(&config.arch);
     let refused = |error: std::io::Error| {
         let fix = "give an address of this machine and a port that is free, or port 0";
         Error::usage("--listen", format!("{}: {error}", args.listen), fix)
@@ -100,7 +101,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         time: args.timeout,
     };
     let model = Model { config, weights };
-    let server = Server::open(model, device, args.thinking.halt, limits, listener)?.telling(|line| say(line));
+    let server = Server::open(model, device, args.pace.pace(), limits, listener)?.telling(|line| say(line));
     let address = server.address()?;
     if !address.ip().is_loopback() {
         say(format!("listen: {address} is open to other machines, which are asked for no password"));

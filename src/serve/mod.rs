@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::checkpoint::Model;
 use crate::engine::Device;
+use crate::eval::Pace;
 use crate::{Error, Result};
 use figures::Figures;
 use http::Shared;
@@ -58,7 +59,7 @@ pub struct Server {
 
 impl Server {
     /// Loads a model on `device` for requests that come to `listener`. Puzzles run `halt_max_steps` of `config`, which may
-    /// differ from training, or, if they `halt`, until their halt head says so.
+    /// differ from training, or until `pace` says that they are done.
     ///
     /// # Errors
     /// [`Error::Usage`] for limits that contradict each other, [`Error::Limit`] and [`Error::Memory`] where the device has
@@ -66,7 +67,7 @@ impl Server {
     pub fn open(
         model: Model,
         device: Device,
-        halt: bool,
+        pace: Pace,
         limits: Limits,
         listener: TcpListener,
     ) -> Result<Server> {
@@ -82,7 +83,7 @@ impl Server {
         let (sender, queue) = mpsc::channel(limits.queue);
         let figures = Arc::new(Figures::default());
         let config = model.config.clone();
-        let worker = Worker::open(model, device, (halt, limits.batch), queue, figures.clone())?;
+        let worker = Worker::open(model, device, (pace, limits.batch), queue, figures.clone())?;
         let (device, widest) = (worker.device_name(), worker.widest());
         let shared = Shared { device, widest, config, sender, figures, limits };
         Ok(Server { listener, worker, shared: Arc::new(shared) })

@@ -50,7 +50,7 @@ pub struct Answer {
 pub struct Worker {
     model: Model,
     device: Device,
-    halt: bool,
+    pace: Pace,
     /// By width, as in `load`.
     evaluators: Vec<Evaluator>,
     load: Load,
@@ -68,7 +68,7 @@ impl Worker {
     pub fn open(
         model: Model,
         device: Device,
-        (halt, batch): (bool, Option<usize>),
+        (pace, batch): (Pace, Option<usize>),
         queue: mpsc::Receiver<Job>,
         figures: Arc<Figures>,
     ) -> Result<Worker> {
@@ -83,7 +83,7 @@ impl Worker {
             }
         };
         let (first, tell) = (VecDeque::new(), Box::new(|_: &str| ()));
-        Ok(Worker { model, device, halt, evaluators, load, queue, first, figures, over, tell })
+        Ok(Worker { model, device, pace, evaluators, load, queue, first, figures, over, tell })
     }
 
     /// Tells when a device failed.
@@ -143,7 +143,7 @@ impl Worker {
     /// Answers puzzles in batches of the width that suits what there is to do, until nothing is left or another suits
     /// better. Those at work when the device fails are the first again.
     fn roll(&mut self) -> Result<()> {
-        let Worker { evaluators, load, queue, first, figures, halt, .. } = self;
+        let Worker { evaluators, load, queue, first, figures, pace, .. } = self;
         let chosen = load.suiting(first.len() + queue.len());
         let (evaluator, width) = (&mut evaluators[chosen], load.widths[chosen]);
         let (running, mut begun) = (RefCell::new(BTreeMap::<usize, Job>::new()), 0);
@@ -182,7 +182,7 @@ impl Worker {
                 counts.running = running.borrow().len();
             });
         };
-        let pace = Pace { halt: *halt, every_step: false, cut_short: true };
+        let pace = Pace { every_step: false, cut_short: true, ..*pace };
         let outcome = evaluator.roll(pace, &mut next, &mut visit, &mut progress);
         running.into_inner().into_values().rev().for_each(|job| first.push_front(job));
         outcome
