@@ -32,7 +32,7 @@ pub fn tests() -> Vec<Trial> {
 }
 
 /// Fresh weights of a small model for the data set `data`, in the folder `run`.
-fn fresh(workshop: &Workshop, recipe: &str, data: &str, run: &str) -> Outcome<String> {
+pub fn fresh(workshop: &Workshop, recipe: &str, data: &str, run: &str) -> Outcome<String> {
     let dataset = Dataset::open(Path::new(&workshop.path(data)), Split::Train)?;
     let sets = [
         "arch.hidden_size=16",

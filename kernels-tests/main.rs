@@ -69,6 +69,7 @@ mod recipe_options;
 mod recompute;
 mod rms_norm;
 mod rollout;
+mod serve;
 mod sign_sgd;
 mod step_gradients;
 mod store_weight;
@@ -148,6 +149,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     own_data::tests,
     pages::tests,
     pasted::tests,
+    serve::tests,
     eval_arc::tests,
     eval_lists::tests,
     eval_breadth::tests,

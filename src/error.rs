@@ -7,9 +7,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use indicatif::BinaryBytes;
-
-use crate::text::printable;
+use crate::text::{BinaryBytes, printable};
 
 /// What can go wrong, by who can mend it.
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,7 @@ use crate::Result;
 pub use mpi::Mpi;
 
 /// One of the processes, and what connects it with the others. All have to make the same calls in the same order.
-pub trait Ranks {
+pub trait Ranks: Send + Sync {
     /// Which one this is, from 0 on.
     fn rank(&self) -> usize;
     /// How many there are.

@@ -7,11 +7,14 @@
 mod changes;
 mod effect;
 mod keys;
+#[cfg(feature = "torch")]
 mod references;
+#[cfg(feature = "torch")]
 mod release;
 
 use std::path::Path;
 
+#[cfg(feature = "torch")]
 pub use release::read_release_arch;
 
 use serde::{Deserialize, Serialize};
@@ -313,12 +316,20 @@ fn is_wrong(table: Table, key: &str) -> bool {
 fn table_of(name_or_path: &str) -> Result<Table> {
     let path = Path::new(name_or_path);
     match path.extension() {
-        Some(extension) if (extension == "yaml" || extension == "yml") && path.exists() => {
-            let (name, text) = BUILT_IN[0];
-            release::recipe_table(path, parse(name, text)?)
-        }
+        Some(extension) if (extension == "yaml" || extension == "yml") && path.exists() => of_release(path),
         _ => parse(name_or_path, &text_of(name_or_path)?),
     }
+}
+
+#[cfg(feature = "torch")]
+fn of_release(path: &Path) -> Result<Table> {
+    let (name, text) = BUILT_IN[0];
+    release::recipe_table(path, parse(name, text)?)
+}
+
+#[cfg(not(feature = "torch"))]
+fn of_release(path: &Path) -> Result<Table> {
+    Err(Error::file(path, "is YAML", "build trm with the feature torch to read recipes of the release"))
 }
 
 fn text_of(name_or_path: &str) -> Result<String> {

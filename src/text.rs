@@ -1,7 +1,25 @@
 //! Text from files, drivers and libraries, made fit to be shown.
 
 use std::borrow::Cow;
-use std::fmt::Display;
+use std::fmt::{self, Display};
+
+/// A number of bytes for people: `1.50 GiB`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BinaryBytes(pub u64);
+
+impl Display for BinaryBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+        let power = self.0.max(1).ilog2() / 10;
+        match power.checked_sub(1) {
+            Some(unit) => {
+                let amount = self.0 as f64 / 2f64.powi(10 * power as i32);
+                write!(f, "{amount:.2} {}", UNITS[unit as usize])
+            }
+            None => write!(f, "{} B", self.0),
+        }
+    }
+}
 
 /// All white space, line ends included, as single spaces.
 pub(crate) fn one_line(text: &str) -> String {
@@ -46,6 +64,12 @@ mod tests {
             [counted(0, "step"), counted(1_u64, "step"), counted(2, "step")],
             ["0 steps", "1 step", "2 steps"]
         );
+    }
+
+    #[test]
+    fn bytes_are_counted_in_powers_of_two() {
+        let text = [0, 1023, 1024, 1536 << 20, u64::MAX].map(|bytes| BinaryBytes(bytes).to_string());
+        assert_eq!(text, ["0 B", "1023 B", "1.00 KiB", "1.50 GiB", "16.00 EiB"]);
     }
 
     #[test]

@@ -1,16 +1,12 @@
-//! The way back to Python: a `.pt` state dict for the authors' release, and a folder as model hubs like it.
+//! Weights as model hubs like them: a folder with a card.
 
-use std::borrow::Cow;
 use std::path::Path;
 
-use half::bf16;
-
-use super::torch_writer::{TorchTensor, write_torch};
 use super::weights::{CONFIG_FILE, WEIGHTS_FILE, save_as};
 use crate::Result;
 use crate::files::{self, OutputFolder};
 use crate::model::init::Weights;
-use crate::model::params::{Home, Param};
+use crate::model::params::Home;
 use crate::model::{ModelConfig, Params};
 use crate::plan::Element;
 
@@ -23,27 +19,6 @@ pub struct Card {
     pub dataset: String,
     /// Names and values as `trm eval` reports them.
     pub metrics: Vec<(String, f64)>,
-}
-
-/// Writes a state dict that `torch.load(..., weights_only=True)` and the release's `load_state_dict` accept. The
-/// names get `prefix` in front, one of [`super::PREFIXES`]. An existing file is replaced.
-///
-/// Tensors are f32. Initial states are bf16, the release's type for them, wherever that loses nothing, as with
-/// all imported models.
-///
-/// # Errors
-/// [`crate::Error::Io`] if the file cannot be written; nothing is half-written.
-pub fn export_pytorch(path: &Path, config: &ModelConfig, weights: &Weights, prefix: &str) -> Result<()> {
-    let params = Params::of(config);
-    let tensors: Vec<TorchTensor<'_>> = params
-        .table
-        .iter()
-        .map(|param| {
-            let (storage, bytes) = stored(param, weights);
-            TorchTensor { name: format!("{prefix}{}", param.name), shape: &param.shape, storage, bytes }
-        })
-        .collect();
-    write_torch(path, &tensors)
 }
 
 /// Writes a folder of `model.safetensors` with elements of `dtype`, `config.json` and a `README.md` card; it appears
@@ -63,23 +38,6 @@ pub fn export_folder(
     save_as(output.path(), config, weights, dtype)?;
     files::write_atomic(&output.path().join("README.md"), card_text(config, card).as_bytes())?;
     output.commit()
-}
-
-/// The storage class and bytes of a tensor.
-fn stored<'a>(param: &Param, weights: &'a Weights) -> (&'static str, Cow<'a, [u8]>) {
-    let values = weights.get(param);
-    match param.home {
-        Home::InitialStates if fits_bf16(values) => ("BFloat16Storage", Cow::Owned(to_bf16(values))),
-        _ => ("FloatStorage", Cow::Borrowed(bytemuck::cast_slice(values))),
-    }
-}
-
-fn fits_bf16(values: &[f32]) -> bool {
-    values.iter().all(|&value| bf16::from_f32(value).to_f32() == value)
-}
-
-fn to_bf16(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|&value| bf16::from_f32(value).to_le_bytes()).collect()
 }
 
 /// Metadata between two lines of `---`, then what a reader wants to know.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::prefixed::Prefixed;
 use super::safetensors_file::SafetensorsFile;
 use super::tensors::{TensorFile, TensorInfo, info, read_weights};
+#[cfg(feature = "torch")]
 use super::torch_file::TorchFile;
 use super::weights::{CONFIG_FILE, WEIGHTS_FILE};
 use crate::data::Metadata;
@@ -60,14 +61,24 @@ pub fn import_pytorch(
         let file = Prefixed::of(SafetensorsFile::open(path)?)?;
         return import(&file, arch, dataset, reset_puzzle_emb);
     }
+    import_torch(path, arch, dataset, reset_puzzle_emb)
+}
+
+#[cfg(feature = "torch")]
+fn import_torch(path: &Path, arch: &Arch, dataset: Option<&Metadata>, reset: bool) -> Result<Imported> {
     let file = Prefixed::of(TorchFile::open(path)?)?;
-    let mut imported = import(&file, arch, dataset, reset_puzzle_emb)?;
+    let mut imported = import(&file, arch, dataset, reset)?;
     let (beside, foreign) = (file.file().beside(file.prefix()), file.file().foreign());
     imported.notes.extend(
         (!beside.is_empty()).then(|| format!("skipped what lies beside the weights: {}", list(&beside))),
     );
     imported.notes.extend((!foreign.is_empty()).then(|| format!("neither run nor read: {}", list(foreign))));
     Ok(imported)
+}
+
+#[cfg(not(feature = "torch"))]
+fn import_torch(path: &Path, _: &Arch, _: Option<&Metadata>, _: bool) -> Result<Imported> {
+    Err(Error::file(path, "is no .safetensors file", "build trm with the feature torch to read others"))
 }
 
 /// Where the config of a checkpoint lies: in its folder, or beside it.

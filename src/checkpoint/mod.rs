@@ -7,21 +7,28 @@
 
 mod checksums;
 mod export;
+#[cfg(feature = "torch")]
+mod export_torch;
 mod import;
+#[cfg(feature = "torch")]
 mod pickle_check;
 mod prefixed;
 mod safetensors_file;
 mod shipped;
 mod state;
 mod tensors;
+#[cfg(feature = "torch")]
 mod torch_file;
+#[cfg(feature = "torch")]
 mod torch_writer;
 mod weights;
 
-pub use export::{Card, export_folder, export_pytorch};
+pub use export::{Card, export_folder};
+#[cfg(feature = "torch")]
+pub use export_torch::export_pytorch;
 pub use import::{Imported, find_release_config, import_pytorch, reset_puzzle_emb};
 pub use prefixed::PREFIXES;
 pub use shipped::Shipped;
 pub use state::{STATE_FILE, State, check_state, load_state, load_state_weights, save_state, state_step};
 pub use tensors::TensorInfo;
-pub use weights::{CONFIG_FILE, WEIGHTS_FILE, load, load_config, save, save_as};
+pub use weights::{CONFIG_FILE, Model, WEIGHTS_FILE, load, load_config, save, save_as};

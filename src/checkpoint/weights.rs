@@ -22,6 +22,39 @@ pub const WEIGHTS_FILE: &str = "model.safetensors";
 /// The model's config beside it.
 pub const CONFIG_FILE: &str = "config.json";
 
+/// A model as a whole: its sizes and its weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// Its architecture and sizes.
+    pub config: ModelConfig,
+    /// The values of its tensors.
+    pub weights: Weights,
+}
+
+impl Model {
+    /// One that has learnt nothing yet.
+    pub fn fresh(config: ModelConfig, seed: u64) -> Model {
+        Model { weights: Weights::fresh(&config, seed), config }
+    }
+
+    /// [`load`]: of a run folder, or wherever weights lie.
+    ///
+    /// # Errors
+    /// Those of [`load`].
+    pub fn load(path: impl AsRef<Path>) -> Result<Model> {
+        let (config, weights) = load(path.as_ref())?;
+        Ok(Model { config, weights })
+    }
+
+    /// [`save`] into a folder, from which it is loaded.
+    ///
+    /// # Errors
+    /// Those of [`save`].
+    pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
+        save(folder.as_ref(), &self.config, &self.weights)
+    }
+}
+
 /// Writes `model.safetensors` (f32, one tensor per entry of [`Params`], in its order) and `config.json` into
 /// `folder`, which is made if it is not there. Each file appears whole or not at all.
 ///

@@ -177,7 +177,8 @@ impl MemoryArgs {
     }
 }
 
-fn bytes(text: &str) -> std::result::Result<u64, String> {
+/// A size as people write it.
+pub fn bytes(text: &str) -> std::result::Result<u64, String> {
     let binary =
         [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)].map(|(unit, bits)| (unit, 2f64.powi(bits)));
     let decimal = [("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12), ("B", 1.0), ("", 1.0)];

@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use indicatif::BinaryBytes;
 use serde::Serialize;
 
 use crate::Result;
 use crate::engine::{DeviceInfo, devices, select};
 use crate::plan::Element;
 use crate::report::Table;
+use crate::text::BinaryBytes;
 use crate::tune::{self, Cache, Cached, Key};
 
 use super::output::Output;

@@ -1,7 +1,7 @@
 //! An example or two for the help of each command; a test parses them all.
 
 /// By command, without "trm".
-const EXAMPLES: [(&str, &[&str]); 31] = [
+const EXAMPLES: [(&str, &[&str]); 32] = [
     ("demo", &["trm demo", "trm demo --device cpu --seed 3"]),
     (
         "data",
@@ -55,6 +55,13 @@ const EXAMPLES: [(&str, &[&str]); 31] = [
             "trm solve 1....5...162.13...56..2.3.........13",
             "trm solve --run runs/first --watch 1....5...162.13...56..2.3.........13",
             "trm solve --run runs/first --rollouts 16 --noise 0.3 --select valid sudokus.txt",
+        ],
+    ),
+    (
+        "serve",
+        &[
+            "trm serve --run runs/first --halt",
+            "trm serve --weights models/sudoku --listen 127.0.0.1:0 --batch 64",
         ],
     ),
     ("import", &["trm import step_155718 --config all_config.yaml --data data/arc1 --out models/arc1"]),

@@ -21,6 +21,8 @@ mod plan;
 mod ranks;
 mod report;
 mod runs;
+#[cfg(feature = "serve")]
+mod serve;
 mod solve;
 mod stop;
 mod sweep;
@@ -72,6 +74,8 @@ enum Command {
     Report(report::Args),
     Eval(eval::Args),
     Solve(solve::Args),
+    #[cfg(feature = "serve")]
+    Serve(serve::Args),
     Import(import::Args),
     Export(export::Args),
     Verify(verify::Args),
@@ -95,6 +99,8 @@ impl Command {
             Command::Report(args) => report::run(args, output),
             Command::Eval(args) => ranks::only_one("eval").and_then(|()| eval::run(args, output)),
             Command::Solve(args) => ranks::only_one("solve").and_then(|()| solve::run(args, output)),
+            #[cfg(feature = "serve")]
+            Command::Serve(args) => ranks::only_one("serve").and_then(|()| serve::run(args, output)),
             Command::Import(args) => import::run(args, output),
             Command::Export(args) => export::run(args, output),
             Command::Verify(args) => verify::run(args, output),

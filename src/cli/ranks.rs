@@ -45,13 +45,12 @@ pub fn only_one(command: &str) -> Result<()> {
 
 /// Joins them; None alone.
 #[cfg(feature = "mpi")]
-#[allow(clippy::arc_with_non_send_sync, reason = "MPI is called by the thread that joined it")]
 pub fn join() -> Result<(Option<Arc<dyn Ranks>>, Local)> {
     if started() < 2 {
         return Ok((None, Local::ALONE));
     }
     let ranks = crate::ranks::Mpi::join()?;
-    let (rank, size) = ranks.on_this_machine();
+    let (rank, size) = ranks.on_this_machine()?;
     Ok((Some(Arc::new(ranks)), Local { rank, size }))
 }
 

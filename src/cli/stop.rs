@@ -25,14 +25,20 @@ impl Stop {
     /// From now on SIGINT, SIGTERM, SIGUSR1 and SIGHUP, or what other systems have in their place, are wishes, upon which people
     /// are told what is done. Another signal later ends the program at once, as it would without this.
     pub fn on_signals(ending: &'static str) -> Result<Stop> {
+        Stop::telling(ending, || {})
+    }
+
+    /// The same; the first of them is also told to `wake`, for who waits for something else meanwhile.
+    pub fn telling(ending: &'static str, wake: impl FnOnce() + Send + 'static) -> Result<Stop> {
         let stop = Stop { wanted: Arc::default(), exit_code: Arc::new(AtomicU8::new(TIME_OVER)), end: None };
         let seen = stop.clone();
-        let mut first: Option<Instant> = None;
+        let (mut first, mut wake): (Option<Instant>, _) = (None, Some(wake));
         on_each_signal(move |number| {
             let exit_code = number.saturating_add(128);
             if !seen.wanted.swap(true, Ordering::Relaxed) {
                 seen.exit_code.store(exit_code, Ordering::Relaxed);
                 say(format!("\ninterrupted: {ending}; once more to quit at once"));
+                wake.take().into_iter().for_each(|wake| wake());
             }
             // Some supervisors signal the process and then its group: that is one wish, not two.
             if first.get_or_insert_with(Instant::now).elapsed() > SAME_WISH {

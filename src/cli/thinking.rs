@@ -3,13 +3,13 @@
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::eval::{Breadth, Select};
+use crate::eval::{Breadth, Pace, Select};
 use crate::model::Arch;
 use crate::{Error, Result};
 
-/// How long and how widely a model thinks.
+/// How long a model thinks.
 #[derive(Args)]
-pub struct ThinkingArgs {
+pub struct PaceArgs {
     /// Most supervision steps of a puzzle [default: as trained]
     ///
     /// The paper's N_sup; more may find more, fewer are faster.
@@ -28,6 +28,25 @@ pub struct ThinkingArgs {
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "3",
           value_parser = clap::value_parser!(u16).range(1..))]
     settle: Option<u16>,
+}
+
+impl PaceArgs {
+    /// N_sup.
+    pub fn steps(&self, arch: &Arch) -> usize {
+        self.steps.map_or(arch.halt_max_steps, usize::from)
+    }
+
+    /// When a puzzle is done before that.
+    pub fn pace(&self) -> Pace {
+        Pace { halt: self.halt, settle: self.settle.map_or(0, usize::from), ..Pace::default() }
+    }
+}
+
+/// How long and how widely a model thinks.
+#[derive(Args)]
+pub struct ThinkingArgs {
+    #[command(flatten)]
+    pace: PaceArgs,
 
     /// Think about each puzzle K times and choose an answer [default: 1, or as many as --augment has variants]
     ///
@@ -73,12 +92,12 @@ pub struct ThinkingArgs {
 impl ThinkingArgs {
     /// N_sup.
     pub fn steps(&self, arch: &Arch) -> usize {
-        self.steps.map_or(arch.halt_max_steps, usize::from)
+        self.pace.steps(arch)
     }
 
     /// Which of the axes of a sweep are given as one number: rollouts, steps.
     pub fn names(&self) -> [bool; 2] {
-        [self.rollouts.is_some(), self.steps.is_some()]
+        [self.rollouts.is_some(), self.pace.steps.is_some()]
     }
 
     /// Variants of --augment.
@@ -127,14 +146,15 @@ impl ThinkingArgs {
     }
 
     fn whole(&self, rollouts: usize, augment: usize) -> Breadth {
+        let Pace { halt, settle, .. } = self.pace.pace();
         Breadth {
             rollouts,
             augment,
             noise: self.noise,
             random_states: self.random_states.unwrap_or(0.0),
             select: self.select.unwrap_or_default(),
-            halt: self.halt,
-            settle: self.settle.map_or(0, usize::from),
+            halt,
+            settle,
             seed: self.seed,
         }
     }

@@ -46,6 +46,14 @@ impl Reader {
         (sudokus.is_some() || mazes.is_some()).then(|| Reader { sudokus, mazes, open: Vec::new() })
     }
 
+    /// All puzzles of a text.
+    pub fn all(mut self, text: &str) -> Vec<Found<Puzzle>> {
+        let lines = (1..).zip(text.lines());
+        let mut found: Vec<_> = lines.flat_map(|(number, line)| self.line(number, line)).collect();
+        found.extend(self.end());
+        found
+    }
+
     /// Takes in a line, numbered from 1 on, and returns what ends with it.
     pub fn line(&mut self, number: usize, text: &str) -> Vec<Found<Puzzle>> {
         let text = text.trim_end_matches(['\r', '\n']);
@@ -168,6 +176,24 @@ impl Puzzle {
             grid.write_tokens(&mut bytes);
         }
         bytes.into_iter().map(i32::from).collect()
+    }
+
+    /// What keeps (S) tokens from being a solution of it; beside that, of a maze, whether they mark a path at all, be it a
+    /// longer one.
+    pub fn judge(&self, answer: &[i32]) -> (Option<bool>, Option<String>) {
+        match self {
+            Puzzle::Sudoku(grid) => {
+                (None, sudoku::solution_fault(grid, &Grid::from_tokens(grid.shape(), answer)))
+            }
+            Puzzle::Maze(maze) => match maze::Verdict::of(maze.cols, &self.tokens(), answer) {
+                maze::Verdict::Shortest(_) => (Some(true), None),
+                maze::Verdict::Valid(moves, shortest) => (
+                    Some(true),
+                    Some(format!("a valid path of {moves} moves, a shortest one has {shortest}")),
+                ),
+                maze::Verdict::Broken(fault) => (Some(false), Some(fault)),
+            },
+        }
     }
 
     /// Tokens (S) of it, or of an answer to it, as text that is read again.

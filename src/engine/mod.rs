@@ -38,7 +38,7 @@ pub fn process_bytes() -> Option<u64> {
 pub type GiveUp<'a> = &'a dyn Fn() -> bool;
 
 /// Runs one plan, step after step, with everything kept on the device.
-pub trait Engine {
+pub trait Engine: Send {
     /// Overwrites a part of a buffer before the next step.
     fn write(&mut self, slice: Slice, words: &[u32]) -> Result<()>;
 

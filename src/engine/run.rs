@@ -1,6 +1,6 @@
 //! A plan in an engine.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Counts, Device, Engine, GiveUp, Times};
 use crate::plan::{Half, Plan, Slice};
@@ -10,7 +10,9 @@ use crate::{Error, Result};
 pub struct Run {
     /// The plan.
     pub plan: Arc<Plan>,
-    engine: Box<dyn Engine>,
+    /// Locked by nobody: whoever runs a plan has it for itself. Yet with it a run can be shared between threads, though
+    /// engines cannot.
+    engine: Mutex<Box<dyn Engine>>,
 }
 
 impl Run {
@@ -21,7 +23,7 @@ impl Run {
     /// [`crate::Error::Memory`] where it has none left, [`crate::Error::Device`] where the driver refuses otherwise.
     pub fn new(device: &Device, plan: Plan) -> Result<Run> {
         let plan = Arc::new(plan);
-        Ok(Run { engine: device.load(plan.clone())?, plan })
+        Ok(Run { engine: Mutex::new(device.load(plan.clone())?), plan })
     }
 
     /// [`Run::new`] for the plan that `plan_of` makes of `batch` samples; where it exceeds a limit, that of the device
@@ -69,7 +71,7 @@ impl Run {
         let mut rest = words;
         for slice in self.plan.parts(name)? {
             let (now, later) = rest.split_at(rest.len().min(slice.words));
-            self.engine.write(Slice { words: now.len(), ..slice }, now)?;
+            self.engine().write(Slice { words: now.len(), ..slice }, now)?;
             rest = later;
         }
         Ok(())
@@ -88,9 +90,9 @@ impl Run {
     /// A whole named buffer or view, or all parts of a split buffer one after the other.
     pub fn read(&mut self, name: &str) -> Result<Vec<u32>> {
         let mut parts = self.plan.parts(name)?.into_iter();
-        let mut words = parts.next().map_or(Ok(Vec::new()), |slice| self.engine.read(slice))?;
+        let mut words = parts.next().map_or(Ok(Vec::new()), |slice| self.engine().read(slice))?;
         for slice in parts {
-            words.extend_from_slice(&self.engine.read(slice)?);
+            words.extend_from_slice(&self.engine().read(slice)?);
         }
         Ok(words)
     }
@@ -102,26 +104,30 @@ impl Run {
 
     /// Runs a half of the plan, or all of it; see [`Engine::submit`].
     pub fn submit_unless(&mut self, half: Half, give_up: GiveUp<'_>) -> Result<bool> {
-        self.engine.submit(half, give_up)
+        self.engine().submit(half, give_up)
     }
 
     /// See [`Engine::timed_submit`].
     pub fn timed_submit(&mut self) -> Result<Times> {
-        self.engine.timed_submit()
+        self.engine().timed_submit()
     }
 
     /// See [`Engine::repeat`].
     pub fn repeat(&mut self, index: usize, times: u32) -> Result<Times> {
-        self.engine.repeat(index, times)
+        self.engine().repeat(index, times)
     }
 
     /// See [`Engine::counts`].
-    pub fn counts(&self) -> Counts {
-        self.engine.counts()
+    pub fn counts(&mut self) -> Counts {
+        self.engine().counts()
     }
 
     /// See [`Engine::metrics`].
     pub fn metrics(&mut self, wait: bool) -> Result<Option<Vec<f32>>> {
-        self.engine.metrics(wait)
+        self.engine().metrics(wait)
+    }
+
+    fn engine(&mut self) -> &mut dyn Engine {
+        self.engine.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut()
     }
 }

@@ -67,7 +67,8 @@ pub struct Look<'a> {
     pub stats: Metrics,
 }
 
-/// Hands out the next sample of a stream into a batch of one; false at its end.
+/// Hands out the next sample of a stream into a batch of one; false where there is none now, which is its end as soon as
+/// no other sample is at work.
 pub type Next<'a> = dyn FnMut(&mut Batch) -> Result<bool> + 'a;
 /// Takes in what was seen.
 pub type Visit<'a> = dyn FnMut(Look<'_>) -> Result<()> + 'a;
@@ -199,13 +200,11 @@ impl Evaluator {
         let mut batch = Batch::new(self.batch, self.config().seq_len);
         let mut one = Batch::new(1, self.config().seq_len);
         let mut slots: Vec<Option<Running>> = vec![None; self.batch];
-        let mut before = Vec::new();
-        let (mut taken, mut more) = (0, true);
+        let (mut before, mut taken) = (Vec::new(), 0);
         loop {
             let mut fresh = vec![0; self.batch];
             for (slot, running) in slots.iter_mut().enumerate().filter(|(_, running)| running.is_none()) {
-                more = more && !self.stops() && next(&mut one)?;
-                if !more {
+                if self.stops() || !next(&mut one)? {
                     break;
                 }
                 batch.copy_row(slot, &one, 0);

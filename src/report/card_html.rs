@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use indicatif::BinaryBytes;
-
 use super::chart::{escaped, table};
 use super::describe;
 use crate::bench::Measurement;
 use crate::bench::card::{Card, Kernels, Part, Step, Training};
 use crate::eval::verify::Report;
+use crate::text::BinaryBytes;
 
 /// Dispatches shown of each step.
 const SHOWN: usize = 12;

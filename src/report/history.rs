@@ -7,12 +7,11 @@ use std::time::SystemTime;
 
 use serde::Deserialize;
 
-use super::METRICS_FILE;
 use super::curves::{Kind, Points};
 use super::past_sessions::{Pace, PastSession, read_sessions};
 use crate::bench::{Measurement, compare};
 use crate::recipe::{Recipe, leaves};
-use crate::train::{RECIPE_FILE, SAMPLES_FILE, Samples};
+use crate::train::{METRICS_FILE, RECIPE_FILE, SAMPLES_FILE, Samples};
 use crate::{Error, Result, files};
 
 /// What `trm eval --json` printed, if its user kept it in the run folder.

@@ -10,11 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::process_bytes;
 use crate::model::Metrics;
-use crate::train::now;
+use crate::train::{METRICS_FILE, now};
 use crate::{Error, Result, files};
-
-/// The log's name in a run folder.
-pub(crate) const METRICS_FILE: &str = "metrics.jsonl";
 
 /// One line.
 #[derive(Serialize)]

@@ -21,7 +21,6 @@ pub use chart::{Bars, Lines};
 pub use curves::curves_csv;
 pub use grid::draw_answer;
 pub use history::History;
-pub(crate) use metrics_log::METRICS_FILE;
 pub use page::runs_html;
 pub use plan_summary::PlanSummary;
 pub use progress::{Progress, describe, describe_passes};

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use indicatif::{BinaryBytes, HumanCount};
+use indicatif::HumanCount;
 use serde::Serialize;
 
 use super::Table;
 use crate::plan::{Cost, Pass, Plan, Role};
+use crate::text::BinaryBytes;
 
 /// What `trm plan` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]

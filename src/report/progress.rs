@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use super::metrics_log::{Entry, MetricsLog, WentBack};
 use super::{plain_terminal, say};
@@ -13,7 +13,7 @@ use crate::Result;
 use crate::data::arc::Score;
 use crate::model::Metrics;
 use crate::recipe::TrainSettings;
-use crate::text::counted;
+use crate::text::{BinaryBytes, counted};
 use crate::train::{Observer, StepMetrics};
 
 /// Time between two plain lines.

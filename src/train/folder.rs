@@ -14,6 +14,9 @@ use crate::ranks::{self, Ranks};
 use crate::recipe::Recipe;
 use crate::{Error, Result, files};
 
+/// The log's name in a run folder.
+pub const METRICS_FILE: &str = "metrics.jsonl";
+
 /// The recipe's name in a run folder.
 pub const RECIPE_FILE: &str = "recipe.toml";
 

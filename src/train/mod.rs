@@ -16,7 +16,7 @@ mod training;
 
 pub use batches::write_batches;
 pub use checkpoints::{At, Checkpoint, Found};
-pub use folder::RECIPE_FILE;
+pub use folder::{METRICS_FILE, RECIPE_FILE};
 pub use layout::{Layout, Room};
 pub use notes::Note;
 pub use observer::{Observer, Unobserved};

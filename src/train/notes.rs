@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::folder::METRICS_FILE;
 use crate::model::Metrics;
-use crate::report::METRICS_FILE;
 use crate::{Error, Result, files};
 
 /// What is known of a checkpoint beside itself.

@@ -195,7 +195,7 @@ impl Trainer {
     }
 
     /// What was asked of the driver so far.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&mut self) -> Counts {
         self.runner.counts()
     }
 

@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use indicatif::BinaryBytes;
-
 use super::super::solve::Solved;
 use super::Finding;
 use crate::checkpoint::Shipped;
@@ -12,6 +10,7 @@ use crate::engine::{Device, DeviceInfo, free_memory};
 use crate::eval::golden::Golden;
 use crate::eval::verify::verify;
 use crate::eval::{Question, Solver};
+use crate::text::BinaryBytes;
 use crate::tune::{Cache, Cached, Key};
 use crate::version::COMMIT;
 use crate::{Error, Result, files};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use indicatif::{BinaryBytes, HumanDuration};
+use indicatif::HumanDuration;
 use serde::Serialize;
 
 use super::Finding;
@@ -11,6 +11,7 @@ use crate::bench::{Measurement, Mode, Subject, step};
 use crate::engine::Device;
 use crate::model::ModelConfig;
 use crate::recipe::Recipe;
+use crate::text::BinaryBytes;
 use crate::train::{Layout, Room};
 use crate::{Error, Result};
 

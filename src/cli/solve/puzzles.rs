@@ -3,9 +3,7 @@
 use serde::Serialize;
 
 use crate::Result;
-use crate::data::maze;
 use crate::data::pasted::Puzzle;
-use crate::data::sudoku::{Grid, solution_fault};
 use crate::eval::{Question, Solution};
 
 use super::source::{self, Given, Source};
@@ -72,11 +70,11 @@ impl Session<'_> {
 
 impl Solved {
     pub fn of(puzzle: &Puzzle, solution: &Solution) -> Solved {
-        let (valid, fault) = judged(puzzle, solution.answer());
+        let (valid, fault) = puzzle.judge(solution.answer());
         let step = |thought: &crate::eval::Thought| Step {
             answer: puzzle.text(&thought.answer),
             q_halt: thought.q_halt,
-            solved: judged(puzzle, &thought.answer).1.is_none(),
+            solved: puzzle.judge(&thought.answer).1.is_none(),
         };
         Solved {
             puzzle: puzzle.text(&puzzle.tokens()),
@@ -129,19 +127,5 @@ impl Solved {
             (Some(fault), None) => format!("not solved: the answer {fault}"),
             (Some(fault), Some(_)) => format!("not solved: {fault}"),
         }
-    }
-}
-
-/// Of a maze whether the answer marks a path; what keeps it from being a solution.
-fn judged(puzzle: &Puzzle, answer: &[i32]) -> (Option<bool>, Option<String>) {
-    match puzzle {
-        Puzzle::Sudoku(grid) => (None, solution_fault(grid, &Grid::from_tokens(grid.shape(), answer))),
-        Puzzle::Maze(maze) => match maze::Verdict::of(maze.cols, &puzzle.tokens(), answer) {
-            maze::Verdict::Shortest(_) => (Some(true), None),
-            maze::Verdict::Valid(moves, shortest) => {
-                (Some(true), Some(format!("a valid path of {moves} moves, a shortest one has {shortest}")))
-            }
-            maze::Verdict::Broken(fault) => (Some(false), Some(fault)),
-        },
     }
 }

@@ -101,10 +101,8 @@ fn of_argument(name: &str, argument: &str) -> Source {
 }
 
 fn of_text(name: &str, text: &str, config: &ModelConfig) -> Vec<Given> {
-    let Some(mut reader) = reader(config) else { return Vec::new() };
-    let mut found: Vec<Found<Puzzle>> =
-        (1..).zip(text.lines()).flat_map(|(at, line)| reader.line(at, line)).collect();
-    found.extend(reader.end());
+    let Some(reader) = reader(config) else { return Vec::new() };
+    let found = reader.all(text);
     if found.is_empty() {
         return vec![Err(Error::usage(name, "holds no puzzle", NONE))];
     }

@@ -70,11 +70,12 @@ pub struct SplitSummary {
 }
 
 /// A row in tokens.
-struct Example {
-    line: u64,
-    inputs: Vec<u8>,
-    labels: Vec<u8>,
-    identifier: i32,
+pub(super) struct Example {
+    /// Which row of its file it is.
+    pub line: u64,
+    pub inputs: Vec<u8>,
+    pub labels: Vec<u8>,
+    pub identifier: i32,
 }
 
 /// Writes the data set, whole or not at all.
@@ -110,25 +111,43 @@ pub fn build(options: &Options) -> Result<Summary> {
         let problem = format!("{seq_len}, the longest row has {longest} tokens");
         return Err(Error::usage("seq_len", problem, format!("give {longest} or more, at most {LONGEST}")));
     }
+    let new = names.names.len() - trained;
+    let unknown = (new > 0).then(|| {
+        let test = options.test.display();
+        format!("{test}: {new} puzzle ids are not in the training rows, so their embeddings are never learnt")
+    });
+    let (train, test) = ((options.train.as_path(), train), (options.test.as_path(), test));
+    write(out, Rows { words, seq_len, names: names.names, train, test }, unknown.into_iter().collect())
+}
+
+/// All rows of a data set, and what they are made of.
+pub(super) struct Rows<'a> {
+    pub words: Words,
+    pub seq_len: usize,
+    /// Of identifiers 1, 2, ...
+    pub names: Vec<String>,
+    /// With what notes call them.
+    pub train: (&'a Path, Vec<Example>),
+    /// The same.
+    pub test: (&'a Path, Vec<Example>),
+}
+
+/// Writes them, and adds to the notes which of them come again.
+pub(super) fn write(out: OutputFolder, rows: Rows<'_>, mut notes: Vec<String>) -> Result<Summary> {
+    let Rows { words, seq_len, names, train, test } = rows;
     let vocabulary = Vocabulary {
         pad_id: i32::from(PAD),
         ignore_label_id: Some(i32::from(PAD)),
         blank_identifier_id: 0,
         vocab_size: words.vocab_size(),
-        num_puzzle_identifiers: names.names.len() + 1,
+        num_puzzle_identifiers: names.len() + 1,
     };
-    let (mut seen, mut notes) = (Seen::default(), Vec::new());
-    let new = names.names.len() - trained;
-    notes.extend((new > 0).then(|| {
-        let test = options.test.display();
-        format!("{test}: {new} puzzle ids are not in the training rows, so their embeddings are never learnt")
-    }));
-    let mut split = |split, path: &Path, rows| {
+    let mut seen = Seen::default();
+    let mut split = |split, (path, rows)| {
         write_split(out.path(), (split, path), rows, seq_len, vocabulary.clone(), &mut seen, &mut notes)
     };
-    let (train, test) =
-        (split(Split::Train, &options.train, train)?, split(Split::Test, &options.test, test)?);
-    write_identifiers(out.path(), std::iter::once(BLANK).chain(names.names.iter().map(String::as_str)))?;
+    let (train, test) = (split(Split::Train, train)?, split(Split::Test, test)?);
+    write_identifiers(out.path(), std::iter::once(BLANK).chain(names.iter().map(String::as_str)))?;
     words.save(out.path())?;
     out.commit()?;
     let (vocab_size, num_puzzle_identifiers) = (vocabulary.vocab_size, vocabulary.num_puzzle_identifiers);

@@ -1,0 +1,234 @@
+//! The routes.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::serve::ListenerExt;
+use axum::{Router, serve as answer};
+use serde::Serialize;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+
+use crate::model::ModelConfig;
+
+use super::Limits;
+use super::figures::Figures;
+use super::questions::{Answered, Body, Question};
+use super::worker::{Answer, Job};
+
+/// Seconds after which those that were sent away may try again.
+const RETRY_AFTER_S: &str = "1";
+
+/// What all requests need.
+pub struct Shared {
+    pub device: String,
+    pub widest: usize,
+    pub config: ModelConfig,
+    pub sender: mpsc::Sender<Job>,
+    pub figures: Arc<Figures>,
+    pub limits: Limits,
+}
+
+/// Answers until `end` is over, and after that what is under way, for no longer than a request may take.
+pub async fn serve(
+    listener: std::net::TcpListener,
+    shared: Arc<Shared>,
+    end: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    // An answer that waits for more of it to come would only be late.
+    let listener =
+        tokio::net::TcpListener::from_std(listener)?.tap_io(|stream| drop(stream.set_nodelay(true)));
+    let longest = shared.limits.time;
+    let (ending, ended) = oneshot::channel();
+    let end = async {
+        end.await;
+        // Nobody listens where all is over.
+        let _ = ending.send(());
+    };
+    let too_long = async {
+        let _ = ended.await;
+        sleep(longest).await;
+    };
+    tokio::select! {
+        served = answer(listener, routes(shared)).with_graceful_shutdown(end).into_future() => served,
+        () = too_long => Ok(()),
+    }
+}
+
+fn routes(shared: Arc<Shared>) -> Router {
+    let body = DefaultBodyLimit::max(shared.limits.body);
+    let watched = from_fn_with_state(shared.clone(), watch);
+    Router::new()
+        .route("/solve", post(solve).layer(body).layer(watched))
+        .route("/health", get(health))
+        .route("/metrics", get(metrics))
+        .fallback(async || refusal(StatusCode::NOT_FOUND, NO_PATH.to_owned()))
+        .method_not_allowed_fallback(async || refusal(StatusCode::METHOD_NOT_ALLOWED, NO_PATH.to_owned()))
+        .with_state(shared)
+}
+
+const NO_PATH: &str = "there are POST /solve, GET /health and GET /metrics";
+
+/// Gives a request its time, and counts it.
+async fn watch(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let longest = shared.limits.time;
+    let response = match timeout(longest, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let problem = format!("not answered within {longest:?}; send fewer puzzles at once");
+            refusal(StatusCode::GATEWAY_TIMEOUT, problem)
+        }
+    };
+    shared.figures.request(response.status().as_u16(), begun.elapsed());
+    response
+}
+
+async fn solve(State(shared): State<Arc<Shared>>, body: Result<Bytes, BytesRejection>) -> Response {
+    match answers(&shared, body).await {
+        Ok((code, answers)) => json(code, &Answers { answers }),
+        Err((code, problem)) => refusal(code, problem),
+    }
+}
+
+#[derive(Serialize)]
+struct Answers {
+    answers: Vec<Answered>,
+}
+
+type Refusal = (StatusCode, String);
+
+async fn answers(
+    shared: &Shared,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Vec<Answered>), Refusal> {
+    let Shared { config, limits, figures, .. } = shared;
+    let body = body.map_err(|error| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            (error.status(), format!("a body of more than {} bytes; send fewer puzzles at once", limits.body))
+        }
+        other => (other, error.body_text()),
+    })?;
+    let malformed = |error: serde_json::Error| {
+        (StatusCode::BAD_REQUEST, format!("{error}; expected {{\"puzzles\": [...]}}"))
+    };
+    let Body { puzzles } = serde_json::from_slice(&body).map_err(malformed)?;
+    if puzzles.is_empty() {
+        return Err((StatusCode::BAD_REQUEST, "no puzzles".to_owned()));
+    }
+    if puzzles.len() > limits.puzzles {
+        let problem = format!("{} puzzles; send no more than {} at once", puzzles.len(), limits.puzzles);
+        return Err((StatusCode::PAYLOAD_TOO_LARGE, problem));
+    }
+    let questions: Vec<_> = puzzles.into_iter().map(|given| Question::read(given, config)).collect();
+    let usable = questions.iter().flatten().count();
+    figures.count(|counts| counts.refused += (questions.len() - usable) as u64);
+    let mut answers = Vec::with_capacity(questions.len());
+    for (index, asked) in ask(shared, questions, usable)?.into_iter().enumerate() {
+        answers.push(match asked {
+            Ok((question, reply)) => Answered::answer(index, &question, reply.await.map_err(|_| ending())?),
+            Err(problem) => Answered::error(index, problem),
+        });
+    }
+    Ok((if usable > 0 { StatusCode::OK } else { StatusCode::BAD_REQUEST }, answers))
+}
+
+type Asked = Result<(Question, oneshot::Receiver<Answer>), String>;
+
+/// Puts the usable ones of all questions into the queue, or none of them where it has no room for so many.
+fn ask(
+    shared: &Shared,
+    questions: Vec<Result<Question, String>>,
+    usable: usize,
+) -> Result<Vec<Asked>, Refusal> {
+    let mut places = shared.sender.try_reserve_many(usable).map_err(|error| match error {
+        TrySendError::Full(()) => {
+            shared.figures.count(|counts| counts.turned_away += usable as u64);
+            let problem = format!("{} puzzles wait already; try again later", waiting(shared));
+            (StatusCode::SERVICE_UNAVAILABLE, problem)
+        }
+        TrySendError::Closed(()) => ending(),
+    })?;
+    let mut ask = |question: Question| {
+        let (reply, answer) = oneshot::channel();
+        let Question { ref inputs, identifier, .. } = question;
+        if let Some(place) = places.next() {
+            place.send(Job { inputs: inputs.clone(), identifier, reply });
+        }
+        (question, answer)
+    };
+    Ok(questions.into_iter().map(|question| question.map(&mut ask)).collect())
+}
+
+fn waiting(shared: &Shared) -> usize {
+    shared.limits.queue - shared.sender.capacity()
+}
+
+fn ending() -> Refusal {
+    (StatusCode::SERVICE_UNAVAILABLE, "the server is ending".to_owned())
+}
+
+/// What `GET /health` says.
+#[derive(Serialize)]
+struct Health<'a> {
+    status: &'a str,
+    version: &'a str,
+    device: &'a str,
+    batch: usize,
+    seq_len: usize,
+    vocab_size: usize,
+    num_puzzle_identifiers: usize,
+    max_steps: usize,
+}
+
+async fn health(State(shared): State<Arc<Shared>>) -> Response {
+    let Shared { config, .. } = &*shared;
+    let health = Health {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+        device: &shared.device,
+        batch: shared.widest,
+        seq_len: config.seq_len,
+        vocab_size: config.vocab_size,
+        num_puzzle_identifiers: config.num_puzzle_identifiers,
+        max_steps: config.arch.halt_max_steps,
+    };
+    json(StatusCode::OK, &health)
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    let text = shared.figures.text(waiting(&shared), shared.limits.queue);
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+fn json(code: StatusCode, value: &impl Serialize) -> Response {
+    match serde_json::to_string(value) {
+        Ok(text) => (code, [(CONTENT_TYPE, "application/json")], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// Says what is wrong, and when to come back where that helps.
+fn refusal(code: StatusCode, error: String) -> Response {
+    #[derive(Serialize)]
+    struct Refused {
+        error: String,
+    }
+    let response = json(code, &Refused { error });
+    match code {
+        StatusCode::SERVICE_UNAVAILABLE => ([(RETRY_AFTER, RETRY_AFTER_S)], response).into_response(),
+        _ => response,
+    }
+}

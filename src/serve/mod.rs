@@ -1,0 +1,145 @@
+//! `trm serve`: puzzles in over HTTP, answers out.
+//!
+//! ```text
+//! POST /solve -> http -> questions -> bounded queue -> worker, the one thread with the device
+//!                  ^                                      |  Evaluator::roll: a puzzle that is done leaves its slot
+//!                  +------------- one answer each --------+  of the batch, one that waits enters at the next step
+//! ```
+//!
+//! `questions` is the JSON of both ways, `worker` what computes, `figures` counts for `GET /metrics`, `http` the routes.
+
+mod figures;
+mod http;
+mod questions;
+mod worker;
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::checkpoint::Model;
+use crate::engine::Device;
+use crate::eval::Pace;
+use crate::{Error, Result};
+use figures::Figures;
+use http::Shared;
+use worker::Worker;
+
+/// What a server takes; beyond that it refuses.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Puzzles computed at once; None for as many as suit the device, and fit it.
+    pub batch: Option<usize>,
+    /// Puzzles that may wait for a slot.
+    pub queue: usize,
+    /// Puzzles of one request; no more than `queue`.
+    pub puzzles: usize,
+    /// Bytes of a request's body.
+    pub body: usize,
+    /// How long a request may take, from its head to its last answer; also the longest that an end takes.
+    pub time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { batch: None, queue: 4096, puzzles: 1024, body: 1 << 20, time: Duration::from_secs(60) }
+    }
+}
+
+/// A model on a device that answers over HTTP.
+pub struct Server {
+    listener: TcpListener,
+    worker: Worker,
+    shared: Arc<Shared>,
+}
+
+impl Server {
+    /// Loads a model on `device` for requests that come to `listener`. Puzzles run `halt_max_steps` of `config`, which may
+    /// differ from training, or until `pace` says that they are done.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for limits that contradict each other, [`Error::Limit`] and [`Error::Memory`] where the device has
+    /// no room for the model.
+    pub fn open(
+        model: Model,
+        device: Device,
+        pace: Pace,
+        limits: Limits,
+        listener: TcpListener,
+    ) -> Result<Server> {
+        if limits.queue == 0 || !(1..=limits.queue).contains(&limits.puzzles) {
+            let problem =
+                format!("{} of one request cannot wait in a queue of {}", limits.puzzles, limits.queue);
+            return Err(Error::usage(
+                "puzzles",
+                problem,
+                "give at least 1, and no more than the queue has room for",
+            ));
+        }
+        let (sender, queue) = mpsc::channel(limits.queue);
+        let figures = Arc::new(Figures::default());
+        let config = model.config.clone();
+        let worker = Worker::open(model, device, (pace, limits.batch), queue, figures.clone())?;
+        let (device, widest) = (worker.device_name(), worker.widest());
+        let shared = Shared { device, widest, config, sender, figures, limits };
+        Ok(Server { listener, worker, shared: Arc::new(shared) })
+    }
+
+    /// Tells `tell`, in a line each time, when a device failed and was opened anew.
+    pub fn telling(mut self, tell: impl Fn(&str) + Send + 'static) -> Server {
+        self.worker.telling(tell);
+        self
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the system does not say.
+    pub fn address(&self) -> Result<SocketAddr> {
+        self.listener.local_addr().map_err(Error::io(LISTENER))
+    }
+
+    /// Most puzzles that are computed at once.
+    pub fn widest(&self) -> usize {
+        self.worker.widest()
+    }
+
+    /// Answers until `end` is over, then what has come until then, and returns.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the system refuses to listen, and device failures: a device that fails is opened anew and the
+    /// puzzles at work begin again, but where it fails once more before the next answer, that ends the server.
+    pub fn run(self, end: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+        let Server { listener, worker, shared } = self;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+        let runtime = runtime.map_err(Error::io(LISTENER))?;
+        // Dropped by a worker that ends before it is told to.
+        let (at_work, failed) = oneshot::channel::<()>();
+        let over = worker.over();
+        let work = move || {
+            let outcome = worker.run();
+            drop(at_work);
+            outcome
+        };
+        let work =
+            std::thread::Builder::new().name("device".into()).spawn(work).map_err(Error::io("thread"))?;
+        let end = async {
+            tokio::select! {
+                () = end => {}
+                _ = failed => {}
+            }
+        };
+        let served = runtime.block_on(http::serve(listener, shared, end));
+        // With it go connections that took too long, and all ends of the queue.
+        drop(runtime);
+        over.store(true, Ordering::Relaxed);
+        let worked = work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        worked.and(served.map_err(Error::io(LISTENER)))
+    }
+}
+
+const LISTENER: &str = "listener";

@@ -1,0 +1,161 @@
+//! The JSON of `POST /solve`, in and out.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::data::pasted::{Puzzle, Reader};
+use crate::model::ModelConfig;
+
+use super::worker::Answer;
+
+/// A body: `{"puzzles": [...]}`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Body {
+    /// Each by itself, so that one that cannot be used does not spoil the others.
+    pub puzzles: Vec<Value>,
+}
+
+/// A puzzle as it may be given.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Given {
+    /// In any layout that is read where people paste puzzles.
+    Text(String),
+    /// The tokens themselves, under the blank identifier.
+    Tokens(Tokens),
+    /// The tokens of a puzzle that has an embedding of its own.
+    Named { tokens: Tokens, identifier: i32 },
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Tokens {
+    Row(Vec<i32>),
+    Grid(Vec<Vec<i32>>),
+}
+
+/// A puzzle that fits the model.
+pub struct Question {
+    /// What it was read as, where it came as text.
+    puzzle: Option<Puzzle>,
+    /// (S) tokens.
+    pub inputs: Vec<i32>,
+    /// Its puzzle identifier.
+    pub identifier: i32,
+}
+
+/// What is answered about a puzzle, in the order of the request.
+#[derive(Serialize)]
+pub struct Answered {
+    index: usize,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Outcome {
+    Answer {
+        /// As the puzzle was given: text, or (S) tokens.
+        answer: Form,
+        /// Supervision steps that it took.
+        steps: usize,
+        /// sigmoid(q_halt).
+        confidence: f32,
+        /// Whether it is a solution, where the puzzle is known by its text.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        solved: Option<bool>,
+        /// What keeps it from being one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fault: Option<String>,
+    },
+    Error {
+        error: String,
+    },
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Form {
+    Text(String),
+    Tokens(Vec<i32>),
+}
+
+impl Question {
+    /// Reads a puzzle; else says what is wrong with it.
+    pub fn read(given: Value, config: &ModelConfig) -> Result<Question, String> {
+        const FORMS: &str = "expected a text, a list of tokens, or {\"tokens\": [...], \"identifier\": 0}";
+        let given = serde_json::from_value(given).map_err(|_| FORMS.to_owned())?;
+        let (puzzle, inputs, identifier) = match given {
+            Given::Text(text) => {
+                let puzzle = pasted(&text, config)?;
+                let inputs = puzzle.tokens();
+                (Some(puzzle), inputs, 0)
+            }
+            Given::Tokens(tokens) => (None, tokens.row(), 0),
+            Given::Named { tokens, identifier } => (None, tokens.row(), identifier),
+        };
+        if inputs.len() != config.seq_len {
+            return Err(format!("{} tokens, the model solves puzzles of {}", inputs.len(), config.seq_len));
+        }
+        below(config.vocab_size, "a token", inputs.iter())?;
+        below(config.num_puzzle_identifiers, "the identifier", [identifier].iter())?;
+        Ok(Question { puzzle, inputs, identifier })
+    }
+}
+
+fn pasted(text: &str, config: &ModelConfig) -> Result<Puzzle, String> {
+    let reader = Reader::of_sizes(config.seq_len, config.vocab_size)
+        .ok_or("the model is of neither Sudokus nor mazes, which are given as text; give tokens")?;
+    let mut found = reader.all(text);
+    match (found.pop(), found.len()) {
+        (Some(found), 0) => found.puzzle.map_err(|problem| format!("line {}: {problem}", found.line)),
+        (None, _) => Err("holds no puzzle".to_owned()),
+        (Some(_), others) => Err(format!("holds {} puzzles; give each by itself", others + 1)),
+    }
+}
+
+fn below<'a>(bound: usize, what: &str, numbers: impl Iterator<Item = &'a i32>) -> Result<(), String> {
+    let mut strange = numbers.filter(|number| !usize::try_from(**number).is_ok_and(|number| number < bound));
+    match strange.next() {
+        Some(number) => Err(format!("{what} is {number}, the model knows 0 to {}", bound - 1)),
+        None => Ok(()),
+    }
+}
+
+impl Tokens {
+    fn row(self) -> Vec<i32> {
+        match self {
+            Tokens::Row(row) => row,
+            Tokens::Grid(rows) => rows.concat(),
+        }
+    }
+}
+
+impl Answered {
+    /// The answer to a question.
+    pub fn answer(index: usize, question: &Question, answer: Answer) -> Answered {
+        let Answer { thought, steps } = answer;
+        if thought.q_halt.is_nan() {
+            return Answered::error(index, "the model's weights make NaN of it".to_owned());
+        }
+        let (confidence, tokens) = (thought.confidence(), thought.answer);
+        let outcome = match &question.puzzle {
+            Some(puzzle) => {
+                let fault = puzzle.judge(&tokens).1;
+                let (answer, solved) = (Form::Text(puzzle.text(&tokens)), Some(fault.is_none()));
+                Outcome::Answer { answer, steps, confidence, solved, fault }
+            }
+            None => {
+                Outcome::Answer { answer: Form::Tokens(tokens), steps, confidence, solved: None, fault: None }
+            }
+        };
+        Answered { index, outcome }
+    }
+
+    /// Why there is none.
+    pub fn error(index: usize, error: String) -> Answered {
+        Answered { index, outcome: Outcome::Error { error } }
+    }
+}
