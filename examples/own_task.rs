@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use trm::data::own::{Task, Words, build_task};
-use trm::data::{Batch, Split, TestBatches};
+use trm::data::Split;
 use trm::eval::{Evaluator, Pace, Selection};
 use trm::model::Which;
 use trm::rng::Rng;
