@@ -215,7 +215,7 @@ fn model_past_limits() -> Outcome {
     let workshop = Workshop::new()?;
     let mut args = workshop.train_args("run", 2);
     args.extend(["--set", "arch.hidden_size=65536"].map(str::to_owned));
-    refuse(&borrowed(&args), 1, &["training with 1 sample(s) at once: ", ": needs ", ", the limit is "])?;
+    refuse(&borrowed(&args), 1, &["training with 1 sample at once: ", ": needs ", ", the limit is "])?;
     check(!Path::new(&workshop.path("run")).exists(), || "a refused run left its folder".into())
 }
 
