@@ -8,7 +8,7 @@ use trm::data::arc::{Identifiers, OnDuplicate, Options, build};
 use trm::data::{Dataset, OnInvalid, Split};
 use trm::engine::Device;
 use trm::eval::arc::{self, ArcEvaluation};
-use trm::eval::{Evaluator, Pace};
+use trm::eval::{Breadth, Evaluator, Pace};
 use trm::model::init::Weights;
 use trm::recipe::Recipe;
 use trm::report::{Progress, write_arc_html};
@@ -78,6 +78,15 @@ fn end_to_end(device: &Device) -> Outcome {
     check("votes are missing", task.inputs.iter().all(|input| input.votes == 4))?;
     check("pass@K is missing", found.score.pass_at.len() == 6)?;
     check("steps are missing", found.evaluation.is_some_and(|found| found.by_step.len() == 2))?;
+
+    // The answer chosen among the rollouts of an input is one vote.
+    let breadth = Breadth { rollouts: 3, noise: 1.0, ..Breadth::default() };
+    let mut evaluator = Evaluator::with(&config, device, 4, breadth)?;
+    evaluator.load(&Weights::fresh(&config, 2))?;
+    let mut done = 0.0;
+    let wide = arc::evaluate(&mut evaluator, &[], pace, &data, &mut |_| Ok(()), |samples| done = samples)?;
+    check("votes of rollouts", wide.score.tasks[0].inputs.iter().all(|input| input.votes == 4))?;
+    check("the end of rollouts", wide.evaluation.is_none() && done == dataset.examples() as f64)?;
 
     let submission = folder.path().join("submission.json");
     found.score.write_submission(&submission)?;

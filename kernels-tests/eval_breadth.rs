@@ -26,9 +26,10 @@ pub fn tests() -> Vec<Trial> {
     ];
     let both = |(name, test): (&str, Test)| on_each(&format!("eval_breadth::{name}"), Needs::Adapter, test);
     // Of these the host has all to do.
-    let host: [(&str, Test); 3] = [
+    let host: [(&str, Test); 4] = [
         ("sweeps_are_parts_of_one_run", sweeps),
         ("settled_answers_end", settled),
+        ("what_a_model_draws_sets_rollouts_apart", own_draws),
         ("what_makes_no_sense_is_refused", refused),
     ];
     let alone = |(name, test): (&str, Test)| {
@@ -158,6 +159,18 @@ fn rollouts(device: &Device) -> Outcome {
         check(&format!("{name}: the seed does nothing"), other != wide)?;
     }
     Ok(())
+}
+
+/// A model that starts from random states needs no noise to have rollouts that differ.
+fn own_draws(device: &Device) -> Outcome {
+    let (_folder, dataset) = mazes()?;
+    let (mut model, questions) = (model(&dataset, true)?, questions(&dataset)?);
+    model.0.arch.random_init = 1.0;
+    let breadth = Breadth { noise: 0.0, ..NOISY };
+    let wide = solve(device, &model, 5, breadth, &questions)?;
+    check("the batch decides", solve(device, &model, 3, breadth, &questions)? == wide)?;
+    let agree = |one: &Solution| one.elected.as_ref().is_some_and(|elected| elected.votes == 4);
+    check("rollouts agree", !wide.iter().all(agree))
 }
 
 /// Whatever the others do, the first rollout thinks as one alone does.
