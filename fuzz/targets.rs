@@ -58,13 +58,14 @@ const PICKLE: [&str; 12] = [
 ];
 
 /// All of them.
-pub static TARGETS: [Target; 17] = [
+pub static TARGETS: [Target; 18] = [
     Target { name: "npy", tokens: &NPY, read: npy },
     Target { name: "npy_indices", tokens: &NPY, read: npy_indices },
     Target { name: "dataset_json", tokens: &JSON, read: dataset_json },
     Target { name: "safetensors", tokens: &JSON, read: safetensors },
     Target { name: "state", tokens: &JSON, read: state },
     Target { name: "identifiers_json", tokens: &JSON, read: identifiers_json },
+    Target { name: "lists_json", tokens: &JSON, read: lists_json },
     Target { name: "config_json", tokens: &JSON, read: config_json },
     Target { name: "all_config", tokens: &YAML, read: all_config },
     Target { name: "torch", tokens: &PICKLE, read: torch },
@@ -182,6 +183,16 @@ fn npy_indices(input: &[u8]) {
 
 fn dataset_json(input: &[u8]) {
     on_bench(|bench| bench.with("data/train/dataset.json", input, |_| read_data(bench)));
+}
+
+fn lists_json(input: &[u8]) {
+    on_bench(|bench| {
+        bench.with("data/test/lists.json", input, |_| {
+            let lists = judged(sudoku::read_origins(&bench.path("data"), Split::Test, 3));
+            let examples = |lists: Vec<sudoku::Origin>| lists.iter().map(|list| list.examples).sum::<usize>();
+            assert!(lists.is_none_or(|lists| lists.is_empty() || examples(lists) == 3));
+        });
+    });
 }
 
 fn identifiers_json(input: &[u8]) {

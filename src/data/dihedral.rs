@@ -71,7 +71,11 @@ impl Dihedral {
         };
         let (new_rows, new_cols) = self.shape(rows, cols);
         let source = |r, c| (first + r as isize * by_row + c as isize * by_col) as usize;
-        (0..new_rows).flat_map(|r| (0..new_cols).map(move |c| cells[source(r, c)])).collect()
+        let mut moved = Vec::with_capacity(cells.len());
+        for r in 0..new_rows {
+            moved.extend((0..new_cols).map(|c| cells[source(r, c)]));
+        }
+        moved
     }
 }
 
