@@ -131,7 +131,9 @@ class Curves:
                 shown = [f"{mean:.1f} ({', '.join(f'{share:.1f}' for share in some)})" for mean, some in zip(means, shares)]
                 spread = max(max(some) - min(some) for some in shares)
                 lines.append(f"| {model}, {step} | {shown[0]} | {shown[1]} | {abs(means[0] - means[1]):.1f} | {spread:.1f} |")
-        return "\n".join(lines)
+        return "\n".join([*lines, "", "![Training loss and test accuracy of both, by step](parity.svg)", "",
+                          "All points are in [data/parity.csv](data/parity.csv): the loss of each of the first 50 steps, then its mean over 20,",
+                          "and exact accuracy on the test split."])
 
 
 def picture(curves):
