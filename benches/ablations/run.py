@@ -55,11 +55,14 @@ class Bench:
         return plan["flops"], plan["batch"]
 
     def job(self, listed, name, overrides, seed, budget):
-        """One training; its row, or None where there is no time for it."""
+        """One training; its row, or None where there is no time for it or the recipe is refused."""
         left = self.deadline - time.monotonic()
         if left < 1:
             return None
-        flops, batch = self.cost(overrides)
+        try:
+            flops, batch = self.cost(overrides)
+        except subprocess.CalledProcessError:  # trm has said why
+            return None
         per_epoch = self.metadata["total_groups"] * self.metadata["mean_puzzle_examples"] / batch
         epochs = max(1, round(budget / flops / per_epoch))
         run = self.args.work / f"{re.sub(r'[^a-z0-9]+', '-', f'{listed} {name}'.lower())}-{seed}"
@@ -145,6 +148,12 @@ def table(variants, rows):
     return "\n".join(lines)
 
 
+def written(text, name, new):
+    """A page with `new` between the marks of `name`."""
+    marks = re.compile(f"(<!-- table {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
+    return marks.sub(lambda found: f"{found[1]}{new}\n{found[2]}", text)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lists", type=pathlib.Path, nargs="+", metavar="LIST")
@@ -159,6 +168,7 @@ def main():
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("runs/ablations"), help="where runs lie meanwhile")
     parser.add_argument("--page", type=pathlib.Path, help="page to write the tables into")
     args = parser.parse_args()
+    args.trm = args.trm.resolve()
     lists = {path.stem: variants_of(path) for path in args.lists}
     complete = True
     if args.seeds:
@@ -169,10 +179,9 @@ def main():
     if args.page:
         text, rows = args.page.read_text(), read(args.csv)
         for listed, variants in lists.items():
-            new = table(variants, [row for row in rows if row["list"] == listed])
-            marks = re.compile(f"(<!-- table {re.escape(listed)} -->\n).*?(<!-- end -->)", re.DOTALL)
-            text = marks.sub(lambda found: f"{found[1]}{new}\n{found[2]}", text)
-        args.page.write_text(text)
+            text = written(text, listed, table(variants, [row for row in rows if row["list"] == listed]))
+        data = os.path.relpath(args.csv, args.page.parent)
+        args.page.write_text(written(text, "source", f"All runs are in [{data}]({data})."))
     sys.exit(0 if complete else OUT_OF_TIME)
 
 

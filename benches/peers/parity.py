@@ -24,6 +24,7 @@ MODELS = {
 }
 SHARED = ["train.global_batch_size=32", "train.checkpoint_minutes=0", "train.keep=1000"]
 SIDES = ["trm", "PyTorch"]
+WIDE = "PyTorch in float64"  # of the first steps only: how far rounding alone takes a training
 FIRST, WINDOW = 50, 20  # steps that are kept each, and steps that one point stands for after them
 HERE = pathlib.Path(__file__).parent
 
@@ -34,8 +35,9 @@ class Pair:
     def __init__(self, args, model, seed):
         self.args, self.model, self.seed = args, model, seed
         self.folder = args.out / f"{model}-{seed}"
-        self.run, self.twin = self.folder / "run", self.folder / "twin.jsonl"
-        sets = MODELS[model] + SHARED + [f"train.seed={seed}", f"train.epochs={args.epochs}", f"train.eval_interval={args.epochs // 8 or 1}"]
+        self.run = self.folder / "run"
+        self.logs = {"trm": self.run / "metrics.jsonl", "PyTorch": self.folder / "twin.jsonl", WIDE: self.folder / "wide.jsonl"}
+        sets = MODELS[model] + SHARED + [f"train.seed={seed}", f"train.epochs={args.epochs}", f"train.eval_interval={args.epochs // 8}"]
         self.recipe = ["--recipe", args.recipe, *(word for one in sets for word in ("--set", one))]
         metadata = json.loads((args.data / "train" / "dataset.json").read_text())
         self.steps = lambda epochs: int(epochs * metadata["total_groups"] * metadata["mean_puzzle_examples"] / 32)
@@ -58,14 +60,16 @@ class Pair:
     def train(self, side, left):
         """Trains one side for at most `left` seconds."""
         steps = self.steps(self.args.epochs)
-        if self.log(side) and self.log(side)[-1] == ("test", steps):
+        last = [(line["split"], line["step"]) for line in self.lines(side)[-1:]]
+        if last == [("train", FIRST) if side == WIDE else ("test", steps)]:
             return
         if side == "trm":
             command = self.trm("train", "--resume", "--data", str(self.args.data), "--out", str(self.run), "--device", "cpu")
         else:
             command = [sys.executable, str(HERE / "twin.py"), "--recipe", str(self.run / "recipe.toml"), "--weights", str(self.folder / "initial.pt"),
-                       "--batches", str(self.folder / "batches.npy"), "--data", str(self.args.data), "--out", str(self.twin),
-                       "--eval-every", str(self.steps(self.args.epochs // 8 or 1)), "--total-steps", str(steps)]
+                       "--batches", str(self.folder / "batches.npy"), "--data", str(self.args.data), "--out", str(self.logs[side]),
+                       "--eval-every", str(self.steps(self.args.epochs // 8)), "--total-steps", str(steps)]
+            command += ["--float64", "--steps", str(FIRST)] if side == WIDE else []
         threads = {"RAYON_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         with (self.folder / f"{side}.log").open("w") as log:
             start = time.monotonic()
@@ -76,15 +80,12 @@ class Pair:
             print(f"{self.model}, seed {self.seed}, {side}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
 
     def lines(self, side):
-        path = self.run / "metrics.jsonl" if side == "trm" else self.twin
+        path = self.logs[side]
         return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")] if path.exists() else []
-
-    def log(self, side):
-        return [(line["split"], line["step"]) for line in self.lines(side)]
 
     def rows(self):
         """Points of the curves of both sides."""
-        for side in SIDES:
+        for side in self.logs:
             lines = self.lines(side)
             losses = {line["step"]: line["loss"] for line in lines if line["split"] == "train"}
             points = [("loss", step, losses[step]) for step in range(1, FIRST + 1) if step in losses]
@@ -112,9 +113,10 @@ class Curves:
         """By model and seed, the largest relative difference of a loss in the first steps."""
         lines = [f"| model | {' | '.join(f'seed {seed}' for seed in self.seeds)} |", "|---" * (1 + len(self.seeds)) + "|"]
         for model in MODELS:
-            pairs = zip(self.of(model, SIDES[0], "loss"), self.of(model, SIDES[1], "loss"))
-            worst = [max((abs(a[s] - b[s]) / abs(b[s]) for s in range(1, FIRST + 1) if s in a and s in b), default=float("nan")) for a, b in pairs]
-            lines.append(f"| {model} | {' | '.join(f'{value:.1e}' for value in worst)} |")
+            for one, other in (SIDES, ("PyTorch", WIDE)):
+                pairs = zip(self.of(model, one, "loss"), self.of(model, other, "loss"))
+                worst = [max((abs(a[s] - b[s]) / abs(b[s]) for s in range(1, FIRST + 1) if s in a and s in b), default=float("nan")) for a, b in pairs]
+                lines.append(f"| {model}, {one} against {other} | {' | '.join(f'{value:.1e}' for value in worst)} |")
         return "\n".join(lines)
 
     def accuracies(self):
@@ -129,7 +131,9 @@ class Curves:
                 shown = [f"{mean:.1f} ({', '.join(f'{share:.1f}' for share in some)})" for mean, some in zip(means, shares)]
                 spread = max(max(some) - min(some) for some in shares)
                 lines.append(f"| {model}, {step} | {shown[0]} | {shown[1]} | {abs(means[0] - means[1]):.1f} | {spread:.1f} |")
-        return "\n".join(lines)
+        return "\n".join([*lines, "", "![Training loss and test accuracy of both, by step](parity.svg)", "",
+                          "All points are in [data/parity.csv](data/parity.csv): the loss of each of the first 50 steps, then its mean over 20,",
+                          "and exact accuracy on the test split."])
 
 
 def picture(curves):
@@ -181,7 +185,7 @@ def main():
         with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
             list(pool.map(Pair.prepare, pairs))
             # The slower side first.
-            work = [pool.submit(lambda pair, side: pair.train(side, max(deadline - time.monotonic(), 1)), pair, side) for side in reversed(SIDES) for pair in pairs]
+            work = [pool.submit(lambda pair, side: pair.train(side, max(deadline - time.monotonic(), 1)), pair, side) for side in ("PyTorch", "trm", WIDE) for pair in pairs]
             for done in work:
                 done.result()
         with table.open("w", newline="") as file:

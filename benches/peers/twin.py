@@ -2,7 +2,7 @@
 
 Written from the definitions alone: deep supervision with a carry, gradients through the last of T recursions, stablemax
 loss in float64, AdamATan2, sign-SGD for the rows of puzzle embeddings, moving average, warm-up and cosine. All else is
-float32. Names of weights are the authors' release's. Shapes: B slots, S tokens, P rows of a puzzle, L = P + S, D features.
+float32, or float64 with --float64. Names of weights are the authors' release's. Shapes: B slots, S tokens, P rows of a puzzle, L = P + S, D features.
 
 Writes a line of JSON for each training step and each evaluation, with the names of trm's metrics.jsonl. `parity.py` runs it
 beside trm.
@@ -44,7 +44,7 @@ class Model:
         half = h.shape[-1] // 2
         frequencies = self.arch["rope_theta"] ** (-torch.arange(half, dtype=torch.float64) / half)
         angles = torch.outer(torch.arange(h.shape[-2], dtype=torch.float64), frequencies)
-        cos, sin = angles.cos().float(), angles.sin().float()
+        cos, sin = angles.cos().to(h.dtype), angles.sin().to(h.dtype)
         first, second = h.chunk(2, -1)
         return torch.cat((first * cos - second * sin, second * cos + first * sin), -1)
 
@@ -105,7 +105,7 @@ class Twin:
             for key in keys:
                 if recipe[section].get(key):
                     raise SystemExit(f"the twin does not know {section}.{key}")
-        state = {name: value.float().clone() for name, value in weights.items()}
+        state = {name: value.to(torch.get_default_dtype(), copy=True) for name, value in weights.items()}
         self.initial = (state.pop("H_init"), state.pop("L_init"))
         self.rows = state.pop("puzzle_emb.weights", torch.zeros(1, 0))
         self.weights = {name: value.requires_grad_(True) for name, value in state.items()}
@@ -143,7 +143,7 @@ class Twin:
         rows = self.rows[identifiers].requires_grad_(True)
         logits, halt, self.states = self.model.step(self.states, inputs, rows)
         right, lm_loss = judge(logits, labels)
-        q_loss = F.binary_cross_entropy_with_logits(halt, right.float(), reduction="none")
+        q_loss = F.binary_cross_entropy_with_logits(halt, right.to(halt.dtype), reduction="none")
         loss = (lm_loss.sum() + 0.5 * q_loss.sum()) / len(batch)
         loss.backward()
         fewest, most = batch[:, 0], batch[:, 1]
@@ -186,7 +186,7 @@ class Twin:
             right, loss = judge(logits, labels[part])
             exact.append(right)
             lm_loss.append(loss)
-            q_loss.append(F.binary_cross_entropy_with_logits(halt, right.float(), reduction="none"))
+            q_loss.append(F.binary_cross_entropy_with_logits(halt, right.to(halt.dtype), reduction="none"))
         mean = lambda parts: torch.cat(parts).double().mean().item()
         lm_loss, q_loss = mean(lm_loss), mean(q_loss)
         return {"loss": lm_loss + 0.5 * q_loss, "lm_loss": lm_loss, "q_halt_loss": q_loss, "exact_accuracy": mean(exact)}
@@ -220,11 +220,13 @@ def main():
     parser.add_argument("--data", type=pathlib.Path, required=True, help="data set, for its test split")
     parser.add_argument("--eval-every", type=int, required=True, help="steps between two evaluations; 0 for none")
     parser.add_argument("--total-steps", type=int, required=True, help="of the whole training, for the learning rate")
+    parser.add_argument("--steps", type=int, help="the first of the batches only")
+    parser.add_argument("--float64", action="store_true", help="float64 instead of float32")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="metrics, a line of JSON each")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    torch.manual_seed(0)
-    batches = numpy.load(args.batches, mmap_mode="r")
+    torch.set_default_dtype(torch.float64 if args.float64 else torch.float32)
+    batches = numpy.load(args.batches, mmap_mode="r")[:args.steps]
     recipe = tomllib.loads(args.recipe.read_text())
     weights = torch.load(args.weights, weights_only=True)
     twin = Twin(recipe, weights, batches.shape[1], (batches.shape[2] - 3) // 2)
