@@ -85,6 +85,13 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     checkpoint::save(folder.path(), &imported.config, &imported.weights)?;
     folder.commit()?;
     imported.notes.iter().for_each(say);
+    let rows = imported.config.num_puzzle_identifiers;
+    if let (Some(data), None, 2..) = (&args.data, imported.reset_from, rows) {
+        say(format!(
+            "puzzle embeddings: {rows} rows, taken for the puzzles of {} in their order: right if its identifiers.json is              the one of the checkpoint (\"trm data arc --identifiers release\" draws the release's)",
+            data.display()
+        ));
+    }
     output.data(&summary(args, &imported), text)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -9,6 +9,7 @@ pub mod golden;
 mod measure;
 pub mod probe;
 mod rollouts;
+#[cfg(feature = "torch")]
 mod saved;
 mod selection;
 mod solve;
@@ -20,6 +21,7 @@ pub use breadth::Breadth;
 pub use breakdown::{Breakdown, OfClues, OfList, Share};
 pub use evaluate::{Evaluator, Look, Next, Pace, Visit, check_fit};
 pub use measure::{AtStep, Evaluation, Outcome};
+#[cfg(feature = "torch")]
 pub use saved::SavedAnswers;
 pub use selection::Selection;
 pub use solve::{Question, Solution, Solver, Thought};
