@@ -12,9 +12,10 @@ use super::output::Output;
 
 /// Show how trainings went, over each other, on one page
 ///
-/// Curves of loss, test accuracy, supervision steps, samples per second and, on ARC, pass@K; what sets the recipes apart;
-/// the sessions. Where RUN/eval.json holds what "trm eval --run RUN --json" printed, accuracy after each supervision
-/// step, too. A training may be under way.
+/// Curves of loss, test accuracy, supervision steps, samples per second, memory and, on ARC, pass@K; a few test samples as
+/// the last evaluation answered them; what sets the recipes apart; the sessions. Where RUN/eval.json holds what "trm eval
+/// --run RUN --json" printed, accuracy after each supervision step, too, and where RUN/kernels.json holds what "trm bench
+/// kernels --json" did, where the time of a step goes. A training may be under way.
 #[derive(clap::Args)]
 pub struct Args {
     /// Run folders
