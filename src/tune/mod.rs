@@ -113,7 +113,6 @@ impl Tuner<'_> {
         let with = |tiles: Tiles, purpose: &Purpose| Tiles {
             tiled: tiles.tiled.with(*purpose, chosen.tiled.of(*purpose)),
             matrices: tiles.matrices.with(*purpose, chosen.matrices.of(*purpose)),
-            ..tiles
         };
         let changed: Vec<Purpose> = Purpose::ALL.into_iter().filter(|one| with(own, one) != own).collect();
         if changed.is_empty() {

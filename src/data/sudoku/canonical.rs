@@ -101,7 +101,7 @@ fn extend(shape: Shape, order: &mut [u8; MAX_SIZE], count: usize, orders: &mut V
     }
     for column in 0..size {
         let taken = &order[..count];
-        let begun = count % width > 0;
+        let begun = !count.is_multiple_of(width);
         let stack = |column: usize| column / width;
         // Inside a stack goes on what began there.
         let fits = !begun || stack(usize::from(taken[count - 1])) == stack(column);
