@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use trm::data::own::{Task, Words, build_task};
 use trm::data::Split;
+use trm::data::own::{Task, Words, build_task};
 use trm::eval::{Evaluator, Pace, Selection};
 use trm::model::Which;
 use trm::rng::Rng;
