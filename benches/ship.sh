@@ -8,7 +8,7 @@
 # vector instructions make equal weights, however many threads they have.
 set -euo pipefail
 
-trm=${TRM:-target/release/trm} out=${OUT:-checkpoints} name=${1:?NAME is missing: sudoku4, sudoku6, maze7 or maze9}
+trm=${TRM:-target/release/trm} out=${OUT:-checkpoints} name=${1:?NAME is missing: sudoku4, sudoku6, sudoku9, maze7 or maze9}
 shift
 
 # Of samples that halt at once, only exploration shows the later steps to the model; all are run where it is used.
@@ -26,6 +26,11 @@ case $name in
     train="train --recipe tiny-sudoku6 --set train.epochs=12 --set train.eval_interval=6
            --set train.ema_rate=0.998 $explored"
     ;;
+  sudoku9)
+    puzzles="9x9 Sudokus of 26 to 32 clues"
+    data="data sudoku --generate 20000 --test 1000 --min-clues 26 --max-clues 32"
+    train="train --recipe tiny-sudoku9 --precision bf16"
+    ;;
   maze7 | maze9)
     side=${name#maze}
     puzzles="${side}x$side mazes of at least 6 moves"
@@ -34,7 +39,7 @@ case $name in
            --set train.ema_rate=0.998 $explored"
     ;;
   *)
-    echo "$name is none of sudoku4, sudoku6, maze7, maze9" >&2
+    echo "$name is none of sudoku4, sudoku6, sudoku9, maze7, maze9" >&2
     exit 2
     ;;
 esac

@@ -30,7 +30,7 @@ use crate::text::one_line;
 use crate::{Error, Result, files};
 
 /// The recipes that come with trm; the first one declares the keys.
-const BUILT_IN: [(&str, &str); 9] = [
+const BUILT_IN: [(&str, &str); 10] = [
     ("sudoku-mlp", include_str!("../assets/recipes/sudoku-mlp.toml")),
     ("sudoku-att", include_str!("../assets/recipes/sudoku-att.toml")),
     ("maze-hard", include_str!("../assets/recipes/maze-hard.toml")),
@@ -38,6 +38,7 @@ const BUILT_IN: [(&str, &str); 9] = [
     ("arc2", include_str!("../assets/recipes/arc2.toml")),
     ("tiny-sudoku4", include_str!("../assets/recipes/tiny-sudoku4.toml")),
     ("tiny-sudoku6", include_str!("../assets/recipes/tiny-sudoku6.toml")),
+    ("tiny-sudoku9", include_str!("../assets/recipes/tiny-sudoku9.toml")),
     ("sudoku-fast", include_str!("../assets/recipes/sudoku-fast.toml")),
     ("tiny-maze", include_str!("../assets/recipes/tiny-maze.toml")),
 ];

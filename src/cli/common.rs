@@ -239,8 +239,8 @@ impl RecomputeArgs {
 pub struct RecipeArgs {
     /// Recipe: a built-in name or a TOML file
     ///
-    /// Built in are tiny-sudoku4, tiny-sudoku6 and tiny-maze, which train in minutes on a CPU, sudoku-fast for minutes on a
-    /// GPU, and the official sudoku-mlp, sudoku-att, maze-hard, arc1 and arc2. A file needs every key; start from a copy in
+    /// Built in are tiny-sudoku4, tiny-sudoku6 and tiny-maze, which train in minutes on a CPU, tiny-sudoku9, which takes an hour
+    /// or two there, sudoku-fast for minutes on a GPU, and the official sudoku-mlp, sudoku-att, maze-hard, arc1 and arc2. A file needs every key; start from a copy in
     /// assets/recipes.
     #[arg(long, value_name = "NAME|FILE")]
     recipe: Option<String>,
