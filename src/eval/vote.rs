@@ -147,7 +147,7 @@ fn tally(
             }
         }
     }
-    Ok(cells)
+    if cells.is_empty() { Err(no_labels(dataset)) } else { Ok(cells) }
 }
 
 /// Sums over puzzles.
