@@ -60,15 +60,27 @@ fn described(info: &DeviceInfo) -> String {
     format!("{name} ({backend}, {driver}), memory {memory}, largest binding {binding}")
 }
 
-/// Whether the CPU engine has a thread for each processor.
+/// Whether the CPU engine has a thread for each processor, and all of it.
 pub fn threads() -> Finding {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = rayon::current_num_threads();
     let found = format!("{threads} for {processors} processors");
-    match threads == processors {
-        true => Finding::ok("threads", found),
-        false => Finding::note("threads", found, "leave out --threads, and unset RAYON_NUM_THREADS"),
+    if threads != processors {
+        return Finding::note("threads", found, "leave out --threads, and unset RAYON_NUM_THREADS");
     }
+    match busy() {
+        Some(others) if others > processors as f64 / 2.0 => {
+            let fix = "times below are longer for it: look again when they have ended";
+            Finding::note("threads", format!("{found}, where {others:.1} others are at work"), fix)
+        }
+        _ => Finding::ok("threads", found),
+    }
+}
+
+/// Threads of all programs that worked or waited in the last minute, on average, where the system tells.
+fn busy() -> Option<f64> {
+    let load = std::fs::read_to_string("/proc/loadavg").ok()?;
+    load.split_whitespace().next()?.parse().ok()
 }
 
 /// What the machine, a container and the shell leave.
