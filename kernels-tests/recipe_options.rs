@@ -19,7 +19,6 @@ pub fn tests() -> Vec<Trial> {
     let each = trials("recipe_options", &[("only_what_is_on_costs_dispatches", only_what_is_on)]);
     let resumed = on_each("recipe_options::runs_with_them_go_on", Needs::Adapter, |device| {
         goes_on(device, &recipe(&ALL_ON)?)?;
-        goes_on(device, &recipe(&["train.optimizer=muon"])?)?;
         goes_on(device, &recipe(&["train.optimizer=muon", "arch.mlp_t=true", "arch.pos_encodings=none"])?)
     });
     each.into_iter().chain(resumed).collect()
