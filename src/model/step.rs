@@ -146,7 +146,7 @@ pub fn eval_plan(config: &ModelConfig, batch: usize, target: Target) -> Result<P
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rollouts {
     /// Before it, the states of each slot are disturbed as its row of the input `rollouts` says, (B,
-    /// [`Disturbance::WORDS`]).
+    /// 8).
     pub differ: bool,
     /// After it, `changes.<state>` (B) hold by how much it moved each latent, root mean square; after the first step of a
     /// sample, nothing of use.
