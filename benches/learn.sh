@@ -36,6 +36,7 @@ status=0
 "$trm" train "${begin[@]}" "${sets[@]}" --data "$data" --out "$run" --device "$device" --time-limit "$(awk "BEGIN { print int(60 * $minutes) }")s" || status=$?
 if ((status != 0 && status != 124)); then exit "$status"; fi # 124: the time was up
 
+rm -rf "$out/weights.new"
 "$trm" export --run "$run" --safetensors "$out/weights.new" --dtype f16 --name sudoku-fast
 rm -rf "$out/weights"
 mv "$out/weights.new" "$out/weights"

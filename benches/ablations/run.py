@@ -175,6 +175,7 @@ def main():
         if not args.data:
             parser.error("--data is missing")
         args.work.mkdir(parents=True, exist_ok=True)
+        args.csv.parent.mkdir(parents=True, exist_ok=True)
         complete = Bench(args).run(lists)
     if args.page:
         text, rows = args.page.read_text(), read(args.csv)

@@ -105,6 +105,8 @@ class Twin:
             for key in keys:
                 if recipe[section].get(key):
                     raise SystemExit(f"the twin does not know {section}.{key}")
+        if self.train.get("optimizer", "adam_atan2") != "adam_atan2":
+            raise SystemExit("the twin knows the optimizer adam_atan2 only")
         state = {name: value.to(torch.get_default_dtype(), copy=True) for name, value in weights.items()}
         self.initial = (state.pop("H_init"), state.pop("L_init"))
         self.rows = state.pop("puzzle_emb.weights", torch.zeros(1, 0))

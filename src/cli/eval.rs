@@ -138,6 +138,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         sweep.as_ref().map_or(config.arch.halt_max_steps, |sweep| last(&sweep.steps));
     let dataset = Arc::new(Dataset::open(&args.data, Split::Test)?);
     check_fit(&config, &dataset)?;
+    Breakdown::check(&dataset)?;
     let on_arc = args.data.join(TEST_PUZZLES_FILE).is_file();
     if let (false, Some(_)) = (on_arc, args.submission.as_ref().or(args.html.as_ref())) {
         let problem = format!("{} is no ARC data set", args.data.display());

@@ -33,8 +33,12 @@ pub enum Puzzle {
 pub struct Reader {
     sudokus: Option<sudoku::Layouts>,
     mazes: Option<maze::Layouts>,
-    /// Lines of a block that may be a Sudoku or a maze, while nothing tells which.
+    /// Lines of a block that may be a Sudoku or a maze, while nothing tells which, ...
     open: Vec<(usize, String)>,
+    /// ... whether one of them is of a maze, ...
+    seen_maze: bool,
+    /// ... and whether one of them can be of none.
+    seen_other: bool,
 }
 
 impl Reader {
@@ -43,7 +47,10 @@ impl Reader {
         let shape = Shape::of_cells(seq_len).filter(|shape| shape.vocab_size() == vocab_size);
         let sudokus = shape.map(sudoku::Layouts::new);
         let mazes = (vocab_size == maze::VOCAB_SIZE).then(|| maze::Layouts::new(seq_len));
-        (sudokus.is_some() || mazes.is_some()).then(|| Reader { sudokus, mazes, open: Vec::new() })
+        (sudokus.is_some() || mazes.is_some()).then(|| {
+            let open = Vec::new();
+            Reader { sudokus, mazes, open, seen_maze: false, seen_other: false }
+        })
     }
 
     /// All puzzles of a text.
@@ -58,6 +65,8 @@ impl Reader {
     pub fn line(&mut self, number: usize, text: &str) -> Vec<Found<Puzzle>> {
         let text = text.trim_end_matches(['\r', '\n']);
         let text = if number == 1 { text.trim_start_matches('\u{feff}') } else { text };
+        self.seen_maze |= is_row(text) && text.contains(['S', 'G']);
+        self.seen_other |= !is_row(text);
         self.open.push((number, text.to_owned()));
         match (&self.sudokus, &self.mazes) {
             // Mazes of 4 x 4 cells have as many tokens as Sudokus of that size. These have digits, or no letters.
@@ -82,21 +91,23 @@ impl Reader {
     /// Whether the open lines say what they are.
     fn tells(&self) -> bool {
         let begun = self.sudokus.as_ref().is_some_and(sudoku::Layouts::is_open);
-        begun || self.is_maze() || self.open.iter().any(|(_, line)| !is_row(line))
+        begun || self.is_maze() || self.seen_other
     }
 
     fn is_maze(&self) -> bool {
         let begun = self.mazes.as_ref().is_some_and(maze::Layouts::is_open);
-        begun || self.open.iter().any(|(_, line)| is_row(line) && line.contains(['S', 'G']))
+        begun || self.seen_maze
     }
 
     fn sudokus(&mut self) -> Vec<Found<Puzzle>> {
         let Some(sudokus) = &mut self.sudokus else { return Vec::new() };
+        (self.seen_maze, self.seen_other) = (false, false);
         self.open.drain(..).flat_map(|(number, line)| sudokus.line(number, &line)).map(sudoku).collect()
     }
 
     fn mazes(&mut self) -> Vec<Found<Puzzle>> {
         let Some(mazes) = &mut self.mazes else { return Vec::new() };
+        (self.seen_maze, self.seen_other) = (false, false);
         self.open.drain(..).flat_map(|(number, line)| mazes.line(number, &line)).map(maze).collect()
     }
 }

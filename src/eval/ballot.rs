@@ -77,7 +77,7 @@ impl Vote {
     pub fn new(index: usize, answer: Vec<i32>, q_halt: f32, residual: f32) -> Result<Vote> {
         if q_halt.is_nan() {
             let what = format!("q_halt of sample {index}");
-            let fix = "load an earlier checkpoint".to_owned();
+            let fix = "load an earlier checkpoint, or give less noise".to_owned();
             return Err(Error::Numeric { what, problem: "NaN".into(), fix });
         }
         Ok(Vote { answer, q_halt, residual })

@@ -56,7 +56,23 @@ pub struct Breakdown {
     pub by_clues: Vec<OfClues>,
 }
 
+/// Where the test puzzles come from.
+fn origins(dataset: &Dataset) -> Result<Vec<Origin>> {
+    match dataset.folder().parent() {
+        Some(dir) => read_origins(dir, Split::Test, dataset.examples()),
+        None => Ok(Vec::new()),
+    }
+}
+
 impl Breakdown {
+    /// Refuses a data set that contradicts itself, before anything is measured.
+    ///
+    /// # Errors
+    /// As [`Breakdown::of`].
+    pub fn check(dataset: &Dataset) -> Result<()> {
+        origins(dataset).map(drop)
+    }
+
     /// Of the samples selected of a test split, with what came of each, in their order; None if they are no Sudokus.
     ///
     /// # Errors
@@ -68,10 +84,7 @@ impl Breakdown {
     ) -> Result<Option<Breakdown>> {
         let Kind::Sudoku { size } = Kind::of_first_example(dataset)? else { return Ok(None) };
         let Some(shape) = Shape::of_size(size) else { return Ok(None) };
-        let lists = match dataset.folder().parent() {
-            Some(dir) => read_origins(dir, Split::Test, dataset.examples())?,
-            None => Vec::new(),
-        };
+        let lists = origins(dataset)?;
         // The places behind the last example of each list.
         let ends = lists.iter().scan(0, |end, origin| {
             *end += origin.examples;

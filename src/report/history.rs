@@ -189,8 +189,11 @@ impl History {
         if !path.is_file() {
             return;
         }
-        match files::read_json(&path, "remove it: the next evaluation writes it anew") {
-            Ok(samples) => self.samples = Some(samples),
+        match files::read_json::<Samples>(&path, "remove it: the next evaluation writes it anew") {
+            Ok(samples) if samples.fit() => self.samples = Some(samples),
+            Ok(_) => {
+                self.notes.push(format!("{}: samples of other sizes than it says; left out", path.display()))
+            }
             Err(error) => self.notes.push(error.to_string()),
         }
     }

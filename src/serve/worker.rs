@@ -119,7 +119,7 @@ impl Worker {
             }
             let answered = self.figures.answered();
             match self.roll() {
-                Ok(()) => suspect = false,
+                Ok(()) => suspect &= self.figures.answered() == answered,
                 Err(fault) if fault.is_device_fault() && (!suspect || self.figures.answered() > answered) => {
                     self.reopen(&fault)?;
                     suspect = true;
@@ -166,12 +166,14 @@ impl Worker {
         };
         let mut visit = |look: Look<'_>| {
             let Some(job) = running.borrow_mut().remove(&look.index) else { return Ok(()) };
+            let thought = Thought { answer: look.predictions.to_vec(), q_halt: look.q_halt };
+            let gone = job.reply.is_closed();
             figures.count(|counts| {
-                counts.answered += 1;
+                counts.answered += u64::from(!gone);
+                counts.given_up += u64::from(gone);
                 counts.steps += look.step as u64;
             });
-            let thought = Thought { answer: look.predictions.to_vec(), q_halt: look.q_halt };
-            // Who gave up meanwhile does not take it.
+            // Who gives up just now does not take it.
             let _ = job.reply.send(Answer { thought, steps: look.step });
             Ok(())
         };

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::arc::SEQ_LEN;
 use crate::data::inspect::Kind;
 use crate::data::own::Words;
 use crate::eval::Look;
@@ -29,6 +30,22 @@ pub(crate) struct Sample {
     pub inputs: Vec<i32>,
     pub labels: Vec<i32>,
     pub answer: Vec<i32>,
+}
+
+impl Samples {
+    /// Whether all have as many tokens as puzzles of this kind.
+    pub fn fit(&self) -> bool {
+        let cells = match self.kind {
+            Kind::Sudoku { size } => size.checked_mul(size),
+            Kind::Maze { rows, cols } => rows.checked_mul(cols),
+            Kind::Arc => Some(SEQ_LEN),
+            Kind::Other => self.samples.first().map(|sample| sample.inputs.len()),
+        };
+        let lengths = |sample: &Sample| {
+            [&sample.inputs, &sample.labels, &sample.answer].map(|tokens| Some(tokens.len()))
+        };
+        self.samples.iter().all(|sample| lengths(sample) == [cells; 3])
+    }
 }
 
 impl Sample {

@@ -36,7 +36,7 @@ use source::Source;
 /// ARC is a JSON file; --data then names the data set that the model was trained on. With --data alone the puzzles are
 /// samples of its test split, whatever their task is.
 ///
-/// Without --weights and --run, each puzzle takes the model that comes with trm for its kind and size; it is named. Standard
+/// Without --weights and --run, each file or argument takes the model that comes with trm for its kind and size; it is named. Standard
 /// input is then read to its end first.
 ///
 /// Says of each answer whether it is right: a Sudoku solved by the rules, a path that is a shortest one. Exits with 1 if
@@ -148,7 +148,7 @@ fn with_model(args: &Args, output: &Output, pictures: Pictures) -> Result<(Pictu
     Ok((session.pictures, session.tally))
 }
 
-/// With models that come with trm, of which each puzzle takes the one for its kind and size.
+/// With models that come with trm, of which each file or argument takes the one for its kind and size.
 fn with_shipped(args: &Args, output: &Output, mut pictures: Pictures) -> Result<(Pictures, Tally)> {
     if let Some(data) = &args.data {
         let problem = format!("{}, but no model is named", data.display());

@@ -1,8 +1,8 @@
 //! A data set out of several lists of puzzles that were made for no split: part of them to measure on, part of the others
 //! to learn from.
 //!
-//! The test puzzles are drawn first and depend on nothing but the lists, their number and the seed, so that models that
-//! learnt from a few puzzles and from all are measured on the same ones. Of each list, both splits take the same share.
+//! The test puzzles are drawn first and depend on nothing but the lists and what counts of them, their number and the seed,
+//! so that models that learnt from a few puzzles and from all are measured on the same ones. Of each list, both splits take the same share.
 //! A puzzle that is a symmetry of one before it is left out; so is a training puzzle whose answer is a symmetry of the
 //! answer to a test puzzle: no augmentation can make one of the other.
 
@@ -172,7 +172,8 @@ impl Pool {
             }
             notes.extend(table.notes());
             let repeated = puzzles - own.len();
-            let list = name_of(path);
+            let twins = options.lists.iter().filter(|other| other.file_name() == path.file_name()).count();
+            let list = if twins == 1 { name_of(path) } else { path.display().to_string() };
             lists.push(ListSummary { list, puzzles, repeated, too_near: 0, train: 0, test: 0 });
             candidates.push(own);
         }
@@ -189,7 +190,7 @@ fn name_of(path: &Path) -> String {
 }
 
 /// Takes `count` candidates at random, as many of each list as its share of all is; all where there are no more. They keep
-/// their order. Of each list, a smaller count takes some of what a larger one does.
+/// their order.
 fn draw(candidates: &mut [Vec<Candidate>], count: usize, seed: u64, stream: u64) -> Vec<Vec<Candidate>> {
     let sizes: Vec<usize> = candidates.iter().map(Vec::len).collect();
     let mut drawn = Vec::new();
