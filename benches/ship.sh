@@ -8,7 +8,7 @@
 # vector instructions make equal weights, however many threads they have.
 set -euo pipefail
 
-trm=${TRM:-target/release/trm} out=${OUT:-checkpoints} name=${1:?NAME is missing: sudoku4, sudoku6, sudoku9, maze7 or maze9}
+trm=${TRM:-target/release/trm} out=${OUT:-checkpoints} name=${1:?NAME is missing: sudoku4, sudoku6, sudoku9, maze5, maze7 or maze9}
 shift
 
 # Of samples that halt at once, only exploration shows the later steps to the model; all are run where it is used.
@@ -31,15 +31,16 @@ case $name in
     data="data sudoku --generate 20000 --test 1000 --min-clues 26 --max-clues 32"
     train="train --recipe tiny-sudoku9 --precision bf16"
     ;;
-  maze7 | maze9)
+  maze5 | maze7 | maze9)
     side=${name#maze}
-    puzzles="${side}x$side mazes of at least 6 moves"
-    data="data maze --generate 20000 --test 1000 --size ${side}x$side --min-path 6 --aug"
+    least=$((side == 5 ? 4 : 6))
+    puzzles="${side}x$side mazes of at least $least moves"
+    data="data maze --generate 20000 --test 1000 --size ${side}x$side --min-path $least --aug"
     train="train --recipe tiny-maze --set train.epochs=12 --set train.eval_interval=6
            --set train.ema_rate=0.998 $explored"
     ;;
   *)
-    echo "$name is none of sudoku4, sudoku6, sudoku9, maze7, maze9" >&2
+    echo "$name is none of sudoku4, sudoku6, sudoku9, maze5, maze7, maze9" >&2
     exit 2
     ;;
 esac
