@@ -38,10 +38,8 @@ macro_rules! shipped {
     };
 }
 
-const ALL: &[Shipped] = &[
-    shipped!("sudoku4", Kind::Sudoku { size: 4 }),
-    shipped!("sudoku6", Kind::Sudoku { size: 6 }),
-];
+const ALL: &[Shipped] =
+    &[shipped!("sudoku4", Kind::Sudoku { size: 4 }), shipped!("sudoku6", Kind::Sudoku { size: 6 })];
 
 impl Shipped {
     /// All of them.
