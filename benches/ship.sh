@@ -13,7 +13,7 @@ shift
 
 # Of samples that halt at once, only exploration shows the later steps to the model; all are run where it is used.
 explored="--set arch.halt_exploration_prob=0.5 --set train.lr_min_ratio=0.05"
-held_out=1000
+held_out=1000 last=
 case $name in
   sudoku4)
     puzzles="4x4 Sudokus of 4 to 8 clues"
@@ -30,7 +30,9 @@ case $name in
   sudoku9)
     puzzles="9x9 Sudokus of 26 to 32 clues"
     data="data sudoku --generate 20000 --test 1000 --min-clues 26 --max-clues 32"
-    train="train --recipe tiny-sudoku9 --precision bf16"
+    train="train --recipe tiny-sudoku9 --precision bf16 --set train.epochs=15"
+    # Down with the learning rate over the last three epochs.
+    last="--set train.epochs=18 --set train.eval_interval=18 --set train.lr_min_ratio=0"
     ;;
   maze5)
     # There are no 1,900 of them.
@@ -62,6 +64,10 @@ if [ ! -d "$run" ]; then
   "$trm" $train "$@" --data "$work/data" --out "$run" --device cpu
 elif [[ $(< "$run/sessions.jsonl") != *'"ended":"finished"'* ]]; then
   "$trm" train --resume --data "$work/data" --out "$run" --device cpu
+fi
+if [[ $last && $(< "$run/recipe.toml") != *"lr_min_ratio = 0.0"* ]]; then
+  # shellcheck disable=SC2086
+  "$trm" train --resume $last --data "$work/data" --out "$run" --device cpu
 fi
 rm -rf "$work/weights" "${out:?}/$name"
 "$trm" export --run "$run" --safetensors "$work/weights" --dtype f16
@@ -109,7 +115,8 @@ which runs
 
 \`\`\`console
 trm $data --out data
-trm $train --data data --out run --device cpu
+trm $train --data data --out run --device cpu${last:+
+trm train --resume $last --data data --out run --device cpu}
 trm export --run run --safetensors $name --dtype f16
 \`\`\`
 

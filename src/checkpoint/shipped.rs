@@ -38,8 +38,12 @@ macro_rules! shipped {
     };
 }
 
-const ALL: &[Shipped] =
-    &[shipped!("sudoku4", Kind::Sudoku { size: 4 }), shipped!("sudoku6", Kind::Sudoku { size: 6 })];
+const ALL: &[Shipped] = &[
+    shipped!("sudoku4", Kind::Sudoku { size: 4 }),
+    shipped!("sudoku6", Kind::Sudoku { size: 6 }),
+    shipped!("sudoku9", Kind::Sudoku { size: 9 }),
+    shipped!("maze5", Kind::Maze { rows: 5, cols: 5 }),
+];
 
 impl Shipped {
     /// All of them.
