@@ -45,7 +45,7 @@ class Bench:
         self.rows = read(args.csv)
 
     def trm(self, command, overrides, *more):
-        shared = ["--recipe", self.args.recipe, *shlex.split(overrides), "--data", str(self.args.data), "--precision", "f32"]
+        shared = ["--recipe", self.args.recipe, *shlex.split(overrides), "--data", str(self.args.data), "--precision", self.args.precision]
         return [str(self.args.trm), command, *shared, "--json", *more]
 
     def cost(self, overrides):
@@ -160,7 +160,8 @@ def main():
     parser.add_argument("--trm", type=pathlib.Path, default=pathlib.Path("target/release/trm"))
     parser.add_argument("--recipe", default="tiny-sudoku6")
     parser.add_argument("--data", type=pathlib.Path, help="data set; needed to train")
-    parser.add_argument("--steps", type=int, default=500, help="training steps of the baseline")
+    parser.add_argument("--precision", default="bf16", help="storage of activations")
+    parser.add_argument("--steps", type=int, default=400, help="training steps of the baseline")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at once, one thread each")
     parser.add_argument("--minutes", type=float, default=60 * 24, help="stop after so many")

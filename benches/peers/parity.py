@@ -22,6 +22,7 @@ MODELS = {
     "attention": ["arch.mlp_t=false", "arch.pos_encodings=rope"],
     "mixer": [],
 }
+TRAINED = ", trained"  # the same once more, from the weights that the first seed ends with: samples are solved and halt
 SHARED = ["train.global_batch_size=32", "train.checkpoint_minutes=0", "train.keep=1000"]
 SIDES = ["trm", "PyTorch"]
 WIDE = "PyTorch in float64"  # of the first steps only: how far rounding alone takes a training
@@ -32,13 +33,15 @@ HERE = pathlib.Path(__file__).parent
 class Pair:
     """One model and seed: the same training on both sides."""
 
-    def __init__(self, args, model, seed):
-        self.args, self.model, self.seed = args, model, seed
-        self.folder = args.out / f"{model}-{seed}"
+    def __init__(self, args, model, seed, trained=None):
+        self.args, self.model, self.seed = args, model + TRAINED if trained else model, seed
+        self.epochs, self.steps_of_twin = (8, FIRST) if trained else (args.epochs, None)
+        self.folder = args.out / f"{model}-{'trained' if trained else seed}"
         self.run = self.folder / "run"
         self.logs = {"trm": self.run / "metrics.jsonl", "PyTorch": self.folder / "twin.jsonl", WIDE: self.folder / "wide.jsonl"}
-        sets = MODELS[model] + SHARED + [f"train.seed={seed}", f"train.epochs={args.epochs}", f"train.eval_interval={args.epochs // 8}"]
+        sets = MODELS[model] + SHARED + [f"train.seed={seed}", f"train.epochs={self.epochs}", f"train.eval_interval={self.epochs // 8}"]
         self.recipe = ["--recipe", args.recipe, *(word for one in sets for word in ("--set", one))]
+        self.init = ["--init-from", str(trained.run)] if trained else []
         metadata = json.loads((args.data / "train" / "dataset.json").read_text())
         self.steps = lambda epochs: int(epochs * metadata["total_groups"] * metadata["mean_puzzle_examples"] / 32)
 
@@ -51,25 +54,27 @@ class Pair:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         data = ["--data", str(self.args.data)]
-        begun = self.trm("train", *self.recipe, *data, "--out", str(self.run), "--device", "cpu", "--precision", "f32", "--time-limit", "1ms")
+        begun = self.trm("train", *self.recipe, *self.init, *data, "--out", str(self.run), "--device", "cpu", "--precision", "f32", "--time-limit", "1ms")
         subprocess.run(begun, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         for command in (self.trm("export", "--run", str(self.run), "--at", "0", "--prefix", "", "--pytorch", str(self.folder / "initial.pt")),
-                        self.trm("data", "batches", *self.recipe, *data, "--steps", str(self.steps(self.args.epochs)), "--out", str(self.folder / "batches.npy"))):
+                        self.trm("data", "batches", *self.recipe, *data, "--steps", str(self.steps(self.epochs)), "--out", str(self.folder / "batches.npy"))):
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def train(self, side, left):
         """Trains one side for at most `left` seconds."""
-        steps = self.steps(self.args.epochs)
+        steps = self.steps(self.epochs)
         last = [(line["split"], line["step"]) for line in self.lines(side)[-1:]]
-        if last == [("train", FIRST) if side == WIDE else ("test", steps)]:
+        few = self.steps_of_twin if side == "PyTorch" else FIRST if side == WIDE else None
+        if last == [("train", few) if few else ("test", steps)]:
             return
         if side == "trm":
             command = self.trm("train", "--resume", "--data", str(self.args.data), "--out", str(self.run), "--device", "cpu")
         else:
             command = [sys.executable, str(HERE / "twin.py"), "--recipe", str(self.run / "recipe.toml"), "--weights", str(self.folder / "initial.pt"),
                        "--batches", str(self.folder / "batches.npy"), "--data", str(self.args.data), "--out", str(self.logs[side]),
-                       "--eval-every", str(self.steps(self.args.epochs // 8)), "--total-steps", str(steps)]
-            command += ["--float64", "--steps", str(FIRST)] if side == WIDE else []
+                       "--eval-every", str(self.steps(self.epochs // 8)), "--total-steps", str(steps)]
+            command += ["--float64"] if side == WIDE else []
+            command += ["--steps", str(few)] if few else []
         threads = {"RAYON_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         with (self.folder / f"{side}.log").open("w") as log:
             start = time.monotonic()
@@ -89,6 +94,8 @@ class Pair:
             lines = self.lines(side)
             losses = {line["step"]: line["loss"] for line in lines if line["split"] == "train"}
             points = [("loss", step, losses[step]) for step in range(1, FIRST + 1) if step in losses]
+            if self.init:
+                losses, lines = {}, []
             for last in range(FIRST + WINDOW, max(losses, default=0) + 1, WINDOW):
                 points.append(("loss", last, statistics.mean(losses[step] for step in range(last - WINDOW + 1, last + 1))))
             points += [("exact_accuracy", line["step"], line["exact_accuracy"]) for line in lines if line["split"] == "test"]
@@ -112,11 +119,12 @@ class Curves:
     def first_steps(self):
         """By model and seed, the largest relative difference of a loss in the first steps."""
         lines = [f"| model | {' | '.join(f'seed {seed}' for seed in self.seeds)} |", "|---" * (1 + len(self.seeds)) + "|"]
-        for model in MODELS:
+        for model in [*MODELS, *(model + TRAINED for model in MODELS)]:
             for one, other in (SIDES, ("PyTorch", WIDE)):
                 pairs = zip(self.of(model, one, "loss"), self.of(model, other, "loss"))
-                worst = [max((abs(a[s] - b[s]) / abs(b[s]) for s in range(1, FIRST + 1) if s in a and s in b), default=float("nan")) for a, b in pairs]
-                lines.append(f"| {model}, {one} against {other} | {' | '.join(f'{value:.1e}' for value in worst)} |")
+                worst = [max((abs(a[s] - b[s]) / abs(b[s]) for s in range(1, FIRST + 1) if s in a and s in b), default=None) for a, b in pairs]
+                shown = ["" if value is None else f"{value:.1e}" for value in worst]
+                lines.append(f"| {model}, {one} against {other} | {' | '.join(shown)} |")
         return "\n".join(lines)
 
     def accuracies(self):
@@ -183,15 +191,19 @@ def main():
         deadline = time.monotonic() + 60 * args.minutes
         pairs = [Pair(args, model, seed) for seed in range(args.seeds) for model in MODELS]
         with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-            list(pool.map(Pair.prepare, pairs))
-            # The slower side first.
-            work = [pool.submit(lambda pair, side: pair.train(side, max(deadline - time.monotonic(), 1)), pair, side) for side in ("PyTorch", "trm", WIDE) for pair in pairs]
-            for done in work:
-                done.result()
+            def make(pairs):
+                list(pool.map(Pair.prepare, pairs))
+                # The slower side first.
+                work = [pool.submit(lambda pair, side: pair.train(side, max(deadline - time.monotonic(), 1)), pair, side) for side in ("PyTorch", "trm", WIDE) for pair in pairs]
+                for done in work:
+                    done.result()
+            make(pairs)
+            trained = [Pair(args, pair.model, pair.seed, pair) for pair in pairs if pair.seed == 0]
+            make(trained)
         with table.open("w", newline="") as file:
             writer = csv.DictWriter(file, ["model", "seed", "side", "curve", "step", "value"], lineterminator="\n")
             writer.writeheader()
-            writer.writerows(row for pair in pairs for row in pair.rows())
+            writer.writerows(row for pair in pairs + trained for row in pair.rows())
     with table.open(newline="") as file:
         curves = Curves(csv.DictReader(file))
     (args.doc / "parity.svg").write_text(picture(curves))

@@ -100,6 +100,11 @@ impl ThinkingArgs {
         [self.rollouts.is_some(), self.pace.steps.is_some()]
     }
 
+    /// Whether rollouts are asked for.
+    pub fn is_wide(&self) -> bool {
+        self.rollouts.is_some() || self.augment.is_some()
+    }
+
     /// Variants of --augment.
     pub fn augment(&self) -> usize {
         self.augment.map_or(0, usize::from)

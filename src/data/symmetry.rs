@@ -54,6 +54,14 @@ impl Symmetries {
         }
     }
 
+    /// How many variants a puzzle has, the identity among them; as good as any number of a Sudoku.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Symmetries::Sudoku { .. } => usize::MAX,
+            Symmetries::Maze { turns, .. } => turns.len(),
+        }
+    }
+
     /// Variant `variant` of the puzzle with this checksum, the same for the same numbers; 0 is the identity.
     pub(crate) fn get(&self, puzzle: u32, variant: usize) -> Symmetry {
         match self {

@@ -1,6 +1,7 @@
 //! `trm solve`.
 
 mod arc;
+mod persistence;
 mod pictures;
 mod puzzles;
 mod samples;
@@ -68,6 +69,14 @@ pub struct Args {
     #[command(flatten)]
     thinking: ThinkingArgs,
 
+    /// Think again about puzzles without a right answer, with 4, 16 and so on, up to K rollouts [default: 64 with models
+    /// that come with trm, unless --rollouts or --augment is given; else 0, never]
+    ///
+    /// Sudokus and mazes only, of which the rules say whether an answer is right. Rollouts are variants of the puzzle, as
+    /// with --augment, and the answers that keep the rules are chosen from, as with --select valid.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(..=65_536))]
+    persist: Option<u32>,
+
     /// Print the answer after every supervision step
     ///
     /// Cells of Sudokus that changed are marked with colours on a terminal, unless NO_COLOR is set; else, and so are those
@@ -98,7 +107,12 @@ struct Session<'a> {
     solvers: Solvers,
     pictures: Pictures,
     tally: Tally,
+    /// Most rollouts of puzzles without a right answer.
+    persist: usize,
 }
+
+/// Rollouts of puzzles that models that come with trm do not solve at once.
+const PERSISTENCE: u32 = 64;
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let pictures = Pictures::wanted(&args.pictures)?;
@@ -139,7 +153,8 @@ fn with_model(args: &Args, output: &Output, pictures: Pictures) -> Result<(Pictu
     }?;
     let device = args.device.open_for(args.weights.precision(&config.arch)?)?;
     let solvers = Solvers::new(config, weights, device, breadth);
-    let mut session = Session { args, output, solvers, pictures, tally: Tally::default() };
+    let persist = args.persist.unwrap_or(0) as usize;
+    let mut session = Session { args, output, solvers, pictures, tally: Tally::default(), persist };
     match &args.data {
         Some(data) if args.puzzles.is_empty() => samples::run(&mut session, data)?,
         _ if on_arc => arc::run(&mut session)?,
@@ -160,6 +175,8 @@ fn with_shipped(args: &Args, output: &Output, mut pictures: Pictures) -> Result<
     if parts.is_empty() {
         return Ok((pictures, tally));
     }
+    let narrow = if args.thinking.is_wide() { 0 } else { PERSISTENCE };
+    let persist = args.persist.unwrap_or(narrow) as usize;
     let device = args.device.open()?;
     for (shipped, sources) in parts {
         say(format!("weights: {}, which comes with trm", shipped.path()));
@@ -167,7 +184,7 @@ fn with_shipped(args: &Args, output: &Output, mut pictures: Pictures) -> Result<
         config.arch.halt_max_steps = args.thinking.steps(&config.arch);
         let breadth = args.thinking.breadth(&config.arch)?;
         let solvers = Solvers::new(config, weights, device.clone(), breadth);
-        let mut session = Session { args, output, solvers, pictures, tally };
+        let mut session = Session { args, output, solvers, pictures, tally, persist };
         puzzles::run(&mut session, sources.into_iter())?;
         (pictures, tally) = (session.pictures, session.tally);
     }

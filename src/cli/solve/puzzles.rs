@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::data::pasted::Puzzle;
-use crate::eval::{Question, Solution};
+use crate::eval::Solution;
 
 use super::source::{self, Given, Source};
-use super::{Choice, Session, View, steps_text};
+use super::{Choice, Session, View, persistence, steps_text};
 
 /// A puzzle with what the model made of it.
 #[derive(Serialize)]
@@ -50,8 +50,7 @@ impl Session<'_> {
         if puzzles.is_empty() {
             return Ok(());
         }
-        let questions: Vec<Question> = puzzles.iter().map(Question::from).collect();
-        let solutions = self.solvers.solve_all(&questions)?;
+        let solutions = persistence::solve_all(&mut self.solvers, &puzzles, self.persist)?;
         for (puzzle, solution) in puzzles.iter().zip(&solutions) {
             let solved = Solved::of(puzzle, solution);
             self.tally.unsolved |= !solved.solved;

@@ -18,8 +18,8 @@ pub struct Solvers {
     device: Device,
     breadth: Breadth,
     widest: usize,
-    /// With its width.
-    open: Option<(usize, Solver)>,
+    /// With its width and breadth.
+    open: Option<(usize, Breadth, Solver)>,
 }
 
 impl Solvers {
@@ -32,6 +32,11 @@ impl Solvers {
         &self.config
     }
 
+    /// How widely it thinks.
+    pub fn breadth(&self) -> &Breadth {
+        &self.breadth
+    }
+
     /// Puzzles that are best handed over at once.
     pub fn widest(&self) -> usize {
         self.widest
@@ -39,37 +44,42 @@ impl Solvers {
 
     /// Solves all of them; on a device that fails meanwhile, once more after it was opened anew.
     pub fn solve_all(&mut self, questions: &[Question]) -> Result<Vec<Solution>> {
-        match self.try_all(questions) {
+        self.solve_as(self.breadth, questions)
+    }
+
+    /// The same, as widely as `breadth` says.
+    pub fn solve_as(&mut self, breadth: Breadth, questions: &[Question]) -> Result<Vec<Solution>> {
+        match self.try_all(breadth, questions) {
             Err(fault) if fault.is_device_fault() => {
                 say(format!("{fault}; trying once more on the device opened anew"));
                 self.device = self.device.reopened()?;
                 self.open = None;
-                self.try_all(questions)
+                self.try_all(breadth, questions)
             }
             outcome => outcome,
         }
     }
 
-    fn try_all(&mut self, questions: &[Question]) -> Result<Vec<Solution>> {
+    fn try_all(&mut self, breadth: Breadth, questions: &[Question]) -> Result<Vec<Solution>> {
         // A batch takes its time, however few there are.
-        let width = (questions.len() * self.breadth.rollouts).next_power_of_two().min(self.widest);
-        let fitting = self.open.take().filter(|(open, _)| *open == width);
-        let (_, solver) = match fitting {
+        let width = (questions.len() * breadth.rollouts).next_power_of_two().min(self.widest);
+        let fitting = self.open.take().filter(|(open, of, _)| (*open, *of) == (width, breadth));
+        let (_, _, solver) = match fitting {
             Some(open) => self.open.insert(open),
             None => {
-                let solver = self.solver(width)?;
-                self.open.insert((width.min(self.widest), solver))
+                let solver = self.solver(width, breadth)?;
+                self.open.insert((width.min(self.widest), breadth, solver))
             }
         };
         solver.solve_all(questions)
     }
 
     /// The widest solver that the device holds, up to `width`.
-    fn solver(&mut self, width: usize) -> Result<Solver> {
-        match Solver::with(&self.config, &self.weights, &self.device, width, self.breadth) {
+    fn solver(&mut self, width: usize, breadth: Breadth) -> Result<Solver> {
+        match Solver::with(&self.config, &self.weights, &self.device, width, breadth) {
             Err(Error::Limit { .. } | Error::Memory { .. }) if width > 1 => {
                 self.widest = width / 2;
-                self.solver(width / 2)
+                self.solver(width / 2, breadth)
             }
             outcome => outcome,
         }
