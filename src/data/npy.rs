@@ -171,6 +171,30 @@ fn element(header: &NpyHeader) -> std::result::Result<Element, String> {
     }
 }
 
+/// Writes the rows of all `arrays`, matrices of as many columns, one after the other: as u8 where all are, or else as i32.
+///
+/// # Errors
+/// [`Error::Io`], and [`Error::File`] for one that was cut short since it was opened.
+pub(super) fn concatenate(arrays: &[Array], path: PathBuf) -> Result<()> {
+    let columns = arrays.first().map_or(0, Array::columns);
+    let bytes = arrays.iter().all(|array| array.element == Element::U8);
+    let mut out = Stream::create(path, if bytes { "|u1" } else { "<i4" }, Some(columns))?;
+    let (mut values, mut narrow) = (vec![0; columns], vec![0; columns]);
+    for array in arrays {
+        for row in 0..array.rows() {
+            array.read_row(row, &mut values)?;
+            if bytes {
+                narrow.iter_mut().zip(&values).for_each(|(byte, &value)| *byte = value as u8);
+                out.append(&narrow)?;
+            } else {
+                values.iter_mut().for_each(|value| *value = value.to_le());
+                out.append(bytemuck::cast_slice(&values))?;
+            }
+        }
+    }
+    out.finish()
+}
+
 /// An array written row by row in bounded memory.
 pub(super) struct Stream {
     path: PathBuf,
