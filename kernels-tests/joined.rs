@@ -131,7 +131,7 @@ fn lists_stay_known() {
         assert_eq!(read_origins(&out, split, count(&out)).unwrap(), expected);
     }
     let dataset = Arc::new(Dataset::open(&out, Split::Test).unwrap());
-    let outcomes = vec![Some(Outcome { accuracy: 1.0, exact: true }); dataset.examples()];
+    let outcomes = vec![Some(Outcome { accuracy: 1.0, exact: true, valid: None }); dataset.examples()];
     let parts = Breakdown::of(&dataset, &Selection::all(&dataset), &outcomes).unwrap().unwrap().by_list;
     let parts: Vec<(&str, usize)> =
         parts.iter().map(|part| (part.list.as_str(), part.share.samples)).collect();

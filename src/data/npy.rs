@@ -60,7 +60,10 @@ impl Array {
     /// Opens the file and checks its header and length; `dimensions` is 1 or 2.
     pub fn open(path: &Path, dimensions: usize) -> Result<Array> {
         let broken = |problem: String| Error::file(path, problem, REBUILD);
-        let pieces = Pieces::open(path).map_err(|error| error.or_missing(REBUILD))?;
+        if !path.is_file() {
+            return Err(broken("no such file".to_owned()));
+        }
+        let pieces = Pieces::open(path)?;
         let mut start = vec![0; pieces.bytes().min(MOST_HEADER_BYTES) as usize];
         pieces.read(0, &mut start)?;
         let mut rest: &[u8] = &start;

@@ -20,7 +20,9 @@ pub struct Args {
     #[arg(value_name = "DIR", num_args = 2.., required = true)]
     data: Vec<PathBuf>,
 
-    /// Train on all together, one set: a batch has examples of all, as many of each as its share of the groups is
+    /// Train on all together instead of in turns
+    ///
+    /// They become one set: a batch has examples of all, as many of each as its share of the groups is.
     #[arg(long)]
     mix: bool,
 

@@ -105,8 +105,14 @@ pub fn build_from_lists(
     }
     let train = draw(&mut candidates, options.subsample.unwrap_or(different), options.seed, TRAIN_STREAM);
     if train.iter().all(Vec::is_empty) {
-        let fix = "ask for fewer, or give more lists";
-        let problem = format!("{}, every other puzzle has a symmetry of one of their answers", options.test);
+        let fix = "ask for fewer, give lists with more different answers (4x4 has 2 up to symmetry), or give the splits \
+                   yourself (`train_csv`, `test_csv`)";
+        let problem = format!(
+            "{}, the answers of every other puzzle are symmetries of theirs ({} different ones), so that none is left to \
+             learn from",
+            options.test,
+            held_out.len()
+        );
         return Err(Error::usage("test", problem, fix));
     }
     for ((list, train), test) in lists.iter_mut().zip(&train).zip(&test) {
