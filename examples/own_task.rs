@@ -1,6 +1,8 @@
 //! Trains a small model on a task of one's own: sorting four digits. A minute on two cores.
 //!
 //!     cargo run --release --example own_task
+//!
+//! An argument is the number of epochs, 20 unless told.
 
 use std::sync::Arc;
 
@@ -31,7 +33,9 @@ impl Task for Sorting {
     }
 }
 
-fn main() -> Result<()> {
+/// Trains, then tells what was learnt.
+pub fn main() -> Result<()> {
+    let epochs = std::env::args().nth(1).unwrap_or_else(|| "20".to_owned());
     let folder = std::env::temp_dir().join("trm-sorting");
     if folder.exists() {
         std::fs::remove_dir_all(&folder).map_err(trm::Error::io(&folder))?;
@@ -44,8 +48,8 @@ fn main() -> Result<()> {
         "arch.halt_max_steps=4",
         "arch.H_cycles=1",
         "train.lr=3e-3",
-        "train.epochs=20",
-        "train.eval_interval=20",
+        &format!("train.epochs={epochs}"),
+        &format!("train.eval_interval={epochs}"),
     ];
     let recipe = Recipe::load("tiny-sudoku4", &sets.map(str::to_owned))?;
     let train = Arc::new(Dataset::open(&folder, Split::Train)?);

@@ -6,7 +6,8 @@ use trm::data::pasted::{Puzzle, Reader};
 use trm::eval::{Breadth, Question, Solution};
 use trm::{Device, Model, Result, Solver};
 
-fn main() -> Result<()> {
+/// Solves two puzzles.
+pub fn main() -> Result<()> {
     let folder = std::env::args().nth(1).unwrap_or_else(|| "runs/first".to_owned());
     let model = Model::load(folder)?;
     let (device, why) = trm::engine::select("auto")?;

@@ -1,6 +1,8 @@
 //! How long supervision steps of batches take on a device: what one more puzzle at once costs.
 //!
 //!     cargo run --release --example time_steps -- gpu
+//!
+//! Another argument is the largest batch, 64 unless told.
 
 use std::time::Instant;
 
@@ -12,7 +14,8 @@ use trm::{Model, Recipe, Result, Solver};
 /// Supervision steps of a measurement.
 const STEPS: usize = 16;
 
-fn main() -> Result<()> {
+/// Times batches of several sizes.
+pub fn main() -> Result<()> {
     let wanted = std::env::args().nth(1).unwrap_or_else(|| "auto".to_owned());
     let (device, why) = trm::engine::select(&wanted)?;
     println!("{}: {why}", device.info().name);
@@ -20,7 +23,8 @@ fn main() -> Result<()> {
     let sizes =
         ModelConfig { arch, vocab_size: 8, seq_len: 36, num_puzzle_identifiers: 1, identifiers: None };
     let model = Model::fresh(sizes, 0);
-    for batch in [1, 4, 16, 64] {
+    let most = std::env::args().nth(2).and_then(|most| most.parse().ok()).unwrap_or(64);
+    for batch in [1, 4, 16, 64].into_iter().filter(|batch| *batch <= most) {
         let blank = Question { kind: Kind::Sudoku { size: 6 }, inputs: vec![1; 36], identifier: 0 };
         let questions = vec![blank; batch];
         let mut solver = Solver::new(&model.config, &model.weights, &device, batch)?;

@@ -188,8 +188,9 @@ fn dataset_json(input: &[u8]) {
 fn lists_json(input: &[u8]) {
     on_bench(|bench| {
         bench.with("data/test/lists.json", input, |_| {
-            let lists = judged(sudoku::read_origins(&bench.path("data"), Split::Test, 3));
-            let examples = |lists: Vec<sudoku::Origin>| lists.iter().map(|list| list.examples).sum::<usize>();
+            let lists = judged(trm::data::read_origins(&bench.path("data"), Split::Test, 3));
+            let examples =
+                |lists: Vec<trm::data::Origin>| lists.iter().map(|list| list.examples).sum::<usize>();
             assert!(lists.is_none_or(|lists| lists.is_empty() || examples(lists) == 3));
         });
     });

@@ -31,7 +31,20 @@ fn existing_output() -> Outcome {
 }
 
 fn missing_files() -> Outcome {
+    let weights = "no: no such file or folder; name a folder with model.safetensors";
     let cases = [
+        ("runs no", "no: no such file or folder; name the folder of a run"),
+        ("report no --out x.html", "metrics.jsonl: no such file or folder; name the folder of a run"),
+        ("eval --weights no --data no", weights),
+        ("export --run no --pytorch x.pt", weights),
+        ("solve --weights no 1..............4", weights),
+        ("serve --weights no", weights),
+        ("data join no no --out x", "dataset.json: no such file or folder; name the folder of a data set"),
+        ("data sudoku --lists no.csv --test 2 --out x", "no.csv: no such file or folder; give a CSV file"),
+        ("data table --train no.csv --test no.csv --vocab 0..3 --out x", "no.csv: no such file or folder"),
+        ("data arc --input-file-prefix no --out x", "--input-file-prefix: neither the file no_"),
+        ("train --recipe no --data no --out x", "--recipe: \"no\" is neither"),
+        ("train --recipe tiny-sudoku4 --data no --out x", "dataset.json: no such file or folder"),
         (
             "bench compare no.json no.json",
             "no.json: no such file or folder; give a file with what a \"trm bench\"",
@@ -52,13 +65,13 @@ fn missing_files() -> Outcome {
         ),
     ];
     for (args, expected) in cases {
-        refuse(&args.split(' ').collect::<Vec<_>>(), 1, &[expected])?;
+        refuse(&args.split(' ').collect::<Vec<_>>(), 2, &[expected])?;
     }
     let workshop = Workshop::new()?;
     workshop.train("run", 2)?;
     let data = workshop.path("data");
     let import = ["import", "no.pt", "--config", "no.yaml", "--data", &data, "--out", "x"];
-    refuse(&import, 1, &["no.yaml: no such file or folder; give the all_config.yaml"])?;
+    refuse(&import, 2, &["no.yaml: no such file or folder; give the all_config.yaml"])?;
     let (run, out) = (workshop.path("run"), workshop.path("no/o.pt"));
     refuse(
         &["export", "--weights", &run, "--pytorch", &out],
@@ -129,7 +142,7 @@ fn broken_data_sets() -> Outcome {
     refuse(&eval, 1, &[labels, "no such file"])?;
     let inspected = trm(&["data", "inspect", &data])?;
     check(inspected.code == 1 && inspected.stdout.contains(labels), || inspected.stdout)?;
-    refuse(&["data", "inspect", &workshop.path("nowhere")], 1, &["nowhere"])
+    refuse(&["data", "inspect", &workshop.path("nowhere")], 2, &["nowhere"])
 }
 
 /// A tensor as it lies in a file.
@@ -163,7 +176,7 @@ fn broken_weights() -> Outcome {
     fs::remove_file(&path)?;
     refuse(
         &["solve", "--weights", &run, "--device", "cpu", "1..............4"],
-        1,
+        2,
         &["model.safetensors: no such file"],
     )
 }

@@ -171,8 +171,8 @@ fn refused() -> Outcome {
     refuse(&["report", "--out", &path("a.html")], 2, &["RUN"])?;
     refuse(
         &["report", &path(""), "--out", &path("a.html")],
-        1,
-        &["metrics.jsonl: no such file; name the folder of a run"],
+        2,
+        &["metrics.jsonl: no such file or folder; name the folder of a run"],
     )?;
     refuse(&["report", &path("run"), "--out", &path("run")], 2, &["--out: ", " is a folder"])?;
     refuse(&["report", &path("run"), "--csv", &path("no/a.csv")], 2, &["--csv: ", "does not exist"])?;

@@ -98,7 +98,7 @@ fn sudoku_votes(device: &Device) -> Outcome {
     let (first, again) = (run(1)?, run(1)?);
     check("the seed decides", first == again && first.votes == 5)?;
     let valid = Breadth { select: Select::Valid, ..augmented(4, 1) };
-    check("nobody asked the rules", voted(device, &model, &dataset, valid)?.valid.is_some())
+    check("nobody asked the rules", voted(device, &model, &dataset, valid)?.keep_rules.is_some())
 }
 
 /// The mazes as questions.

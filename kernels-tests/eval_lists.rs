@@ -28,7 +28,7 @@ fn parts_are_counted() {
     let dataset = Arc::new(Dataset::open(&out, Split::Test).unwrap());
     let clues: Vec<usize> =
         read(&out, Split::Test, Shape::ALL[2]).iter().map(|puzzle| puzzle.question.clues()).collect();
-    let outcome = |exact: bool| Some(Outcome { accuracy: if exact { 1.0 } else { 0.5 }, exact });
+    let outcome = |exact: bool| Some(Outcome { accuracy: if exact { 1.0 } else { 0.5 }, exact, valid: None });
     let outcomes = [outcome(true), outcome(false), None, outcome(true), outcome(true), outcome(false)];
     let of =
         |selection: &Selection, outcomes: &[Option<Outcome>]| Breakdown::of(&dataset, selection, outcomes);

@@ -285,7 +285,7 @@ fn lost_run(device: &Device) -> Outcome {
         let start = if stops { "loss at step " } else { "loss at step 8: is " };
         let parts = [
             "; the largest weight is 3.403e38, in lm_head.weight; ",
-            "--resume goes on from step 0",
+            "`resume` goes on from step 0",
             "lower train.lr",
         ];
         check(&message, message.starts_with(start) && parts.iter().all(|part| message.contains(part)))?;

@@ -103,6 +103,11 @@ fn sudoku_tables_of_any_layout_are_read() {
             build(table.as_bytes(), |_| ()).unwrap_or_else(|error| panic!("{table}: {error}"));
         assert_eq!((summary.train.puzzles, first), (1, format!("{Q} {A}")), "{table}");
     }
+    // A byte-order mark with nothing behind it that is passed over anyway, as a header is.
+    let first =
+        |text: &str| build(text.as_bytes(), |_| ()).map(|(summary, first)| (summary.train.puzzles, first));
+    assert_eq!(first(&format!("\u{feff}{Q},{A}\n")).unwrap(), (1, format!("{Q} {A}")));
+    assert_eq!(first(&format!("\u{feff}{Q}\n{Q2}\n")).unwrap(), (2, format!("{Q} {A}")));
     let (_, first) = build(&gzip(&tables[0]), |_| ()).unwrap();
     assert_eq!(first, format!("{Q} {A}"));
     // Two members, as "cat a.gz b.gz" makes.

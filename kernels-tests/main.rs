@@ -35,6 +35,7 @@ mod eval_arc;
 mod eval_breadth;
 mod eval_lists;
 mod eval_roll;
+mod examples;
 mod faults;
 mod finite;
 mod formats;
@@ -154,6 +155,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     eval_lists::tests,
     eval_breadth::tests,
     eval_roll::tests,
+    examples::tests,
     faults::tests,
     finite::tests,
     fuzz::tests,
@@ -161,7 +163,10 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     tune::tests,
 ];
 
-fn main() {
+fn main() -> trm::Result<()> {
+    if let Some(outcome) = examples::asked() {
+        return outcome;
+    }
     let kernels =
         KERNELS.iter().flat_map(|kernel| lab_trials(kernel.kernel.name, kernel.needs, kernel.tests));
     let trials = kernels.chain(ROOMS.iter().flat_map(|tests| tests())).collect();

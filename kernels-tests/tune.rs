@@ -177,7 +177,7 @@ fn unusable(cache: &Cache, key: &Key, path: &Path, expected: &str) -> Verdict {
         Cached::Unusable(problem) => {
             let file = path.display().to_string();
             let named =
-                [expected, &file, "trm tune", "--no-tune-cache"].iter().all(|part| problem.contains(part));
+                [expected, &file, "trm tune", "`no_tune_cache`"].iter().all(|part| problem.contains(part));
             check(named && problem.lines().count() == 1, || format!("\"{expected}\" is not in: {problem}"))
         }
         other => Err(format!("{expected}: {other:?}").into()),

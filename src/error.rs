@@ -1,7 +1,8 @@
 //! The one error type of the crate.
 //!
 //! Every message reads `place: what is wrong; what to do`, so that a user sees first which file,
-//! key or limit is at fault. The binary maps [`Error::Usage`] and [`Error::Recipe`] to exit code 2 and the rest to 1.
+//! key or limit is at fault. The binary maps [`Error::Usage`], [`Error::Recipe`] and [`Error::Missing`] to
+//! exit code 2 and the rest to 1.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -26,6 +27,13 @@ pub enum Error {
         path: PathBuf,
         /// Where inside it and what was found against what was expected.
         problem: String,
+        /// What the user can do.
+        fix: String,
+    },
+    /// There is nothing at a path that was named.
+    Missing {
+        /// The file or folder.
+        path: PathBuf,
         /// What the user can do.
         fix: String,
     },
@@ -111,6 +119,7 @@ impl fmt::Display for Error {
         let message = match self {
             Error::Io { path, source } => format!("{}: {source}", path.display()),
             Error::File { path, problem, fix } => format!("{}: {problem}; {fix}", path.display()),
+            Error::Missing { path, fix } => format!("{}: no such file or folder; {fix}", path.display()),
             Error::Recipe { key, problem, fix } => format!("{key}: {problem}; {fix}"),
             Error::Usage { argument, problem, fix } => format!("{argument}: {problem}; {fix}"),
             Error::Device { device, problem, fix } => format!("device {device}: {problem}; {fix}"),
@@ -122,7 +131,7 @@ impl fmt::Display for Error {
                 format!("{what}: needs {}, the limit is {}; {fix}", amount(*needed), amount(*limit))
             }
             Error::Lost { device, problem } => {
-                format!("device {device}: {problem}; check its driver, or use --device cpu")
+                format!("device {device}: {problem}; check its driver, or use `device` cpu")
             }
             Error::Memory { device, needed } => {
                 let needed = for_bytes(*needed);
@@ -145,12 +154,10 @@ impl Error {
         move |source| Error::Io { path, source }
     }
 
-    /// An [`Error::Io`] for a file or folder that is not there as one that says what to do; any other as it is.
+    /// An [`Error::Io`] for a file or folder that is not there as an [`Error::Missing`]; any other as it is.
     pub fn or_missing(self, fix: &str) -> Error {
         match self {
-            Error::Io { path, source } if source.kind() == ErrorKind::NotFound => {
-                Error::file(path, "no such file or folder", fix)
-            }
+            Error::Io { path, source } if source.kind() == ErrorKind::NotFound => Error::missing(path, fix),
             other => other,
         }
     }
@@ -158,6 +165,11 @@ impl Error {
     /// An [`Error::File`] at `path`.
     pub fn file(path: impl AsRef<Path>, problem: impl Into<String>, fix: impl Into<String>) -> Error {
         Error::File { path: path.as_ref().to_path_buf(), problem: problem.into(), fix: fix.into() }
+    }
+
+    /// An [`Error::Missing`] at `path`.
+    pub fn missing(path: impl AsRef<Path>, fix: impl Into<String>) -> Error {
+        Error::Missing { path: path.as_ref().to_path_buf(), fix: fix.into() }
     }
 
     /// An [`Error::Recipe`] at `key`.
@@ -196,7 +208,7 @@ impl Error {
     /// The exit code of the binary: 2 for what the user typed, 1 for everything else.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Usage { .. } | Error::Recipe { .. } => 2,
+            Error::Usage { .. } | Error::Recipe { .. } | Error::Missing { .. } => 2,
             _ => 1,
         }
     }

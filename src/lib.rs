@@ -59,7 +59,8 @@
 //! ```
 //!
 //! Programs that do more are in `examples`: `solve_batch` answers a batch from memory, `own_task` trains on a task that is
-//! one trait ([`data::own::Task`]), `time_steps` times a device.
+//! one trait ([`data::own::Task`]), `time_steps` times a device, `time_kernel` runs one kernel ([`single`]),
+//! compares it with its native twin and times it.
 //!
 //! # Features
 //!
@@ -94,6 +95,7 @@ pub mod report;
 pub mod rng;
 #[cfg(feature = "serve")]
 pub mod serve;
+pub mod single;
 mod text;
 pub mod train;
 mod vectors;

@@ -9,7 +9,7 @@ use super::Measurement;
 use crate::plan::Element;
 use crate::{Error, Result, files};
 
-const FIX: &str = "give a file with what a \"trm bench\" printed with --json";
+const FIX: &str = "give a file with what a \"trm bench\" printed as JSON";
 
 /// What two runs say of one thing.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -5,7 +5,6 @@
 //! needs no device, [`card`] says all that is worth knowing of one. Every time is the best of several repetitions, the things compared taking turns within each, so
 //! that a busy moment hits all of them, after the device has been kept busy for 0.3 s. [`compare`] pairs the measurements of two runs.
 
-mod best;
 pub mod card;
 pub mod compare;
 pub mod kernels;
@@ -15,6 +14,8 @@ pub mod roofline;
 pub mod scaling;
 pub mod step;
 mod subject;
+
+use crate::engine::best;
 
 pub use measurement::{Measurement, Origin};
 pub use predict::{Prediction, predict};

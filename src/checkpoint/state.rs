@@ -160,7 +160,7 @@ pub fn state_step(path: &Path) -> Result<u64> {
 fn open(path: &Path) -> Result<SafetensorsFile> {
     if !path.is_file() {
         let fix = "name the folder of a run that was saved, or start a new run";
-        return Err(Error::file(path, "no such file", fix));
+        return Err(Error::missing(path, fix));
     }
     SafetensorsFile::open(path)
 }

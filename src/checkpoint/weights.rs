@@ -124,7 +124,7 @@ pub fn load(path: &Path) -> Result<(ModelConfig, Weights)> {
     let file = if path.is_dir() { path.join(WEIGHTS_FILE) } else { path.to_path_buf() };
     if !file.is_file() {
         let fix = format!("name a folder with {WEIGHTS_FILE} and {CONFIG_FILE}, or the .safetensors file");
-        return Err(Error::file(file, "no such file", fix));
+        return Err(Error::missing(file, fix));
     }
     let config = load_config(&file.with_file_name(CONFIG_FILE))?;
     let weights = read_weights(&SafetensorsFile::open(&file)?, &Params::of(&config))?;

@@ -133,7 +133,9 @@ pub fn adopt_choice(device: &Device) -> Option<Choice> {
             Some(*choice)
         }
         Some(Cached::Unusable(problem)) => {
-            say(format!("device: {problem}; the table of defaults is taken until then"));
+            say(super::with_options(&format!(
+                "device: {problem}; the table of defaults is taken until then"
+            )));
             None
         }
         Some(Cached::Nothing) | None => None,
@@ -284,7 +286,7 @@ impl RecipeArgs {
         let path = folder.join(crate::train::RECIPE_FILE);
         if !path.is_file() {
             let fix = "name the folder of a run that was started with \"trm train\"";
-            return Err(Error::file(path, "no such file", fix));
+            return Err(Error::missing(path, fix));
         }
         let path = path.to_string_lossy();
         let (own, changed) = (Recipe::load(&path, &[])?, Recipe::load(&path, &self.set)?);

@@ -65,7 +65,7 @@ impl Listed {
         for (_, precision) in Element::ALL {
             match Cache::of_user().map(|cache| cache.load(&Key::of(&info, precision))) {
                 Some(Cached::Tuned(choice)) => tuned.push((*choice).into()),
-                Some(Cached::Unusable(problem)) => unusable.push(problem),
+                Some(Cached::Unusable(problem)) => unusable.push(super::with_options(&problem)),
                 Some(Cached::Nothing) | None => {}
             }
         }

@@ -12,8 +12,8 @@ use crate::data::arc::{SUBMISSION_FILE, Score, TEST_PUZZLES_FILE};
 use crate::data::{Dataset, Split};
 use crate::eval::vote::{Sweep, Voted};
 use crate::eval::{
-    AtStep, Breakdown, Evaluation, Evaluator, Look, SavedAnswers, Selection, Share, Visit, arc, check_fit,
-    vote,
+    AtStep, Breakdown, Evaluation, Evaluator, Look, SavedAnswers, Selection, Share, Valid, Visit, arc,
+    check_fit, vote,
 };
 use crate::model::Metrics;
 use crate::model::init::Weights;
@@ -33,7 +33,8 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// Measure a model on the test split of a data set
 ///
-/// Reports the share of right cells, of samples that are right in every cell, and of samples whose halt head is right
+/// Reports the share of right cells, of samples that are right in every cell (exact), of Sudokus and mazes also of those that
+/// keep the rules as well as their labels do (valid; of mazes by a way as short), and of samples whose halt head is right
 /// about that, after the last supervision step and after every one before. On ARC the augmented answers are voted on,
 /// and submission.json is written; several --weights vote together, as all evaluations of a run do in the release's log.
 /// Ctrl-C ends it with the figures of the samples that are done, and 130.
@@ -101,6 +102,8 @@ struct Summary {
     measured: Option<Measured>,
     #[serde(flatten)]
     voted: Option<Voted>,
+    #[serde(flatten)]
+    valid: Option<Valid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sweep: Option<Swept>,
     #[serde(flatten)]
@@ -202,8 +205,9 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
             None if breadth.rollouts > 1 => {
                 let voted = vote::evaluate(&mut evaluator, &dataset, &selection, told_of(samples))?;
                 let breakdown = Breakdown::of(&dataset, &selection, &voted.outcomes)?;
+                let valid = Valid::of(&voted.outcomes);
                 let summary = Summary::of(voted.samples, None);
-                Ok((Summary { voted: Some(voted), breakdown, ..summary }, None))
+                Ok((Summary { voted: Some(voted), valid, breakdown, ..summary }, None))
             }
             None => {
                 let progress = told_of(samples);
@@ -261,12 +265,22 @@ fn last(axis: &[usize]) -> usize {
 
 impl Summary {
     fn of(samples: usize, evaluation: Option<Evaluation>) -> Summary {
+        let valid = evaluation.as_ref().and_then(|evaluation| Valid::of(&evaluation.outcomes));
         let measured = evaluation.map(|Evaluation { metrics, by_step, .. }| Measured {
             loss: metrics.loss(),
             metrics,
             by_step,
         });
-        Summary { samples, seconds: 0.0, measured, voted: None, sweep: None, arc: None, breakdown: None }
+        Summary {
+            samples,
+            seconds: 0.0,
+            measured,
+            voted: None,
+            valid,
+            sweep: None,
+            arc: None,
+            breakdown: None,
+        }
     }
 }
 
@@ -321,8 +335,8 @@ fn chosen(voted: &Voted) -> String {
         [voted.exact_accuracy, voted.exact_accuracy_alone, voted.exact_accuracy_any, voted.accuracy]
             .map(percent);
     let Voted { votes, select, exact: count, labelled, .. } = voted;
-    let valid = voted.valid.map_or(String::new(), |valid| {
-        format!("; {valid} answers keep the rules, of the other {} the vote counts", voted.samples - valid)
+    let valid = voted.keep_rules.map_or(String::new(), |keep| {
+        format!("; {keep} answers keep the rules, of the other {} the vote counts", voted.samples - keep)
     });
     format!(
         "exact accuracy {exact} ({count} of {labelled}) by {votes} rollouts and the rule {select} ({alone} by the first \
@@ -343,6 +357,12 @@ fn text(summary: &Summary) -> String {
     }
     if let Some(voted) = &summary.voted {
         text += &format!(": {}", chosen(voted));
+    }
+    if let Some(Valid { valid, valid_accuracy }) = summary.valid {
+        let share = percent(valid_accuracy);
+        text += &format!(
+            "\nvalid {share}: {valid} keep the rules as well as their labels, whichever cells differ\n"
+        );
     }
     if let Some(swept) = &summary.sweep {
         text += &format!("\n{}", swept.text());

@@ -21,7 +21,13 @@ const EXAMPLES: [(&str, &[&str]); 32] = [
     ("data maze", &["trm data maze --train-csv train.csv --test-csv test.csv --aug --out data/maze-hard"]),
     ("data arc", &["trm data arc --input-file-prefix kaggle/arc-agi --out data/arc1"]),
     ("data table", &["trm data table --train train.csv --test test.csv --vocab 0..9 --out data/own"]),
-    ("data join", &["trm data join data/first data/second --out data/both"]),
+    (
+        "data join",
+        &[
+            "trm data join data/first data/second --out data/both",
+            "trm data join --mix data/first data/second --out data/mixed",
+        ],
+    ),
     ("data inspect", &["trm data inspect data/sudoku6"]),
     (
         "data batches",

@@ -41,7 +41,7 @@ use crate::{Error, Result};
 use output::Output;
 
 const AFTERWORD: &str = "The CPU engine and data builders take a thread for each processor; --threads or RAYON_NUM_THREADS choose.\n\
-     Exit codes: 0 success, 1 failure, 2 unusable arguments or recipe, 124 out of time,\n  \
+     Exit codes: 0 success, 1 failure, 2 unusable arguments or recipe or a missing file, 124 out of time,\n  \
      128 and a signal's number after that signal (130 for Ctrl-C).";
 
 /// Train Tiny Recursion Models and solve puzzles with them, on GPUs through Vulkan, Metal or DX12, or on the CPU.
@@ -128,7 +128,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             let error = as_typed(error);
-            say(format!("error: {error}"));
+            say(with_options(&format!("error: {error}")));
             ranks::abort(error.exit_code());
             ExitCode::from(error.exit_code())
         }
@@ -152,18 +152,49 @@ fn with_negative_values(command: clap::Command) -> clap::Command {
 
 /// The library speaks of options by the names of its fields; people typed `--num-aug` for `num_aug`.
 fn as_typed(error: Error) -> Error {
-    let long = |argument: &str| {
-        let ((command, _), flag) = (typed(), argument.replace('_', "-"));
-        let arg =
-            command.get_arguments().find(|arg| arg.get_id() == argument || arg.get_long() == Some(&flag));
-        arg.and_then(clap::Arg::get_long).map(|long| format!("--{long}"))
-    };
     match error {
         Error::Usage { argument, problem, fix } => {
-            Error::Usage { argument: long(&argument).unwrap_or(argument), problem, fix }
+            Error::Usage { argument: option(&typed().0, &argument).unwrap_or(argument), problem, fix }
         }
         other => other,
     }
+}
+
+/// The option of `command` that a field of the library is called as.
+fn option(command: &clap::Command, field: &str) -> Option<String> {
+    let flag = field.replace('_', "-");
+    let mut arguments = command.get_arguments();
+    let arg = arguments.find(|arg| arg.get_id() == field || arg.get_long() == Some(&flag))?;
+    arg.get_long().map(|long| format!("--{long}"))
+}
+
+/// What the library says, in which fields stand in backticks, with options as they are typed. Other commands than the one
+/// that was typed have theirs, too: what helps may be one of theirs.
+pub(crate) fn with_options(said: &str) -> String {
+    let command = typed().0;
+    let name = |field: &str| {
+        let known = option(&command, field)
+            .or_else(|| Cli::command().get_subcommands().find_map(|other| option(other, field)));
+        known.unwrap_or_else(|| field.to_owned())
+    };
+    let is_field =
+        |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let mut text = String::new();
+    let mut rest = said;
+    while let Some((before, after)) = rest.split_once('`') {
+        text += before;
+        rest = match after.split_once('`') {
+            Some((field, after)) if is_field(field) => {
+                text += &name(field);
+                after
+            }
+            _ => {
+                text.push('`');
+                after
+            }
+        };
+    }
+    text + rest
 }
 
 /// The command that was typed, as far as there is one: `trm bench step`.
@@ -207,7 +238,7 @@ fn refused(error: &clap::Error) -> ExitCode {
 mod tests {
     use clap::CommandFactory;
 
-    use super::Cli;
+    use super::{Cli, with_options};
 
     fn check(command: &clap::Command) {
         for argument in command.get_arguments().filter(|argument| argument.get_id() != "help") {
@@ -220,6 +251,12 @@ mod tests {
             );
         }
         command.get_subcommands().for_each(check);
+    }
+
+    #[test]
+    fn fields_are_said_as_they_are_typed() {
+        let said = with_options("use `precision` bf16, `no_tune_cache` or `nothing_such`; not `a b` or `");
+        assert_eq!(said, "use --precision bf16, --no-tune-cache or nothing_such; not `a b` or `");
     }
 
     #[test]

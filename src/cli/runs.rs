@@ -53,6 +53,9 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let all = Checkpoint::list(&args.run)?;
     if all.is_empty() {
         let fix = "name the folder of a run that was started with \"trm train\"";
+        if !args.run.exists() {
+            return Err(Error::missing(&args.run, fix));
+        }
         return Err(Error::file(&args.run, "holds no checkpoint of a run", fix));
     }
     let checkpoints = all.iter().map(listed).collect::<Result<Vec<_>>>()?;

@@ -15,6 +15,7 @@ pub mod inspect;
 pub mod join;
 pub mod maze;
 mod npy;
+mod origins;
 pub mod own;
 pub mod pasted;
 mod random_state;
@@ -26,6 +27,7 @@ mod writer;
 
 pub use batch::{Batch, IGNORE_LABEL};
 pub use dataset::{Dataset, Metadata, Set, Split};
+pub use origins::{Origin, read_origins};
 pub use sampler::{Sampler, SamplerState, TestBatches};
 pub use table::OnInvalid;
 pub use writer::{Vocabulary, Writer, write_identifiers};

@@ -60,7 +60,10 @@ impl Array {
     /// Opens the file and checks its header and length; `dimensions` is 1 or 2.
     pub fn open(path: &Path, dimensions: usize) -> Result<Array> {
         let broken = |problem: String| Error::file(path, problem, REBUILD);
-        let pieces = Pieces::open(path).map_err(|error| error.or_missing(REBUILD))?;
+        if !path.is_file() {
+            return Err(broken("no such file".to_owned()));
+        }
+        let pieces = Pieces::open(path)?;
         let mut start = vec![0; pieces.bytes().min(MOST_HEADER_BYTES) as usize];
         pieces.read(0, &mut start)?;
         let mut rest: &[u8] = &start;
@@ -169,6 +172,30 @@ fn element(header: &NpyHeader) -> std::result::Result<Element, String> {
         "i8" => Ok(Element::I64),
         _ => Err(format!("dtype {name}, expected |u1 (u8), <i4 (i32) or <i8 (i64)")),
     }
+}
+
+/// Writes the rows of all `arrays`, matrices of as many columns, one after the other: as u8 where all are, or else as i32.
+///
+/// # Errors
+/// [`Error::Io`], and [`Error::File`] for one that was cut short since it was opened.
+pub(super) fn concatenate(arrays: &[Array], path: PathBuf) -> Result<()> {
+    let columns = arrays.first().map_or(0, Array::columns);
+    let bytes = arrays.iter().all(|array| array.element == Element::U8);
+    let mut out = Stream::create(path, if bytes { "|u1" } else { "<i4" }, Some(columns))?;
+    let (mut values, mut narrow) = (vec![0; columns], vec![0; columns]);
+    for array in arrays {
+        for row in 0..array.rows() {
+            array.read_row(row, &mut values)?;
+            if bytes {
+                narrow.iter_mut().zip(&values).for_each(|(byte, &value)| *byte = value as u8);
+                out.append(&narrow)?;
+            } else {
+                values.iter_mut().for_each(|value| *value = value.to_le());
+                out.append(bytemuck::cast_slice(&values))?;
+            }
+        }
+    }
+    out.finish()
 }
 
 /// An array written row by row in bounded memory.

@@ -338,5 +338,5 @@ fn nothing_matches(wanted: &str, infos: &[DeviceInfo]) -> Error {
     let names = infos.iter().filter_map(|info| info.index.map(|index| format!("{index} = {}", info.name)));
     let list: Vec<String> = names.chain(["cpu = CPU engine".to_owned()]).collect();
     let problem = format!("no device matches \"{wanted}\"");
-    Error::usage("--device", problem, format!("there are: {}; or auto, gpu", list.join(", ")))
+    Error::usage("device", problem, format!("there are: {}; or auto, gpu", list.join(", ")))
 }

@@ -3,6 +3,7 @@
 //! `cpu` runs the native twin of each kernel, [`gpu`] records the plan into one submission. Neither is the
 //! truth: kernels-tests checks both against scalar f64 references that share no code with them.
 
+pub(crate) mod best;
 mod cpu;
 pub mod device;
 #[cfg(feature = "testing")]

@@ -50,8 +50,8 @@ impl Run {
             }
         }
         let fix = format!(
-            "the largest batch that fits is {fits}: take that (train.global_batch_size, --batch), store less of each \
-             sample (--precision bf16; in training --recompute), or use another device"
+            "the largest batch that fits is {fits}: take that (train.global_batch_size, `batch`), store less of each \
+             sample (`precision` bf16; in training `recompute`), or use another device"
         );
         Err(Error::Limit { what: format!("a batch of {batch}: {what}"), needed, limit, unit, fix })
     }

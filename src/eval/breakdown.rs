@@ -10,8 +10,8 @@ use super::evaluate::samples_of;
 use super::measure::Outcome;
 use crate::Result;
 use crate::data::inspect::Kind;
-use crate::data::sudoku::{Grid, Origin, Shape, read_origins};
-use crate::data::{Batch, Dataset, Split};
+use crate::data::sudoku::{Grid, Shape};
+use crate::data::{Batch, Dataset, Origin, Split, read_origins};
 
 /// How right a model is about some samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -91,7 +91,8 @@ impl Breakdown {
             Some(*end)
         });
         let ends: Vec<usize> = ends.collect();
-        let (mut by_list, mut by_clues) = (vec![Share::default(); lists.len()], BTreeMap::new());
+        let (mut by_list, mut by_clues): (Vec<Share>, BTreeMap<usize, Share>) =
+            (vec![Share::default(); lists.len()], BTreeMap::new());
         let (mut samples, mut one) =
             (samples_of(dataset, selection), Batch::new(1, dataset.metadata().seq_len));
         for (&place, outcome) in selection.places().iter().zip(outcomes) {
@@ -100,9 +101,11 @@ impl Breakdown {
             }
             let Some(outcome) = outcome else { continue };
             let clues = Grid::from_tokens(shape, &one.inputs).clues();
-            by_clues.entry(clues).or_insert_with(Share::default).add(outcome);
-            let list = ends.partition_point(|&end| end <= place);
-            by_list.get_mut(list).into_iter().for_each(|share: &mut Share| share.add(outcome));
+            by_clues.entry(clues).or_default().add(outcome);
+            // Data sets that were joined may have puzzles of one list each.
+            let own = lists.get(ends.partition_point(|&end| end <= place));
+            let list = own.and_then(|own| lists.iter().position(|other| other.name == own.name));
+            list.into_iter().for_each(|list| by_list[list].add(outcome));
         }
         let of_list = |(origin, share): (Origin, Share)| OfList { list: origin.name, share };
         let by_list = lists.into_iter().zip(by_list).map(of_list);

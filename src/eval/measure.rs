@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use super::Selection;
 use super::evaluate::{Evaluator, Look, Pace, check_fit, no_labels, samples_of};
+use super::rollouts::is_valid;
 use crate::Result;
+use crate::data::inspect::Kind;
 use crate::data::{Dataset, IGNORE_LABEL};
 use crate::model::Metrics;
 use crate::ops::metrics::NAMES;
@@ -34,6 +36,27 @@ pub struct Outcome {
     pub accuracy: f64,
     /// All are right.
     pub exact: bool,
+    /// It keeps the rules of its puzzle at no higher a cost than its label, whichever cells differ: of a maze by a way that is
+    /// as short. None where no rules are known.
+    pub valid: Option<bool>,
+}
+
+/// How many answers keep the rules of their puzzles as well as the labels do.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Valid {
+    /// Answers.
+    pub valid: usize,
+    /// Their share of the samples with labels.
+    pub valid_accuracy: f64,
+}
+
+impl Valid {
+    /// Of the outcomes of samples; None where no rules are known, or no sample has labels.
+    pub fn of(outcomes: &[Option<Outcome>]) -> Option<Valid> {
+        let known = || outcomes.iter().flatten().filter_map(|outcome| outcome.valid);
+        let (valid, of) = (known().filter(|valid| *valid).count(), known().count());
+        (of > 0).then(|| Valid { valid, valid_accuracy: valid as f64 / of as f64 })
+    }
 }
 
 /// All labelled samples after so many supervision steps; those that stopped before count with their last answer.
@@ -61,9 +84,9 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// None without labels.
-    pub(super) fn outcome(&self) -> Option<Outcome> {
-        (self.labels > 0).then_some(Outcome { accuracy: self.accuracy, exact: self.exact })
+    /// With whether it is valid; None without labels.
+    pub(super) fn outcome(&self, valid: Option<bool>) -> Option<Outcome> {
+        (self.labels > 0).then_some(Outcome { accuracy: self.accuracy, exact: self.exact, valid })
     }
 }
 
@@ -163,7 +186,8 @@ pub(super) fn measure(
     progress: &mut dyn FnMut(f64),
 ) -> Result<Option<Evaluation>> {
     check_fit(evaluator.config(), dataset)?;
-    let mut totals = Totals::new(selection.len(), evaluator.max_steps());
+    let kind = Kind::of_first_example(dataset)?;
+    let mut totals = Totals::new(kind, selection.len(), evaluator.max_steps());
     let mut visit = |look: Look<'_>| {
         totals.look(pace, look);
         if look.last { finished(look) } else { Ok(()) }
@@ -174,6 +198,7 @@ pub(super) fn measure(
 
 /// Sums over samples.
 struct Totals {
+    kind: Kind,
     samples: usize,
     sums: Metrics,
     steps: Vec<AtStep>,
@@ -183,10 +208,11 @@ struct Totals {
 }
 
 impl Totals {
-    fn new(samples: usize, max_steps: usize) -> Totals {
+    fn new(kind: Kind, samples: usize, max_steps: usize) -> Totals {
         let at = |step| AtStep { step, accuracy: 0.0, exact_accuracy: 0.0, halted: 0.0 };
         let steps = (1..=max_steps).map(at).collect();
         Totals {
+            kind,
             samples: 0,
             sums: Metrics::default(),
             steps,
@@ -210,7 +236,8 @@ impl Totals {
         }
         if look.last {
             self.samples += 1;
-            self.outcomes[look.index] = marks.outcome();
+            self.outcomes[look.index] =
+                marks.outcome(is_valid(self.kind, look.inputs, look.labels, look.predictions));
             let believed = f64::from((look.q_halt >= 0.0) == marks.exact);
             self.sums = self.sums.plus(&Metrics {
                 count: counted,

@@ -20,7 +20,7 @@ pub use ballot::{Elected, Select};
 pub use breadth::Breadth;
 pub use breakdown::{Breakdown, OfClues, OfList, Share};
 pub use evaluate::{Evaluator, Look, Next, Pace, Visit, check_fit};
-pub use measure::{AtStep, Evaluation, Outcome};
+pub use measure::{AtStep, Evaluation, Outcome, Valid};
 #[cfg(feature = "torch")]
 pub use saved::SavedAnswers;
 pub use selection::Selection;

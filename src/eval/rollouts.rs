@@ -95,7 +95,8 @@ impl Answered {
     /// The answer of the first so many rollouts at the step numbered `at` of those that were asked for.
     pub fn elected(&self, select: Select, rollouts: usize, at: usize) -> Option<Elected> {
         let votes: Vec<&Vote> = self.votes(rollouts, at).collect();
-        elect(select, &votes, &|answer| cost(&self.asked.question, answer))
+        let Question { kind, inputs, .. } = &self.asked.question;
+        elect(select, &votes, &|answer| cost(*kind, inputs, answer))
     }
 
     /// What those rollouts answer.
@@ -119,18 +120,24 @@ pub(super) fn has_rules(kind: Kind) -> bool {
 }
 
 /// What the rules say of an answer: of a Sudoku 0, of a maze the moves of the path; None if they are broken.
-fn cost(question: &Question, answer: &[i32]) -> Option<usize> {
-    match question.kind {
+fn cost(kind: Kind, question: &[i32], answer: &[i32]) -> Option<usize> {
+    match kind {
         Kind::Sudoku { size } => {
             let grid = |tokens: &[i32]| Shape::of_size(size).map(|shape| Grid::from_tokens(shape, tokens));
-            solution_fault(&grid(&question.inputs)?, &grid(answer)?).is_none().then_some(0)
+            solution_fault(&grid(question)?, &grid(answer)?).is_none().then_some(0)
         }
-        Kind::Maze { cols, .. } => match maze::Verdict::of(cols, &question.inputs, answer) {
+        Kind::Maze { cols, .. } => match maze::Verdict::of(cols, question, answer) {
             maze::Verdict::Shortest(moves) | maze::Verdict::Valid(moves, _) => Some(moves),
             maze::Verdict::Broken(_) => None,
         },
         Kind::Arc | Kind::Other => None,
     }
+}
+
+/// Whether an answer keeps the rules at no higher a cost than the labels do; None where no rules are known.
+pub(super) fn is_valid(kind: Kind, question: &[i32], labels: &[i32], answer: &[i32]) -> Option<bool> {
+    let at_most = |cost_of_answer| cost(kind, question, labels).is_none_or(|least| cost_of_answer <= least);
+    has_rules(kind).then(|| cost(kind, question, answer).is_some_and(at_most))
 }
 
 /// Is shown a step of the question at a place.
@@ -193,4 +200,55 @@ pub(super) fn roll_out(evaluator: &mut Evaluator, at: &[usize], stream: Stream<'
         }
     };
     evaluator.roll(pace, &mut next, &mut visit, &mut |answers| progress(answers / each as f64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_valid;
+    use crate::data::IGNORE_LABEL;
+    use crate::data::inspect::Kind;
+    use crate::data::maze::{GOAL, OPEN, PATH, START};
+
+    /// S and G at the ends of the first of three rows of three cells; these are marked.
+    fn maze(marked: &[usize]) -> Vec<i32> {
+        let cell = |at: usize| match at {
+            0 => START,
+            2 => GOAL,
+            at if marked.contains(&at) => PATH,
+            _ => OPEN,
+        };
+        (0..9).map(|at| i32::from(cell(at))).collect()
+    }
+
+    #[test]
+    fn other_cells_at_the_same_cost_are_valid() {
+        let kind = Kind::Maze { rows: 3, cols: 3 };
+        let judge =
+            |label: &[usize], answer: &[usize]| is_valid(kind, &maze(&[]), &maze(label), &maze(answer));
+        let (short, long) = ([1], [3, 4, 5]);
+        assert_eq!(judge(&short, &short), Some(true));
+        assert_eq!(judge(&short, &long), Some(false), "a path, but a longer one");
+        assert_eq!(judge(&long, &short), Some(true));
+        assert_eq!(judge(&short, &[4]), Some(false), "no path");
+        // Two ways of four moves from corner to corner.
+        let corners = |marked: &[usize]| {
+            let mut maze = maze(marked);
+            (maze[2], maze[8]) = (i32::from(if marked.contains(&2) { PATH } else { OPEN }), i32::from(GOAL));
+            maze
+        };
+        assert_eq!(is_valid(kind, &corners(&[]), &corners(&[1, 2, 5]), &corners(&[3, 6, 7])), Some(true));
+        let sudoku = |first: i32| -> Vec<i32> {
+            [1, 2, 3, 4, 3, 4, 1, 2, 2, 1, 4, 3, 4, 3, 2, 1]
+                .map(|digit| digit + 1)
+                .iter()
+                .enumerate()
+                .map(|(at, &token)| if at == 0 { first } else { token })
+                .collect()
+        };
+        let kind = Kind::Sudoku { size: 4 };
+        let unlabelled = [IGNORE_LABEL; 16];
+        assert_eq!(is_valid(kind, &sudoku(1), &unlabelled, &sudoku(2)), Some(true));
+        assert_eq!(is_valid(kind, &sudoku(1), &unlabelled, &sudoku(3)), Some(false));
+        assert_eq!(is_valid(Kind::Other, &[1], &[1], &[1]), None);
+    }
 }

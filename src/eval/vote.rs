@@ -11,7 +11,8 @@ use serde::Serialize;
 use super::ballot::Select;
 use super::evaluate::{Evaluator, check_fit, no_labels};
 use super::measure::{Outcome, mark};
-use super::rollouts::{Answered, Stream, has_rules, questions_of, roll_out};
+use super::rollouts::{Answered, Stream, has_rules, is_valid, questions_of, roll_out};
+use super::solve::Question;
 use super::{Breadth, Selection};
 use crate::Result;
 use crate::data::Dataset;
@@ -41,9 +42,9 @@ pub struct Voted {
     pub exact_accuracy_alone: f64,
     /// The share of puzzles that any rollout is right about: what a better choice could still gain.
     pub exact_accuracy_any: f64,
-    /// Puzzles whose elected answer keeps the rules, where those were asked.
+    /// Puzzles whose elected answer keeps the rules, where those chose it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub valid: Option<usize>,
+    pub keep_rules: Option<usize>,
     /// What came of the elected answer to each puzzle that was selected; None where it was not done, or has no labels.
     #[serde(skip)]
     pub outcomes: Vec<Option<Outcome>>,
@@ -160,20 +161,22 @@ struct Tally {
     exact: usize,
     alone: usize,
     any: usize,
-    valid: Option<usize>,
+    keep_rules: Option<usize>,
     outcomes: Vec<Option<Outcome>>,
 }
 
 impl Tally {
     fn add(&mut self, answered: &Answered, select: Select, rollouts: usize, (at, steps): (usize, usize)) {
         let (labels, elected) = (&answered.asked.labels, answered.elected(select, rollouts, at));
-        let marks = mark(labels, elected.as_ref().map_or(&[], |elected| &elected.answer));
+        let answer = elected.as_ref().map_or(&[][..], |elected| &elected.answer);
+        let (marks, Question { kind, inputs, .. }) = (mark(labels, answer), &answered.asked.question);
+        let valid = is_valid(*kind, inputs, labels, answer);
         self.samples += 1;
         self.outcomes.resize(self.outcomes.len().max(answered.index + 1), None);
-        self.outcomes[answered.index] = marks.outcome();
+        self.outcomes[answered.index] = marks.outcome(valid);
         self.steps += answered.steps(rollouts, steps);
         if let Some(valid) = elected.and_then(|elected| elected.valid) {
-            *self.valid.get_or_insert(0) += usize::from(valid);
+            *self.keep_rules.get_or_insert(0) += usize::from(valid);
         }
         if marks.labels > 0 {
             let exact = || answered.answers(rollouts, at).map(|answer| mark(labels, answer).exact);
@@ -198,7 +201,7 @@ impl Tally {
             exact_accuracy: share(self.exact),
             exact_accuracy_alone: share(self.alone),
             exact_accuracy_any: share(self.any),
-            valid: self.valid,
+            keep_rules: self.keep_rules,
             outcomes: self.outcomes,
         })
     }

@@ -89,7 +89,7 @@ impl History {
         let log = folder.join(METRICS_FILE);
         if !log.is_file() {
             let fix = "name the folder of a run that was started with \"trm train\"";
-            return Err(Error::file(log, "no such file", fix));
+            return Err(Error::missing(log, fix));
         }
         // "." has no name of its own.
         let whole = folder.canonicalize().map_err(Error::io(folder))?;
@@ -217,7 +217,7 @@ impl History {
         if !path.is_file() {
             return;
         }
-        let fix = "keep what \"trm eval --run RUN --json\" prints in it";
+        let fix = "keep the JSON in it that \"trm eval\" prints of the run";
         match files::read_json::<Evaluation>(&path, fix) {
             Ok(Evaluation { by_step }) => {
                 let points = |of: fn(&AtStep) -> Option<f64>| {

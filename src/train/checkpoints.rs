@@ -151,7 +151,7 @@ impl Checkpoint {
             return Err(Error::file(
                 run,
                 problem,
-                "take --at latest, or another that \"trm runs\" shows as whole",
+                "take `at` latest, or another that \"trm runs\" shows as whole",
             ));
         }
         Err(none_whole(run, passed_over.len()))
@@ -231,7 +231,7 @@ fn none_whole(run: &Path, count: usize) -> Error {
     let problem =
         format!("none of its {count} checkpoints to choose from is whole, as \"trm runs {shown}\" shows");
     let fix = match checkpoint::load(run) {
-        Ok(_) => format!("begin a new run from its weights, which are, with --init-from {shown}"),
+        Ok(_) => format!("begin a new run from its weights, which are, with `init_from` {shown}"),
         Err(_) => "begin the run anew in another folder".to_owned(),
     };
     Error::file(run, problem, fix)

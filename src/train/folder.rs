@@ -79,7 +79,7 @@ impl RunFolder {
     fn take(path: &Path) -> Result<File> {
         if !path.join(RECIPE_FILE).is_file() {
             let fix = "name the folder of a run that was started with \"trm train\"";
-            return Err(Error::file(path.join(RECIPE_FILE), "no such file", fix));
+            return Err(Error::missing(path.join(RECIPE_FILE), fix));
         }
         let lock_path = path.join(LOCK_FILE);
         let options = File::options().create(true).truncate(false).write(true).clone();

@@ -131,12 +131,12 @@ fn with_remedy(error: Error, settings: &TrainSettings, target: Target) -> Error 
     let Error::Limit { what, needed, limit, unit, .. } = error else { return error };
     let (mut ways, size) = (Vec::new(), settings.micro_batch);
     if size > 0 {
-        ways.push("--set train.micro_batch=0 to have a size chosen that fits");
+        ways.push("train.micro_batch=0 to have a size chosen that fits");
     }
     if target.precision == Element::F32 {
-        ways.push("--precision bf16 or f16 for half the memory");
+        ways.push("`precision` bf16 or f16 for half the memory");
     }
-    ways.push("more memory (a larger --memory where one was given), or another device");
+    ways.push("more memory (a larger `memory` where one was given), or another device");
     let at_once = if size > 0 { size } else { 1 };
     let what = format!("training with {} at once: {what}", counted(at_once, "sample"));
     Error::Limit { what, needed, limit, unit, fix: format!("use {}", ways.join(", or ")) }

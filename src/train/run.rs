@@ -214,7 +214,7 @@ fn resumable(error: Error, run: &Path) -> Error {
         (Error::Io { path, .. } | Error::File { path, .. }, Err(gone)) if path.starts_with(run) => gone,
         (Error::Io { path, source }, Ok(())) if path.starts_with(run) => {
             let problem = format!("cannot be written: {source}");
-            Error::file(path, problem, "mend that and continue with --resume: the last checkpoint is whole")
+            Error::file(path, problem, "mend that and continue with `resume`: the last checkpoint is whole")
         }
         (other, _) => other,
     }

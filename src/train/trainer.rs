@@ -22,7 +22,7 @@ use crate::{Error, Result};
 const MOST_SKIPPED: u32 = 8;
 
 /// What helps where weights are to learn other puzzles.
-const RESET: &str = "give --reset-puzzle-emb to start each row from the mean of those saved";
+const RESET: &str = "give `reset_puzzle_emb` to start each row from the mean of those saved";
 
 /// A model in training on one device.
 pub struct Trainer {

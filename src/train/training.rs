@@ -212,11 +212,11 @@ impl Training<'_> {
                 }
             };
             let older = if self.folder.has_older(good.step)? {
-                ", or with --at from an older checkpoint"
+                ", or with `at` from an older checkpoint"
             } else {
                 ""
             };
-            let from = format!("--resume goes on from step {}{older}", good.step);
+            let from = format!("`resume` goes on from step {}{older}", good.step);
             return Err(Error::Numeric { what, problem, fix: format!("{from}: {instead}") });
         }
         self.folder.go_on_from(&good, false)?;

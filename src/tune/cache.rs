@@ -15,7 +15,7 @@ const HEADER: &str =
     "# What \"trm tune\" chose for this adapter. Delete the file to go back to the table of defaults.\n";
 
 /// What helps where a file cannot be used.
-const AGAIN: &str = "run \"trm tune\" again, which replaces it, or give --no-tune-cache";
+const AGAIN: &str = "run \"trm tune\" again, which replaces it, or go without (`no_tune_cache`)";
 
 /// What a choice holds for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,7 +176,7 @@ impl Cache {
     /// # Errors
     /// [`Error::File`] where no choice for `key` could be written.
     pub fn prepare(&self, key: &Key) -> Result<()> {
-        const FIX: &str = "name another cache folder, or give --no-tune-cache, which keeps nothing";
+        const FIX: &str = "name another cache folder, or `no_tune_cache`, which keeps nothing";
         let refused = |error: std::io::Error| {
             Error::file(&self.folder, format!("cannot be made: {}", error.kind()), FIX)
         };

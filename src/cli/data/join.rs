@@ -5,19 +5,26 @@ use std::process::ExitCode;
 
 use crate::Result;
 use crate::data::Metadata;
-use crate::data::join::{Summary, join};
+use crate::data::join::{Summary, Training, join};
 
 use crate::cli::output::Output;
 
 /// Join data sets into one, with a puzzle embedding for each puzzle of all of them
 ///
 /// Their sizes and tokens must be the same. Training goes through them in turns, as the release does with several data
-/// paths; the test splits of all are tested on. Arrays are linked where the disk allows it, and then take no room.
+/// paths, or with --mix through all together; the test splits of all are tested on. Arrays are linked where the disk
+/// allows it, and then take no room. What lists the puzzles come from stays known to `trm eval`.
 #[derive(clap::Args)]
 pub struct Args {
     /// Data sets to join
     #[arg(value_name = "DIR", num_args = 2.., required = true)]
     data: Vec<PathBuf>,
+
+    /// Train on all together instead of in turns
+    ///
+    /// They become one set: a batch has examples of all, as many of each as its share of the groups is.
+    #[arg(long)]
+    mix: bool,
 
     /// Folder to write
     ///
@@ -27,7 +34,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
-    let summary = join(&args.data, &args.out)?;
+    let training = if args.mix { Training::Mixed } else { Training::InTurns };
+    let summary = join(&args.data, training, &args.out)?;
     output.data(&summary, |summary| text(args, summary))?;
     Ok(ExitCode::SUCCESS)
 }

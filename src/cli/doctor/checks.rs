@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::super::solve::Solved;
 use super::Finding;
 use crate::checkpoint::Shipped;
+use crate::cli::with_options;
 use crate::data::pasted::{Reader, kind_of};
 use crate::engine::{Device, DeviceInfo, free_memory};
 use crate::eval::golden::Golden;
@@ -34,7 +35,7 @@ pub fn version() -> String {
 /// An error where there should be none.
 pub fn failed(what: &'static str, error: &Error) -> Finding {
     let fix = "update the driver, or give --device cpu; if it stays, it is a defect of trm";
-    Finding::wrong(what, error.to_string(), fix)
+    Finding::wrong(what, with_options(&error.to_string()), fix)
 }
 
 /// Which GPUs there are, with what bounds them.
@@ -137,7 +138,7 @@ pub fn device(device: &Device) -> Finding {
         Some(Cached::Tuned(choice)) => {
             Finding::ok("device", format!("{found}, tuned at {}", choice.measured()))
         }
-        Some(Cached::Unusable(problem)) => Finding::note("device", found, problem),
+        Some(Cached::Unusable(problem)) => Finding::note("device", found, with_options(&problem)),
         _ => Finding::note("device", format!("{found}, not tuned"), "\"trm tune\" may make it faster"),
     }
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::Result;
+use crate::cli::with_options;
 use crate::engine::DeviceInfo;
 use crate::report::Table;
 
@@ -99,7 +100,7 @@ impl Report {
             Ok(device) => device,
             Err(error) => {
                 let fix = "name another one, as --device cpu; \"trm devices\" lists them";
-                self.findings.push(Finding::wrong("device", error.to_string(), fix));
+                self.findings.push(Finding::wrong("device", with_options(&error.to_string()), fix));
                 return;
             }
         };

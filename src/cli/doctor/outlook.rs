@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::Finding;
 use crate::bench::{Measurement, Mode, Subject, step};
+use crate::cli::with_options;
 use crate::engine::Device;
 use crate::model::ModelConfig;
 use crate::recipe::Recipe;
@@ -136,7 +137,7 @@ impl Task {
                 let (memory_bytes, seconds) = (plan.bytes(), steps as f64 * seconds_per_step);
                 Outcome::Fits { micro_batch, recompute, memory_bytes, seconds_per_step, seconds }
             }
-            Err(error) => Outcome::Refused { refused: error.to_string() },
+            Err(error) => Outcome::Refused { refused: with_options(&error.to_string()) },
         };
         Ok(Training { recipe: self.recipe, data: self.data, steps, outcome })
     }

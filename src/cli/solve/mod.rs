@@ -194,7 +194,7 @@ fn with_shipped(args: &Args, output: &Output, mut pictures: Pictures) -> Result<
 impl Tally {
     /// Says why a puzzle cannot be used.
     fn refuse(&mut self, error: &Error) {
-        say(format!("error: {error}"));
+        say(crate::cli::with_options(&format!("error: {error}")));
         self.refused = true;
     }
 }

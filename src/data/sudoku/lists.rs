@@ -15,9 +15,9 @@ use serde::Serialize;
 use super::build::{Augment, Summary, finish, write_split};
 use super::canonical::Canonical;
 use super::grid::{Grid, Shape};
-use super::origins::{Origin, write_origins};
 use super::table::{Row, Table};
 use crate::data::Split;
+use crate::data::origins::{Origin, write_origins};
 use crate::data::table::{OnInvalid, Seen};
 use crate::files::OutputFolder;
 use crate::rng::Rng;
@@ -105,8 +105,14 @@ pub fn build_from_lists(
     }
     let train = draw(&mut candidates, options.subsample.unwrap_or(different), options.seed, TRAIN_STREAM);
     if train.iter().all(Vec::is_empty) {
-        let fix = "ask for fewer, or give more lists";
-        let problem = format!("{}, every other puzzle has a symmetry of one of their answers", options.test);
+        let fix = "ask for fewer, give lists with more different answers (4x4 has 2 up to symmetry), or give the splits \
+                   yourself (`train_csv`, `test_csv`)";
+        let problem = format!(
+            "{}, the answers of every other puzzle are symmetries of theirs ({} different ones), so that none is left to \
+             learn from",
+            options.test,
+            held_out.len()
+        );
         return Err(Error::usage("test", problem, fix));
     }
     for ((list, train), test) in lists.iter_mut().zip(&train).zip(&test) {

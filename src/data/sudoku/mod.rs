@@ -12,7 +12,6 @@ mod generate;
 mod grid;
 mod layout;
 mod lists;
-mod origins;
 mod solve;
 mod table;
 
@@ -26,6 +25,5 @@ pub use generate::{Puzzles, default_clues, fewest_clues, random_puzzle};
 pub use grid::{Grid, Puzzle, Shape, is_valid_solution, solution_fault};
 pub use layout::Layouts;
 pub use lists::{ListOptions, ListSummary, build_from_lists};
-pub use origins::{Origin, read_origins};
 pub use solve::{count_solutions, unique_solution};
 pub use table::{Row, Table};

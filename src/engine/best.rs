@@ -6,8 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::{Run, Times};
 use crate::Result;
-use crate::engine::{Run, Times};
 
 /// How long a device is kept busy before anything is timed.
 const WARM: Duration = Duration::from_millis(300);
@@ -28,7 +28,7 @@ fn keep_busy(mut work: impl FnMut() -> Result<()>) -> Result<()> {
 }
 
 /// Times of a step of each run, the runs taking turns.
-pub(super) fn steps(runs: &mut [Run], repetitions: usize) -> Result<Vec<Times>> {
+pub(crate) fn steps(runs: &mut [Run], repetitions: usize) -> Result<Vec<Times>> {
     keep_busy(|| runs.iter_mut().try_for_each(|run| run.timed_submit().map(drop)))?;
     let mut best = vec![None::<Times>; runs.len()];
     for _ in 0..repetitions {
@@ -41,7 +41,7 @@ pub(super) fn steps(runs: &mut [Run], repetitions: usize) -> Result<Vec<Times>> 
 }
 
 /// Times of these dispatches of a run, which take turns, each repeated until it fills a submission.
-pub(super) fn dispatches(run: &mut Run, indices: &[usize], repetitions: usize) -> Result<Vec<Duration>> {
+pub(crate) fn dispatches(run: &mut Run, indices: &[usize], repetitions: usize) -> Result<Vec<Duration>> {
     let mut repeats = vec![2; indices.len()];
     // What fills a submission at a low clock does not at a high one: each turn corrects the one before.
     keep_busy(|| {

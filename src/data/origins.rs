@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::Split;
+use super::Split;
 use crate::{Error, Result, files};
 
 const FILE: &str = "lists.json";
