@@ -17,7 +17,7 @@ use crate::cli::{Outcome, Test, Workshop, check, command, has_adapter, ran, refu
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let trials: [Test; 9] = [
+    let trials: [Test; 10] = [
         ("all puzzles that can be solved are", many_puzzles),
         ("steps, halting and votes", steps_and_votes),
         ("rollouts, choices and sweeps", breadth),
@@ -26,6 +26,7 @@ pub fn tests() -> Vec<Trial> {
         ("tasks of ARC are found by name", arc_tasks),
         ("a model of neither says so", neither),
         ("what comes with trm solves what fits it", shipped),
+        ("puzzles without a right answer are thought about again", persistence),
         ("what comes with trm is measured and exported", shipped_elsewhere),
     ];
     trials.into_iter().map(|(name, test)| Trial::test(format!("cli solve: {name}"), test)).collect()
@@ -116,6 +117,38 @@ fn shipped() -> Outcome {
         2,
         &["\"sudoku5\" comes with trm; take one of sudoku4"],
     )
+}
+
+/// Of these three, the model solves the first in one step, the second as one of 4 variants and the third as one of 16.
+fn persistence() -> Outcome {
+    let puzzles = [
+        "4..2......46....6.53..2...2......5..",
+        "52......1......146.....54...1..5....",
+        ".1...242..5.....34...2......2.3..1..",
+    ];
+    let solve = |more: &[&str]| -> Outcome<(i32, Vec<String>, String)> {
+        let solved =
+            trm(&[&["solve", "--steps", "1", "--device", "cpu", "--json"], &puzzles[..], more].concat())?;
+        let of = |solved: &Value| {
+            [&solved["solved"], &solved["votes"][1], &solved["keeps_rules"]].map(Value::to_string)
+        };
+        let verdicts: Vec<String> =
+            documents(&solved.stdout)?.iter().map(|solved| of(solved).join(" ")).collect();
+        Ok((solved.code, verdicts, solved.stderr))
+    };
+    let expected: [(&[&str], [&str; 3]); 4] = [
+        (&[], ["true null null", "true 4 true", "true 16 true"]),
+        (&["--persist", "4"], ["true null null", "true 4 true", "false 4 false"]),
+        (&["--persist", "0"], ["true null null", "false null null", "false null null"]),
+        // Whoever says how widely gets it.
+        (&["--rollouts", "2", "--augment", "1"], ["true 2 null", "false 2 null", "false 2 null"]),
+    ];
+    for (more, verdicts) in expected {
+        let (code, found, said) = solve(more)?;
+        let right = found == verdicts && code == i32::from(verdicts[2].starts_with("false"));
+        check(right, || format!("{more:?}: {code}, {found:?}\n{said}"))?;
+    }
+    Ok(())
 }
 
 fn shipped_elsewhere() -> Outcome {
