@@ -68,9 +68,9 @@ def is_right(answer, labels):
     return all(label in (IGNORED, token) for token, label in zip(answer, labels))
 
 
-def request(puzzle):
+def request(puzzle, ask):
     tokens, identifier, _ = puzzle
-    body = json.dumps({"puzzles": [{"tokens": tokens, "identifier": identifier}]}, separators=(",", ":")).encode()
+    body = json.dumps({"puzzles": [{"tokens": tokens, "identifier": identifier}], **ask}, separators=(",", ":")).encode()
     return b"POST /solve HTTP/1.1\r\nHost: load\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
 
@@ -140,11 +140,12 @@ def main():
     parser.add_argument("--in-flight", type=int, default=0, help="requests at once (default: twice the batch)")
     parser.add_argument("--puzzles", type=int, default=4096, help="puzzles, which come again and again")
     parser.add_argument("--least-ratio", type=float, default=0, help="fail below it")
+    parser.add_argument("--ask", type=json.loads, default={}, help="what else a request says, as {\"rollouts\": 4}")
     parser.add_argument("more", nargs="*", help="further options of trm serve, after --")
     options = parser.parse_args()
 
     given = puzzles(options.data, options.puzzles)
-    requests = [request(puzzle) for puzzle in given]
+    requests = [request(puzzle, options.ask) for puzzle in given]
     model = ["--run", options.run] if options.run else ["--weights", options.weights]
     command = [options.trm, "--json", "serve", *model, "--device", options.device, "--listen", "127.0.0.1:0"]
     server = subprocess.Popen([*command, *options.more], stdout=subprocess.PIPE, text=True)

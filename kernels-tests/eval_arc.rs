@@ -88,6 +88,14 @@ fn end_to_end(device: &Device) -> Outcome {
     check("votes of rollouts", wide.score.tasks[0].inputs.iter().all(|input| input.votes == 4))?;
     check("the end of rollouts", wide.evaluation.is_none() && done == dataset.examples() as f64)?;
 
+    // One that is stopped says how many inputs it is done with.
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    evaluator.stop_when(stop.clone());
+    let halt = |_| stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let some = arc::evaluate(&mut evaluator, &[], pace, &data, &mut |_| Ok(()), halt)?;
+    check("all are counted", wide.samples == dataset.examples() && found.samples == wide.samples)?;
+    check("those that were not done are counted", some.samples == 1)?;
+
     let submission = folder.path().join("submission.json");
     found.score.write_submission(&submission)?;
     let submitted: Value = serde_json::from_slice(&fs::read(submission)?)?;

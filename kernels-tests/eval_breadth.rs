@@ -21,12 +21,13 @@ type Test = fn(&Device) -> Outcome;
 pub fn tests() -> Vec<Trial> {
     let both = on_each("eval_breadth::rollouts_differ_and_repeat", Needs::Adapter, rollouts);
     // Of these the host has all to do.
-    let host: [(&str, Test); 6] = [
+    let host: [(&str, Test); 7] = [
         ("variants_vote", votes),
         ("the_first_rollout_is_the_plain_answer", plain),
         ("sweeps_are_parts_of_one_run", sweeps),
         ("settled_answers_end", settled),
         ("what_a_model_draws_sets_rollouts_apart", own_draws),
+        ("a_rollout_of_nan_is_lost", lost),
         ("what_makes_no_sense_is_refused", refused),
     ];
     let alone = |(name, test): (&str, Test)| {
@@ -131,6 +132,7 @@ const NOISY: Breadth = Breadth {
     select: Select::Vote,
     halt: false,
     settle: 0,
+    steps: 0,
     seed: 3,
 };
 
@@ -234,6 +236,27 @@ fn settled(device: &Device) -> Outcome {
         early += usize::from(steps < 6);
     }
     check("none settles early: the test shows nothing", early > 0)
+}
+
+/// Noise beyond all numbers costs the rollouts that it disturbs, and not the puzzle.
+fn lost(device: &Device) -> Outcome {
+    let (_folder, dataset) = mazes()?;
+    let mut model = model(&dataset, true)?;
+    let breadth = Breadth { noise: 3e38, ..NOISY };
+    let alone = voted(device, &model, &dataset, Breadth::default())?;
+    let found = voted(device, &model, &dataset, breadth)?;
+    check(&format!("{found:?}"), found.lost == 3 * SAMPLES && found.labelled == SAMPLES)?;
+    check("the first rollout counts", found.exact == alone.exact && found.accuracy == alone.accuracy)?;
+    let solved = solve(device, &model, 5, breadth, &questions(&dataset)?)?;
+    let left = |one: &Solution| {
+        one.elected.as_ref().is_some_and(|elected| (elected.votes, elected.of, elected.lost) == (1, 4, 3))
+    };
+    check("lost rollouts are not told", solved.iter().all(left))?;
+    let bias = Params::of(&model.0).get("q_head.bias").ok_or("no bias")?.clone();
+    model.1.get_mut(&bias).fill(f32::NAN);
+    let said =
+        voted(device, &model, &dataset, breadth).err().map(|error| error.to_string()).unwrap_or_default();
+    check(&said, said.starts_with("q_halt of all rollouts: NaN"))
 }
 
 fn refused(device: &Device) -> Outcome {

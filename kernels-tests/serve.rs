@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use trm::checkpoint::Model;
 use trm::data::inspect::Kind;
+use trm::data::pasted::{Puzzle, Reader};
 use trm::engine::Device;
 use trm::engine::faults::{Fault, Faults, Stage};
-use trm::eval::{Breadth, Pace, Question, Solution, Solver};
+use trm::eval::{Breadth, Question, Select, Solution, Solver};
 use trm::model::Params;
 use trm::rng::Rng;
 use trm::serve::{Limits, Server};
@@ -24,11 +25,13 @@ use crate::cli_solve::fresh;
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let trials: [Test; 6] = [
+    let trials: [Test; 8] = [
         ("many at once get the answers of one at a time", many_at_once),
         ("a device that fails costs no answer", failing_device),
         ("what cannot be used is refused with the reason", refusals),
         ("a full queue sends away", full_queue),
+        ("whom nobody waits for leaves the batch", given_up),
+        ("rollouts are asked for and answered as if alone", rollouts),
         ("an end leaves no question open", drained),
         ("a signal ends it", signalled),
     ];
@@ -73,8 +76,8 @@ struct Running {
 
 impl Running {
     fn start(model: Model, device: Device, limits: Limits) -> Outcome<Running> {
-        let pace = Pace { halt: true, ..Pace::default() };
-        let server = Server::open(model, device, pace, limits, TcpListener::bind("127.0.0.1:0")?)?;
+        let usual = Breadth { halt: true, ..Breadth::default() };
+        let server = Server::open(model, device, usual, limits, TcpListener::bind("127.0.0.1:0")?)?;
         let (address, (end, ended)) = (server.address()?, oneshot::channel());
         Ok(Running { address, end, served: spawn(|| server.run(async { drop(ended.await) })) })
     }
@@ -204,9 +207,32 @@ fn refusals() -> Outcome {
     let running = Running::start(model()?, Device::cpu(), limits)?;
     let cases = [
         ("POST", "/solve", "{\"puzzles\": [".to_owned(), 400, "EOF while parsing"),
-        ("POST", "/solve", "[1]".to_owned(), 400, "expected {\\\"puzzles\\\": [...]}"),
-        ("POST", "/solve", "{\"puzzles\": [], \"more\": 1}".to_owned(), 400, "unknown field `more`"),
-        ("POST", "/solve", "{\"puzzles\": []}".to_owned(), 400, "no puzzles"),
+        ("POST", "/solve", "[1]".to_owned(), 400, "the body is a list; expected {\\\"puzzles\\\": [...]}"),
+        ("POST", "/solve", "{\"puzzles\": 5}".to_owned(), 400, "puzzles: 5; expected"),
+        ("POST", "/solve", format!("{}{}", "[".repeat(900), "]".repeat(900)), 400, "nested too deeply"),
+        (
+            "POST",
+            "/solve",
+            "{\"puzzles\": [1], \"rollouts\": 2, \"noise\": 1}".to_owned(),
+            400,
+            "server takes 1 to 1",
+        ),
+        (
+            "POST",
+            "/solve",
+            "{\"puzzles\": [1], \"steps\": 9}".to_owned(),
+            400,
+            "steps: 9; this server takes 1 to 8",
+        ),
+        (
+            "POST",
+            "/solve",
+            "{\"puzzles\": [1], \"rollouts\": 3}".to_owned(),
+            400,
+            "of which 1 would be different",
+        ),
+        ("POST", "/solve", "{\"puzzles\": []}".to_owned(), 400, "no puzzles in the list"),
+        ("POST", "/solve", "{\"puzzles\": [1], \"more\": 1}".to_owned(), 400, "beside puzzles there may be"),
         (
             "POST",
             "/solve",
@@ -259,7 +285,13 @@ fn refusals() -> Outcome {
     check(refused == 6, || format!("{refused} refused"))?;
     let (code, _, health) = ask(running.address, "GET", "/health", "")?;
     let health: Value = serde_json::from_str(&health)?;
-    check(code == 200 && health["status"] == "ok" && health["seq_len"] == 16, || health.to_string())?;
+    check(
+        code == 200
+            && health["status"] == "ok"
+            && health["seq_len"] == 16
+            && health["kind"] == "Sudoku 4x4 or mazes of 4x4",
+        || health.to_string(),
+    )?;
     running.end()
 }
 
@@ -283,7 +315,7 @@ fn full_queue() -> Outcome {
     // There is room for one of the two.
     let (code, head, text) = ask(running.address, "POST", "/solve", &body(2))?;
     check(code == 503 && head.contains("retry-after: 1"), || format!("{code} {head}"))?;
-    check(text.contains("1 puzzles wait already; try again later"), || text.clone())?;
+    check(text.contains("1 rollouts of puzzles wait already; try again later"), || text.clone())?;
     let away = running.metric("trm_puzzles_total{outcome=\"turned_away\"}")?;
     check(away == 2 && running.metric("trm_puzzles_waiting")? == 1, || format!("{away} turned away"))?;
     // Nobody waits for these any more, so nothing keeps the server.
@@ -294,6 +326,114 @@ fn full_queue() -> Outcome {
     let running = Running::start(thinker()?, Device::cpu(), limits)?;
     let (code, _, text) = ask(running.address, "POST", "/solve", &body(1))?;
     check(code == 504 && text.contains("not answered within 50ms"), || format!("{code} {text}"))?;
+    running.end()
+}
+
+/// A puzzle that would be thought about for ever leaves its slot to one that somebody waits for.
+fn given_up() -> Outcome {
+    let limits = Limits { batch: Some(1), rollouts: 3, ..Limits::default() };
+    let running = Running::start(thinker()?, Device::cpu(), limits)?;
+    let body = json!({ "puzzles": puzzles(1), "rollouts": 3, "noise": 0.5 }).to_string();
+    let endless = send(running.address, "POST", "/solve", &body)?;
+    running.wait_for(|running| Ok(running.metric("trm_puzzles_running")? == 1))?;
+    drop(endless);
+    let body = json!({ "puzzles": puzzles(1), "steps": 2 }).to_string();
+    let (code, _, text) = ask(running.address, "POST", "/solve", &body)?;
+    check(code == 200 && text.contains("\"steps\":2"), || format!("{code} {text}"))?;
+    let gone = running.metric("trm_puzzles_total{outcome=\"given_up\"}")?;
+    check(gone == 1, || format!("{gone} given up"))?;
+    running.end()
+}
+
+/// What a request asks for, as JSON and as the library has it.
+fn wishes() -> [(Value, Breadth); 5] {
+    let usual = Breadth { halt: true, ..Breadth::default() };
+    let noisy = Breadth { rollouts: 5, noise: 0.7, ..usual };
+    [
+        (json!({}), usual),
+        (json!({"rollouts": 5, "noise": 0.7, "seed": 3}), Breadth { seed: 3, ..noisy }),
+        (
+            json!({"rollouts": 5, "noise": 0.7, "seed": 4, "select": "residual"}),
+            Breadth { seed: 4, select: Select::Residual, ..noisy },
+        ),
+        (
+            json!({"augment": 3, "select": "valid", "steps": 5}),
+            Breadth { rollouts: 4, augment: 3, select: Select::Valid, steps: 5, ..usual },
+        ),
+        (
+            json!({"rollouts": 3, "random_states": 1, "select": "halt"}),
+            Breadth { rollouts: 3, random_states: 1.0, select: Select::Halt, ..usual },
+        ),
+    ]
+}
+
+/// Puzzles as text with the choices that [`Solver`] makes of them, asked for by several threads at once.
+fn rollouts() -> Outcome {
+    let model = model()?;
+    let texts: Vec<String> = (0..12)
+        .map(|puzzle| {
+            (0..16)
+                .map(|cell| {
+                    if cell == puzzle {
+                        '1'
+                    } else if cell == 15 - puzzle / 4 {
+                        '2'
+                    } else {
+                        '.'
+                    }
+                })
+                .collect()
+        })
+        .collect();
+    let read = |text: &String| -> Outcome<Puzzle> {
+        let found = Reader::of_sizes(16, 6).ok_or("no reader")?.all(text).pop().ok_or("no puzzle")?;
+        Ok(found.puzzle?)
+    };
+    let read = texts.iter().map(read).collect::<Outcome<Vec<Puzzle>>>()?;
+    let questions: Vec<Question> = read.iter().map(Question::from).collect();
+    let limits = Limits { batch: Some(7), rollouts: 5, ..Limits::default() };
+    let running = Running::start(model.clone(), Device::cpu(), limits)?;
+    let address = running.address;
+    let client = |wishes: Value| {
+        let texts = texts.clone();
+        spawn(move || {
+            let mut all = Vec::new();
+            for two in texts.chunks(2) {
+                let mut body = wishes.clone();
+                body["puzzles"] = json!(two);
+                let (code, _, text) = ask(address, "POST", "/solve", &body.to_string())?;
+                check(code == 200, || text.clone())?;
+                all.extend(
+                    serde_json::from_str::<Value>(&text)?["answers"].as_array().cloned().unwrap_or_default(),
+                );
+            }
+            Outcome::Ok(all)
+        })
+    };
+    let clients: Vec<_> = wishes().map(|(wishes, breadth)| (client(wishes), breadth)).into_iter().collect();
+    let mut split = 0;
+    for (client, breadth) in clients {
+        let answers = client.join().map_err(|_| "a client panicked")??;
+        let alone =
+            Solver::with(&model.config, &model.weights, &Device::cpu(), 1, breadth)?.solve_all(&questions)?;
+        check(answers.len() == alone.len(), || "answers are missing".to_owned())?;
+        for ((answer, solution), puzzle) in answers.iter().zip(&alone).zip(&read) {
+            let confidence = 1.0 / (1.0 + (-solution.q_halt()).exp());
+            let mut same = answer["answer"] == json!(puzzle.text(solution.answer()))
+                && answer["confidence"].as_f64().map(|found| found as f32) == Some(confidence);
+            match &solution.elected {
+                None => same &= answer.get("votes").is_none(),
+                Some(elected) => {
+                    same &= answer["votes"] == json!([elected.votes, elected.of])
+                        && answer["select"] == json!(elected.select)
+                        && answer.get("keeps_rules").cloned() == elected.valid.map(|valid| json!(valid));
+                    split += usize::from(elected.votes < elected.of);
+                }
+            }
+            check(same, || format!("{breadth:?}: {answer}, expected {solution:?}"))?;
+        }
+    }
+    check(split > 0, || "all rollouts agree: the test shows nothing".to_owned())?;
     running.end()
 }
 

@@ -126,6 +126,8 @@ struct ArcSummary {
     /// By K.
     pass_at: BTreeMap<usize, f64>,
     inputs_without_prediction: usize,
+    /// Rollouts of which the model made NaN.
+    lost: usize,
     submission: PathBuf,
 }
 
@@ -292,15 +294,15 @@ fn score_arc(
     keep: &mut Visit<'_>,
 ) -> Result<(Summary, Score)> {
     let (pace, progress) = (evaluator.breadth().pace(true), told_of((1 + others.len()) * samples));
-    let arc::ArcEvaluation { score, evaluation } =
+    let arc::ArcEvaluation { score, evaluation, samples, lost } =
         arc::evaluate(evaluator, others, pace, &args.data, keep, progress)?;
     let arc = ArcSummary {
         tasks: score.tasks.len(),
         pass_at: score.pass_at.clone(),
         inputs_without_prediction: score.inputs_without_prediction,
+        lost,
         submission: submission.to_path_buf(),
     };
-    let samples = evaluation.as_ref().map_or(samples, |evaluation| evaluation.samples);
     Ok((Summary { arc: Some(arc), ..Summary::of(samples, evaluation) }, score))
 }
 
@@ -340,8 +342,17 @@ fn chosen(voted: &Voted) -> String {
     });
     format!(
         "exact accuracy {exact} ({count} of {labelled}) by {votes} rollouts and the rule {select} ({alone} by the first \
-         alone, {any} by any), accuracy {accuracy}{valid}\n"
+         alone, {any} by any), accuracy {accuracy}{valid}\n{}",
+        lost_text(voted.lost)
     )
+}
+
+/// A line about rollouts without a vote, if there are any.
+pub(super) fn lost_text(lost: usize) -> String {
+    match lost {
+        0 => String::new(),
+        _ => format!("{lost} rollouts are lost, of which the model made NaN, and have no vote\n"),
+    }
 }
 
 fn text(summary: &Summary) -> String {
@@ -380,6 +391,7 @@ fn text(summary: &Summary) -> String {
             false => describe_passes(&arc.pass_at),
         };
         text += &format!("\n{} tasks: {passes}; {missing} test inputs without a prediction\n", arc.tasks);
+        text += &lost_text(arc.lost);
         text += &format!("two attempts each: {}\n", arc.submission.display());
     }
     text

@@ -68,6 +68,7 @@ const EXAMPLES: [(&str, &[&str]); 32] = [
         &[
             "trm serve --run runs/first --halt",
             "trm serve --weights models/sudoku --listen 127.0.0.1:0 --batch 64",
+            "trm serve --run runs/first --halt --most-rollouts 16 --most-steps 32",
         ],
     ),
     ("import", &["trm import step_155718 --config all_config.yaml --data data/arc1 --out models/arc1"]),

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::checkpoint::Model;
+use crate::eval::Breadth;
 use crate::report::say;
 use crate::serve::{Limits, Server};
 use crate::{Error, Result};
@@ -15,12 +16,12 @@ use crate::{Error, Result};
 use super::common::{DeviceArgs, WeightsArgs, bytes};
 use super::output::Output;
 use super::stop::Stop;
-use super::thinking::PaceArgs;
+use super::thinking::ThinkingArgs;
 
 /// Answer puzzles over HTTP
 ///
 /// POST /solve takes {"puzzles": [...]}: Sudokus and mazes as text, in any layout that "trm solve" reads, or any model's
-/// lists of tokens. GET /health says what is loaded, GET /metrics counts for Prometheus. Puzzles of all requests share
+/// lists of tokens; how widely and how long to think about them may be asked for within limits. GET /health says what is loaded, GET /metrics counts for Prometheus. Puzzles of all requests share
 /// the batch: one that is done leaves its slot to one that waits. Without another address only this machine is listened
 /// to; there are no accounts and no encryption, which are a proxy's work.
 ///
@@ -31,7 +32,20 @@ pub struct Args {
     weights: WeightsArgs,
 
     #[command(flatten)]
-    pace: PaceArgs,
+    thinking: ThinkingArgs,
+
+    /// Rollouts that a request may ask for [default: as many as --rollouts]
+    ///
+    /// For each of its puzzles, as "rollouts" beside "puzzles"; and so for "augment", "noise", "random_states", "select",
+    /// "steps" and "seed". What a request does not say is as given here.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    most_rollouts: Option<u32>,
+
+    /// Supervision steps that a request may ask for [default: as many as --steps]
+    ///
+    /// As "steps" beside "puzzles".
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
+    most_steps: Option<u16>,
 
     /// Address and port to listen to
     ///
@@ -39,13 +53,13 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     listen: String,
 
-    /// Puzzles computed at once [default: 256, or 32 without a GPU, or as many as fit the device]
+    /// Rollouts computed at once [default: 256, or 32 without a GPU, or as many as fit the device]
     ///
     /// Fewer are computed at once while there are fewer to do.
     #[arg(long, value_name = "B", value_parser = clap::value_parser!(u16).range(1..))]
     batch: Option<u16>,
 
-    /// Puzzles that may wait
+    /// Rollouts that may wait, of most puzzles one
     ///
     /// A request that finds no room for all of its puzzles is answered with 503, and when to try again.
     #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
@@ -86,7 +100,14 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         let _ = tell.send(());
     })?;
     let (mut config, weights) = args.weights.load()?;
-    config.arch.halt_max_steps = args.pace.steps(&config.arch);
+    let steps = args.thinking.steps(&config.arch);
+    let most_steps = args.most_steps.map_or(steps, usize::from);
+    if most_steps < steps {
+        let problem = format!("{most_steps}, but puzzles usually take up to {steps}");
+        return Err(Error::usage("--most-steps", problem, "give at least as many, or fewer --steps"));
+    }
+    let usual = Breadth { steps, ..args.thinking.breadth(&config.arch)? };
+    config.arch.halt_max_steps = most_steps;
     let refused = |error: std::io::Error| {
         let fix = "give an address of this machine and a port that is free, or port 0";
         Error::usage("--listen", format!("{}: {error}", args.listen), fix)
@@ -97,11 +118,12 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         batch: args.batch.map(usize::from),
         queue: args.queue as usize,
         puzzles: args.most_puzzles.min(args.queue) as usize,
+        rollouts: args.most_rollouts.map_or(usual.rollouts, |most| most as usize),
         body: usize::try_from(args.most_bytes).unwrap_or(usize::MAX),
         time: args.timeout,
     };
     let model = Model { config, weights };
-    let server = Server::open(model, device, args.pace.pace(), limits, listener)?.telling(|line| say(line));
+    let server = Server::open(model, device, usual, limits, listener)?.telling(|line| say(line));
     let address = server.address()?;
     if !address.ip().is_loopback() {
         say(format!("listen: {address} is open to other machines, which are asked for no password"));

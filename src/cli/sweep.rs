@@ -9,6 +9,8 @@ use crate::eval::{Evaluator, Select};
 use crate::report::Table;
 use crate::{Error, Result};
 
+use super::eval::lost_text;
+
 /// `rollouts=1,4,16` or `steps=16,32`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Axis {
@@ -127,8 +129,10 @@ impl Swept {
             let any = share(any * self.labelled as f64);
             table.row(numbers.into_iter().chain(exact).chain([any]));
         }
+        let last = self.rows.last().and_then(|row| row.cell.by.values().next());
+        let lost = last.map_or(String::new(), |voted| lost_text(voted.lost));
         format!(
-            "exact accuracy of {} puzzles by the rule that chooses, and where any rollout is right; compute is a puzzle's\n\n{table}",
+            "exact accuracy of {} puzzles by the rule that chooses, and where any rollout is right; compute is a puzzle's\n\n{table}{lost}",
             self.labelled
         )
     }

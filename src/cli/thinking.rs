@@ -3,9 +3,9 @@
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::eval::{Breadth, Pace, Select};
+use crate::Result;
+use crate::eval::{Breadth, Pace, Select, Wishes};
 use crate::model::Arch;
-use crate::{Error, Result};
 
 /// How long a model thinks.
 #[derive(Args)]
@@ -113,7 +113,7 @@ impl ThinkingArgs {
     /// All of it.
     ///
     /// # Errors
-    /// [`Error::Usage`] for rollouts that would be the same, or a choice of one.
+    /// [`crate::Error::Usage`] for rollouts that would be the same, or a choice of one.
     pub fn breadth(&self, arch: &Arch) -> Result<Breadth> {
         self.among(arch, self.rollouts(), self.augment())
     }
@@ -129,11 +129,15 @@ impl ThinkingArgs {
     /// The same for a sweep up to so many rollouts.
     ///
     /// # Errors
-    /// [`Error::Usage`] for rollouts that would be the same.
+    /// [`crate::Error::Usage`] for rollouts that would be the same.
     pub fn breadth_up_to(&self, arch: &Arch, rollouts: usize) -> Result<Breadth> {
         // Changes are measured for this rule only; the others need nothing.
-        let breadth = Breadth { rollouts, select: Select::Residual, ..self.whole(rollouts, self.augment()) };
-        breadth.check(arch).map(|()| breadth)
+        let wishes = self.wishes(rollouts, self.augment());
+        let breadth = Breadth {
+            select: Select::Residual,
+            ..Wishes { select: None, ..wishes }.over(self.usual(), arch)?
+        };
+        Ok(breadth)
     }
 
     /// Rollouts, as far as they are given.
@@ -142,25 +146,24 @@ impl ThinkingArgs {
     }
 
     fn among(&self, arch: &Arch, rollouts: usize, augment: usize) -> Result<Breadth> {
-        if self.select.is_some() && rollouts == 1 {
-            let fix = "let there be several: --rollouts, --augment";
-            return Err(Error::usage("select", "there is one rollout, nothing to choose from", fix));
-        }
-        let breadth = self.whole(rollouts, augment);
-        breadth.check(arch).map(|()| breadth)
+        self.wishes(rollouts, augment).over(self.usual(), arch)
     }
 
-    fn whole(&self, rollouts: usize, augment: usize) -> Breadth {
+    /// What is not chosen puzzle by puzzle.
+    fn usual(&self) -> Breadth {
         let Pace { halt, settle, .. } = self.pace.pace();
-        Breadth {
-            rollouts,
-            augment,
-            noise: self.noise,
-            random_states: self.random_states.unwrap_or(0.0),
-            select: self.select.unwrap_or_default(),
-            halt,
-            settle,
-            seed: self.seed,
+        Breadth { halt, settle, ..Breadth::default() }
+    }
+
+    fn wishes(&self, rollouts: usize, augment: usize) -> Wishes {
+        Wishes {
+            rollouts: Some(rollouts),
+            augment: Some(augment),
+            noise: Some(self.noise),
+            random_states: self.random_states,
+            select: self.select,
+            steps: None,
+            seed: Some(self.seed),
         }
     }
 }

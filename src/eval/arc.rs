@@ -5,10 +5,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::evaluate::{Evaluator, Look, Pace, check_fit};
+use super::evaluate::{Evaluator, check_fit};
 use super::measure::{Evaluation, measure};
-use super::rollouts::{Answered, Stream, questions_of, roll_out};
+use super::rollouts::{Answered, Stream, all_lost, questions_of, roll_out};
 use super::solve::Question;
+use super::stream::{Look, Pace};
 use super::{Breadth, Selection};
 use crate::Result;
 use crate::data::arc::{Score, Votes};
@@ -23,6 +24,10 @@ pub struct ArcEvaluation {
     /// Metrics of the first model over the augmented test inputs; none where no solution is known, as in a competition, or
     /// where each is thought about more than once.
     pub evaluation: Option<Evaluation>,
+    /// Augmented test inputs that the first model is done with.
+    pub samples: usize,
+    /// Rollouts, of all models, that have no vote, because the model made NaN of them.
+    pub lost: usize,
 }
 
 /// Evaluates the model that `evaluator` has loaded on the test split of the ARC data set in `dir`, and then `others`, whose
@@ -31,7 +36,7 @@ pub struct ArcEvaluation {
 ///
 /// # Errors
 /// [`crate::Error::File`] for a data set that is not ARC's or does not fit the model, [`crate::Error::Numeric`] for NaN
-/// answers.
+/// answers, among several rollouts where a model makes it of all of them.
 pub fn evaluate(
     evaluator: &mut Evaluator,
     others: &[Weights],
@@ -43,13 +48,17 @@ pub fn evaluate(
     let dataset = Arc::new(Dataset::open(dir, Split::Test)?);
     let mut votes = Votes::open(dir)?;
     let all = Selection::all(&dataset);
+    let (mut samples, mut lost) = (0, 0);
     let mut ask = |evaluator: &mut Evaluator, before: usize| {
         if evaluator.breadth().rollouts > 1 {
-            widely(evaluator, (&dataset, &all), &mut votes, before, &mut progress)?;
+            let (done, none) = widely(evaluator, (&dataset, &all), &mut votes, before, &mut progress)?;
+            samples += if before == 0 { done } else { 0 };
+            lost += none;
             return Ok(None);
         }
         let mut vote = |look: Look<'_>| {
             if before == 0 {
+                samples += 1;
                 finished(look)?;
             }
             votes.add(before + look.index, look.identifier, look.inputs, look.predictions, look.q_halt)
@@ -62,26 +71,42 @@ pub fn evaluate(
         evaluator.load(weights)?;
         ask(evaluator, (1 + index) * all.len())?;
     }
-    Ok(ArcEvaluation { score: votes.finish(), evaluation })
+    Ok(ArcEvaluation { score: votes.finish(), evaluation, samples, lost })
 }
 
-/// Lets the answer vote that is chosen among the rollouts of each augmented test input.
+/// Lets the answer vote that is chosen among the rollouts of each augmented test input. How many these are, and how many
+/// rollouts were lost.
 fn widely(
     evaluator: &mut Evaluator,
     (dataset, all): (&Arc<Dataset>, &Selection),
     votes: &mut Votes,
     before: usize,
     progress: &mut dyn FnMut(f64),
-) -> Result<()> {
+) -> Result<(usize, usize)> {
     check_fit(evaluator.config(), dataset)?;
-    let (Breadth { rollouts, select, .. }, steps) = (*evaluator.breadth(), evaluator.max_steps());
-    let mut ask = questions_of(dataset, all)?;
+    let (breadth, steps) = (*evaluator.breadth(), evaluator.max_steps());
+    let Breadth { rollouts, select, .. } = breadth;
+    let mut ask = questions_of(dataset, all, breadth)?;
+    let (mut samples, mut lost) = (0, 0);
     let mut done = |answered: Answered| {
+        samples += 1;
+        lost += answered.answers(rollouts, 0).filter(Option::is_none).count();
         let Question { identifier, inputs, .. } = &answered.asked.question;
         let Some(elected) = answered.elected(select, rollouts, 0) else { return Ok(()) };
         votes.add(before + answered.index, *identifier, inputs, &elected.answer, elected.q_halt)
     };
     let mut progress = |done: f64| progress(before as f64 + done);
-    let stream = Stream { ask: &mut ask, look: None, done: &mut done, progress: &mut progress };
-    roll_out(evaluator, &[steps], stream)
+    let stream = Stream {
+        ask: &mut ask,
+        look: None,
+        wanted: &mut |_| true,
+        done: &mut done,
+        progress: &mut progress,
+        cut_short: false,
+    };
+    roll_out(evaluator, &[steps], stream)?;
+    match samples > 0 && lost == samples * rollouts {
+        true => Err(all_lost("q_halt of all rollouts".into())),
+        false => Ok((samples, lost)),
+    }
 }

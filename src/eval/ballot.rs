@@ -8,8 +8,6 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use crate::{Error, Result};
-
 /// Probabilities are summed in such parts: a sum of integers, unlike one of floats, is the same in every order.
 const UNITS: f64 = (1u64 << 32) as f64;
 
@@ -70,17 +68,9 @@ pub(super) struct Vote {
 }
 
 impl Vote {
-    /// The vote of a rollout of puzzle `index`.
-    ///
-    /// # Errors
-    /// [`Error::Numeric`] where `q_halt` is NaN.
-    pub fn new(index: usize, answer: Vec<i32>, q_halt: f32, residual: f32) -> Result<Vote> {
-        if q_halt.is_nan() {
-            let what = format!("q_halt of sample {index}");
-            let fix = "load an earlier checkpoint, or give less noise".to_owned();
-            return Err(Error::Numeric { what, problem: "NaN".into(), fix });
-        }
-        Ok(Vote { answer, q_halt, residual })
+    /// The vote of a rollout; none where `q_halt` is NaN.
+    pub fn new(answer: Vec<i32>, q_halt: f32, residual: f32) -> Option<Vote> {
+        (!q_halt.is_nan()).then_some(Vote { answer, q_halt, residual })
     }
 }
 
@@ -95,6 +85,8 @@ pub struct Elected {
     pub votes: usize,
     /// Rollouts that there were.
     pub of: usize,
+    /// Those of them that had no vote, because the model made NaN of them.
+    pub lost: usize,
     /// The rule by which it was chosen.
     pub select: Select,
     /// Whether it keeps the rules of its puzzle, where they were asked.
@@ -104,8 +96,10 @@ pub struct Elected {
 /// What rules of a puzzle say of an answer: how far it is from the best that keeps them, or None if it breaks them.
 pub(super) type Rules<'a> = &'a dyn Fn(&[i32]) -> Option<usize>;
 
-/// Chooses among the votes of all rollouts, in the order of their numbers. None of none.
-pub(super) fn elect(select: Select, votes: &[&Vote], rules: Rules<'_>) -> Option<Elected> {
+/// Chooses among the votes of all rollouts, in the order of their numbers, of which some may be lost. None of none.
+pub(super) fn elect(select: Select, all: &[Option<&Vote>], rules: Rules<'_>) -> Option<Elected> {
+    let votes: Vec<&Vote> = all.iter().copied().flatten().collect();
+    let votes = &votes[..];
     let (answer, valid) = match select {
         Select::Vote => (majority(votes.iter().copied())?, None),
         Select::Halt => (first_by(votes, |one, other| one.q_halt > other.q_halt)?, None),
@@ -122,7 +116,8 @@ pub(super) fn elect(select: Select, votes: &[&Vote], rules: Rules<'_>) -> Option
         q_halt: alike.clone().map(|vote| vote.q_halt).fold(f32::NEG_INFINITY, f32::max),
         votes: alike.count(),
         answer: answer.to_vec(),
-        of: votes.len(),
+        of: all.len(),
+        lost: all.len() - votes.len(),
         select,
         valid,
     })
@@ -159,12 +154,12 @@ mod tests {
     use super::*;
 
     fn votes(all: &[(i32, f32, f32)]) -> Vec<Vote> {
-        all.iter().map(|&(answer, q, residual)| Vote::new(0, vec![answer], q, residual).unwrap()).collect()
+        all.iter().map(|&(answer, q, residual)| Vote::new(vec![answer], q, residual).unwrap()).collect()
     }
 
     /// The answer, how many gave it, and what the rules said. Even answers keep them, the smaller the better.
     fn elected(select: Select, votes: &[Vote]) -> (i32, usize, Option<bool>) {
-        let votes: Vec<&Vote> = votes.iter().collect();
+        let votes: Vec<Option<&Vote>> = votes.iter().map(Some).collect();
         let rules = |answer: &[i32]| (answer[0] % 2 == 0).then_some(answer[0] as usize);
         let found = elect(select, &votes, &rules).unwrap();
         assert_eq!((found.of, found.select), (votes.len(), select));
@@ -200,7 +195,19 @@ mod tests {
         let (none, nan) = (f32::INFINITY, f32::NAN);
         assert_eq!(elected(Select::Residual, &votes(&[(1, 9.0, none), (2, 0.0, none), (2, 0.0, none)])).0, 2);
         assert_eq!(elected(Select::Residual, &votes(&[(1, 0.0, nan), (2, 0.0, 5.0), (3, 0.0, nan)])).0, 2);
-        assert!(Vote::new(0, vec![1], nan, 0.0).is_err() && elect(Select::Halt, &[], &|_| None).is_none());
+        assert!(elect(Select::Halt, &[], &|_| None).is_none());
+    }
+
+    #[test]
+    fn a_lost_rollout_has_no_vote_but_counts() {
+        let lost = Vote::new(vec![1], f32::NAN, 0.0);
+        assert_eq!(lost, None);
+        let left = votes(&[(2, 0.0, 0.0)]);
+        for select in Select::ALL {
+            let elected = elect(select, &[lost.as_ref(), Some(&left[0]), None], &|_| None).unwrap();
+            assert_eq!((elected.answer[0], elected.votes, elected.of, elected.lost), (2, 1, 3, 2));
+            assert_eq!(elect(select, &[None, None], &|_| None), None);
+        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! How widely and how long a model thinks about a puzzle.
 
 use super::ballot::Select;
-use super::evaluate::Pace;
+use super::stream::Pace;
+use crate::data::inspect::Kind;
+use crate::data::symmetry::Symmetries;
 use crate::model::Arch;
 use crate::model::step::Rollouts;
 use crate::{Error, Result};
@@ -28,6 +30,8 @@ pub struct Breadth {
     pub halt: bool,
     /// A rollout ends as soon as its answer stayed the same for so many steps; 0 for never.
     pub settle: usize,
+    /// Supervision steps of a rollout at the most; 0 for the model's own, `halt_max_steps`.
+    pub steps: usize,
     /// Of all that is drawn.
     pub seed: u64,
 }
@@ -43,6 +47,7 @@ impl Default for Breadth {
             select: Select::Vote,
             halt: false,
             settle: 0,
+            steps: 0,
             seed: 0,
         }
     }
@@ -60,6 +65,13 @@ impl Breadth {
                 "rollouts",
                 format!("{rollouts}"),
                 format!("give 1 to {MOST_ROLLOUTS}"),
+            ));
+        }
+        if augment >= MOST_ROLLOUTS {
+            return Err(Error::usage(
+                "augment",
+                format!("{augment}"),
+                format!("give 0 to {}", MOST_ROLLOUTS - 1),
             ));
         }
         for (name, deviation) in [("noise", noise), ("random_states", random_states)] {
@@ -85,6 +97,34 @@ impl Breadth {
         Pace { halt: self.halt, settle: self.settle, every_step, cut_short: false }
     }
 
+    /// Refuses puzzles without as many variants, or without the rules by which to choose.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] that names the field.
+    pub fn check_kind(&self, kind: Kind) -> Result<()> {
+        self.symmetries(kind).map(drop)
+    }
+
+    /// The variants that rollouts of such a puzzle take in turn, where there are any.
+    pub(super) fn symmetries(&self, kind: Kind) -> Result<Option<Symmetries>> {
+        if self.rollouts > 1 && self.select == Select::Valid && !has_rules(kind) {
+            let fix = "choose by vote, halt or residual";
+            return Err(Error::usage("select", "valid, but these are neither Sudokus nor mazes", fix));
+        }
+        let further = self.variants() - 1;
+        (further > 0).then(|| Symmetries::of_kind(kind, further, self.seed)).transpose()
+    }
+
+    /// Variants that occur among the rollouts, the puzzle as given included.
+    pub(super) fn variants(&self) -> usize {
+        self.rollouts.min(1 + self.augment)
+    }
+
+    /// Supervision steps of a rollout at the most, of a model that runs `most`.
+    pub(super) fn steps_of(&self, most: usize) -> usize {
+        if self.steps == 0 { most } else { self.steps.min(most) }
+    }
+
     /// What the plan has to do for it.
     pub(super) fn needs(&self) -> Rollouts {
         Rollouts {
@@ -96,5 +136,60 @@ impl Breadth {
     /// Which variant of a puzzle a rollout is about; 0 is the puzzle as given.
     pub(super) fn variant(&self, rollout: usize) -> usize {
         rollout % (1 + self.augment)
+    }
+}
+
+/// Whether an answer to a puzzle of this kind can be checked.
+pub(super) fn has_rules(kind: Kind) -> bool {
+    matches!(kind, Kind::Sudoku { .. } | Kind::Maze { .. })
+}
+
+/// What someone asks for of a [`Breadth`]; where they say nothing, what is usual holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Wishes {
+    /// As in [`Breadth`], and so are the others.
+    pub rollouts: Option<usize>,
+    /// Alone it means as many rollouts as there are variants.
+    pub augment: Option<usize>,
+    /// Standard deviation.
+    pub noise: Option<f32>,
+    /// Standard deviation.
+    pub random_states: Option<f32>,
+    /// The rule.
+    pub select: Option<Select>,
+    /// The most of a rollout.
+    pub steps: Option<usize>,
+    /// Of all draws.
+    pub seed: Option<u64>,
+}
+
+impl Wishes {
+    /// What is asked for, else what is `usual`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for rollouts that would be the same of a model like this, or a choice of one.
+    pub fn over(&self, usual: Breadth, arch: &Arch) -> Result<Breadth> {
+        let variants = self.augment.map_or(1, |augment| augment.saturating_add(1));
+        let rollouts = self.rollouts.unwrap_or(usual.rollouts.max(variants));
+        if self.select.is_some() && rollouts == 1 {
+            let fix = "let there be several: rollouts, augment";
+            return Err(Error::usage("select", "there is one rollout, nothing to choose from", fix));
+        }
+        // One rollout is the puzzle as given: what is usual among several has nothing to do with it.
+        let usual = match rollouts {
+            1 => Breadth { augment: 0, noise: 0.0, random_states: 0.0, ..usual },
+            _ => usual,
+        };
+        let breadth = Breadth {
+            rollouts,
+            augment: self.augment.unwrap_or(usual.augment),
+            noise: self.noise.unwrap_or(usual.noise),
+            random_states: self.random_states.unwrap_or(usual.random_states),
+            select: self.select.unwrap_or(usual.select),
+            steps: self.steps.unwrap_or(usual.steps),
+            seed: self.seed.unwrap_or(usual.seed),
+            ..usual
+        };
+        breadth.check(arch).map(|()| breadth)
     }
 }

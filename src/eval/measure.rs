@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Selection;
-use super::evaluate::{Evaluator, Look, Pace, check_fit, no_labels, samples_of};
+use super::evaluate::{Evaluator, check_fit, no_labels, samples_of};
 use super::rollouts::is_valid;
+use super::stream::{Look, Pace};
 use crate::Result;
 use crate::data::inspect::Kind;
 use crate::data::{Dataset, IGNORE_LABEL};
@@ -90,10 +91,12 @@ impl Marks {
     }
 }
 
-/// Compares an answer with the labels, (S) each.
+/// Compares an answer with the labels, (S) each; one that was lost is empty, and wrong everywhere.
 pub(super) fn mark(labels: &[i32], predictions: &[i32]) -> Marks {
-    let labelled = || labels.iter().zip(predictions).filter(|(label, _)| **label != IGNORE_LABEL);
-    let (labels, right) = (labelled().count(), labelled().filter(|(label, found)| label == found).count());
+    let is_label = |label: &i32| *label != IGNORE_LABEL;
+    let right =
+        labels.iter().zip(predictions).filter(|(label, found)| is_label(label) && label == found).count();
+    let labels = labels.iter().filter(|label| is_label(label)).count();
     Marks { labels, accuracy: right as f64 / labels.max(1) as f64, exact: right == labels }
 }
 

@@ -1,23 +1,36 @@
 //! Thinking about each question of a stream several times: variants there and back, and what each rollout came to.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::iter::repeat_n;
 use std::sync::Arc;
 
 use super::ballot::{Elected, Select, Vote, elect};
-use super::evaluate::{Evaluator, Look, checksum, samples_of};
+use super::breadth::has_rules;
+use super::evaluate::{Evaluator, samples_of};
+use super::slots::checksum;
 use super::solve::Question;
+use super::stream::{Look, Samples, Terms};
 use super::{Breadth, Selection};
 use crate::data::inspect::Kind;
 use crate::data::sudoku::{Grid, Shape, solution_fault};
-use crate::data::symmetry::{Symmetries, Symmetry};
-use crate::data::{Batch, Dataset, maze};
+use crate::data::symmetry::Symmetry;
+use crate::data::{Batch, Dataset, IGNORE_LABEL, maze};
 use crate::{Error, Result};
 
-/// A question with its labels, (S), ignored where nothing is known.
-pub(super) struct Asked {
+/// A question, and how widely it is thought about.
+pub(crate) struct Asked {
     pub question: Question,
+    /// (S), ignored where nothing is known.
     pub labels: Vec<i32>,
+    pub breadth: Breadth,
+}
+
+impl Asked {
+    /// One to which nobody knows the answer.
+    pub fn unlabelled(question: Question, breadth: Breadth) -> Asked {
+        let labels = vec![IGNORE_LABEL; question.inputs.len()];
+        Asked { question, labels, breadth }
+    }
 }
 
 /// The examples of a test split that are selected, as questions.
@@ -27,6 +40,7 @@ pub(super) struct Asked {
 pub(super) fn questions_of(
     dataset: &Arc<Dataset>,
     selection: &Selection,
+    breadth: Breadth,
 ) -> Result<impl FnMut() -> Result<Option<Asked>>> {
     let kind = Kind::of_first_example(dataset)?;
     let mut samples = samples_of(dataset, selection);
@@ -35,7 +49,7 @@ pub(super) fn questions_of(
         let more = samples(&mut given)?;
         let identifier = given.puzzle_identifiers[0];
         let question = || Question { kind, inputs: given.inputs.clone(), identifier };
-        Ok(more.then(|| Asked { question: question(), labels: given.labels.clone() }))
+        Ok(more.then(|| Asked { question: question(), labels: given.labels.clone(), breadth }))
     })
 }
 
@@ -44,12 +58,12 @@ pub(super) fn questions_of(
 struct Rollout {
     /// Supervision steps.
     steps: usize,
-    /// At each of the steps that were asked for; one that ended before keeps its answer.
-    votes: Vec<Vote>,
+    /// At each of the steps that were asked for; one that ended before keeps its answer. None where the model made NaN of it.
+    votes: Vec<Option<Vote>>,
 }
 
 /// A question that all rollouts are done with.
-pub(super) struct Answered {
+pub(crate) struct Answered {
     /// Its place in the stream.
     pub index: usize,
     pub asked: Asked,
@@ -59,49 +73,48 @@ pub(super) struct Answered {
 }
 
 impl Answered {
-    fn new(index: usize, asked: Asked, breadth: &Breadth) -> Result<Answered> {
-        let question = &asked.question;
-        let variants = 1 + breadth.augment.min(breadth.rollouts - 1);
+    fn new(index: usize, asked: Asked) -> Result<Answered> {
+        let (question, breadth) = (&asked.question, &asked.breadth);
         let mut symmetries = vec![None];
-        if variants > 1 {
-            let known = Symmetries::of_kind(question.kind, variants - 1, breadth.seed)?;
+        if let Some(known) = breadth.symmetries(question.kind)? {
             let key = checksum(&question.inputs, &[question.identifier]);
-            symmetries.extend((1..variants).map(|variant| Some(known.get(key, variant))));
+            symmetries.extend((1..breadth.variants()).map(|variant| Some(known.get(key, variant))));
         }
-        if breadth.select == Select::Valid && !has_rules(question.kind) {
-            let fix = "choose by vote, halt or residual";
-            return Err(Error::usage("select", "valid, but these are neither Sudokus nor mazes", fix));
-        }
-        let rollouts = (0..breadth.rollouts).map(|_| Rollout::default()).collect();
-        Ok(Answered { index, asked, rollouts, symmetries, missing: breadth.rollouts })
+        let (missing, rollouts) = (breadth.rollouts, (0..breadth.rollouts).map(|_| Rollout::default()));
+        Ok(Answered { index, rollouts: rollouts.collect(), asked, symmetries, missing })
+    }
+
+    /// The variant that a rollout is about, if it is not the puzzle as given.
+    fn symmetry(&self, rollout: usize) -> Option<&Symmetry> {
+        self.symmetries[self.asked.breadth.variant(rollout)].as_ref()
     }
 
     /// Notes what a rollout looks like at some of the steps `at`.
-    fn look(&mut self, (rollout, variant): (usize, usize), look: &Look<'_>, at: &[usize]) -> Result<()> {
-        let answer = match &self.symmetries[variant] {
-            Some(symmetry) => symmetry.undo(look.predictions),
-            None => look.predictions.to_vec(),
-        };
-        let vote = Vote::new(self.index, answer, look.q_halt, look.residual)?;
-        let own = &mut self.rollouts[rollout];
-        while at.get(own.votes.len()).is_some_and(|step| look.last || *step <= look.step) {
-            own.votes.push(vote.clone());
+    fn look(&mut self, rollout: usize, look: &Look<'_>, at: &[usize]) {
+        let known = self.rollouts[rollout].votes.len();
+        let due = at[known..].iter().take_while(|step| look.last || **step <= look.step).count();
+        if due > 0 {
+            let answer = match self.symmetry(rollout) {
+                Some(symmetry) => symmetry.undo(look.predictions),
+                None => look.predictions.to_vec(),
+            };
+            let vote = Vote::new(answer, look.q_halt, look.residual);
+            self.rollouts[rollout].votes.extend(repeat_n(vote, due));
         }
-        own.steps = look.step;
+        self.rollouts[rollout].steps = look.step;
         self.missing -= usize::from(look.last);
-        Ok(())
     }
 
-    /// The answer of the first so many rollouts at the step numbered `at` of those that were asked for.
+    /// The answer of the first so many rollouts at the step numbered `at` of those that were asked for; None if all are lost.
     pub fn elected(&self, select: Select, rollouts: usize, at: usize) -> Option<Elected> {
-        let votes: Vec<&Vote> = self.votes(rollouts, at).collect();
+        let votes: Vec<Option<&Vote>> = self.votes(rollouts, at).collect();
         let Question { kind, inputs, .. } = &self.asked.question;
         elect(select, &votes, &|answer| cost(*kind, inputs, answer))
     }
 
-    /// What those rollouts answer.
-    pub fn answers(&self, rollouts: usize, at: usize) -> impl Iterator<Item = &[i32]> {
-        self.votes(rollouts, at).map(|vote| &vote.answer[..])
+    /// What those rollouts answer, but for those that are lost.
+    pub fn answers(&self, rollouts: usize, at: usize) -> impl Iterator<Item = Option<&[i32]>> {
+        self.votes(rollouts, at).map(|vote| vote.map(|vote| &vote.answer[..]))
     }
 
     /// Supervision steps that those rollouts took, each at the most `most`.
@@ -109,14 +122,19 @@ impl Answered {
         self.rollouts.iter().take(rollouts).map(|rollout| rollout.steps.min(most)).sum()
     }
 
-    fn votes(&self, rollouts: usize, at: usize) -> impl Iterator<Item = &Vote> {
-        self.rollouts.iter().take(rollouts).filter_map(move |rollout| rollout.votes.get(at))
+    fn votes(&self, rollouts: usize, at: usize) -> impl Iterator<Item = Option<&Vote>> {
+        self.rollouts
+            .iter()
+            .take(rollouts)
+            .filter_map(move |rollout| rollout.votes.get(at))
+            .map(Option::as_ref)
     }
 }
 
-/// Whether an answer to a puzzle of this kind can be checked.
-pub(super) fn has_rules(kind: Kind) -> bool {
-    matches!(kind, Kind::Sudoku { .. } | Kind::Maze { .. })
+/// Nothing is left to choose from.
+pub(super) fn all_lost(what: String) -> Error {
+    let fix = "load an earlier checkpoint, or give less noise".to_owned();
+    Error::Numeric { what, problem: "NaN".into(), fix }
 }
 
 /// What the rules say of an answer: of a Sudoku 0, of a maze the moves of the path; None if they are broken.
@@ -144,62 +162,103 @@ pub(super) fn is_valid(kind: Kind, question: &[i32], labels: &[i32], answer: &[i
 pub(super) type Watch<'a> = &'a mut dyn FnMut(usize, &Look<'_>);
 
 /// What is asked, shown and told while questions are thought about.
-pub(super) struct Stream<'a> {
-    /// Hands out the next question; None at the end.
+pub(crate) struct Stream<'a> {
+    /// Hands out the next question; None where there is none now, which is the end as soon as no other is at work.
     pub ask: &'a mut dyn FnMut() -> Result<Option<Asked>>,
     /// Is shown each step of the first rollout of a question, by its place.
     pub look: Option<Watch<'a>>,
+    /// Whether the answer to the question at a place is still wanted; else its rollouts leave the batch.
+    pub wanted: &'a mut dyn FnMut(usize) -> bool,
     /// Takes in a question that all rollouts are done with.
     pub done: &'a mut dyn FnMut(Answered) -> Result<()>,
-    /// Is told how many questions are done, those at work by the share of their steps.
+    /// Is told after each step of the batch how many questions are done, those at work by the share of their steps.
     pub progress: &'a mut dyn FnMut(f64),
+    /// Gives the questions at work up where the evaluator is to stop, instead of finishing them.
+    pub cut_short: bool,
 }
 
-/// Thinks about each question as widely as the evaluator's [`Breadth`] says, and keeps the answers at the ascending steps
-/// `at`, the last of which is the most that a rollout takes.
+/// Thinks about each question as widely as it asks, and keeps the answers at the ascending steps `at`; a rollout that ends
+/// before, keeps its last answer. The rollouts of a question enter the batch one after the other, as slots become free.
 ///
 /// # Errors
-/// Those of `ask` and `done`; [`Error::Usage`] for variants or rules that a question has none of; [`Error::Numeric`] for
-/// weights that make NaN; device failures.
-pub(super) fn roll_out(evaluator: &mut Evaluator, at: &[usize], stream: Stream<'_>) -> Result<()> {
-    let Stream { ask, mut look, done, progress } = stream;
-    let breadth = *evaluator.breadth();
-    let each = breadth.rollouts;
-    let pace = breadth.pace(look.is_some() || at.len() > 1);
-    let open: RefCell<BTreeMap<usize, Answered>> = RefCell::default();
-    let mut taken = 0;
-    let mut next = |one: &mut Batch| {
-        let (index, rollout) = (taken / each, taken % each);
-        let mut open = open.borrow_mut();
-        if rollout == 0 {
-            let Some(asked) = ask()? else { return Ok(false) };
-            open.insert(index, Answered::new(index, asked, &breadth)?);
+/// Those of `ask` and `done`; [`Error::Usage`] for variants or rules that a question has none of; device failures.
+pub(crate) fn roll_out<'a>(evaluator: &mut Evaluator, at: &'a [usize], stream: Stream<'a>) -> Result<()> {
+    let cut_short = stream.cut_short;
+    evaluator
+        .run(cut_short, &mut Rolling { stream, at, open: BTreeMap::new(), asked: 0, rollouts: 0, taken: 0 })
+}
+
+/// Questions at work, as samples.
+struct Rolling<'a> {
+    stream: Stream<'a>,
+    at: &'a [usize],
+    /// By the place of their first rollout among all samples; the others follow it.
+    open: BTreeMap<usize, Answered>,
+    /// Questions that were asked,
+    asked: usize,
+    /// their rollouts,
+    rollouts: usize,
+    /// and those of them that were handed out.
+    taken: usize,
+}
+
+impl Rolling<'_> {
+    /// The question of a sample by its first one, and which of its rollouts the sample is.
+    fn place(&self, sample: usize) -> Option<(usize, usize)> {
+        let (first, answered) = self.open.range(..=sample).next_back()?;
+        Some((*first, sample - first)).filter(|(_, rollout)| *rollout < answered.asked.breadth.rollouts)
+    }
+}
+
+impl Samples for Rolling<'_> {
+    fn next(&mut self, one: &mut Batch) -> Result<Option<Terms>> {
+        if self.place(self.taken).is_none() {
+            let Some(asked) = (self.stream.ask)()? else { return Ok(None) };
+            // Those of a question that nobody wants any more are not handed out.
+            self.rollouts += asked.breadth.rollouts;
+            self.open.insert(self.taken, Answered::new(self.asked, asked)?);
+            self.asked += 1;
         }
-        let Some(Answered { asked, symmetries, .. }) = open.get(&index) else { return Ok(false) };
-        match &symmetries[breadth.variant(rollout)] {
-            Some(symmetry) => one.inputs.copy_from_slice(&symmetry.apply(&asked.question.inputs)),
-            None => one.inputs.copy_from_slice(&asked.question.inputs),
+        let Some((first, rollout)) = self.place(self.taken) else { return Ok(None) };
+        let answered = &self.open[&first];
+        let Asked { question, labels, breadth } = &answered.asked;
+        match answered.symmetry(rollout) {
+            Some(symmetry) => one.inputs.copy_from_slice(&symmetry.apply(&question.inputs)),
+            None => one.inputs.copy_from_slice(&question.inputs),
         }
         // The labels stay as given: answers are compared after they were turned back.
-        one.labels.copy_from_slice(&asked.labels);
-        one.puzzle_identifiers.fill(asked.question.identifier);
-        taken += 1;
-        Ok(true)
-    };
-    let mut visit = |seen: Look<'_>| {
-        let (index, rollout) = (seen.index / each, seen.index % each);
-        if let (Some(look), 0) = (&mut look, rollout) {
-            look(index, &seen);
+        one.labels.copy_from_slice(labels);
+        one.puzzle_identifiers.fill(question.identifier);
+        self.taken += 1;
+        let every_step = self.at.len() > 1 || (rollout == 0 && self.stream.look.is_some());
+        Ok(Some(Terms { rollout, breadth: *breadth, every_step }))
+    }
+
+    fn wanted(&mut self, sample: usize) -> bool {
+        let Some((first, _)) = self.place(sample) else { return false };
+        let wanted = (self.stream.wanted)(self.open[&first].index);
+        if !wanted {
+            self.open.remove(&first);
         }
-        let mut open = open.borrow_mut();
-        let Some(answered) = open.get_mut(&index) else { return Ok(()) };
-        answered.look((rollout, breadth.variant(rollout)), &seen, at)?;
+        wanted
+    }
+
+    fn visit(&mut self, seen: Look<'_>) -> Result<()> {
+        let Some((first, rollout)) = self.place(seen.index) else { return Ok(()) };
+        let Some(answered) = self.open.get_mut(&first) else { return Ok(()) };
+        if let (Some(look), 0) = (&mut self.stream.look, rollout) {
+            look(answered.index, &seen);
+        }
+        answered.look(rollout, &seen, self.at);
         match answered.missing {
-            0 => open.remove(&index).map_or(Ok(()), &mut *done),
+            0 => self.open.remove(&first).map_or(Ok(()), |answered| (self.stream.done)(answered)),
             _ => Ok(()),
         }
-    };
-    evaluator.roll(pace, &mut next, &mut visit, &mut |answers| progress(answers / each as f64))
+    }
+
+    fn progress(&mut self, samples: f64) {
+        (self.stream.progress)(samples * self.asked as f64 / self.rollouts.max(1) as f64);
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use npyz::{AutoSerialize, WriterBuilder};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use super::evaluate::Look;
+use super::stream::Look;
 use crate::{Result, files};
 
 /// The last answer to each sample of a selection.

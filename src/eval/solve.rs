@@ -2,9 +2,9 @@
 
 use super::Breadth;
 use super::ballot::Elected;
-use super::evaluate::{Evaluator, Look};
-use super::rollouts::{Answered, Asked, Stream, roll_out};
-use crate::data::IGNORE_LABEL;
+use super::evaluate::Evaluator;
+use super::rollouts::{Answered, Asked, Stream, all_lost, roll_out};
+use super::stream::Look;
 use crate::data::inspect::Kind;
 use crate::data::pasted::Puzzle;
 use crate::engine::Device;
@@ -108,33 +108,37 @@ impl Solver {
     ///
     /// # Errors
     /// [`Error::Usage`] for a puzzle of another size, or one without as many variants, or without the rules by which to
-    /// choose; [`Error::Numeric`] for weights that make NaN.
+    /// choose; [`Error::Numeric`] for a puzzle of which the model makes NaN in all rollouts.
     pub fn solve_all(&mut self, questions: &[Question]) -> Result<Vec<Solution>> {
         let seq_len = self.config().seq_len;
         if let Some(other) = questions.iter().find(|question| question.inputs.len() != seq_len) {
             let problem = format!("{} cells, the model solves puzzles of {seq_len}", other.inputs.len());
             return Err(Error::usage("puzzle", problem, "give a puzzle of the model's size"));
         }
-        let (Breadth { rollouts, select, .. }, steps) =
-            (*self.evaluator.breadth(), self.evaluator.max_steps());
+        let (breadth, steps) = (*self.evaluator.breadth(), self.evaluator.max_steps());
+        let Breadth { rollouts, select, .. } = breadth;
         let mut waiting = questions.iter();
-        let mut ask = || {
-            let asked = |question: &Question| Asked {
-                question: question.clone(),
-                labels: vec![IGNORE_LABEL; seq_len],
-            };
-            Ok(waiting.next().map(asked))
-        };
+        let mut ask = || Ok(waiting.next().map(|question| Asked::unlabelled(question.clone(), breadth)));
         let mut thoughts = vec![Vec::new(); questions.len()];
         let mut look = |index: usize, look: &Look<'_>| {
             thoughts[index].push(Thought { answer: look.predictions.to_vec(), q_halt: look.q_halt });
         };
         let mut elected = vec![None; questions.len()];
         let mut done = |answered: Answered| {
-            elected[answered.index] = answered.elected(select, rollouts, 0).filter(|_| rollouts > 1);
+            let index = answered.index;
+            let choice = answered.elected(select, rollouts, 0);
+            let choice = choice.ok_or_else(|| all_lost(format!("q_halt of sample {index}")))?;
+            elected[index] = Some(choice).filter(|_| rollouts > 1);
             Ok(())
         };
-        let stream = Stream { ask: &mut ask, look: Some(&mut look), done: &mut done, progress: &mut |_| {} };
+        let stream = Stream {
+            ask: &mut ask,
+            look: Some(&mut look),
+            wanted: &mut |_| true,
+            done: &mut done,
+            progress: &mut |_| {},
+            cut_short: false,
+        };
         roll_out(&mut self.evaluator, &[steps], stream)?;
         let solution = |(thoughts, elected)| Solution { thoughts, elected };
         Ok(thoughts.into_iter().zip(elected).map(solution).collect())

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::ballot::Select;
+use super::breadth::has_rules;
 use super::evaluate::{Evaluator, check_fit, no_labels};
 use super::measure::{Outcome, mark};
-use super::rollouts::{Answered, Stream, has_rules, is_valid, questions_of, roll_out};
+use super::rollouts::{Answered, Stream, all_lost, is_valid, questions_of, roll_out};
 use super::solve::Question;
 use super::{Breadth, Selection};
 use crate::Result;
@@ -30,6 +31,8 @@ pub struct Voted {
     pub votes: usize,
     /// How an answer was chosen.
     pub select: Select,
+    /// Rollouts of all puzzles that have no vote, because the model made NaN of them; a puzzle without any is not solved.
+    pub lost: usize,
     /// Supervision steps of all rollouts of a puzzle, on average.
     pub steps: f64,
     /// Share of cells that are right in the elected answer, averaged over puzzles.
@@ -77,7 +80,7 @@ pub struct Cell {
 ///
 /// # Errors
 /// [`crate::Error::Usage`] for puzzles without as many variants or without rules to choose by; [`crate::Error::File`] for a
-/// data set that does not fit the model or has no labels.
+/// data set that does not fit the model or has no labels; [`crate::Error::Numeric`] where the model makes NaN of all rollouts.
 pub fn evaluate(
     evaluator: &mut Evaluator,
     dataset: &Arc<Dataset>,
@@ -122,7 +125,7 @@ fn tally(
     mut progress: impl FnMut(f64),
 ) -> Result<Vec<Cell>> {
     check_fit(evaluator.config(), dataset)?;
-    let mut ask = questions_of(dataset, selection)?;
+    let mut ask = questions_of(dataset, selection, *evaluator.breadth())?;
     let mut tallies: BTreeMap<(usize, usize, Select), Tally> = BTreeMap::new();
     let mut done = |answered: Answered| {
         for select in rules(answered.asked.question.kind) {
@@ -135,8 +138,20 @@ fn tally(
         }
         Ok(())
     };
-    let stream = Stream { ask: &mut ask, look: None, done: &mut done, progress: &mut progress };
+    let stream = Stream {
+        ask: &mut ask,
+        look: None,
+        wanted: &mut |_| true,
+        done: &mut done,
+        progress: &mut progress,
+        cut_short: false,
+    };
     roll_out(evaluator, &sweep.steps, stream)?;
+    let lost =
+        |((rollouts, ..), tally): (&(usize, usize, Select), &Tally)| tally.lost == rollouts * tally.samples;
+    if tallies.values().any(|tally| tally.samples > 0) && tallies.iter().all(lost) {
+        return Err(all_lost("q_halt of all rollouts".into()));
+    }
     let mut cells: Vec<Cell> = Vec::new();
     for ((rollouts, steps, select), tally) in tallies {
         let Some(voted) = tally.finish(select, rollouts) else { return Err(no_labels(dataset)) };
@@ -156,6 +171,7 @@ fn tally(
 struct Tally {
     samples: usize,
     labelled: usize,
+    lost: usize,
     steps: usize,
     accuracy: f64,
     exact: usize,
@@ -170,8 +186,12 @@ impl Tally {
         let (labels, elected) = (&answered.asked.labels, answered.elected(select, rollouts, at));
         let answer = elected.as_ref().map_or(&[][..], |elected| &elected.answer);
         let (marks, Question { kind, inputs, .. }) = (mark(labels, answer), &answered.asked.question);
-        let valid = is_valid(*kind, inputs, labels, answer);
+        let valid = match elected {
+            Some(_) => is_valid(*kind, inputs, labels, answer),
+            None => has_rules(*kind).then_some(false),
+        };
         self.samples += 1;
+        self.lost += answered.answers(rollouts, at).filter(Option::is_none).count();
         self.outcomes.resize(self.outcomes.len().max(answered.index + 1), None);
         self.outcomes[answered.index] = marks.outcome(valid);
         self.steps += answered.steps(rollouts, steps);
@@ -179,7 +199,9 @@ impl Tally {
             *self.keep_rules.get_or_insert(0) += usize::from(valid);
         }
         if marks.labels > 0 {
-            let exact = || answered.answers(rollouts, at).map(|answer| mark(labels, answer).exact);
+            let exact = || {
+                answered.answers(rollouts, at).map(|answer| mark(labels, answer.unwrap_or_default()).exact)
+            };
             self.labelled += 1;
             self.accuracy += marks.accuracy;
             self.exact += usize::from(marks.exact);
@@ -195,6 +217,7 @@ impl Tally {
             labelled: self.labelled,
             votes,
             select,
+            lost: self.lost,
             steps: self.steps as f64 / self.samples as f64,
             accuracy: self.accuracy / self.labelled as f64,
             exact: self.exact,

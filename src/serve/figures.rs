@@ -28,7 +28,7 @@ pub struct Counts {
     pub refused: u64,
     /// Puzzles for which there was no room.
     pub turned_away: u64,
-    /// Puzzles that nobody waited for any more when their turn came.
+    /// Puzzles that nobody waited for any more.
     pub given_up: u64,
     /// Supervision steps of the puzzles that were answered.
     pub steps: u64,
@@ -101,7 +101,11 @@ impl Figures {
             page.line(&format!("trm_puzzles_total{{outcome=\"{outcome}\"}}"), count);
         }
         let counters = [
-            ("trm_puzzle_steps_total", "Supervision steps of puzzles that were answered.", counts.steps),
+            (
+                "trm_puzzle_steps_total",
+                "Supervision steps of all rollouts of puzzles that were answered.",
+                counts.steps,
+            ),
             ("trm_batch_steps_total", "Supervision steps of batches.", counts.batches),
             ("trm_batch_slots_total", "Slots of these batches, in use or not.", counts.slots),
             (
@@ -115,9 +119,13 @@ impl Figures {
             page.line(name, count);
         }
         let gauges = [
-            ("trm_puzzles_waiting", "Puzzles in the queue.", waiting),
-            ("trm_puzzles_running", "Puzzles in slots of the batch.", counts.running),
-            ("trm_queue_size", "Puzzles that the queue has room for.", queue),
+            (
+                "trm_puzzles_waiting",
+                "Rollouts of puzzles in the queue; a puzzle has one, or as many as are asked for.",
+                waiting,
+            ),
+            ("trm_puzzles_running", "Puzzles with rollouts in slots of the batch.", counts.running),
+            ("trm_queue_size", "Rollouts that the queue has room for.", queue),
         ];
         for (name, help, value) in gauges {
             page.head(name, "gauge", help);

@@ -16,15 +16,17 @@ use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use axum::{Router, serve as answer};
 use serde::Serialize;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
+use crate::eval::{Breadth, Wishes};
 use crate::model::ModelConfig;
 
 use super::Limits;
 use super::figures::Figures;
-use super::questions::{Answered, Body, Question};
+use super::questions::{Answered, Question, kinds};
+use super::request::Body;
+use super::room::Room;
 use super::worker::{Answer, Job};
 
 /// Seconds after which those that were sent away may try again.
@@ -35,7 +37,10 @@ pub struct Shared {
     pub device: String,
     pub widest: usize,
     pub config: ModelConfig,
-    pub sender: mpsc::Sender<Job>,
+    /// How puzzles are thought about where nothing else is asked for.
+    pub usual: Breadth,
+    pub sender: mpsc::UnboundedSender<Job>,
+    pub room: Room,
     pub figures: Arc<Figures>,
     pub limits: Limits,
 }
@@ -121,22 +126,25 @@ async fn answers(
         }
         other => (other, error.body_text()),
     })?;
-    let malformed = |error: serde_json::Error| {
-        (StatusCode::BAD_REQUEST, format!("{error}; expected {{\"puzzles\": [...]}}"))
-    };
-    let Body { puzzles } = serde_json::from_slice(&body).map_err(malformed)?;
-    if puzzles.is_empty() {
-        return Err((StatusCode::BAD_REQUEST, "no puzzles".to_owned()));
-    }
+    let refused = |problem| (StatusCode::BAD_REQUEST, problem);
+    let Body { puzzles, wishes } = Body::read(&body).map_err(refused)?;
     if puzzles.len() > limits.puzzles {
         let problem = format!("{} puzzles; send no more than {} at once", puzzles.len(), limits.puzzles);
         return Err((StatusCode::PAYLOAD_TOO_LARGE, problem));
     }
-    let questions: Vec<_> = puzzles.into_iter().map(|given| Question::read(given, config)).collect();
+    let breadth = shared.breadth(&wishes).map_err(refused)?;
+    let all = puzzles.len() * breadth.rollouts;
+    if all > limits.queue {
+        let problem =
+            format!("{all} rollouts, more than can wait here, {}; send fewer puzzles at once", limits.queue);
+        return Err((StatusCode::PAYLOAD_TOO_LARGE, problem));
+    }
+    let questions: Vec<_> =
+        puzzles.into_iter().map(|given| Question::read(given, config, &breadth)).collect();
     let usable = questions.iter().flatten().count();
     figures.count(|counts| counts.refused += (questions.len() - usable) as u64);
     let mut answers = Vec::with_capacity(questions.len());
-    for (index, asked) in ask(shared, questions, usable)?.into_iter().enumerate() {
+    for (index, asked) in ask(shared, breadth, questions, usable)?.into_iter().enumerate() {
         answers.push(match asked {
             Ok((question, reply)) => Answered::answer(index, &question, reply.await.map_err(|_| ending())?),
             Err(problem) => Answered::error(index, problem),
@@ -145,35 +153,49 @@ async fn answers(
     Ok((if usable > 0 { StatusCode::OK } else { StatusCode::BAD_REQUEST }, answers))
 }
 
+impl Shared {
+    /// How widely puzzles are thought about for someone who asks for that; else what speaks against it.
+    fn breadth(&self, wishes: &Wishes) -> Result<Breadth, String> {
+        let breadth = wishes.over(self.usual, &self.config.arch).map_err(|error| error.to_string())?;
+        let limits = [
+            ("rollouts", Some(breadth.rollouts), self.limits.rollouts),
+            ("steps", wishes.steps, self.config.arch.halt_max_steps),
+        ];
+        let beyond = |(_, asked, most): &(&str, Option<usize>, usize)| {
+            asked.is_some_and(|asked| !(1..=*most).contains(&asked))
+        };
+        match limits.into_iter().find(beyond) {
+            Some((name, Some(asked), most)) => Err(format!("{name}: {asked}; this server takes 1 to {most}")),
+            _ => Ok(breadth),
+        }
+    }
+}
+
 type Asked = Result<(Question, oneshot::Receiver<Answer>), String>;
 
 /// Puts the usable ones of all questions into the queue, or none of them where it has no room for so many.
 fn ask(
     shared: &Shared,
+    breadth: Breadth,
     questions: Vec<Result<Question, String>>,
     usable: usize,
 ) -> Result<Vec<Asked>, Refusal> {
-    let mut places = shared.sender.try_reserve_many(usable).map_err(|error| match error {
-        TrySendError::Full(()) => {
-            shared.figures.count(|counts| counts.turned_away += usable as u64);
-            let problem = format!("{} puzzles wait already; try again later", waiting(shared));
-            (StatusCode::SERVICE_UNAVAILABLE, problem)
-        }
-        TrySendError::Closed(()) => ending(),
-    })?;
+    let Some(places) = shared.room.take(usable, breadth.rollouts) else {
+        shared.figures.count(|counts| counts.turned_away += usable as u64);
+        let problem = format!("{} rollouts of puzzles wait already; try again later", shared.room.taken());
+        return Err((StatusCode::SERVICE_UNAVAILABLE, problem));
+    };
+    let mut places = places.into_iter();
     let mut ask = |question: Question| {
         let (reply, answer) = oneshot::channel();
-        let Question { ref inputs, identifier, .. } = question;
-        if let Some(place) = places.next() {
-            place.send(Job { inputs: inputs.clone(), identifier, reply });
+        if let Some(places) = places.next() {
+            let job = Job { question: question.asked.clone(), breadth, reply, places };
+            // A worker that has ended takes none, which is seen where the answer is awaited.
+            let _ = shared.sender.send(job);
         }
         (question, answer)
     };
     Ok(questions.into_iter().map(|question| question.map(&mut ask)).collect())
-}
-
-fn waiting(shared: &Shared) -> usize {
-    shared.limits.queue - shared.sender.capacity()
 }
 
 fn ending() -> Refusal {
@@ -187,10 +209,15 @@ struct Health<'a> {
     version: &'a str,
     device: &'a str,
     batch: usize,
+    /// Which puzzles these are, by their sizes.
+    kind: String,
     seq_len: usize,
     vocab_size: usize,
     num_puzzle_identifiers: usize,
+    /// What a request may ask for, and what is usual.
     max_steps: usize,
+    max_rollouts: usize,
+    rollouts: usize,
 }
 
 async fn health(State(shared): State<Arc<Shared>>) -> Response {
@@ -200,16 +227,19 @@ async fn health(State(shared): State<Arc<Shared>>) -> Response {
         version: env!("CARGO_PKG_VERSION"),
         device: &shared.device,
         batch: shared.widest,
+        kind: kinds(config),
         seq_len: config.seq_len,
         vocab_size: config.vocab_size,
         num_puzzle_identifiers: config.num_puzzle_identifiers,
         max_steps: config.arch.halt_max_steps,
+        max_rollouts: shared.limits.rollouts,
+        rollouts: shared.usual.rollouts,
     };
     json(StatusCode::OK, &health)
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    let text = shared.figures.text(waiting(&shared), shared.limits.queue);
+    let text = shared.figures.text(shared.room.taken(), shared.limits.queue);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 

@@ -2,15 +2,19 @@
 //!
 //! ```text
 //! POST /solve -> http -> questions -> bounded queue -> worker, the one thread with the device
-//!                  ^                                      |  Evaluator::roll: a puzzle that is done leaves its slot
+//!                  ^                                      |  eval::roll_out: a rollout that is done leaves its slot
 //!                  +------------- one answer each --------+  of the batch, one that waits enters at the next step
 //! ```
 //!
-//! `questions` is the JSON of both ways, `worker` what computes, `figures` counts for `GET /metrics`, `http` the routes.
+//! `request` is the JSON of a body, `questions` that of puzzles and answers, `room` counts who waits, `worker` computes in
+//! batches as wide as the `load` asks for, `figures` counts for `GET /metrics`, `http` has the routes.
 
 mod figures;
 mod http;
+mod load;
 mod questions;
+mod request;
+mod room;
 mod worker;
 
 use std::future::Future;
@@ -23,21 +27,24 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::checkpoint::Model;
 use crate::engine::Device;
-use crate::eval::Pace;
+use crate::eval::Breadth;
 use crate::{Error, Result};
 use figures::Figures;
 use http::Shared;
+use room::Room;
 use worker::Worker;
 
 /// What a server takes; beyond that it refuses.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Puzzles computed at once; None for as many as suit the device, and fit it.
+    /// Rollouts computed at once; None for as many as suit the device, and fit it.
     pub batch: Option<usize>,
-    /// Puzzles that may wait for a slot.
+    /// Rollouts that may wait for a slot; of a puzzle one, or as many as are asked for.
     pub queue: usize,
     /// Puzzles of one request; no more than `queue`.
     pub puzzles: usize,
+    /// Rollouts of each puzzle; no more than `queue`.
+    pub rollouts: usize,
     /// Bytes of a request's body.
     pub body: usize,
     /// How long a request may take, from its head to its last answer; also the longest that an end takes.
@@ -46,7 +53,8 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { batch: None, queue: 4096, puzzles: 1024, body: 1 << 20, time: Duration::from_secs(60) }
+        let time = Duration::from_secs(60);
+        Limits { batch: None, queue: 4096, puzzles: 1024, rollouts: 1, body: 1 << 20, time }
     }
 }
 
@@ -58,8 +66,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Loads a model on `device` for requests that come to `listener`. Puzzles run `halt_max_steps` of `config`, which may
-    /// differ from training, or until `pace` says that they are done.
+    /// Loads a model on `device` for requests that come to `listener`. Puzzles are thought about as `usual` says, unless their
+    /// request asks for something else, within the limits and for no more than `halt_max_steps` of `config`, which may differ
+    /// from training.
     ///
     /// # Errors
     /// [`Error::Usage`] for limits that contradict each other, [`Error::Limit`] and [`Error::Memory`] where the device has
@@ -67,7 +76,7 @@ impl Server {
     pub fn open(
         model: Model,
         device: Device,
-        pace: Pace,
+        usual: Breadth,
         limits: Limits,
         listener: TcpListener,
     ) -> Result<Server> {
@@ -80,12 +89,28 @@ impl Server {
                 "give at least 1, and no more than the queue has room for",
             ));
         }
-        let (sender, queue) = mpsc::channel(limits.queue);
+        if !(usual.rollouts..=limits.queue).contains(&limits.rollouts) {
+            let problem = format!(
+                "{} of a puzzle, which usually has {} and waits in a queue of {}",
+                limits.rollouts, usual.rollouts, limits.queue
+            );
+            let fix = "give at least as many as are usual, and no more than the queue has room for";
+            return Err(Error::usage("most_rollouts", problem, fix));
+        }
+        usual.check(&model.config.arch)?;
+        let (sender, queue) = mpsc::unbounded_channel();
+        let room = Room::new(limits.queue);
         let figures = Arc::new(Figures::default());
         let config = model.config.clone();
-        let worker = Worker::open(model, device, (pace, limits.batch), queue, figures.clone())?;
+        let worker = Worker::open(
+            model,
+            device,
+            (limits.rollouts > 1, limits.batch),
+            (queue, room.clone()),
+            figures.clone(),
+        )?;
         let (device, widest) = (worker.device_name(), worker.widest());
-        let shared = Shared { device, widest, config, sender, figures, limits };
+        let shared = Shared { device, widest, config, usual, sender, room, figures, limits };
         Ok(Server { listener, worker, shared: Arc::new(shared) })
     }
 
@@ -103,7 +128,7 @@ impl Server {
         self.listener.local_addr().map_err(Error::io(LISTENER))
     }
 
-    /// Most puzzles that are computed at once.
+    /// Most rollouts that are computed at once.
     pub fn widest(&self) -> usize {
         self.worker.widest()
     }

@@ -1,20 +1,14 @@
-//! The JSON of `POST /solve`, in and out.
+//! The JSON of a puzzle of `POST /solve`, and of its answer.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::data::inspect::Kind;
 use crate::data::pasted::{Puzzle, Reader};
+use crate::eval::{self, Breadth, Choice, Thought};
 use crate::model::ModelConfig;
 
 use super::worker::Answer;
-
-/// A body: `{"puzzles": [...]}`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Body {
-    /// Each by itself, so that one that cannot be used does not spoil the others.
-    pub puzzles: Vec<Value>,
-}
 
 /// A puzzle as it may be given.
 #[derive(Deserialize)]
@@ -39,10 +33,8 @@ enum Tokens {
 pub struct Question {
     /// What it was read as, where it came as text.
     puzzle: Option<Puzzle>,
-    /// (S) tokens.
-    pub inputs: Vec<i32>,
-    /// Its puzzle identifier.
-    pub identifier: i32,
+    /// What is asked.
+    pub asked: eval::Question,
 }
 
 /// What is answered about a puzzle, in the order of the request.
@@ -59,10 +51,13 @@ enum Outcome {
     Answer {
         /// As the puzzle was given: text, or (S) tokens.
         answer: Form,
-        /// Supervision steps that it took.
+        /// Supervision steps that all of its rollouts took.
         steps: usize,
         /// sigmoid(q_halt).
         confidence: f32,
+        /// What chose it, where there were several rollouts.
+        #[serde(flatten)]
+        choice: Option<Choice>,
         /// Whether it is a solution, where the puzzle is known by its text.
         #[serde(skip_serializing_if = "Option::is_none")]
         solved: Option<bool>,
@@ -84,7 +79,7 @@ enum Form {
 
 impl Question {
     /// Reads a puzzle; else says what is wrong with it.
-    pub fn read(given: Value, config: &ModelConfig) -> Result<Question, String> {
+    pub fn read(given: Value, config: &ModelConfig, breadth: &Breadth) -> Result<Question, String> {
         const FORMS: &str = "expected a text, a list of tokens, or {\"tokens\": [...], \"identifier\": 0}";
         let given = serde_json::from_value(given).map_err(|_| FORMS.to_owned())?;
         let (puzzle, inputs, identifier) = match given {
@@ -101,8 +96,23 @@ impl Question {
         }
         below(config.vocab_size, "a token", inputs.iter())?;
         below(config.num_puzzle_identifiers, "the identifier", [identifier].iter())?;
-        Ok(Question { puzzle, inputs, identifier })
+        let kind = match (&puzzle, &Kind::of_sizes(config.seq_len, config.vocab_size)[..]) {
+            (Some(puzzle), _) => puzzle.kind(),
+            (None, [kind]) => *kind,
+            (None, _) => Kind::Other,
+        };
+        breadth.check_kind(kind).map_err(|error| match puzzle {
+            None => format!("{error}; a Sudoku or a maze that is given as text is known to be one"),
+            Some(_) => error.to_string(),
+        })?;
+        Ok(Question { puzzle, asked: eval::Question { kind, inputs, identifier } })
     }
+}
+
+/// Which puzzles a model may be of: `Sudoku 6x6`.
+pub fn kinds(config: &ModelConfig) -> String {
+    let kinds = Kind::of_sizes(config.seq_len, config.vocab_size);
+    kinds.iter().map(Kind::to_string).collect::<Vec<_>>().join(" or ")
 }
 
 fn pasted(text: &str, config: &ModelConfig) -> Result<Puzzle, String> {
@@ -136,21 +146,22 @@ impl Tokens {
 impl Answered {
     /// The answer to a question.
     pub fn answer(index: usize, question: &Question, answer: Answer) -> Answered {
-        let Answer { thought, steps } = answer;
-        if thought.q_halt.is_nan() {
+        let Answer { elected, steps } = answer;
+        let Some(elected) = elected else {
             return Answered::error(index, "the model's weights make NaN of it".to_owned());
-        }
+        };
+        let choice = Some(Choice::from(&elected)).filter(|_| elected.of > 1);
+        let thought = Thought { answer: elected.answer, q_halt: elected.q_halt };
         let (confidence, tokens) = (thought.confidence(), thought.answer);
-        let outcome = match &question.puzzle {
+        let (answer, fault, solved) = match &question.puzzle {
             Some(puzzle) => {
                 let fault = puzzle.judge(&tokens).1;
-                let (answer, solved) = (Form::Text(puzzle.text(&tokens)), Some(fault.is_none()));
-                Outcome::Answer { answer, steps, confidence, solved, fault }
+                let solved = Some(fault.is_none());
+                (Form::Text(puzzle.text(&tokens)), fault, solved)
             }
-            None => {
-                Outcome::Answer { answer: Form::Tokens(tokens), steps, confidence, solved: None, fault: None }
-            }
+            None => (Form::Tokens(tokens), None, None),
         };
+        let outcome = Outcome::Answer { answer, steps, confidence, choice, solved, fault };
         Answered { index, outcome }
     }
 

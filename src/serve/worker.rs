@@ -8,41 +8,36 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::checkpoint::Model;
-use crate::data::{Batch, IGNORE_LABEL};
 use crate::engine::Device;
-use crate::eval::{Evaluator, Look, Pace, Thought};
+use crate::eval::rollouts::{Answered, Asked, Stream, roll_out};
+use crate::eval::{Breadth, Elected, Evaluator, Question, width};
 use crate::{Error, Result};
 
 use super::figures::Figures;
-
-/// Puzzles at once, on a GPU and on a processor, which more do not fill better.
-const WIDEST: [usize; 2] = [256, 32];
-/// How much wider the next batch is.
-const WIDER: usize = 4;
-/// How long a crowd is remembered at least, so that the moment between its answers and its next questions is no reason
-/// for a narrow batch.
-const MOMENT: Duration = Duration::from_secs(1);
+use super::load::Load;
+use super::room::{Places, Room};
 
 /// A puzzle that waits for its answer.
 pub struct Job {
-    /// (S) tokens.
-    pub inputs: Vec<i32>,
-    /// Its puzzle identifier.
-    pub identifier: i32,
+    /// What is asked.
+    pub question: Question,
+    /// How widely it is thought about.
+    pub breadth: Breadth,
     /// Where the answer goes; closed by those who wait no longer.
     pub reply: oneshot::Sender<Answer>,
+    /// Its places in the queue, one for each rollout.
+    pub places: Places,
 }
 
-/// The last thought about a puzzle.
+/// What all rollouts of a puzzle came to.
 pub struct Answer {
-    /// What it is.
-    pub thought: Thought,
-    /// Supervision steps that it took.
+    /// The choice among them; none where the model made NaN of all.
+    pub elected: Option<Elected>,
+    /// Supervision steps that they took together.
     pub steps: usize,
 }
 
@@ -50,11 +45,13 @@ pub struct Answer {
 pub struct Worker {
     model: Model,
     device: Device,
-    pace: Pace,
+    /// Whether there may be several rollouts.
+    widely: bool,
     /// By width, as in `load`.
     evaluators: Vec<Evaluator>,
     load: Load,
-    queue: mpsc::Receiver<Job>,
+    queue: mpsc::UnboundedReceiver<Job>,
+    room: Room,
     /// To be taken before those in the queue.
     first: VecDeque<Job>,
     figures: Arc<Figures>,
@@ -64,26 +61,25 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Loads the model for batches of up to `batch` puzzles, or of as many as suit the device and fit it.
+    /// Loads the model for batches of up to `batch` rollouts, or of as many as suit the device and fit it.
     pub fn open(
         model: Model,
         device: Device,
-        (pace, batch): (Pace, Option<usize>),
-        queue: mpsc::Receiver<Job>,
+        (widely, batch): (bool, Option<usize>),
+        (queue, room): (mpsc::UnboundedReceiver<Job>, Room),
         figures: Arc<Figures>,
     ) -> Result<Worker> {
-        let suiting = WIDEST[usize::from(!device.info().is_hardware())];
-        let (mut load, over) = (Load::up_to(batch.unwrap_or(suiting)), Arc::default());
-        let evaluators = loop {
-            match load.evaluators(&model, &device, &over) {
-                Err(Error::Limit { .. } | Error::Memory { .. }) if batch.is_none() && load.widest() > 1 => {
-                    load = Load::up_to(load.widest() / 2);
-                }
-                outcome => break outcome?,
-            }
+        let over = Arc::default();
+        let open = |widest| {
+            let load = Load::up_to(widest);
+            Ok((load.evaluators(&model, &device, widely, &over)?, load))
+        };
+        let (evaluators, load) = match batch {
+            Some(batch) => open(batch)?,
+            None => width::fitting(width::suiting(&device), open)?.1,
         };
         let (first, tell) = (VecDeque::new(), Box::new(|_: &str| ()));
-        Ok(Worker { model, device, pace, evaluators, load, queue, first, figures, over, tell })
+        Ok(Worker { model, device, widely, evaluators, load, queue, room, first, figures, over, tell })
     }
 
     /// Tells when a device failed.
@@ -96,7 +92,7 @@ impl Worker {
         self.device.info().name
     }
 
-    /// Most puzzles computed at once.
+    /// Most rollouts computed at once.
     pub fn widest(&self) -> usize {
         self.load.widest()
     }
@@ -136,45 +132,54 @@ impl Worker {
         // Two of them have no room on it.
         self.evaluators.clear();
         self.device = self.device.reopened()?;
-        self.evaluators = self.load.evaluators(&self.model, &self.device, &self.over)?;
+        self.evaluators = self.load.evaluators(&self.model, &self.device, self.widely, &self.over)?;
         Ok(())
     }
 
     /// Answers puzzles in batches of the width that suits what there is to do, until nothing is left or another suits
     /// better. Those at work when the device fails are the first again.
     fn roll(&mut self) -> Result<()> {
-        let Worker { evaluators, load, queue, first, figures, pace, .. } = self;
-        let chosen = load.suiting(first.len() + queue.len());
+        let Worker { evaluators, load, queue, room, first, figures, .. } = self;
+        let chosen = load.suiting(rollouts(&*first) + room.taken());
         let (evaluator, width) = (&mut evaluators[chosen], load.widths[chosen]);
         let (running, mut begun) = (RefCell::new(BTreeMap::<usize, Job>::new()), 0);
-        let mut next = |one: &mut Batch| {
+        let given_up = || figures.count(|counts| counts.given_up += 1);
+        let mut ask = || {
             let mut running = running.borrow_mut();
-            while load.suiting(first.len() + queue.len() + running.len()) == chosen {
-                let Some(job) = first.pop_front().or_else(|| queue.try_recv().ok()) else { break };
+            while load.suiting(rollouts(&*first) + room.taken() + rollouts(running.values())) == chosen {
+                let Some(mut job) = first.pop_front().or_else(|| queue.try_recv().ok()) else { break };
+                job.places.leave();
                 if job.reply.is_closed() {
-                    figures.count(|counts| counts.given_up += 1);
+                    given_up();
                     continue;
                 }
-                one.inputs.copy_from_slice(&job.inputs);
-                one.labels.fill(IGNORE_LABEL);
-                one.puzzle_identifiers.fill(job.identifier);
+                let asked = Asked::unlabelled(job.question.clone(), job.breadth);
                 running.insert(begun, job);
                 begun += 1;
-                return Ok(true);
+                return Ok(Some(asked));
             }
-            Ok(false)
+            Ok(None)
         };
-        let mut visit = |look: Look<'_>| {
-            let Some(job) = running.borrow_mut().remove(&look.index) else { return Ok(()) };
-            let thought = Thought { answer: look.predictions.to_vec(), q_halt: look.q_halt };
-            let gone = job.reply.is_closed();
+        let mut wanted = |index| {
+            let mut running = running.borrow_mut();
+            let gone = running.get(&index).is_some_and(|job| job.reply.is_closed());
+            if gone {
+                running.remove(&index);
+                given_up();
+            }
+            !gone
+        };
+        let mut done = |answered: Answered| {
+            let Some(job) = running.borrow_mut().remove(&answered.index) else { return Ok(()) };
+            let Breadth { rollouts, select, .. } = job.breadth;
+            let (elected, steps) =
+                (answered.elected(select, rollouts, 0), answered.steps(rollouts, usize::MAX));
             figures.count(|counts| {
-                counts.answered += u64::from(!gone);
-                counts.given_up += u64::from(gone);
-                counts.steps += look.step as u64;
+                counts.answered += 1;
+                counts.steps += steps as u64;
             });
             // Who gives up just now does not take it.
-            let _ = job.reply.send(Answer { thought, steps: look.step });
+            let _ = job.reply.send(Answer { elected, steps });
             Ok(())
         };
         let mut progress = |_| {
@@ -184,79 +189,24 @@ impl Worker {
                 counts.running = running.borrow().len();
             });
         };
-        let pace = Pace { every_step: false, cut_short: true, ..*pace };
-        let outcome = evaluator.roll(pace, &mut next, &mut visit, &mut progress);
-        running.into_inner().into_values().rev().for_each(|job| first.push_front(job));
+        let at = [evaluator.max_steps()];
+        let stream = Stream {
+            ask: &mut ask,
+            look: None,
+            wanted: &mut wanted,
+            done: &mut done,
+            progress: &mut progress,
+            cut_short: true,
+        };
+        let outcome = roll_out(evaluator, &at, stream);
+        let left = running.into_inner();
+        figures.count(|counts| counts.running = left.len());
+        left.into_values().rev().for_each(|job| first.push_front(job));
         outcome
     }
 }
 
-/// How much there is to do, and the widths of batches for it.
-struct Load {
-    /// The narrowest first.
-    widths: Vec<usize>,
-    /// When the moment at hand began.
-    since: Instant,
-    /// Most puzzles that were to do at once, in the moment at hand and in the one before.
-    peaks: [usize; 2],
-}
-
-impl Load {
-    fn up_to(widest: usize) -> Load {
-        let narrower = std::iter::successors(Some(1), |width| Some(width * WIDER));
-        let widths = narrower.take_while(|width| *width < widest).chain([widest]).collect();
-        Load { widths, since: Instant::now(), peaks: [0; 2] }
-    }
-
-    fn widest(&self) -> usize {
-        self.widths.last().copied().unwrap_or(1)
-    }
-
-    /// An evaluator for each width.
-    fn evaluators(
-        &self,
-        Model { config, weights }: &Model,
-        device: &Device,
-        over: &Arc<AtomicBool>,
-    ) -> Result<Vec<Evaluator>> {
-        let open = |&width| {
-            let mut evaluator = Evaluator::new(config, device, width)?;
-            evaluator.load(weights)?;
-            evaluator.stop_when(over.clone());
-            Ok(evaluator)
-        };
-        self.widths.iter().map(open).collect()
-    }
-
-    /// The place of the narrowest width for all that is to do now, and was a moment ago.
-    fn suiting(&mut self, to_do: usize) -> usize {
-        let passed = self.since.elapsed();
-        if passed >= MOMENT {
-            self.peaks = [0, if passed < 2 * MOMENT { self.peaks[0] } else { 0 }];
-            self.since = Instant::now();
-        }
-        self.peaks[0] = self.peaks[0].max(to_do);
-        let most = self.peaks[0].max(self.peaks[1]);
-        self.widths.iter().position(|width| *width >= most).unwrap_or(self.widths.len() - 1)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_crowd_is_remembered_for_a_moment() {
-        let mut load = Load::up_to(32);
-        assert_eq!(load.widths, [1, 4, 16, 32]);
-        assert_eq!([1, 1, 3, 1, 17, 100, 1].map(|to_do| load.suiting(to_do)), [0, 0, 1, 1, 3, 3, 3]);
-        load.since -= MOMENT;
-        assert_eq!(load.suiting(2), 3, "the moment before counts");
-        load.since -= MOMENT;
-        assert_eq!(load.suiting(1), 1, "the one before that does not");
-        load.suiting(40);
-        load.since -= 2 * MOMENT;
-        assert_eq!(load.suiting(1), 0, "what was long ago neither");
-        assert_eq!(Load::up_to(1).widths, [1]);
-    }
+/// Rollouts of puzzles that are no longer in the queue.
+fn rollouts<'a>(jobs: impl IntoIterator<Item = &'a Job>) -> usize {
+    jobs.into_iter().filter(|job| !job.places.are_held()).map(|job| job.breadth.rollouts).sum()
 }

@@ -12,12 +12,10 @@ mod source;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use serde::Serialize;
-
 use crate::data::inspect::Kind;
 use crate::data::own::Words;
 use crate::data::pasted::Reader;
-use crate::eval::{Elected, Select, Solution, Thought};
+use crate::eval::Thought;
 use crate::report::{draw_answer, say};
 use crate::{Error, Result};
 
@@ -220,40 +218,6 @@ fn steps_text(view: &View<'_>, inputs: &[i32], thoughts: &[Thought], watch: bool
         previous = &thought.answer;
     }
     text
-}
-
-/// How an answer was chosen.
-#[derive(Serialize)]
-struct Choice {
-    /// Rollouts that agree on the answer, and all that there were.
-    votes: [usize; 2],
-    /// The rule that chose it.
-    select: Select,
-    /// Whether it was found to keep the rules of its puzzle, where that was asked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    keeps_rules: Option<bool>,
-}
-
-impl Choice {
-    fn of(solution: &Solution) -> Option<Choice> {
-        let Elected { votes, of, select, valid, .. } = *solution.elected.as_ref()?;
-        Some(Choice { votes: [votes, of], select, keeps_rules: valid })
-    }
-
-    /// `elected by 3 of 5 rollouts`
-    fn text(&self) -> String {
-        let [votes, of] = self.votes;
-        let answer = format!("the answer of {votes} of {of} rollouts");
-        match (self.select, self.keeps_rules) {
-            (Select::Vote, _) => format!("elected by {votes} of {of} rollouts"),
-            (Select::Halt, _) => format!("chosen for its halt logit, {answer}"),
-            (Select::Residual, _) => format!("chosen for its calm latent, {answer}"),
-            (Select::Valid, Some(true)) => format!("chosen as it keeps the rules, {answer}"),
-            (Select::Valid, _) => {
-                format!("elected by {votes} of {of} rollouts, as no answer keeps the rules")
-            }
-        }
-    }
 }
 
 /// How tokens are shown.

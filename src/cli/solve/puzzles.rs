@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::data::pasted::Puzzle;
-use crate::eval::Solution;
+use crate::eval::{Choice, Solution};
 
 use super::source::{self, Given, Source};
-use super::{Choice, Session, View, persistence, steps_text};
+use super::{Session, View, persistence, steps_text};
 
 /// A puzzle with what the model made of it.
 #[derive(Serialize)]
@@ -81,7 +81,7 @@ impl Solved {
             solved: fault.is_none(),
             valid,
             fault,
-            choice: Choice::of(solution),
+            choice: solution.elected.as_ref().map(Choice::from),
             steps: solution.thoughts.iter().map(step).collect(),
         }
     }

@@ -9,9 +9,9 @@ use crate::Result;
 use crate::data::inspect::Kind;
 use crate::data::own::Words;
 use crate::data::{Batch, Dataset, IGNORE_LABEL, Split, TestBatches, maze};
-use crate::eval::{Question, Selection, Solution, Thought, check_fit};
+use crate::eval::{Choice, Question, Selection, Solution, Thought, check_fit};
 
-use super::{Choice, Session, View, steps_text};
+use super::{Session, View, steps_text};
 
 /// A sample with what the model made of it.
 #[derive(Serialize)]
@@ -117,7 +117,7 @@ impl Sample {
             answer: answer.to_vec(),
             exact: exact(answer),
             valid,
-            choice: Choice::of(solution),
+            choice: solution.elected.as_ref().map(Choice::from),
             steps: solution.thoughts.iter().map(step).collect(),
         }
     }

@@ -2,14 +2,10 @@
 
 use crate::Result;
 use crate::engine::Device;
-use crate::error::Error;
-use crate::eval::{Breadth, Question, Solution, Solver};
+use crate::eval::{Breadth, Question, Solution, Solver, width};
 use crate::model::ModelConfig;
 use crate::model::init::Weights;
 use crate::report::say;
-
-/// Answers at once, on a GPU and on a processor, which more do not fill better.
-const WIDEST: [usize; 2] = [512, 32];
 
 /// A solver that is as wide as the puzzles that wait, or the device, allow.
 pub struct Solvers {
@@ -24,7 +20,7 @@ pub struct Solvers {
 
 impl Solvers {
     pub fn new(config: ModelConfig, weights: Weights, device: Device, breadth: Breadth) -> Solvers {
-        let widest = WIDEST[usize::from(!device.info().is_hardware())];
+        let widest = width::suiting(&device);
         Solvers { config, weights, device, breadth, widest, open: None }
     }
 
@@ -67,21 +63,19 @@ impl Solvers {
         let (_, _, solver) = match fitting {
             Some(open) => self.open.insert(open),
             None => {
-                let solver = self.solver(width, breadth)?;
-                self.open.insert((width.min(self.widest), breadth, solver))
+                let (fitting, solver) = self.solver(width, breadth)?;
+                if fitting < width {
+                    self.widest = fitting;
+                }
+                self.open.insert((fitting, breadth, solver))
             }
         };
         solver.solve_all(questions)
     }
 
-    /// The widest solver that the device holds, up to `width`.
-    fn solver(&mut self, width: usize, breadth: Breadth) -> Result<Solver> {
-        match Solver::with(&self.config, &self.weights, &self.device, width, breadth) {
-            Err(Error::Limit { .. } | Error::Memory { .. }) if width > 1 => {
-                self.widest = width / 2;
-                self.solver(width / 2, breadth)
-            }
-            outcome => outcome,
-        }
+    /// The widest solver that the device holds, up to `widest`, with its width.
+    fn solver(&self, widest: usize, breadth: Breadth) -> Result<(usize, Solver)> {
+        let Solvers { config, weights, device, .. } = self;
+        width::fitting(widest, |width| Solver::with(config, weights, device, width, breadth))
     }
 }

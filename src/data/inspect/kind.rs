@@ -67,6 +67,24 @@ impl Kind {
         Ok(Kind::of_dataset(dataset, &inputs, &labels))
     }
 
+    /// Which puzzles those with so many cells and tokens may be, at least one. A maze may have other sides where only its cells
+    /// are known: it is taken for a square, or for a row.
+    pub fn of_sizes(seq_len: usize, vocab_size: usize) -> Vec<Kind> {
+        let shape = Shape::of_cells(seq_len).filter(|shape| shape.vocab_size() == vocab_size);
+        let sudoku = shape.map(|shape| Kind::Sudoku { size: shape.size() });
+        let maze = (vocab_size == maze::VOCAB_SIZE).then(|| Kind::unknown_maze(seq_len));
+        let arc = ((vocab_size, seq_len) == (arc::VOCAB_SIZE, arc::SEQ_LEN)).then_some(Kind::Arc);
+        let known: Vec<Kind> = [sudoku, maze, arc].into_iter().flatten().collect();
+        if known.is_empty() { vec![Kind::Other] } else { known }
+    }
+
+    /// A maze of which only the cells are known.
+    fn unknown_maze(cells: usize) -> Kind {
+        let side = cells.isqrt();
+        let (rows, cols) = if side * side == cells { (side, side) } else { (1, cells) };
+        Kind::Maze { rows, cols }
+    }
+
     /// The puzzle with this many tokens of which `inputs` and `labels`, (S) each, are an example.
     pub fn of_example(vocab_size: usize, inputs: &[i32], labels: &[i32]) -> Kind {
         let shape = Shape::of_cells(inputs.len()).filter(|shape| shape.vocab_size() == vocab_size);
@@ -76,11 +94,7 @@ impl Kind {
         match (shape, sound_maze_size(inputs, labels).filter(|_| is_maze)) {
             (_, Some((rows, cols))) => Kind::Maze { rows, cols },
             (Some(shape), None) if !labels.contains(&1) => Kind::Sudoku { size: shape.size() },
-            _ if is_maze => {
-                let (side, cells) = (inputs.len().isqrt(), inputs.len());
-                let (rows, cols) = if side * side == cells { (side, side) } else { (1, cells) };
-                Kind::Maze { rows, cols }
-            }
+            _ if is_maze => Kind::unknown_maze(inputs.len()),
             _ if (vocab_size, inputs.len()) == (arc::VOCAB_SIZE, arc::SEQ_LEN) => Kind::Arc,
             _ => Kind::Other,
         }
