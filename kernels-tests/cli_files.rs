@@ -94,7 +94,7 @@ fn nothing_half_written() -> Outcome {
     )?;
     refuse(
         &["data", "sudoku", "--train-csv", &good, "--test-csv", &path("no.csv"), "--out", &out],
-        1,
+        2,
         &["no.csv"],
     )?;
     let left: Vec<PathBuf> = fs::read_dir(folder.path())?.flatten().map(|entry| entry.path()).collect();

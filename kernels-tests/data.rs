@@ -183,7 +183,7 @@ fn broken_data_sets_are_named() {
     let cases: Vec<Case> = vec![
         (
             Box::new(|dir| fs::remove_file(dir.join("train/all__labels.npy")).unwrap()),
-            &["train/all__labels.npy: no such file or folder; rebuild", "trm data"],
+            &["train/all__labels.npy: no such file; rebuild", "trm data"],
         ),
         (
             Box::new(|dir| {
