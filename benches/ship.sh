@@ -137,7 +137,7 @@ $right of $held_out held-out $puzzles are right in every cell, in f16 and after 
 The training of $steps steps took $seconds seconds ($device). All seeds are 0:
 
 \`\`\`console
-benches/ship.sh $name${*:+ $*}
+${LISTS:+LISTS=lists }benches/ship.sh $name${*:+ $*}
 \`\`\`
 
 which runs

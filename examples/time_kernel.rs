@@ -16,10 +16,11 @@ pub fn main() -> Result<()> {
     let (device, why) = trm::engine::select(&wanted)?;
     println!("{}: {why}", device.info().name);
 
-    let mut rng = Rng::new(0, 0);
-    let x: Vec<f32> = (0..rows * width).map(|_| rng.normal() as f32).collect();
+    // Before the numbers: sizes that are too large are refused here.
     let mut kernel = Single::rms_norm(&device, rows, width, 1e-5)?;
     let mut twin = Single::rms_norm(&Device::cpu(), rows, width, 1e-5)?;
+    let mut rng = Rng::new(0, 0);
+    let x: Vec<f32> = (0..rows * width).map(|_| rng.normal() as f32).collect();
     let (found, expected) = (kernel.run(&x)?, twin.run(&x)?);
 
     let square = |value: f32| f64::from(value) * f64::from(value);

@@ -130,7 +130,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     }
     let listening = Listening { listening: format!("http://{address}"), batch: server.widest() };
     output.data(&listening, |listening| {
-        format!("listening on {}, {} puzzles at once\n", listening.listening, listening.batch)
+        format!("listening on {}, {} rollouts at once\n", listening.listening, listening.batch)
     })?;
     server.run(async { drop(told.await) })?;
     Ok(if stop.wanted() { ExitCode::from(stop.exit_code()) } else { ExitCode::SUCCESS })

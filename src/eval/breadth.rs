@@ -147,19 +147,19 @@ pub(super) fn has_rules(kind: Kind) -> bool {
 /// What someone asks for of a [`Breadth`]; where they say nothing, what is usual holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Wishes {
-    /// As in [`Breadth`], and so are the others.
+    /// [`Breadth::rollouts`].
     pub rollouts: Option<usize>,
-    /// Alone it means as many rollouts as there are variants.
+    /// [`Breadth::augment`]; without `rollouts` it means as many of them as there are variants, the given one included.
     pub augment: Option<usize>,
-    /// Standard deviation.
+    /// [`Breadth::noise`].
     pub noise: Option<f32>,
-    /// Standard deviation.
+    /// [`Breadth::random_states`].
     pub random_states: Option<f32>,
-    /// The rule.
+    /// [`Breadth::select`]; refused where there is one rollout.
     pub select: Option<Select>,
-    /// The most of a rollout.
+    /// [`Breadth::steps`].
     pub steps: Option<usize>,
-    /// Of all draws.
+    /// [`Breadth::seed`].
     pub seed: Option<u64>,
 }
 
@@ -169,8 +169,11 @@ impl Wishes {
     /// # Errors
     /// [`Error::Usage`] for rollouts that would be the same of a model like this, or a choice of one.
     pub fn over(&self, usual: Breadth, arch: &Arch) -> Result<Breadth> {
-        let variants = self.augment.map_or(1, |augment| augment.saturating_add(1));
-        let rollouts = self.rollouts.unwrap_or(usual.rollouts.max(variants));
+        let rollouts = match (self.rollouts, self.augment) {
+            (Some(rollouts), _) => rollouts,
+            (None, Some(augment)) => augment.saturating_add(1),
+            (None, None) => usual.rollouts,
+        };
         if self.select.is_some() && rollouts == 1 {
             let fix = "let there be several: rollouts, augment";
             return Err(Error::usage("select", "there is one rollout, nothing to choose from", fix));
@@ -191,5 +194,22 @@ impl Wishes {
             ..usual
         };
         breadth.check(arch).map(|()| breadth)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::Recipe;
+
+    #[test]
+    fn augment_alone_says_how_many_rollouts() {
+        let arch = Recipe::load("tiny-sudoku4", &[]).unwrap().arch;
+        let usual = Breadth { rollouts: 8, augment: 7, ..Breadth::default() };
+        let over = |wishes: Wishes| wishes.over(usual, &arch).map(|asked| (asked.rollouts, asked.augment));
+        let augment = |augment| over(Wishes { augment: Some(augment), ..Wishes::default() }).unwrap();
+        assert_eq!([augment(3), augment(0), augment(15)], [(4, 3), (1, 0), (16, 15)]);
+        assert_eq!(over(Wishes::default()).unwrap(), (8, 7));
+        assert!(over(Wishes { rollouts: Some(9), ..Wishes::default() }).is_err());
     }
 }

@@ -93,7 +93,9 @@ async fn watch(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
     let response = match timeout(longest, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
-            let problem = format!("not answered within {longest:?}; send fewer puzzles at once");
+            let problem = format!(
+                "not answered within {longest:?}; send fewer puzzles, or ask for fewer rollouts or steps"
+            );
             refusal(StatusCode::GATEWAY_TIMEOUT, problem)
         }
     };
@@ -135,8 +137,10 @@ async fn answers(
     let breadth = shared.breadth(&wishes).map_err(refused)?;
     let all = puzzles.len() * breadth.rollouts;
     if all > limits.queue {
-        let problem =
-            format!("{all} rollouts, more than can wait here, {}; send fewer puzzles at once", limits.queue);
+        let problem = format!(
+            "{all} rollouts, more than can wait here, {}; send fewer puzzles, or ask for fewer rollouts",
+            limits.queue
+        );
         return Err((StatusCode::PAYLOAD_TOO_LARGE, problem));
     }
     let questions: Vec<_> =

@@ -22,14 +22,14 @@ pub struct Load {
     pub widths: Vec<usize>,
     /// When the moment at hand began.
     since: Instant,
-    /// Most puzzles that were to do at once, in the moment at hand and in the one before.
+    /// Most rollouts that were to do at once, in the moment at hand and in the one before.
     peaks: [usize; 2],
 }
 
 impl Load {
     /// For batches of up to `widest`.
     pub fn up_to(widest: usize) -> Load {
-        let narrower = std::iter::successors(Some(1), |width| Some(width * WIDER));
+        let narrower = std::iter::successors(Some(1_usize), |width| width.checked_mul(WIDER));
         let widths = narrower.take_while(|width| *width < widest).chain([widest]).collect();
         Load { widths, since: Instant::now(), peaks: [0; 2] }
     }

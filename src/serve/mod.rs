@@ -71,7 +71,7 @@ impl Server {
     /// from training.
     ///
     /// # Errors
-    /// [`Error::Usage`] for limits that contradict each other, [`Error::Limit`] and [`Error::Memory`] where the device has
+    /// [`Error::Usage`] for limits that contradict each other or a breadth that is none of the model's, [`Error::Limit`] and [`Error::Memory`] where the device has
     /// no room for the model.
     pub fn open(
         model: Model,
@@ -89,9 +89,12 @@ impl Server {
                 "give at least 1, and no more than the queue has room for",
             ));
         }
+        if limits.batch == Some(0) {
+            return Err(Error::usage("batch", "0", "give at least 1, or leave it out"));
+        }
         if !(usual.rollouts..=limits.queue).contains(&limits.rollouts) {
             let problem = format!(
-                "{} of a puzzle, which usually has {} and waits in a queue of {}",
+                "{} rollouts of a puzzle, which usually has {} and waits in a queue of {}",
                 limits.rollouts, usual.rollouts, limits.queue
             );
             let fix = "give at least as many as are usual, and no more than the queue has room for";

@@ -37,7 +37,10 @@ impl Body {
         }
         let wishes = wishes(&mut body)?;
         match body.keys().next() {
-            Some(name) => Err(format!("unknown: {name:?}; beside puzzles there may be {NAMES}")),
+            Some(name) => {
+                let name: String = name.chars().take(40).collect();
+                Err(format!("unknown: {name:?}; beside puzzles there may be {NAMES}"))
+            }
             None => Ok(Body { puzzles, wishes }),
         }
     }
