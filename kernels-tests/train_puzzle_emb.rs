@@ -165,7 +165,7 @@ fn other_puzzles(device: &Device, recipe: &Recipe, saved: &Path, weights: &Weigh
     let refused = trainer.init_from(saved, false).err().map(|error| error.to_string()).unwrap_or_default();
     check(
         &refused,
-        refused.contains("its puzzle_emb.weights is [12, 24], the run's [30, 24]; give --reset"),
+        refused.contains("its puzzle_emb.weights is [12, 24], the run's [30, 24]; give `reset_puzzle_emb`"),
     )?;
     trainer.init_from(saved, true)?;
     let begun = trainer.weights(Which::Raw)?;
