@@ -96,14 +96,7 @@ fn widely(
         votes.add(before + answered.index, *identifier, inputs, &elected.answer, elected.q_halt)
     };
     let mut progress = |done: f64| progress(before as f64 + done);
-    let stream = Stream {
-        ask: &mut ask,
-        look: None,
-        wanted: &mut |_| true,
-        done: &mut done,
-        progress: &mut progress,
-        cut_short: false,
-    };
+    let stream = Stream::of(&mut ask, &mut done, &mut progress);
     roll_out(evaluator, &[steps], stream)?;
     match samples > 0 && lost == samples * rollouts {
         true => Err(all_lost("q_halt of all rollouts".into())),

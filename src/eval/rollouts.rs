@@ -167,14 +167,25 @@ pub(crate) struct Stream<'a> {
     pub ask: &'a mut dyn FnMut() -> Result<Option<Asked>>,
     /// Is shown each step of the first rollout of a question, by its place.
     pub look: Option<Watch<'a>>,
-    /// Whether the answer to the question at a place is still wanted; else its rollouts leave the batch.
-    pub wanted: &'a mut dyn FnMut(usize) -> bool,
+    /// Whether the answer to the question at a place is still wanted, else its rollouts leave the batch; none where all are.
+    pub wanted: Option<&'a mut dyn FnMut(usize) -> bool>,
     /// Takes in a question that all rollouts are done with.
     pub done: &'a mut dyn FnMut(Answered) -> Result<()>,
     /// Is told after each step of the batch how many questions are done, those at work by the share of their steps.
     pub progress: &'a mut dyn FnMut(f64),
     /// Gives the questions at work up where the evaluator is to stop, instead of finishing them.
     pub cut_short: bool,
+}
+
+impl<'a> Stream<'a> {
+    /// One whose answers are all wanted, and only they.
+    pub fn of(
+        ask: &'a mut dyn FnMut() -> Result<Option<Asked>>,
+        done: &'a mut dyn FnMut(Answered) -> Result<()>,
+        progress: &'a mut dyn FnMut(f64),
+    ) -> Stream<'a> {
+        Stream { ask, look: None, wanted: None, done, progress, cut_short: false }
+    }
 }
 
 /// Thinks about each question as widely as it asks, and keeps the answers at the ascending steps `at`; a rollout that ends
@@ -236,7 +247,8 @@ impl Samples for Rolling<'_> {
 
     fn wanted(&mut self, sample: usize) -> bool {
         let Some((first, _)) = self.place(sample) else { return false };
-        let wanted = (self.stream.wanted)(self.open[&first].index);
+        let index = self.open[&first].index;
+        let wanted = self.stream.wanted.as_mut().is_none_or(|wanted| wanted(index));
         if !wanted {
             self.open.remove(&first);
         }

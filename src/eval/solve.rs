@@ -131,14 +131,8 @@ impl Solver {
             elected[index] = Some(choice).filter(|_| rollouts > 1);
             Ok(())
         };
-        let stream = Stream {
-            ask: &mut ask,
-            look: Some(&mut look),
-            wanted: &mut |_| true,
-            done: &mut done,
-            progress: &mut |_| {},
-            cut_short: false,
-        };
+        let mut progress = |_| {};
+        let stream = Stream { look: Some(&mut look), ..Stream::of(&mut ask, &mut done, &mut progress) };
         roll_out(&mut self.evaluator, &[steps], stream)?;
         let solution = |(thoughts, elected)| Solution { thoughts, elected };
         Ok(thoughts.into_iter().zip(elected).map(solution).collect())

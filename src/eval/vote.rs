@@ -138,14 +138,7 @@ fn tally(
         }
         Ok(())
     };
-    let stream = Stream {
-        ask: &mut ask,
-        look: None,
-        wanted: &mut |_| true,
-        done: &mut done,
-        progress: &mut progress,
-        cut_short: false,
-    };
+    let stream = Stream::of(&mut ask, &mut done, &mut progress);
     roll_out(evaluator, &sweep.steps, stream)?;
     let lost =
         |((rollouts, ..), tally): (&(usize, usize, Select), &Tally)| tally.lost == rollouts * tally.samples;

@@ -190,14 +190,8 @@ impl Worker {
             });
         };
         let at = [evaluator.max_steps()];
-        let stream = Stream {
-            ask: &mut ask,
-            look: None,
-            wanted: &mut wanted,
-            done: &mut done,
-            progress: &mut progress,
-            cut_short: true,
-        };
+        let whole = Stream::of(&mut ask, &mut done, &mut progress);
+        let stream = Stream { wanted: Some(&mut wanted), cut_short: true, ..whole };
         let outcome = roll_out(evaluator, &at, stream);
         let left = running.into_inner();
         figures.count(|counts| counts.running = left.len());
