@@ -122,12 +122,12 @@ fn lists_stay_known() {
     build_generated(&options, &mut |_| ()).unwrap();
     let listed = dir.path().join("listed");
     let out = dir.path().join("all");
-    join(&[listed.clone(), generated, listed.clone()], Training::Mixed, &out).unwrap();
+    join(&[listed.clone(), listed.clone(), generated], Training::Mixed, &out).unwrap();
     for split in [Split::Train, Split::Test] {
         let count = |dir: &Path| Dataset::open(dir, split).unwrap().examples();
         let own = read_origins(&listed, split, count(&listed)).unwrap();
         let of_generated = Origin { name: "generated".into(), examples: count(&out) - 2 * count(&listed) };
-        let expected = [own.clone(), vec![of_generated], own].concat();
+        let expected = [own.clone(), own, vec![of_generated]].concat();
         assert_eq!(read_origins(&out, split, count(&out)).unwrap(), expected);
     }
     let dataset = Arc::new(Dataset::open(&out, Split::Test).unwrap());
