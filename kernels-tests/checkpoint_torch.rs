@@ -82,9 +82,10 @@ type Rounding = (&'static str, fn(f32) -> f32);
 fn files_of_torch_are_read_exactly() {
     let bf16: Rounding = ("BF16", |value| half::bf16::from_f32(value).to_f32());
     let f16: Rounding = ("F16", |value| half::f16::from_f32(value).to_f32());
-    let cases: [(&str, Arch, &str, Rounding, &[&str]); 3] = [
+    let cases: [(&str, Arch, &str, Rounding, &[&str]); 4] = [
         ("mixer_f32.pt", mixer(), PREFIXES[0], ("F32", |value| value), &[]),
         ("attention_bf16.pt", attention(PosEncodings::Rope), PREFIXES[1], bf16, &[]),
+        ("attention_protocol_5.pt", attention(PosEncodings::Rope), "model.model.inner.", bf16, &[]),
         ("learned_f16_views.pt", attention(PosEncodings::Learned), "", f16, &["embed_pos.embedding_weight"]),
     ];
     for (file, arch, prefix, rounding, extra) in cases {
@@ -232,13 +233,18 @@ fn code_is_refused_by_name() {
 
     let dir = folder();
     let path = dir.path().join("model.pt");
-    let pickles: [(&[u8], &str); 8] = [
+    let pickles: [(&[u8], &str); 12] = [
         (b"cos\nsystem\n(S'true'\ntR.", "asks to run os.system"),
         // The call's result is dropped and an innocent dict returned.
         (b"\x80\x02cbuiltins\nexec\nX\x01\0\0\0x\x85R0}.", "asks to run builtins.exec"),
         (b"(S'true'\nios\nsystem\n.", "instruction 0x53"),
         (b"(ios\nsystem\n.", "asks to run os.system"),
-        (b"\x80\x04\x8c\x05torch\x8c\x0cFloatStorage\x93.", "another pickle protocol"),
+        // The module and the name come from the memo, in the other order, or from no string at all.
+        (b"\x80\x04\x8c\x06system\x94\x8c\x02os\x94h\x01h\0\x93.", "asks to run os.system"),
+        (b"\x80\x04\x8c\x02osq\x07\x8c\x06systemq\x09h\x07h\x09\x93.", "asks to run os.system"),
+        (b"\x80\x04\x8c\x02os\x8c\x01s\x8c\x05ystem\x86\x93.", "computes the name of a function"),
+        (b"\x80\x04\x8c\x02os\x94\x8c\x06systemq\x05\x93.", "in two ways"),
+        (b"\x80\x04\x8c\x05torchq\0Nq\0h\0\x8c\x0cFloatStorage\x93.", "computes the name"),
         (b"\x80\x02ctorch.hub\nload\n.", "asks to run torch.hub.load"),
         (b"\x80\x02co\x1b[2Js\nsystem\n.", "asks to run o\\u{1b}[2Js.system"),
         (b"\x80\x02X\xff\xff\xff\x7fabc", "is cut short"),

@@ -5,7 +5,7 @@
 //! run, so that nobody goes on to trust it elsewhere. Tensors pass, and what trainings keep beside them: states of random
 //! generators, containers, objects of any class, which are named.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// What a pickle of plain tensors names (module, name), besides the storage types of `torch`.
 const TENSOR_GLOBALS: [(&str, &str); 3] = [
@@ -73,18 +73,60 @@ const RUNNERS: [&str; 14] = [
     "sys",
 ];
 
-/// What follows an opcode.
+/// What an opcode does, as far as names go, and what follows it.
 enum Operand {
-    /// This many bytes.
+    /// This many bytes, of no meaning here.
     Bytes(usize),
     /// A length of this many bytes, then that many.
     Counted(usize),
     /// Two lines: a module and a name in it.
     Global,
-    /// Nothing; the module and the name are the strings before.
+    /// Nothing; the module and the name are the two strings before.
     StackGlobal,
+    /// Nothing or a number of this many bytes: the last value is remembered under the next number or this one.
+    Remember(usize),
+    /// A number of this many bytes: what was remembered under it is the last value again.
+    Recall(usize),
+    /// This many bytes, and no value at all: the protocol, and where a frame ends.
+    Framing(usize),
     /// Nothing, and the pickle is over.
     Stop,
+}
+
+/// The strings that a pickle has made, as far as they can become names.
+#[derive(Default)]
+struct Strings<'a> {
+    /// The last two values, of those that are strings.
+    last: [Option<&'a [u8]>; 2],
+    /// By their number.
+    remembered: HashMap<u64, &'a [u8]>,
+    /// Values remembered so far without and with a number of their own.
+    counted: [u64; 2],
+}
+
+impl<'a> Strings<'a> {
+    fn push(&mut self, value: Option<&'a [u8]>) {
+        self.last = [self.last[1], value];
+    }
+
+    /// Keeps the last value under `number`, or under the next one.
+    fn remember(&mut self, number: Option<u64>) -> Result<(), String> {
+        self.counted[usize::from(number.is_some())] += 1;
+        if self.counted.iter().all(|&count| count > 0) {
+            return Err("numbers its values in two ways, of which data needs one".to_owned());
+        }
+        let number = number.unwrap_or(self.counted[0] - 1);
+        match self.last[1] {
+            Some(text) => self.remembered.insert(number, text),
+            None => self.remembered.remove(&number),
+        };
+        Ok(())
+    }
+
+    /// The module and the name that the last two values are.
+    fn names(&self) -> Result<(&'a [u8], &'a [u8]), String> {
+        self.last[0].zip(self.last[1]).ok_or_else(|| "computes the name of a function".to_owned())
+    }
 }
 
 /// Walks through a pickle up to its end; what it names beside tensors, each once.
@@ -94,27 +136,36 @@ enum Operand {
 pub(super) fn check_pickle(pickle: &[u8]) -> Result<Vec<String>, String> {
     let mut foreign = BTreeSet::new();
     let mut rest = pickle;
-    let mut strings = [String::new(), String::new()];
+    let mut strings = Strings::default();
     loop {
         let opcode = *take(&mut rest, 1)?.first().unwrap_or(&0);
         match operand(opcode) {
             Some(Operand::Stop) => return Ok(foreign.into_iter().collect()),
-            Some(Operand::Bytes(count)) => drop(take(&mut rest, count)?),
+            Some(Operand::Framing(count)) => drop(take(&mut rest, count)?),
+            Some(Operand::Bytes(count)) => {
+                take(&mut rest, count)?;
+                strings.push(None);
+            }
             Some(Operand::Counted(width)) => {
-                let bytes = take(&mut rest, width)?;
-                let count = bytes.iter().rev().fold(0u64, |count, &byte| count << 8 | u64::from(byte));
+                let count = number(take(&mut rest, width)?);
                 let text = take(&mut rest, usize::try_from(count).unwrap_or(usize::MAX))?;
-                strings.rotate_left(1);
-                strings[1] = printable(text);
+                strings.push(Some(text));
+            }
+            Some(Operand::Remember(0)) => strings.remember(None)?,
+            Some(Operand::Remember(width)) => strings.remember(Some(number(take(&mut rest, width)?)))?,
+            Some(Operand::Recall(width)) => {
+                let number = number(take(&mut rest, width)?);
+                strings.push(strings.remembered.get(&number).copied());
             }
             Some(Operand::Global) => {
                 let (module, name) = (line(&mut rest)?, line(&mut rest)?);
                 foreign.extend(check_global(&printable(module), &printable(name))?);
+                strings.push(None);
             }
             Some(Operand::StackGlobal) => {
-                let [module, name] = &strings;
-                check_global(module, name)?;
-                return Err("is written in another pickle protocol than torch.save's".to_owned());
+                let (module, name) = strings.names()?;
+                foreign.extend(check_global(&printable(module), &printable(name))?);
+                strings.push(None);
             }
             None => return Err(format!("holds the instruction {opcode:#04x}, which data does not need")),
         }
@@ -128,15 +179,23 @@ fn operand(opcode: u8) -> Option<Operand> {
         b'(' | b')' | b'}' | b']' | b't' | b's' | b'u' | b'a' | b'e' | b'N' | b'Q' | b'R' | b'b' => {
             Operand::Bytes(0)
         }
-        0x81 | 0x85..=0x89 | 0x94 => Operand::Bytes(0),
-        // Protocol, small integers, the memo.
-        0x80 | b'K' | b'q' | b'h' => Operand::Bytes(1),
+        0x81 | 0x85..=0x89 | 0x8f..=0x92 => Operand::Bytes(0),
+        // Integers and floats.
+        b'K' => Operand::Bytes(1),
         b'M' => Operand::Bytes(2),
-        b'J' | b'r' | b'j' => Operand::Bytes(4),
-        b'G' | 0x95 => Operand::Bytes(8),
-        // Text and long integers.
+        b'J' => Operand::Bytes(4),
+        b'G' => Operand::Bytes(8),
+        // Text, bytes and long integers.
         0x8a | 0x8c | b'U' | b'C' => Operand::Counted(1),
         0x8b | b'X' | b'T' | b'B' => Operand::Counted(4),
+        0x8d | 0x8e | 0x96 => Operand::Counted(8),
+        0x94 => Operand::Remember(0),
+        b'q' => Operand::Remember(1),
+        b'r' => Operand::Remember(4),
+        b'h' => Operand::Recall(1),
+        b'j' => Operand::Recall(4),
+        0x80 => Operand::Framing(1),
+        0x95 => Operand::Framing(8),
         b'c' | b'i' => Operand::Global,
         0x93 => Operand::StackGlobal,
         b'.' => Operand::Stop,
@@ -166,6 +225,11 @@ fn check_global(module: &str, name: &str) -> Result<Option<String>, String> {
     } else {
         Err(format!("asks to run {full}"))
     }
+}
+
+/// Little-endian.
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
 fn take<'a>(rest: &mut &'a [u8], count: usize) -> Result<&'a [u8], String> {
