@@ -117,8 +117,8 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let limits = Limits {
         batch: args.batch.map(usize::from),
         queue: args.queue as usize,
-        puzzles: args.most_puzzles.min(args.queue) as usize,
-        rollouts: args.most_rollouts.map_or(usual.rollouts, |most| most as usize),
+        most_puzzles: args.most_puzzles.min(args.queue) as usize,
+        most_rollouts: args.most_rollouts.map_or(usual.rollouts, |most| most as usize),
         body: usize::try_from(args.most_bytes).unwrap_or(usize::MAX),
         time: args.timeout,
     };

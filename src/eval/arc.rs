@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::evaluate::{Evaluator, check_fit};
 use super::measure::{Evaluation, measure};
-use super::rollouts::{Answered, Stream, all_lost, questions_of, roll_out};
+use super::rolling::{Stream, roll_out};
+use super::rollouts::{Answered, all_lost, questions_of};
 use super::solve::Question;
 use super::stream::{Look, Pace};
 use super::{Breadth, Selection};

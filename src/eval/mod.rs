@@ -9,6 +9,7 @@ mod evaluate;
 pub mod golden;
 mod measure;
 pub mod probe;
+pub(crate) mod rolling;
 pub(crate) mod rollouts;
 #[cfg(feature = "torch")]
 mod saved;

@@ -1,15 +1,14 @@
-//! Thinking about each question of a stream several times: variants there and back, and what each rollout came to.
+//! Questions that are thought about several times: variants there and back, and what each rollout came to.
 
-use std::collections::BTreeMap;
 use std::iter::repeat_n;
 use std::sync::Arc;
 
 use super::ballot::{Elected, Select, Vote, elect};
 use super::breadth::has_rules;
-use super::evaluate::{Evaluator, samples_of};
+use super::evaluate::samples_of;
 use super::slots::checksum;
 use super::solve::Question;
-use super::stream::{Look, Samples, Terms};
+use super::stream::Look;
 use super::{Breadth, Selection};
 use crate::data::inspect::Kind;
 use crate::data::sudoku::{Grid, Shape, solution_fault};
@@ -69,11 +68,11 @@ pub(crate) struct Answered {
     pub asked: Asked,
     rollouts: Vec<Rollout>,
     symmetries: Vec<Option<Symmetry>>,
-    missing: usize,
+    pub(super) missing: usize,
 }
 
 impl Answered {
-    fn new(index: usize, asked: Asked) -> Result<Answered> {
+    pub(super) fn new(index: usize, asked: Asked) -> Result<Answered> {
         let (question, breadth) = (&asked.question, &asked.breadth);
         let mut symmetries = vec![None];
         if let Some(known) = breadth.symmetries(question.kind)? {
@@ -85,12 +84,12 @@ impl Answered {
     }
 
     /// The variant that a rollout is about, if it is not the puzzle as given.
-    fn symmetry(&self, rollout: usize) -> Option<&Symmetry> {
+    pub(super) fn symmetry(&self, rollout: usize) -> Option<&Symmetry> {
         self.symmetries[self.asked.breadth.variant(rollout)].as_ref()
     }
 
     /// Notes what a rollout looks like at some of the steps `at`.
-    fn look(&mut self, rollout: usize, look: &Look<'_>, at: &[usize]) {
+    pub(super) fn look(&mut self, rollout: usize, look: &Look<'_>, at: &[usize]) {
         let known = self.rollouts[rollout].votes.len();
         let due = at[known..].iter().take_while(|step| look.last || **step <= look.step).count();
         if due > 0 {
@@ -156,121 +155,6 @@ fn cost(kind: Kind, question: &[i32], answer: &[i32]) -> Option<usize> {
 pub(super) fn is_valid(kind: Kind, question: &[i32], labels: &[i32], answer: &[i32]) -> Option<bool> {
     let at_most = |cost_of_answer| cost(kind, question, labels).is_none_or(|least| cost_of_answer <= least);
     has_rules(kind).then(|| cost(kind, question, answer).is_some_and(at_most))
-}
-
-/// Is shown a step of the question at a place.
-pub(super) type Watch<'a> = &'a mut dyn FnMut(usize, &Look<'_>);
-
-/// What is asked, shown and told while questions are thought about.
-pub(crate) struct Stream<'a> {
-    /// Hands out the next question; None where there is none now, which is the end as soon as no other is at work.
-    pub ask: &'a mut dyn FnMut() -> Result<Option<Asked>>,
-    /// Is shown each step of the first rollout of a question, by its place.
-    pub look: Option<Watch<'a>>,
-    /// Whether the answer to the question at a place is still wanted, else its rollouts leave the batch; none where all are.
-    pub wanted: Option<&'a mut dyn FnMut(usize) -> bool>,
-    /// Takes in a question that all rollouts are done with.
-    pub done: &'a mut dyn FnMut(Answered) -> Result<()>,
-    /// Is told after each step of the batch how many questions are done, those at work by the share of their steps.
-    pub progress: &'a mut dyn FnMut(f64),
-    /// Gives the questions at work up where the evaluator is to stop, instead of finishing them.
-    pub cut_short: bool,
-}
-
-impl<'a> Stream<'a> {
-    /// One whose answers are all wanted, and only they.
-    pub fn of(
-        ask: &'a mut dyn FnMut() -> Result<Option<Asked>>,
-        done: &'a mut dyn FnMut(Answered) -> Result<()>,
-        progress: &'a mut dyn FnMut(f64),
-    ) -> Stream<'a> {
-        Stream { ask, look: None, wanted: None, done, progress, cut_short: false }
-    }
-}
-
-/// Thinks about each question as widely as it asks, and keeps the answers at the ascending steps `at`; a rollout that ends
-/// before, keeps its last answer. The rollouts of a question enter the batch one after the other, as slots become free.
-///
-/// # Errors
-/// Those of `ask` and `done`; [`Error::Usage`] for variants or rules that a question has none of; device failures.
-pub(crate) fn roll_out<'a>(evaluator: &mut Evaluator, at: &'a [usize], stream: Stream<'a>) -> Result<()> {
-    let cut_short = stream.cut_short;
-    evaluator
-        .run(cut_short, &mut Rolling { stream, at, open: BTreeMap::new(), asked: 0, rollouts: 0, taken: 0 })
-}
-
-/// Questions at work, as samples.
-struct Rolling<'a> {
-    stream: Stream<'a>,
-    at: &'a [usize],
-    /// By the place of their first rollout among all samples; the others follow it.
-    open: BTreeMap<usize, Answered>,
-    /// Questions that were asked,
-    asked: usize,
-    /// their rollouts,
-    rollouts: usize,
-    /// and those of them that were handed out.
-    taken: usize,
-}
-
-impl Rolling<'_> {
-    /// The question of a sample by its first one, and which of its rollouts the sample is.
-    fn place(&self, sample: usize) -> Option<(usize, usize)> {
-        let (first, answered) = self.open.range(..=sample).next_back()?;
-        Some((*first, sample - first)).filter(|(_, rollout)| *rollout < answered.asked.breadth.rollouts)
-    }
-}
-
-impl Samples for Rolling<'_> {
-    fn next(&mut self, one: &mut Batch) -> Result<Option<Terms>> {
-        if self.place(self.taken).is_none() {
-            let Some(asked) = (self.stream.ask)()? else { return Ok(None) };
-            // Those of a question that nobody wants any more are not handed out.
-            self.rollouts += asked.breadth.rollouts;
-            self.open.insert(self.taken, Answered::new(self.asked, asked)?);
-            self.asked += 1;
-        }
-        let Some((first, rollout)) = self.place(self.taken) else { return Ok(None) };
-        let answered = &self.open[&first];
-        let Asked { question, labels, breadth } = &answered.asked;
-        match answered.symmetry(rollout) {
-            Some(symmetry) => one.inputs.copy_from_slice(&symmetry.apply(&question.inputs)),
-            None => one.inputs.copy_from_slice(&question.inputs),
-        }
-        // The labels stay as given: answers are compared after they were turned back.
-        one.labels.copy_from_slice(labels);
-        one.puzzle_identifiers.fill(question.identifier);
-        self.taken += 1;
-        let every_step = self.at.len() > 1 || (rollout == 0 && self.stream.look.is_some());
-        Ok(Some(Terms { rollout, breadth: *breadth, every_step }))
-    }
-
-    fn wanted(&mut self, sample: usize) -> bool {
-        let Some((first, _)) = self.place(sample) else { return false };
-        let index = self.open[&first].index;
-        let wanted = self.stream.wanted.as_mut().is_none_or(|wanted| wanted(index));
-        if !wanted {
-            self.open.remove(&first);
-        }
-        wanted
-    }
-
-    fn visit(&mut self, seen: Look<'_>) -> Result<()> {
-        let Some((first, rollout)) = self.place(seen.index) else { return Ok(()) };
-        let Some(answered) = self.open.get_mut(&first) else { return Ok(()) };
-        if let (Some(look), 0) = (&mut self.stream.look, rollout) {
-            look(answered.index, &seen);
-        }
-        answered.look(rollout, &seen, self.at);
-        match answered.missing {
-            0 => self.open.remove(&first).map_or(Ok(()), |answered| (self.stream.done)(answered)),
-            _ => Ok(()),
-        }
-    }
-
-    fn progress(&mut self, samples: f64) {
-        (self.stream.progress)(samples * self.asked as f64 / self.rollouts.max(1) as f64);
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use super::Breadth;
 use super::ballot::Elected;
 use super::evaluate::Evaluator;
-use super::rollouts::{Answered, Asked, Stream, all_lost, roll_out};
+use super::rolling::{Stream, roll_out};
+use super::rollouts::{Answered, Asked, all_lost};
 use super::stream::Look;
 use crate::data::inspect::Kind;
 use crate::data::pasted::Puzzle;

@@ -22,14 +22,16 @@ pub struct Counts {
     pub within: [u64; BOUNDS.len()],
     /// What they took together.
     pub seconds: f64,
-    /// Puzzles that were answered.
+    /// Puzzles whose answer was taken.
     pub answered: u64,
     /// Puzzles that could not be used.
     pub refused: u64,
     /// Puzzles for which there was no room.
     pub turned_away: u64,
     /// Puzzles that nobody waited for any more.
-    pub given_up: u64,
+    pub abandoned: u64,
+    /// Puzzles at which the device failed twice.
+    pub failed: u64,
     /// Supervision steps of the puzzles that were answered.
     pub steps: u64,
     /// Supervision steps of batches.
@@ -46,11 +48,6 @@ impl Figures {
     /// Changes them.
     pub fn count(&self, change: impl FnOnce(&mut Counts)) {
         change(&mut self.counts());
-    }
-
-    /// Puzzles that were answered.
-    pub fn answered(&self) -> u64 {
-        self.counts().answered
     }
 
     /// A request to `/solve` that was answered with `code` after some time.
@@ -95,7 +92,8 @@ impl Figures {
             ("answered", counts.answered),
             ("refused", counts.refused),
             ("turned_away", counts.turned_away),
-            ("given_up", counts.given_up),
+            ("abandoned", counts.abandoned),
+            ("failed", counts.failed),
         ];
         for (outcome, count) in outcomes {
             page.line(&format!("trm_puzzles_total{{outcome=\"{outcome}\"}}"), count);
@@ -121,7 +119,7 @@ impl Figures {
         let gauges = [
             (
                 "trm_puzzles_waiting",
-                "Rollouts of puzzles in the queue; a puzzle has one, or as many as are asked for.",
+                "Rollouts that wait for a slot; a puzzle has one, or as many as are asked for.",
                 waiting,
             ),
             ("trm_puzzles_running", "Puzzles with rollouts in slots of the batch.", counts.running),

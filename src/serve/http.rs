@@ -27,7 +27,7 @@ use super::figures::Figures;
 use super::questions::{Answered, Question, kinds};
 use super::request::Body;
 use super::room::Room;
-use super::worker::{Answer, Job};
+use super::worker::{Job, Outcome};
 
 /// Seconds after which those that were sent away may try again.
 const RETRY_AFTER_S: &str = "1";
@@ -130,16 +130,15 @@ async fn answers(
     })?;
     let refused = |problem| (StatusCode::BAD_REQUEST, problem);
     let Body { puzzles, wishes } = Body::read(&body).map_err(refused)?;
-    if puzzles.len() > limits.puzzles {
-        let problem = format!("{} puzzles; send no more than {} at once", puzzles.len(), limits.puzzles);
+    if puzzles.len() > limits.most_puzzles {
+        let problem = format!("{} puzzles; send no more than {} at once", puzzles.len(), limits.most_puzzles);
         return Err((StatusCode::PAYLOAD_TOO_LARGE, problem));
     }
     let breadth = shared.breadth(&wishes).map_err(refused)?;
-    let all = puzzles.len() * breadth.rollouts;
-    if all > limits.queue {
+    let (all, size) = (puzzles.len().saturating_mul(breadth.rollouts), shared.room.size());
+    if all > size {
         let problem = format!(
-            "{all} rollouts, more than can wait here, {}; send fewer puzzles, or ask for fewer rollouts",
-            limits.queue
+            "{all} rollouts, more than can wait here, {size}; send fewer puzzles, or ask for fewer rollouts"
         );
         return Err((StatusCode::PAYLOAD_TOO_LARGE, problem));
     }
@@ -148,34 +147,50 @@ async fn answers(
     let usable = questions.iter().flatten().count();
     figures.count(|counts| counts.refused += (questions.len() - usable) as u64);
     let mut answers = Vec::with_capacity(questions.len());
+    let (mut answered, mut failed) = (false, false);
     for (index, asked) in ask(shared, breadth, questions, usable)?.into_iter().enumerate() {
         answers.push(match asked {
-            Ok((question, reply)) => Answered::answer(index, &question, reply.await.map_err(|_| ending())?),
+            Ok((question, reply)) => match reply.await.map_err(|_| ending())? {
+                Ok(answer) => {
+                    answered = true;
+                    Answered::answer(index, &question, answer)
+                }
+                Err(fault) => {
+                    failed = true;
+                    Answered::error(index, fault)
+                }
+            },
             Err(problem) => Answered::error(index, problem),
         });
     }
-    Ok((if usable > 0 { StatusCode::OK } else { StatusCode::BAD_REQUEST }, answers))
+    let code = match (answered, failed) {
+        (true, _) => StatusCode::OK,
+        (false, true) => StatusCode::INTERNAL_SERVER_ERROR,
+        (false, false) => StatusCode::BAD_REQUEST,
+    };
+    Ok((code, answers))
 }
 
 impl Shared {
     /// How widely puzzles are thought about for someone who asks for that; else what speaks against it.
     fn breadth(&self, wishes: &Wishes) -> Result<Breadth, String> {
-        let breadth = wishes.over(self.usual, &self.config.arch).map_err(|error| error.to_string())?;
-        let limits = [
-            ("rollouts", Some(breadth.rollouts), self.limits.rollouts),
-            ("steps", wishes.steps, self.config.arch.halt_max_steps),
-        ];
-        let beyond = |(_, asked, most): &(&str, Option<usize>, usize)| {
-            asked.is_some_and(|asked| !(1..=*most).contains(&asked))
-        };
-        match limits.into_iter().find(beyond) {
-            Some((name, Some(asked), most)) => Err(format!("{name}: {asked}; this server takes 1 to {most}")),
-            _ => Ok(breadth),
+        let most = self.limits.most_rollouts;
+        // Without rollouts, augmentations and the puzzle as given are as many.
+        let alone = wishes.augment.filter(|_| wishes.rollouts.is_none());
+        for (name, asked, least, most) in [
+            ("rollouts", wishes.rollouts, 1, most),
+            ("augment", alone, 0, most - 1),
+            ("steps", wishes.steps, 1, self.config.arch.halt_max_steps),
+        ] {
+            if let Some(asked) = asked.filter(|asked| !(least..=most).contains(asked)) {
+                return Err(format!("{name}: {asked}; this server takes {least} to {most}"));
+            }
         }
+        wishes.over(self.usual, &self.config.arch).map_err(|error| error.to_string())
     }
 }
 
-type Asked = Result<(Question, oneshot::Receiver<Answer>), String>;
+type Asked = Result<(Question, oneshot::Receiver<Outcome>), String>;
 
 /// Puts the usable ones of all questions into the queue, or none of them where it has no room for so many.
 fn ask(
@@ -193,7 +208,7 @@ fn ask(
     let mut ask = |question: Question| {
         let (reply, answer) = oneshot::channel();
         if let Some(places) = places.next() {
-            let job = Job { question: question.asked.clone(), breadth, reply, places };
+            let job = Job::new(question.asked.clone(), breadth, reply, places);
             // A worker that has ended takes none, which is seen where the answer is awaited.
             let _ = shared.sender.send(job);
         }
@@ -222,6 +237,15 @@ struct Health<'a> {
     max_steps: usize,
     max_rollouts: usize,
     rollouts: usize,
+    max_puzzles: usize,
+    queue: Queue,
+}
+
+/// Rollouts that may wait for a slot, and that do.
+#[derive(Serialize)]
+struct Queue {
+    capacity: usize,
+    waiting: usize,
 }
 
 async fn health(State(shared): State<Arc<Shared>>) -> Response {
@@ -236,14 +260,16 @@ async fn health(State(shared): State<Arc<Shared>>) -> Response {
         vocab_size: config.vocab_size,
         num_puzzle_identifiers: config.num_puzzle_identifiers,
         max_steps: config.arch.halt_max_steps,
-        max_rollouts: shared.limits.rollouts,
+        max_rollouts: shared.limits.most_rollouts,
         rollouts: shared.usual.rollouts,
+        max_puzzles: shared.limits.most_puzzles,
+        queue: Queue { capacity: shared.room.size(), waiting: shared.room.taken() },
     };
     json(StatusCode::OK, &health)
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    let text = shared.figures.text(shared.room.taken(), shared.limits.queue);
+    let text = shared.figures.text(shared.room.taken(), shared.room.size());
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 

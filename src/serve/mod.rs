@@ -1,12 +1,13 @@
 //! `trm serve`: puzzles in over HTTP, answers out.
 //!
 //! ```text
-//! POST /solve -> http -> questions -> bounded queue -> worker, the one thread with the device
-//!                  ^                                      |  eval::roll_out: a rollout that is done leaves its slot
-//!                  +------------- one answer each --------+  of the batch, one that waits enters at the next step
+//! POST /solve -> http -> request, questions -> room? -> queue -> worker, the one thread with the device
+//!                  ^                                               |  eval::roll_out: a rollout that is done leaves its
+//!                  |                                               |  slot of the batch, those that wait enter it at the
+//!                  +------ an answer or the device's fault, each --+  next step, one of each puzzle in turn
 //! ```
 //!
-//! `request` is the JSON of a body, `questions` that of puzzles and answers, `room` counts who waits, `worker` computes in
+//! `request` is the JSON of a body, `questions` that of puzzles and answers, `room` has a place for each rollout that waits, `worker` computes in
 //! batches as wide as the `load` asks for, `figures` counts for `GET /metrics`, `http` has the routes.
 
 mod figures;
@@ -26,8 +27,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::checkpoint::Model;
+use crate::data::inspect::Kind;
 use crate::engine::Device;
 use crate::eval::Breadth;
+use crate::model::ModelConfig;
 use crate::{Error, Result};
 use figures::Figures;
 use http::Shared;
@@ -42,9 +45,9 @@ pub struct Limits {
     /// Rollouts that may wait for a slot; of a puzzle one, or as many as are asked for.
     pub queue: usize,
     /// Puzzles of one request; no more than `queue`.
-    pub puzzles: usize,
+    pub most_puzzles: usize,
     /// Rollouts of each puzzle; no more than `queue`.
-    pub rollouts: usize,
+    pub most_rollouts: usize,
     /// Bytes of a request's body.
     pub body: usize,
     /// How long a request may take, from its head to its last answer; also the longest that an end takes.
@@ -54,7 +57,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         let time = Duration::from_secs(60);
-        Limits { batch: None, queue: 4096, puzzles: 1024, rollouts: 1, body: 1 << 20, time }
+        Limits { batch: None, queue: 4096, most_puzzles: 1024, most_rollouts: 1, body: 1 << 20, time }
     }
 }
 
@@ -71,8 +74,8 @@ impl Server {
     /// from training.
     ///
     /// # Errors
-    /// [`Error::Usage`] for limits that contradict each other or a breadth that is none of the model's, [`Error::Limit`] and [`Error::Memory`] where the device has
-    /// no room for the model.
+    /// [`Error::Usage`] for limits that contradict each other or a breadth that is none of the model's or of its kind of
+    /// puzzle, [`Error::Limit`] and [`Error::Memory`] where the device has no room for the model.
     pub fn open(
         model: Model,
         device: Device,
@@ -80,11 +83,11 @@ impl Server {
         limits: Limits,
         listener: TcpListener,
     ) -> Result<Server> {
-        if limits.queue == 0 || !(1..=limits.queue).contains(&limits.puzzles) {
+        if limits.queue == 0 || !(1..=limits.queue).contains(&limits.most_puzzles) {
             let problem =
-                format!("{} of one request cannot wait in a queue of {}", limits.puzzles, limits.queue);
+                format!("{} of one request cannot wait in a queue of {}", limits.most_puzzles, limits.queue);
             return Err(Error::usage(
-                "puzzles",
+                "most_puzzles",
                 problem,
                 "give at least 1, and no more than the queue has room for",
             ));
@@ -92,15 +95,16 @@ impl Server {
         if limits.batch == Some(0) {
             return Err(Error::usage("batch", "0", "give at least 1, or leave it out"));
         }
-        if !(usual.rollouts..=limits.queue).contains(&limits.rollouts) {
+        if !(usual.rollouts..=limits.queue).contains(&limits.most_rollouts) {
             let problem = format!(
                 "{} rollouts of a puzzle, which usually has {} and waits in a queue of {}",
-                limits.rollouts, usual.rollouts, limits.queue
+                limits.most_rollouts, usual.rollouts, limits.queue
             );
             let fix = "give at least as many as are usual, and no more than the queue has room for";
             return Err(Error::usage("most_rollouts", problem, fix));
         }
         usual.check(&model.config.arch)?;
+        fits_kind(&usual, &model.config)?;
         let (sender, queue) = mpsc::unbounded_channel();
         let room = Room::new(limits.queue);
         let figures = Arc::new(Figures::default());
@@ -108,7 +112,7 @@ impl Server {
         let worker = Worker::open(
             model,
             device,
-            (limits.rollouts > 1, limits.batch),
+            (limits.most_rollouts > 1, limits.batch),
             (queue, room.clone()),
             figures.clone(),
         )?;
@@ -139,8 +143,8 @@ impl Server {
     /// Answers until `end` is over, then what has come until then, and returns.
     ///
     /// # Errors
-    /// [`Error::Io`] where the system refuses to listen, and device failures: a device that fails is opened anew and the
-    /// puzzles at work begin again, but where it fails once more before the next answer, that ends the server.
+    /// [`Error::Io`] where the system refuses to listen, and a device that fails and cannot be opened anew. Otherwise the puzzles
+    /// in its batch are tried once more, each by itself; at which it fails again, those are answered with the fault.
     pub fn run(self, end: impl Future<Output = ()> + Send + 'static) -> Result<()> {
         let Server { listener, worker, shared } = self;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
@@ -168,6 +172,13 @@ impl Server {
         let worked = work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         worked.and(served.map_err(Error::io(LISTENER)))
     }
+}
+
+/// Refuses a breadth for none of the kinds of puzzle that a model's may be of.
+fn fits_kind(usual: &Breadth, config: &ModelConfig) -> Result<()> {
+    let kinds = Kind::of_sizes(config.seq_len, config.vocab_size);
+    let fits: Vec<Result<()>> = kinds.into_iter().map(|kind| usual.check_kind(kind)).collect();
+    if fits.iter().any(Result::is_ok) { Ok(()) } else { fits.into_iter().collect() }
 }
 
 const LISTENER: &str = "listener";

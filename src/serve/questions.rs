@@ -1,5 +1,6 @@
 //! The JSON of a puzzle of `POST /solve`, and of its answer.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -8,11 +9,12 @@ use crate::data::pasted::{Puzzle, Reader};
 use crate::eval::{self, Breadth, Choice, Thought};
 use crate::model::ModelConfig;
 
+use super::request::nothing_else;
 use super::worker::Answer;
 
+const FORMS: &str = "expected a text, a list of tokens, or {\"tokens\": [...], \"identifier\": 0}";
+
 /// A puzzle as it may be given.
-#[derive(Deserialize)]
-#[serde(untagged)]
 enum Given {
     /// In any layout that is read where people paste puzzles.
     Text(String),
@@ -80,16 +82,14 @@ enum Form {
 impl Question {
     /// Reads a puzzle; else says what is wrong with it.
     pub fn read(given: Value, config: &ModelConfig, breadth: &Breadth) -> Result<Question, String> {
-        const FORMS: &str = "expected a text, a list of tokens, or {\"tokens\": [...], \"identifier\": 0}";
-        let given = serde_json::from_value(given).map_err(|_| FORMS.to_owned())?;
-        let (puzzle, inputs, identifier) = match given {
+        let (puzzle, inputs, identifier) = match Given::read(given)? {
             Given::Text(text) => {
                 let puzzle = pasted(&text, config)?;
                 let inputs = puzzle.tokens();
                 (Some(puzzle), inputs, 0)
             }
-            Given::Tokens(tokens) => (None, tokens.row(), 0),
-            Given::Named { tokens, identifier } => (None, tokens.row(), identifier),
+            Given::Tokens(tokens) => (None, tokens.row()?, 0),
+            Given::Named { tokens, identifier } => (None, tokens.row()?, identifier),
         };
         if inputs.len() != config.seq_len {
             return Err(format!("{} tokens, the model solves puzzles of {}", inputs.len(), config.seq_len));
@@ -135,12 +135,37 @@ fn below<'a>(bound: usize, what: &str, numbers: impl Iterator<Item = &'a i32>) -
 }
 
 impl Tokens {
-    fn row(self) -> Vec<i32> {
-        match self {
-            Tokens::Row(row) => row,
-            Tokens::Grid(rows) => rows.concat(),
+    fn row(self) -> Result<Vec<i32>, String> {
+        let rows = match self {
+            Tokens::Row(row) => return Ok(row),
+            Tokens::Grid(rows) => rows,
+        };
+        let width = rows.first().map_or(0, Vec::len);
+        match rows.iter().position(|row| row.len() != width) {
+            Some(at) => {
+                Err(format!("row {} has {} tokens, the rows before it {width}", at + 1, rows[at].len()))
+            }
+            None => Ok(rows.concat()),
         }
     }
+}
+
+impl Given {
+    fn read(given: Value) -> Result<Given, String> {
+        let mut named = match given {
+            Value::String(text) => return Ok(Given::Text(text)),
+            Value::Object(named) => named,
+            tokens => return field(tokens).map(Given::Tokens),
+        };
+        let mut take = |name| named.remove(name).unwrap_or_default();
+        let (tokens, identifier) = (take("tokens"), take("identifier"));
+        nothing_else(&named, "a puzzle has tokens and identifier, all else stands beside \"puzzles\"")?;
+        Ok(Given::Named { tokens: field(tokens)?, identifier: field(identifier)? })
+    }
+}
+
+fn field<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+    serde_json::from_value(value).map_err(|_| FORMS.to_owned())
 }
 
 impl Answered {

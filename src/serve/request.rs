@@ -36,14 +36,19 @@ impl Body {
             return Err(format!("no puzzles in the list; {FORM}"));
         }
         let wishes = wishes(&mut body)?;
-        match body.keys().next() {
-            Some(name) => {
-                let name: String = name.chars().take(40).collect();
-                Err(format!("unknown: {name:?}; beside puzzles there may be {NAMES}"))
-            }
-            None => Ok(Body { puzzles, wishes }),
-        }
+        nothing_else(&body, &format!("beside puzzles there may be {NAMES}"))?;
+        Ok(Body { puzzles, wishes })
     }
+}
+
+/// Refuses the first name that is left over, and says which there are.
+pub fn nothing_else(left: &Map<String, Value>, known: &str) -> Result<(), String> {
+    left.keys().next().map_or(Ok(()), |name| Err(format!("unknown: {}; {known}", quoted(name))))
+}
+
+/// The beginning of a text from outside.
+fn quoted(text: &str) -> String {
+    format!("{:?}", text.chars().take(40).collect::<String>())
 }
 
 fn wishes(body: &mut Map<String, Value>) -> Result<Wishes, String> {
@@ -68,7 +73,7 @@ fn deviation(body: &mut Map<String, Value>, name: &str) -> Result<Option<f32>, S
 }
 
 fn rule(body: &mut Map<String, Value>, name: &str) -> Result<Option<Select>, String> {
-    let rules = format!("one of {}", Select::ALL.map(|select| format!("{:?}", select.name())).join(", "));
+    let rules = format!("one of {}", Select::ALL.map(|select| quoted(select.name())).join(", "));
     take(body, name, &rules, |value| value.as_str()?.parse().ok())
 }
 
@@ -80,7 +85,8 @@ fn take<T>(
     read: impl Fn(&Value) -> Option<T>,
 ) -> Result<Option<T>, String> {
     let Some(value) = body.remove(name) else { return Ok(None) };
-    read(&value).map(Some).ok_or_else(|| format!("{name}: {}; expected {expected}", what(&value)))
+    let given = || value.as_str().map_or_else(|| what(&value), quoted);
+    read(&value).map(Some).ok_or_else(|| format!("{name}: {}; expected {expected}", given()))
 }
 
 /// A value in words, numbers as they are.
@@ -116,10 +122,10 @@ mod tests {
             ("{\"puzzles\": [1], \"more\": 1}", "unknown: \"more\"; "),
             ("{\"puzzles\": [1], \"rollouts\": -1}", "rollouts: -1; expected a whole number"),
             ("{\"puzzles\": [1], \"steps\": 1.5}", "steps: 1.5; expected a whole number"),
-            ("{\"puzzles\": [1], \"noise\": \"much\"}", "noise: a text; expected a standard deviation"),
+            ("{\"puzzles\": [1], \"noise\": \"much\"}", "noise: \"much\"; expected a standard deviation"),
             (
                 "{\"puzzles\": [1], \"select\": \"best\"}",
-                "select: a text; expected one of \"vote\", \"halt\"",
+                "select: \"best\"; expected one of \"vote\", \"halt\", \"residual\", \"valid\"",
             ),
         ] {
             let said = Body::read(text.as_bytes()).err().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The room in the queue: a place for each rollout of a puzzle that waits.
+//! The room in the queue: a place for each rollout that waits for a slot of the batch.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ pub struct Room {
 }
 
 /// Places that are held until they are left or dropped.
-pub struct Places(Option<OwnedSemaphorePermit>);
+pub struct Places(OwnedSemaphorePermit);
 
 impl Room {
-    /// Room for `size` rollouts.
+    /// Room for `size` rollouts, or for as many as can be taken at once.
     pub fn new(size: usize) -> Room {
-        let size = size.min(Semaphore::MAX_PERMITS);
+        let size = size.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         Room { free: Arc::new(Semaphore::new(size)), size }
     }
 
@@ -25,7 +25,12 @@ impl Room {
     pub fn take(&self, puzzles: usize, rollouts: usize) -> Option<Vec<Places>> {
         let all = u32::try_from(puzzles.checked_mul(rollouts)?).ok()?;
         let mut all = self.free.clone().try_acquire_many_owned(all).ok()?;
-        (0..puzzles).map(|_| all.split(rollouts).map(|places| Places(Some(places)))).collect()
+        (0..puzzles).map(|_| all.split(rollouts).map(Places)).collect()
+    }
+
+    /// Places that there are.
+    pub fn size(&self) -> usize {
+        self.size
     }
 
     /// Places that are held.
@@ -35,13 +40,13 @@ impl Room {
 }
 
 impl Places {
-    /// Whether they were not left yet.
-    pub fn are_held(&self) -> bool {
-        self.0.is_some()
+    /// How many are held.
+    pub fn held(&self) -> usize {
+        self.0.num_permits()
     }
 
-    /// Makes room.
-    pub fn leave(&mut self) {
-        self.0 = None;
+    /// Makes room for one, if any are held.
+    pub fn leave_one(&mut self) {
+        drop(self.0.split(1));
     }
 }

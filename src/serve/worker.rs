@@ -13,7 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::checkpoint::Model;
 use crate::engine::Device;
-use crate::eval::rollouts::{Answered, Asked, Stream, roll_out};
+use crate::eval::rolling::{Stream, Turn, roll_out};
+use crate::eval::rollouts::{Answered, Asked};
 use crate::eval::{Breadth, Elected, Evaluator, Question, width};
 use crate::{Error, Result};
 
@@ -24,14 +25,21 @@ use super::room::{Places, Room};
 /// A puzzle that waits for its answer.
 pub struct Job {
     /// What is asked.
-    pub question: Question,
+    question: Question,
     /// How widely it is thought about.
-    pub breadth: Breadth,
+    breadth: Breadth,
     /// Where the answer goes; closed by those who wait no longer.
-    pub reply: oneshot::Sender<Answer>,
-    /// Its places in the queue, one for each rollout.
-    pub places: Places,
+    reply: oneshot::Sender<Outcome>,
+    /// Its places in the queue, one for each rollout that never was in the batch.
+    places: Places,
+    /// Rollouts still to be computed.
+    left: usize,
+    /// Whether the device failed while it was in the batch.
+    suspect: bool,
 }
+
+/// An answer, or how the device failed at the puzzle.
+pub type Outcome = std::result::Result<Answer, String>;
 
 /// What all rollouts of a puzzle came to.
 pub struct Answer {
@@ -39,6 +47,33 @@ pub struct Answer {
     pub elected: Option<Elected>,
     /// Supervision steps that they took together.
     pub steps: usize,
+}
+
+impl Job {
+    /// A puzzle that comes, with as many places as rollouts.
+    pub fn new(question: Question, breadth: Breadth, reply: oneshot::Sender<Outcome>, places: Places) -> Job {
+        Job { question, breadth, reply, places, left: breadth.rollouts, suspect: false }
+    }
+
+    /// Rollouts still to be computed that have no place in the queue: they are in the batch, or were.
+    fn at_work(&self) -> usize {
+        self.left.saturating_sub(self.places.held())
+    }
+
+    /// Answers whoever waits, and counts it before they can know.
+    fn answer(self, figures: &Figures, outcome: Outcome) {
+        figures.count(|counts| {
+            let steps = outcome.as_ref().ok().map(|answer| answer.steps as u64);
+            match (self.reply.send(outcome), steps) {
+                (Err(_), _) => counts.abandoned += 1,
+                (Ok(()), None) => counts.failed += 1,
+                (Ok(()), Some(steps)) => {
+                    counts.answered += 1;
+                    counts.steps += steps;
+                }
+            }
+        });
+    }
 }
 
 /// The model on its device.
@@ -105,22 +140,16 @@ impl Worker {
     /// Works until the queue is empty and nobody is left to fill it.
     ///
     /// # Errors
-    /// Device failures that come again before there was another answer.
+    /// A device that cannot be opened anew.
     pub fn run(mut self) -> Result<()> {
-        let mut suspect = false;
         while !self.over.load(Ordering::Relaxed) {
             if self.first.is_empty() {
                 let Some(job) = self.queue.blocking_recv() else { return Ok(()) };
                 self.first.push_back(job);
             }
-            let answered = self.figures.answered();
             match self.roll() {
-                Ok(()) => suspect &= self.figures.answered() == answered,
-                Err(fault) if fault.is_device_fault() && (!suspect || self.figures.answered() > answered) => {
-                    self.reopen(&fault)?;
-                    suspect = true;
-                }
-                Err(error) => return Err(error),
+                Err(fault) if fault.is_device_fault() => self.reopen(&fault)?,
+                outcome => outcome?,
             }
         }
         Ok(())
@@ -137,20 +166,22 @@ impl Worker {
     }
 
     /// Answers puzzles in batches of the width that suits what there is to do, until nothing is left or another suits
-    /// better. Those at work when the device fails are the first again.
+    /// better. Those in the batch when the device fails are tried once more, each by itself, to find which it fails at.
     fn roll(&mut self) -> Result<()> {
         let Worker { evaluators, load, queue, room, first, figures, .. } = self;
-        let chosen = load.suiting(rollouts(&*first) + room.taken());
+        let chosen = load.suiting(room.taken() + at_work(&*first));
         let (evaluator, width) = (&mut evaluators[chosen], load.widths[chosen]);
         let (running, mut begun) = (RefCell::new(BTreeMap::<usize, Job>::new()), 0);
-        let given_up = || figures.count(|counts| counts.given_up += 1);
+        let abandoned = || figures.count(|counts| counts.abandoned += 1);
+        let alone = first.front().is_some_and(|job| job.suspect);
         let mut ask = || {
             let mut running = running.borrow_mut();
-            while load.suiting(rollouts(&*first) + room.taken() + rollouts(running.values())) == chosen {
-                let Some(mut job) = first.pop_front().or_else(|| queue.try_recv().ok()) else { break };
-                job.places.leave();
+            while !(alone && begun > 0)
+                && load.suiting(room.taken() + at_work(&*first) + at_work(running.values())) == chosen
+            {
+                let Some(job) = first.pop_front().or_else(|| queue.try_recv().ok()) else { break };
                 if job.reply.is_closed() {
-                    given_up();
+                    abandoned();
                     continue;
                 }
                 let asked = Asked::unlabelled(job.question.clone(), job.breadth);
@@ -165,42 +196,62 @@ impl Worker {
             let gone = running.get(&index).is_some_and(|job| job.reply.is_closed());
             if gone {
                 running.remove(&index);
-                given_up();
+                abandoned();
             }
             !gone
+        };
+        let mut turn = |index, turn| {
+            if let Some(job) = running.borrow_mut().get_mut(&index) {
+                match turn {
+                    Turn::Begins => job.places.leave_one(),
+                    Turn::Ends => job.left -= 1,
+                }
+            }
         };
         let mut done = |answered: Answered| {
             let Some(job) = running.borrow_mut().remove(&answered.index) else { return Ok(()) };
             let Breadth { rollouts, select, .. } = job.breadth;
             let (elected, steps) =
                 (answered.elected(select, rollouts, 0), answered.steps(rollouts, usize::MAX));
-            figures.count(|counts| {
-                counts.answered += 1;
-                counts.steps += steps as u64;
-            });
-            // Who gives up just now does not take it.
-            let _ = job.reply.send(Answer { elected, steps });
+            job.answer(figures, Ok(Answer { elected, steps }));
             Ok(())
         };
         let mut progress = |_| {
             figures.count(|counts| {
                 counts.batches += 1;
                 counts.slots += width as u64;
-                counts.running = running.borrow().len();
+                counts.running = in_batch(&running.borrow());
             });
         };
         let at = [evaluator.max_steps()];
         let whole = Stream::of(&mut ask, &mut done, &mut progress);
-        let stream = Stream { wanted: Some(&mut wanted), cut_short: true, ..whole };
+        let stream =
+            Stream { wanted: Some(&mut wanted), turn: Some(&mut turn), cut_short: true, fair: true, ..whole };
         let outcome = roll_out(evaluator, &at, stream);
-        let left = running.into_inner();
-        figures.count(|counts| counts.running = left.len());
-        left.into_values().rev().for_each(|job| first.push_front(job));
+        let fault = outcome.as_ref().err().filter(|fault| fault.is_device_fault());
+        figures.count(|counts| counts.running = 0);
+        for mut job in running.into_inner().into_values().rev() {
+            match fault {
+                Some(fault) if job.at_work() > 0 && job.suspect => {
+                    job.answer(figures, Err(fault.to_string()));
+                    continue;
+                }
+                Some(_) => job.suspect |= job.at_work() > 0,
+                None => {}
+            }
+            job.left = job.breadth.rollouts;
+            first.push_front(job);
+        }
         outcome
     }
 }
 
-/// Rollouts of puzzles that are no longer in the queue.
-fn rollouts<'a>(jobs: impl IntoIterator<Item = &'a Job>) -> usize {
-    jobs.into_iter().filter(|job| !job.places.are_held()).map(|job| job.breadth.rollouts).sum()
+/// Rollouts of these puzzles that have left the queue and are not done.
+fn at_work<'a>(jobs: impl IntoIterator<Item = &'a Job>) -> usize {
+    jobs.into_iter().map(Job::at_work).sum()
+}
+
+/// Puzzles with rollouts in the batch.
+fn in_batch(running: &BTreeMap<usize, Job>) -> usize {
+    running.values().filter(|job| job.at_work() > 0).count()
 }
