@@ -25,9 +25,12 @@ use crate::cli_solve::fresh;
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let trials: [Test; 8] = [
+    let trials: [Test; 11] = [
         ("many at once get the answers of one at a time", many_at_once),
         ("a device that fails costs no answer", failing_device),
+        ("a puzzle at which the device fails twice is told so", failing_puzzle),
+        ("a wide puzzle does not keep the next one waiting", in_turns),
+        ("options for no puzzle of the weights are refused at start", unfit),
         ("what cannot be used is refused with the reason", refusals),
         ("a full queue sends away", full_queue),
         ("whom nobody waits for leaves the batch", given_up),
@@ -202,8 +205,65 @@ fn failing_device() -> Outcome {
     running.end()
 }
 
+/// The first of two has both of its trials at a device that fails; the other one is answered.
+fn failing_puzzle() -> Outcome {
+    let (model, puzzles) = (model()?, puzzles(2));
+    let expected = solutions(&model, &puzzles)?;
+    let faults = Arc::new(Faults::after(0, Stage::Submit, Fault::Lost).on_devices(2));
+    let device = Device::cpu().failing(faults);
+    let running = Running::start(model, device, Limits { batch: Some(2), ..Limits::default() })?;
+    let (code, answers) = solve(running.address, &[json!(puzzles[0]), json!(puzzles[1])])?;
+    let (first, second) = (&answers["answers"][0], &answers["answers"][1]);
+    let told = first["error"].as_str().is_some_and(|error| error.contains("lost (a test)"));
+    check(code == 200 && told && second["answer"] == json!(expected[1].answer()), || answers.to_string())?;
+    for (outcome, count) in [("failed", 1), ("answered", 1)] {
+        let found = running.metric(&format!("trm_puzzles_total{{outcome=\"{outcome}\"}}"))?;
+        check(found == count, || format!("{found} {outcome}"))?;
+    }
+    running.end()
+}
+
+fn in_turns() -> Outcome {
+    let most = 1 << 16;
+    let limits = Limits { batch: Some(1), queue: most, most_rollouts: most, ..Limits::default() };
+    let running = Running::start(thinker()?, Device::cpu(), limits)?;
+    let body = json!({ "puzzles": puzzles(1), "rollouts": most, "noise": 0.5, "steps": 50 }).to_string();
+    let wide = send(running.address, "POST", "/solve", &body)?;
+    running.wait_for(|running| Ok(running.metric("trm_puzzles_running")? == 1))?;
+    let body = json!({ "puzzles": puzzles(1), "steps": 2 }).to_string();
+    let (code, _, text) = ask(running.address, "POST", "/solve", &body)?;
+    check(code == 200, || format!("{code} {text}"))?;
+    let answered = running.metric("trm_puzzles_total{outcome=\"answered\"}")?;
+    let waiting = running.metric("trm_puzzles_waiting")?;
+    check(answered == 1 && waiting > 0 && waiting < most as u64, || {
+        format!("{answered} answered, {waiting} waiting")
+    })?;
+    // More than could ever wait is no matter of time, however many it is.
+    let all: Vec<Value> = (0..1024).map(|_| json!(0)).collect();
+    let body = json!({ "puzzles": all, "rollouts": most, "noise": 0.5 }).to_string();
+    let (code, _, text) = ask(running.address, "POST", "/solve", &body)?;
+    check(code == 413 && text.contains("more than can wait here, 65536"), || format!("{code} {text}"))?;
+    drop(wide);
+    running.end()
+}
+
+fn unfit() -> Outcome {
+    let Model { mut config, weights } = model()?;
+    config.vocab_size += 1;
+    let usual = Breadth { rollouts: 4, augment: 3, ..Breadth::default() };
+    let limits = Limits { most_rollouts: 4, ..Limits::default() };
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    match Server::open(Model { config, weights }, Device::cpu(), usual, limits, listener) {
+        Err(error) if error.exit_code() == 2 => {
+            check(error.to_string().contains("neither Sudokus nor mazes"), || error.to_string())
+        }
+        Err(error) => Err(error.into()),
+        Ok(_) => Err("it serves".into()),
+    }
+}
+
 fn refusals() -> Outcome {
-    let limits = Limits { batch: Some(2), puzzles: 6, body: 2000, ..Limits::default() };
+    let limits = Limits { batch: Some(2), most_puzzles: 7, body: 2000, ..Limits::default() };
     let running = Running::start(model()?, Device::cpu(), limits)?;
     let cases = [
         ("POST", "/solve", "{\"puzzles\": [".to_owned(), 400, "EOF while parsing"),
@@ -227,18 +287,18 @@ fn refusals() -> Outcome {
         (
             "POST",
             "/solve",
-            "{\"puzzles\": [1], \"rollouts\": 3}".to_owned(),
+            "{\"puzzles\": [1], \"augment\": 100}".to_owned(),
             400,
-            "of which 1 would be different",
+            "augment: 100; this server takes 0 to 0",
         ),
         ("POST", "/solve", "{\"puzzles\": []}".to_owned(), 400, "no puzzles in the list"),
         ("POST", "/solve", "{\"puzzles\": [1], \"more\": 1}".to_owned(), 400, "beside puzzles there may be"),
         (
             "POST",
             "/solve",
-            "{\"puzzles\": [1,1,1,1,1,1,1]}".to_owned(),
+            "{\"puzzles\": [1,1,1,1,1,1,1,1]}".to_owned(),
             413,
-            "7 puzzles; send no more than 6",
+            "8 puzzles; send no more than 7",
         ),
         ("POST", "/solve", " ".repeat(2001), 413, "a body of more than 2000 bytes"),
         ("GET", "/solve", String::new(), 405, "there are POST /solve"),
@@ -255,7 +315,8 @@ fn refusals() -> Outcome {
         json!("1111............"),
         json!([1, 2, 3]),
         json!({"tokens": [[9, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1]], "identifier": 0}),
-        json!({"tokens": [1], "name": 0}),
+        json!({"tokens": [1], "rollouts": 4, "identifier": 0}),
+        json!([[1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1], [1, 1, 1, 1]]),
         json!([1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]),
     ];
     let (code, answers) = solve(running.address, &mixed)?;
@@ -264,7 +325,8 @@ fn refusals() -> Outcome {
         "line 1: contradicts itself",
         "3 tokens, the model solves puzzles of 16",
         "a token is 9, the model knows 0 to 5",
-        "expected a text",
+        "unknown: \"rollouts\"; a puzzle has tokens and identifier",
+        "row 2 has 5 tokens, the rows before it 4",
         "",
     ];
     for (index, part) in parts.into_iter().enumerate() {
@@ -273,7 +335,7 @@ fn refusals() -> Outcome {
         check(answer["index"] == index && told.starts_with(part), || answers.to_string())?;
         check(part.is_empty() != answer["answer"].is_null(), || answers.to_string())?;
     }
-    let (text, tokens) = (&answers["answers"][0], &answers["answers"][5]);
+    let (text, tokens) = (&answers["answers"][0], &answers["answers"][6]);
     check(text["answer"].as_str().is_some_and(|answer| answer.len() == 16), || text.to_string())?;
     check(text["solved"].is_boolean() && tokens.get("solved").is_none(), || answers.to_string())?;
     check(code == 200, || code.to_string())?;
@@ -282,13 +344,15 @@ fn refusals() -> Outcome {
         answers.to_string()
     })?;
     let refused = running.metric("trm_puzzles_total{outcome=\"refused\"}")?;
-    check(refused == 6, || format!("{refused} refused"))?;
+    check(refused == 7, || format!("{refused} refused"))?;
     let (code, _, health) = ask(running.address, "GET", "/health", "")?;
     let health: Value = serde_json::from_str(&health)?;
     check(
         code == 200
             && health["status"] == "ok"
             && health["seq_len"] == 16
+            && health["max_puzzles"] == 7
+            && health["queue"] == json!({"capacity": 4096, "waiting": 0})
             && health["kind"] == "Sudoku 4x4 or mazes of 4x4",
         || health.to_string(),
     )?;
@@ -305,7 +369,7 @@ fn thinker() -> Outcome<Model> {
 }
 
 fn full_queue() -> Outcome {
-    let limits = Limits { batch: Some(1), queue: 2, puzzles: 2, ..Limits::default() };
+    let limits = Limits { batch: Some(1), queue: 2, most_puzzles: 2, ..Limits::default() };
     let running = Running::start(thinker()?, Device::cpu(), limits)?;
     let body = |count: usize| json!({ "puzzles": puzzles(count) }).to_string();
     let at_work = send(running.address, "POST", "/solve", &body(1))?;
@@ -331,7 +395,7 @@ fn full_queue() -> Outcome {
 
 /// A puzzle that would be thought about for ever leaves its slot to one that somebody waits for.
 fn given_up() -> Outcome {
-    let limits = Limits { batch: Some(1), rollouts: 3, ..Limits::default() };
+    let limits = Limits { batch: Some(1), most_rollouts: 3, ..Limits::default() };
     let running = Running::start(thinker()?, Device::cpu(), limits)?;
     let body = json!({ "puzzles": puzzles(1), "rollouts": 3, "noise": 0.5 }).to_string();
     let endless = send(running.address, "POST", "/solve", &body)?;
@@ -340,7 +404,7 @@ fn given_up() -> Outcome {
     let body = json!({ "puzzles": puzzles(1), "steps": 2 }).to_string();
     let (code, _, text) = ask(running.address, "POST", "/solve", &body)?;
     check(code == 200 && text.contains("\"steps\":2"), || format!("{code} {text}"))?;
-    let gone = running.metric("trm_puzzles_total{outcome=\"given_up\"}")?;
+    let gone = running.metric("trm_puzzles_total{outcome=\"abandoned\"}")?;
     check(gone == 1, || format!("{gone} given up"))?;
     running.end()
 }
@@ -391,7 +455,7 @@ fn rollouts() -> Outcome {
     };
     let read = texts.iter().map(read).collect::<Outcome<Vec<Puzzle>>>()?;
     let questions: Vec<Question> = read.iter().map(Question::from).collect();
-    let limits = Limits { batch: Some(7), rollouts: 5, ..Limits::default() };
+    let limits = Limits { batch: Some(7), most_rollouts: 5, ..Limits::default() };
     let running = Running::start(model.clone(), Device::cpu(), limits)?;
     let address = running.address;
     let client = |wishes: Value| {

@@ -1,7 +1,7 @@
 //! Faults on demand, for tests: an engine that fails at a call of one's choice, and from then on for good, as a lost device
 //! does.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{Counts, Engine, GiveUp, Times};
 use crate::plan::{Half, Slice};
@@ -31,20 +31,23 @@ pub enum Stage {
     Read,
 }
 
-/// One fault that is to come, once, at a call of a stage.
+/// One fault that is to come, once or more often, at a call of a stage.
 #[derive(Debug)]
 pub struct Faults {
     fault: Fault,
     stage: Stage,
     /// Calls of that stage that still go well.
     left: AtomicU32,
-    struck: AtomicBool,
+    /// How often it comes, each time to another device,
+    times: u32,
+    /// and how often it came.
+    struck: AtomicU32,
 }
 
 impl Faults {
     /// After `calls` calls of `stage`.
     pub fn after(calls: u32, stage: Stage, fault: Fault) -> Faults {
-        Faults { fault, stage, left: AtomicU32::new(calls), struck: AtomicBool::new(false) }
+        Faults { fault, stage, left: AtomicU32::new(calls), times: 1, struck: AtomicU32::new(0) }
     }
 
     /// What the variable `TRM_FAULT` asks for, as in `submit:37`: a device that is lost after 37 calls of a stage.
@@ -58,19 +61,24 @@ impl Faults {
 
     /// Whether it has come.
     pub fn struck(&self) -> bool {
-        self.struck.load(Ordering::SeqCst)
+        self.struck.load(Ordering::SeqCst) > 0
+    }
+
+    /// The same that comes to so many devices one after the other, from the second on at the first such call.
+    pub fn on_devices(self, times: u32) -> Faults {
+        Faults { times, ..self }
     }
 
     /// Fails where the fault is due; another device is whole again.
     pub(super) fn pass(&self, stage: Stage) -> Result<()> {
-        if stage != self.stage || self.struck() {
+        if stage != self.stage || self.struck.load(Ordering::SeqCst) >= self.times {
             return Ok(());
         }
         let count = |left: u32| left.checked_sub(1);
         match self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count) {
             Ok(_) => Ok(()),
             Err(_) => {
-                self.struck.store(true, Ordering::SeqCst);
+                self.struck.fetch_add(1, Ordering::SeqCst);
                 Err(self.error())
             }
         }

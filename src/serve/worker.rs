@@ -176,7 +176,8 @@ impl Worker {
         let alone = first.front().is_some_and(|job| job.suspect);
         let mut ask = || {
             let mut running = running.borrow_mut();
-            while !(alone && begun > 0)
+            let suspect = |first: &VecDeque<Job>| first.front().is_some_and(|job| job.suspect);
+            while !(begun > 0 && (alone || suspect(first)))
                 && load.suiting(room.taken() + at_work(&*first) + at_work(running.values())) == chosen
             {
                 let Some(job) = first.pop_front().or_else(|| queue.try_recv().ok()) else { break };
