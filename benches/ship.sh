@@ -51,14 +51,14 @@ case $name in
       "${explored[@]}" "$@" --data data --out run
     ;;
   sudoku9)
-    puzzles="9x9 Sudokus of 26 to 32 clues" run=run3 test=held-out
+    puzzles="9x9 Sudokus of 26 to 32 clues" run=run4 test=held-out
     data sudoku --generate 20000 --test 1000 --min-clues 26 --max-clues 32 --out data
     train --recipe tiny-sudoku9 --precision bf16 --set train.epochs=15 "$@" --data data --out run
     # Down with the learning rate over three more epochs.
     down=(--resume --set train.epochs=18 --set train.eval_interval=18 --set train.lr_min_ratio=0 --data data --out run)
     said+=("trm train ${down[*]} --device cpu")
     [[ $(< run/recipe.toml) == *"lr_min_ratio = 0.0"* ]] || "$trm" train "${down[@]}" --device cpu
-    # Then hard puzzles as well, and last few of the hardest, of which a model of this size learns nothing.
+    # Then hard puzzles as well, with less and less of the hardest, of which a model of this size learns nothing.
     few=${LISTS:?LISTS is missing, the folder of puzzles2_17_clue}/puzzles2_17_clue
     hardest=$LISTS/puzzles5_forum_hardest_1905_11+
     data sudoku --lists "$few" "$hardest" --test 2000 --out real
@@ -68,12 +68,14 @@ case $name in
     data sudoku --generate 30000 --test 1000 --min-clues 26 --max-clues 32 --out easy
     data join --mix real middle easy --out mixed
     data join --mix few some middle easy --out eased
+    data join --mix few middle easy --out even
     # The first 20,000 of those above are among the 30,000 here: this is to be measured on.
     data sudoku --generate 10 --test 1000 --min-clues 26 --max-clues 32 --seed 424242 --out held-out
     hard=(--recipe tiny-sudoku9 --precision bf16 --set train.lr_min_ratio=0 --set train.eval_interval=1
       --set train.eval_examples=200 --set arch.halt_max_steps=16)
     train "${hard[@]}" --set train.epochs=4 --init-from run "$@" --data mixed --out run2
     train "${hard[@]}" --set train.epochs=1 --set train.lr=7e-4 --init-from run2 "$@" --data eased --out run3
+    train "${hard[@]}" --set train.epochs=4 --init-from run3 "$@" --data even --out run4
     ;;
   maze5)
     # There are no 1,900 of them.

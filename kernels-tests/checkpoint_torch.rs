@@ -488,6 +488,7 @@ fn an_exported_folder_is_whole() {
     };
     checkpoint::export_folder(&out, &config, &weights(&config), Element::F32, &card).unwrap();
     assert_eq!(checkpoint::load(&out).unwrap(), (config.clone(), weights(&config)));
+    assert_eq!(read_release_arch(&out.join("config.json")).unwrap(), config.arch);
     let text = fs::read_to_string(out.join("README.md")).unwrap();
     for part in
         ["# tiny: mixer\n", "| exact_accuracy | 0.875 |", "5 x 8 puzzle embeddings", "model.safetensors"]

@@ -46,6 +46,10 @@ struct ReleaseArch {
     halt_max_steps: usize,
     halt_exploration_prob: f64,
     no_ACT_continue: Option<bool>,
+    /// What `trm` writes beside the release's keys.
+    random_init: Option<f64>,
+    damping: Option<f64>,
+    noise: Option<f64>,
     /// How it was trained; the model is the same.
     #[serde(rename = "loss")]
     _loss: Option<IgnoredAny>,
@@ -66,7 +70,7 @@ struct ReleaseArch {
 }
 
 /// What a file that has these keys at its top may say of a model; the class is in `name`.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 19] = [
     "hidden_size",
     "num_heads",
     "expansion",
@@ -83,6 +87,9 @@ const KEYS: [&str; 16] = [
     "halt_max_steps",
     "halt_exploration_prob",
     "no_ACT_continue",
+    "random_init",
+    "damping",
+    "noise",
 ];
 
 fn trm() -> String {
@@ -184,9 +191,9 @@ fn to_arch(path: &Path, arch: ReleaseArch) -> Result<Arch> {
         halt_max_steps: arch.halt_max_steps,
         halt_exploration_prob: arch.halt_exploration_prob,
         no_ACT_continue: arch.no_ACT_continue.unwrap_or(true),
-        random_init: 0.0,
-        damping: 0.0,
-        noise: 0.0,
+        random_init: arch.random_init.unwrap_or(0.0),
+        damping: arch.damping.unwrap_or(0.0),
+        noise: arch.noise.unwrap_or(0.0),
     };
     arch.validate().map_err(|error| error.in_file(path))?;
     Ok(arch)
@@ -199,6 +206,7 @@ fn architecture(class_path: &str) -> Option<ArchName> {
         "trm" => Some(ArchName::Trm),
         "trm_singlez" => Some(ArchName::TrmSinglez),
         "trm_hier6" => Some(ArchName::TrmHier6),
+        "trm_one_step" => Some(ArchName::TrmOneStep),
         // The second is its name in the release of HRM itself.
         "hrm" | "hrm_act_v1" => Some(ArchName::Hrm),
         "transformers_baseline" | "transformer" => Some(ArchName::Transformer),
