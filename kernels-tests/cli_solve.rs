@@ -106,9 +106,14 @@ fn shipped() -> Outcome {
     check(from_input.code == 2 && from_input.stderr.contains(contradiction), || from_input.stderr.clone())?;
     check(documents(&from_input.stdout)?.len() == 1, || from_input.stdout.clone())?;
     // What fits nothing is told, the others are solved.
-    let mixed = trm(&["solve", "S.......G", line, "nothing", "--device", "cpu"])?;
+    let mixed = trm(&["solve", "S.......G", line, "1 2 x", " ", "{\"train\": []}", "--device", "cpu"])?;
     check(mixed.code == 2 && mixed.stdout.contains("\nsolved: "), || mixed.stdout.clone())?;
-    for part in ["PUZZLE 1: no model for mazes of 3x3 comes with trm", "PUZZLE 3: neither a Sudoku of"] {
+    for part in [
+        "PUZZLE 1: no model for mazes of 3x3 comes with trm",
+        "PUZZLE 3: 3 characters, neither a Sudoku of",
+        "PUZZLE 4: nothing, neither",
+        "PUZZLE 5: a JSON object, as tasks of ARC are, neither",
+    ] {
         check(mixed.stderr.contains(part), || format!("{part} is not in\n{}", mixed.stderr))?;
     }
     refuse(&["solve", line, "--data", "data"], 2, &["--data: data, but no model is named"])?;

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::Shipped;
 use crate::data::pasted::kind_of;
+use crate::text::counted;
 use crate::{Error, Result};
 
 use super::source::Source;
@@ -37,7 +38,8 @@ pub fn parts(sources: impl Iterator<Item = Source>) -> Result<(Vec<Part>, Vec<Er
 
 fn fitting(name: &str, text: &str) -> Result<&'static Shipped> {
     let Some(kind) = kind_of(text) else {
-        let problem = "neither a Sudoku of 16, 36 or 81 cells nor a maze with S and G";
+        let problem =
+            format!("{}, neither a Sudoku of 16, 36 or 81 cells nor a maze with S and G", held(text));
         let fix = "correct it, or name the model that answers it: --run, --weights";
         return Err(Error::usage(name, problem, fix));
     };
@@ -46,4 +48,13 @@ fn fitting(name: &str, text: &str) -> Result<&'static Shipped> {
         let problem = format!("no model for {kind} comes with trm, but for {}", known.join(", "));
         Error::usage(name, problem, "train a model of that size, and name it: --run, --weights")
     })
+}
+
+/// What a text holds that is no puzzle.
+fn held(text: &str) -> String {
+    match text.trim_start().chars().next() {
+        None => "nothing".to_owned(),
+        Some('{') => "a JSON object, as tasks of ARC are".to_owned(),
+        Some(_) => counted(text.chars().filter(|one| !one.is_whitespace()).count(), "character"),
+    }
 }
