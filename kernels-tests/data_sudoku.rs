@@ -79,19 +79,19 @@ fn solver_counts_as_brute_force() {
             .collect();
         let question = grid(&text);
         let solutions: Vec<_> = grids.iter().filter(|answer| is_valid_solution(&question, answer)).collect();
-        assert_eq!(count_solutions(&question), solutions.len().min(2), "{question}");
+        assert_eq!(count_solutions(&question), Some(solutions.len().min(2)), "{question}");
         assert_eq!(unique_solution(&question), (solutions.len() == 1).then(|| *solutions[0]));
         counts[solutions.len().min(2)] += 1;
     }
     assert!(counts[1] > 20 && counts[2] > 20, "{counts:?}");
     for contradiction in ["11..............", "1...1...........", "1....1..........", "123....4........"] {
-        assert_eq!(count_solutions(&grid(contradiction)), 0, "{contradiction}");
+        assert_eq!(count_solutions(&grid(contradiction)), Some(0), "{contradiction}");
     }
 }
 
 fn solver_solves_a_published_puzzle() {
     assert_eq!(unique_solution(&grid(PUBLISHED)), Some(grid(SOLUTION)));
-    assert_eq!(count_solutions(&Grid::blank(Shape::ALL[2])), 2);
+    assert_eq!(count_solutions(&Grid::blank(Shape::ALL[2])), Some(2));
 }
 
 fn augmentations_keep_solutions() {

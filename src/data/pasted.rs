@@ -116,21 +116,34 @@ impl Reader {
 pub fn kind_of(text: &str) -> Option<Kind> {
     let lines: Vec<&str> = text.lines().map(|line| line.trim_end_matches('\r')).collect();
     maze_of(&lines).or_else(|| {
-        let counted = Shape::ALL.map(|shape| (sudoku_lines(&lines, shape), shape.size()));
+        let counted = Shape::ALL.map(|shape| (sudoku::lines_of(shape, &lines), shape.size()));
         let (_, size) = counted.into_iter().filter(|(lines, _)| *lines > 0).max()?;
         Some(Kind::Sudoku { size })
     })
 }
 
-/// The maze around the first line with a start in it.
+/// The maze around the first line with a start or a goal in it.
 fn maze_of(lines: &[&str]) -> Option<Kind> {
-    let start = lines.iter().position(|line| is_row(line) && line.contains('S'))?;
-    let above = lines[..start].iter().rev().take_while(|line| is_row(line)).count();
-    let below = lines[start..].iter().take_while(|line| is_row(line)).count();
-    let block = &lines[start - above..start + below];
-    let cols = block.iter().map(|line| line.len()).max()?;
+    let ends = |line: &str, ends: &[char]| is_row(line) && line.contains(ends);
+    let start = lines.iter().position(|line| ends(line, &['S', 'G'])).or_else(|| {
+        let walled = lines.len() > 1 && lines.iter().all(|line| line.is_empty() || is_row(line));
+        lines.iter().position(|line| walled && line.contains('#'))
+    })?;
+    let first = start - lines[..start].iter().rev().take_while(|line| is_nearly_row(line)).count();
+    // Until it has both, an empty line may be a row of open cells whose end somebody has trimmed.
+    let (mut missing, mut last) = (vec!['S', 'G'], first);
+    for (at, line) in lines.iter().enumerate().skip(first) {
+        if is_nearly_row(line) {
+            last = at;
+            missing.retain(|end| !line.contains(*end));
+        } else if !line.is_empty() || missing.is_empty() {
+            break;
+        }
+    }
+    let block = &lines[first..=last];
+    let cols = maze::width_of(block.iter().copied());
     // Mazes may follow each other without a gap.
-    let mazes = block.iter().filter(|line| line.contains('S')).count();
+    let mazes = block.iter().filter(|line| line.contains('S')).count().max(1);
     match block.len() / mazes {
         1 => Some(cols.isqrt())
             .filter(|side| side * side == cols)
@@ -139,25 +152,21 @@ fn maze_of(lines: &[&str]) -> Option<Kind> {
     }
 }
 
-/// Lines with the cells of a row or of a whole Sudoku of `shape`, in a table those of whole ones.
-fn sudoku_lines(lines: &[&str], shape: Shape) -> usize {
-    let sign = |sign: &char| sign.is_ascii_digit() || "._*xX?-".contains(*sign);
-    let cells = |text: &str| text.chars().filter(sign).count();
-    let is_rule = |line: &str| line.chars().all(|sign| "-+| ".contains(sign)) && line.contains('+');
-    let counts = |line: &&&str| {
-        let whole = cells(line);
-        let mut fields = line.split([',', ';', '\t']);
-        !is_rule(line)
-            && (whole == shape.size()
-                || whole == shape.cells()
-                || fields.any(|field| cells(field) == shape.cells()))
-    };
-    lines.iter().filter(counts).count()
-}
-
 /// Whether a line can be a row of a maze.
 fn is_row(line: &str) -> bool {
-    !line.is_empty() && line.chars().all(|sign| "# SGo.".contains(sign))
+    !line.is_empty() && line.chars().all(is_of_maze)
+}
+
+/// The same, were it not for a few signs that are none of a maze's; digits are a Sudoku's.
+fn is_nearly_row(line: &str) -> bool {
+    let strange = line.chars().filter(|sign| !is_of_maze(*sign)).count();
+    !line.is_empty()
+        && 3 * strange <= line.chars().count()
+        && !line.contains(|sign: char| sign.is_ascii_digit())
+}
+
+fn is_of_maze(sign: char) -> bool {
+    "# SGo.".contains(sign)
 }
 
 fn sudoku(found: Found<Grid>) -> Found<Puzzle> {
@@ -207,6 +216,16 @@ impl Puzzle {
         }
     }
 
+    /// Why nobody can solve it, where a search tells; mazes without a way are not read.
+    pub fn unsolvable(&self) -> Option<String> {
+        match self {
+            Puzzle::Sudoku(grid) if sudoku::count_solutions(grid) == Some(0) => {
+                Some("has no solution: its clues contradict each other".to_owned())
+            }
+            _ => None,
+        }
+    }
+
     /// Tokens (S) of it, or of an answer to it, as text that is read again.
     pub fn text(&self, tokens: &[i32]) -> String {
         match self {
@@ -240,6 +259,16 @@ mod tests {
             ("#####\n#S G#\n#####\n", maze(3, 5)),
             ("S..\n...\n..G\nS..\n...\n..G\n", maze(3, 3)),
             ("S.......G", maze(3, 3)),
+            // With faults, which the reader of that size then names.
+            ("S.#.\n..#\n....\n...G\n", maze(4, 4)),
+            ("S.#.\n..#..\n....\n...G\n", maze(4, 4)),
+            ("S.#.\n.a#.\n....\n...G\n", maze(4, 4)),
+            ("..#.\n..#.\n....\n...G\n", maze(4, 4)),
+            ("..#.\n..#.\n....\n....\n", maze(4, 4)),
+            ("S #\n  #\n\n   G\n", maze(4, 4)),
+            ("1..............a", sudoku(4)),
+            ("|1| | | |\n| | | |2|\n", sudoku(4)),
+            ("1,,,\n,,,2\n", sudoku(4)),
             ("12345", None),
             ("", None),
         ];

@@ -1,6 +1,6 @@
 //! `trm solve TASK.json`: tasks of ARC that the model was trained with.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -14,7 +14,6 @@ use crate::eval::{Question, Solution, Thought, check_fit};
 use crate::model::ModelConfig;
 use crate::report::say;
 use crate::text::printable;
-use crate::train::SESSIONS_FILE;
 use crate::{Error, Result, files};
 
 use super::{Session, View, steps_text};
@@ -30,7 +29,7 @@ pub fn is_for(config: &ModelConfig) -> bool {
 }
 
 pub fn run(session: &mut Session<'_>) -> Result<()> {
-    let data = session.args.data.clone().or_else(|| data_of(&session.args.weights.folder()));
+    let data = session.args.data();
     let data = data.ok_or_else(|| {
         Error::usage("--data", "a model of ARC has an embedding for each task, found by name", DATA)
     })?;
@@ -48,18 +47,6 @@ pub fn run(session: &mut Session<'_>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Where the log of a run says that its data lay.
-fn data_of(run: &Path) -> Option<PathBuf> {
-    #[derive(serde::Deserialize)]
-    struct Start {
-        data: PathBuf,
-    }
-    let log = files::read_to_string(&run.join(SESSIONS_FILE)).ok()?;
-    let start: Start = log.lines().rev().find_map(|line| serde_json::from_str(line).ok())?;
-    say(format!("data: {}, as the log of the run says", start.data.display()));
-    Some(start.data)
 }
 
 /// A task with what the model made of it.
@@ -168,7 +155,10 @@ impl Session<'_> {
         };
         let solved =
             Solved { task: task.id.clone(), variants, inputs, steps: given.iter().map(steps).collect() };
-        self.tally.unsolved |= solved.inputs.iter().any(|input| input.solution.is_some() && !is_right(input));
+        let judged: Vec<_> = solved.inputs.iter().filter(|input| input.solution.is_some()).collect();
+        if !judged.is_empty() {
+            self.tally.answered(judged.into_iter().all(is_right));
+        }
         let (watch, colour) = (self.args.watch, self.output.colour());
         self.output.painted(&solved, |solved| solved.text(task, given, watch, colour))?;
         self.pictures.add_task(task, &solved.inputs, given);

@@ -8,8 +8,9 @@ mod samples;
 mod shipped;
 mod solvers;
 mod source;
+mod words;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::data::inspect::Kind;
@@ -17,7 +18,9 @@ use crate::data::own::Words;
 use crate::data::pasted::Reader;
 use crate::eval::Thought;
 use crate::report::{draw_answer, say};
-use crate::{Error, Result};
+use crate::text::printable;
+use crate::train::SESSIONS_FILE;
+use crate::{Error, Result, files};
 
 use super::common::{DeviceArgs, WeightsArgs};
 use super::output::Output;
@@ -32,8 +35,9 @@ use source::Source;
 /// Sudokus come in any layout of cells, with . 0 _ - * or x for blanks: a line, nine lines, bars and rules between them.
 /// Mazes are rows of "# SGo" (wall, open, start, goal, path). Both are given as they are, as files with one or many, or
 /// on standard input. A puzzle that cannot be read or contradicts itself is named, and the others are solved. A task of
-/// ARC is a JSON file; --data then names the data set that the model was trained on. With --data alone the puzzles are
-/// samples of its test split, whatever their task is.
+/// ARC is a JSON file; --data then names the data set that the model was trained on. Of an own task, a line holds a question
+/// in its words, which --data names, or the log of the run. With --data alone the puzzles are samples of its test split,
+/// whatever their task is.
 ///
 /// Without --weights and --run, each file or argument takes the model that comes with trm for its kind and size; it is named. Standard
 /// input is then read to its end first.
@@ -50,7 +54,7 @@ pub struct Args {
     #[arg(value_name = "PUZZLE", required_unless_present = "data")]
     puzzles: Vec<String>,
 
-    /// Data set whose test samples to solve, or, of ARC tasks, whose identifiers the model knows
+    /// Data set whose test samples to solve, in whose words questions are, or, of ARC tasks, whose identifiers the model knows
     ///
     /// Samples are drawn as what they are: words of an own task, mazes with their paths, grids. A model of ARC has learnt
     /// an embedding for each task: tasks are found by name in the data set that it was trained on, which is also looked
@@ -93,9 +97,11 @@ pub struct Args {
 #[derive(Clone, Copy, Default)]
 struct Tally {
     /// Could not be used.
-    refused: bool,
-    /// Have an answer that is not right.
-    unsolved: bool,
+    refused: usize,
+    /// Have an answer that is right,
+    solved: usize,
+    /// and one that is not.
+    unsolved: usize,
 }
 
 /// What all kinds of puzzles need.
@@ -119,9 +125,10 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         false => with_shipped(args, output, pictures)?,
     };
     pictures.write()?;
+    tally.say();
     Ok(match tally {
-        Tally { refused: true, .. } => ExitCode::from(2),
-        Tally { unsolved: true, .. } => ExitCode::FAILURE,
+        Tally { refused: 1.., .. } => ExitCode::from(2),
+        Tally { unsolved: 1.., .. } => ExitCode::FAILURE,
         Tally { .. } => ExitCode::SUCCESS,
     })
 }
@@ -132,17 +139,19 @@ fn with_model(args: &Args, output: &Output, pictures: Pictures) -> Result<(Pictu
     config.arch.halt_max_steps = args.thinking.steps(&config.arch);
     let reader = Reader::of_sizes(config.seq_len, config.vocab_size);
     let on_arc = arc::is_for(&config);
-    if let (Some(data), false, false) = (&args.data, args.puzzles.is_empty(), on_arc) {
+    let own = if on_arc || args.puzzles.is_empty() { None } else { args.own_words(reader.is_some())? };
+    if let (Some(data), false, false, None) = (&args.data, args.puzzles.is_empty(), on_arc, &own) {
         let problem = format!("{}, but the puzzles are given", data.display());
         return Err(Error::usage("--data", problem, "leave out one of them"));
     }
-    let known = reader.is_some() || on_arc || args.puzzles.is_empty();
+    let known = reader.is_some() || on_arc || own.is_some() || args.puzzles.is_empty();
     if !known {
         let problem = format!(
             "{} cells and {} tokens are neither Sudoku's nor a maze's nor ARC's",
             config.seq_len, config.vocab_size
         );
-        return Err(Error::usage("model", problem, "solve samples of its data set: --data, --sample"));
+        let fix = "name its data set, --data, for questions in its words, or for samples of it, --sample";
+        return Err(Error::usage("model", problem, fix));
     }
     let breadth = if on_arc {
         args.thinking.breadth_of_each(&config.arch)
@@ -153,9 +162,10 @@ fn with_model(args: &Args, output: &Output, pictures: Pictures) -> Result<(Pictu
     let solvers = Solvers::new(config, weights, device, breadth);
     let persist = args.persist.unwrap_or(0) as usize;
     let mut session = Session { args, output, solvers, pictures, tally: Tally::default(), persist };
-    match &args.data {
-        Some(data) if args.puzzles.is_empty() => samples::run(&mut session, data)?,
+    match (&args.data, &own) {
+        (Some(data), _) if args.puzzles.is_empty() => samples::run(&mut session, data)?,
         _ if on_arc => arc::run(&mut session)?,
+        (_, Some((data, words))) => words::run(&mut session, data, words)?,
         _ => puzzles::run(&mut session, Source::of(&args.puzzles))?,
     }
     Ok((session.pictures, session.tally))
@@ -189,11 +199,58 @@ fn with_shipped(args: &Args, output: &Output, mut pictures: Pictures) -> Result<
     Ok((pictures, tally))
 }
 
+impl Args {
+    /// The data set, where it is named or the log of a run says where it lay.
+    fn data(&self) -> Option<PathBuf> {
+        self.data.clone().or_else(|| {
+            let data = data_of(&self.weights.folder())?;
+            say(format!("data: {}, as the log of the run says", data.display()));
+            Some(data)
+        })
+    }
+
+    /// The words of an own task, with its data set: the one that is named, or, unless the model is known to be of another
+    /// kind, that of the run.
+    fn own_words(&self, known: bool) -> Result<Option<(PathBuf, Words)>> {
+        let data = if known { self.data.clone() } else { self.data() };
+        let Some(data) = data else { return Ok(None) };
+        Ok(Words::load(&data)?.map(|words| (data, words)))
+    }
+}
+
+/// Where the log of a run says that its data lay.
+fn data_of(run: &Path) -> Option<PathBuf> {
+    #[derive(serde::Deserialize)]
+    struct Start {
+        data: PathBuf,
+    }
+    let log = files::read_to_string(&run.join(SESSIONS_FILE)).ok()?;
+    let start: Option<Start> = log.lines().rev().find_map(|line| serde_json::from_str(line).ok());
+    start.map(|start| start.data)
+}
+
 impl Tally {
     /// Says why a puzzle cannot be used.
     fn refuse(&mut self, error: &Error) {
         say(crate::cli::with_options(&format!("error: {error}")));
-        self.refused = true;
+        self.refused += 1;
+    }
+
+    /// Counts an answer.
+    fn answered(&mut self, right: bool) {
+        *(if right { &mut self.solved } else { &mut self.unsolved }) += 1;
+    }
+
+    /// Says how many were solved, where there were several.
+    fn say(&self) {
+        let Tally { refused, solved, unsolved } = *self;
+        let unused = match refused {
+            0 => String::new(),
+            refused => format!(", {refused} could not be used"),
+        };
+        if solved + unsolved + refused > 1 {
+            say(format!("solved {solved} of {}{unused}", solved + unsolved));
+        }
     }
 }
 
@@ -229,7 +286,7 @@ struct View<'a> {
 impl View<'_> {
     fn draw(&self, inputs: &[i32], previous: &[i32], answer: &[i32], colour: bool) -> String {
         match self.words {
-            Some(words) => format!("  {}\n", words.text(answer)),
+            Some(words) => format!("  {}\n", printable(&words.text(answer))),
             None => draw_answer(self.kind, inputs, previous, answer, colour),
         }
     }

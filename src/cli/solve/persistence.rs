@@ -1,37 +1,81 @@
-//! Puzzles whose answer breaks the rules are thought about again, ever more widely.
+//! Puzzles whose answer breaks the rules are thought about again, ever more widely, and each is handed on as soon as
+//! it and all before it are done.
 
 use crate::Result;
-use crate::data::pasted::Puzzle;
 use crate::data::symmetry::Symmetries;
 use crate::eval::{Breadth, Question, Select, Solution};
 use crate::report::say;
 use crate::text::counted;
 
 use super::solvers::Solvers;
+use super::source::Placed;
 
 /// How many times the rollouts of an attempt the next one has.
 const WIDER: usize = 4;
 
-/// Solves all of them; those whose answer is not right again, with four times the rollouts, and so on up to `most`.
-pub fn solve_all(solvers: &mut Solvers, puzzles: &[Puzzle], most: usize) -> Result<Vec<Solution>> {
-    let questions: Vec<Question> = puzzles.iter().map(Question::from).collect();
-    let mut breadth = *solvers.breadth();
-    let mut solutions = solvers.solve_all(&questions)?;
-    while let Some(wider) = wider(breadth, &questions, most) {
-        let faulty = |index: &usize| puzzles[*index].judge(solutions[*index].answer()).1.is_some();
-        let again: Vec<usize> = (0..puzzles.len()).filter(faulty).collect();
-        if again.is_empty() {
-            break;
+/// Takes in a solution, by the place of its puzzle, from 0 on.
+pub type Done<'a> = &'a mut dyn FnMut(usize, Solution) -> Result<()>;
+
+/// Solves puzzles, and hands them on in their order. Those whose answer is not right are solved again with four times the
+/// rollouts, and so on up to `most`: no more of them at once than fill the device, so that the first are not kept waiting
+/// for the last.
+///
+/// # Errors
+/// Those of `done`; device failures.
+pub fn solve_all(solvers: &mut Solvers, puzzles: &[Placed], most: usize, done: Done<'_>) -> Result<()> {
+    let (breadth, solved) = (*solvers.breadth(), vec![None; puzzles.len()]);
+    let mut attempts = Attempts { solvers, puzzles, most, solved, next: 0, done };
+    attempts.all(breadth, &Vec::from_iter(0..puzzles.len()))
+}
+
+struct Attempts<'a> {
+    solvers: &'a mut Solvers,
+    puzzles: &'a [Placed],
+    most: usize,
+    /// What is done and waits for a puzzle before it.
+    solved: Vec<Option<Solution>>,
+    /// The first puzzle that was not handed on.
+    next: usize,
+    done: Done<'a>,
+}
+
+impl Attempts<'_> {
+    /// Attempts the puzzles at these places, and those without a right answer again.
+    fn all(&mut self, breadth: Breadth, places: &[usize]) -> Result<()> {
+        let questions: Vec<Question> =
+            places.iter().map(|place| Question::from(&self.puzzles[*place].puzzle)).collect();
+        let (solutions, wider) =
+            (self.solvers.solve_as(breadth, &questions)?, wider(breadth, &questions, self.most));
+        let mut again = Vec::new();
+        for (&place, solution) in places.iter().zip(solutions) {
+            let is_right = self.puzzles[place].puzzle.judge(solution.answer()).1.is_none();
+            match is_right || wider.is_none() {
+                true => self.finish(place, solution)?,
+                false => again.push(place),
+            }
         }
-        let puzzles = counted(again.len(), "puzzle");
-        say(format!("{puzzles} without a right answer yet: again with {} rollouts", wider.rollouts));
-        let asked: Vec<Question> = again.iter().map(|index| questions[*index].clone()).collect();
-        for (index, solution) in again.into_iter().zip(solvers.solve_as(wider, &asked)?) {
-            solutions[index] = solution;
+        let Some(wider) = wider else { return Ok(()) };
+        for places in again.chunks((self.solvers.widest() / wider.rollouts).max(1)) {
+            let more = match places.len() {
+                1 => String::new(),
+                puzzles => format!(" and {} more", puzzles - 1),
+            };
+            let (first, before) = (&self.puzzles[places[0]].place, counted(breadth.rollouts, "rollout"));
+            say(format!("{first}{more}: no right answer in {before}, again with {}", wider.rollouts));
+            self.all(wider, places)?;
         }
-        breadth = wider;
+        Ok(())
     }
-    Ok(solutions)
+
+    /// Hands on what no puzzle before it keeps waiting any more.
+    fn finish(&mut self, place: usize, solution: Solution) -> Result<()> {
+        self.solved[place] = Some(solution);
+        while let Some(solution) = self.solved.get_mut(self.next).and_then(Option::take) {
+            (self.done)(self.next, solution)?;
+            self.next += 1;
+        }
+        Ok(())
+    }
 }
 
 /// The next attempt; none where it would be no wider. Its rollouts are variants of the puzzles, of which mazes have few.

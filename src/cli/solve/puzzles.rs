@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::data::pasted::Puzzle;
+use crate::data::sudoku::count_solutions;
 use crate::eval::{Choice, Solution};
 
 use super::source::{self, Given, Source};
@@ -50,20 +51,17 @@ impl Session<'_> {
         if puzzles.is_empty() {
             return Ok(());
         }
-        let solutions = persistence::solve_all(&mut self.solvers, &puzzles, self.persist)?;
-        for (puzzle, solution) in puzzles.iter().zip(&solutions) {
-            let solved = Solved::of(puzzle, solution);
-            self.tally.unsolved |= !solved.solved;
-            let (watch, colour) = (self.args.watch, self.output.colour());
-            self.output.painted(&solved, |solved| solved.text(puzzle, solution, watch, colour))?;
-            self.pictures.add(
-                &View { kind: puzzle.kind(), words: None },
-                &puzzle.tokens(),
-                solution,
-                solved.verdict(),
-            );
-        }
-        Ok(())
+        let Session { args, output, solvers, pictures, tally, persist } = self;
+        persistence::solve_all(solvers, &puzzles, *persist, &mut |place, solution| {
+            let puzzle = &puzzles[place].puzzle;
+            let solved = Solved::of(puzzle, &solution);
+            tally.answered(solved.solved);
+            let (watch, colour) = (args.watch, output.colour());
+            output.painted(&solved, |solved| solved.text(puzzle, &solution, watch, colour))?;
+            let view = View { kind: puzzle.kind(), words: None };
+            pictures.add(&view, &puzzle.tokens(), &solution, solved.verdict());
+            Ok(())
+        })
     }
 }
 
@@ -100,7 +98,10 @@ impl Solved {
     pub fn text(&self, puzzle: &Puzzle, solution: &Solution, watch: bool, colour: bool) -> String {
         let (view, inputs) = (View { kind: puzzle.kind(), words: None }, puzzle.tokens());
         let heading = match puzzle {
-            Puzzle::Sudoku(grid) => format!("puzzle, {} clues", grid.clues()),
+            Puzzle::Sudoku(grid) => {
+                let several = if count_solutions(grid) == Some(2) { ", several solutions" } else { "" };
+                format!("puzzle, {} clues{several}", grid.clues())
+            }
             Puzzle::Maze(maze) => {
                 format!("maze of {} x {}, {} moves from S to G", maze.rows, maze.cols, maze.shortest)
             }

@@ -75,7 +75,7 @@ impl Session<'_> {
             unasked(&mut solution, labels);
             let view = View { kind: question.kind, words };
             let sample = Sample::of(sample, question, labels, &solution);
-            self.tally.unsolved |= !sample.exact && sample.valid != Some(true);
+            self.tally.answered(sample.exact || sample.valid == Some(true));
             let (watch, colour) = (self.args.watch, self.output.colour());
             self.output.painted(&sample, |sample| sample.text(&view, &solution.thoughts, watch, colour))?;
             self.pictures.add(&view, &question.inputs, &solution, sample.verdict());
@@ -85,7 +85,7 @@ impl Session<'_> {
 }
 
 /// What has no label is nobody's answer: padding takes its place.
-fn unasked(solution: &mut Solution, labels: &[i32]) {
+pub(super) fn unasked(solution: &mut Solution, labels: &[i32]) {
     let thoughts = solution.thoughts.iter_mut().map(|thought| &mut thought.answer);
     for answer in thoughts.chain(solution.elected.as_mut().map(|elected| &mut elected.answer)) {
         answer

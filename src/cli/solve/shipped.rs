@@ -55,6 +55,9 @@ fn held(text: &str) -> String {
     match text.trim_start().chars().next() {
         None => "nothing".to_owned(),
         Some('{') => "a JSON object, as tasks of ARC are".to_owned(),
+        Some(_) if text.contains('S') && text.contains('G') && text.lines().count() > 1 => {
+            "an S and a G in rows that are not of \"# SGo.\", as those of mazes are".to_owned()
+        }
         Some(_) => counted(text.chars().filter(|one| !one.is_whitespace()).count(), "character"),
     }
 }

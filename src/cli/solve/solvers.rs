@@ -1,11 +1,11 @@
 //! A model on a device, for any number of puzzles at once.
 
-use crate::Result;
 use crate::engine::Device;
 use crate::eval::{Breadth, Question, Solution, Solver, width};
 use crate::model::ModelConfig;
 use crate::model::init::Weights;
 use crate::report::say;
+use crate::{Error, Result};
 
 /// A solver that is as wide as the puzzles that wait, or the device, allow.
 pub struct Solvers {
@@ -14,14 +14,14 @@ pub struct Solvers {
     device: Device,
     breadth: Breadth,
     widest: usize,
-    /// With its width and breadth.
-    open: Option<(usize, Breadth, Solver)>,
+    /// One for each breadth, between which attempts at hard puzzles go to and fro; with its width.
+    open: Vec<(usize, Breadth, Solver)>,
 }
 
 impl Solvers {
     pub fn new(config: ModelConfig, weights: Weights, device: Device, breadth: Breadth) -> Solvers {
         let widest = width::suiting(&device);
-        Solvers { config, weights, device, breadth, widest, open: None }
+        Solvers { config, weights, device, breadth, widest, open: Vec::new() }
     }
 
     pub fn config(&self) -> &ModelConfig {
@@ -49,7 +49,7 @@ impl Solvers {
             Err(fault) if fault.is_device_fault() => {
                 say(format!("{fault}; trying once more on the device opened anew"));
                 self.device = self.device.reopened()?;
-                self.open = None;
+                self.open.clear();
                 self.try_all(breadth, questions)
             }
             outcome => outcome,
@@ -59,23 +59,32 @@ impl Solvers {
     fn try_all(&mut self, breadth: Breadth, questions: &[Question]) -> Result<Vec<Solution>> {
         // A batch takes its time, however few there are.
         let width = (questions.len() * breadth.rollouts).next_power_of_two().min(self.widest);
-        let fitting = self.open.take().filter(|(open, of, _)| (*open, *of) == (width, breadth));
-        let (_, _, solver) = match fitting {
-            Some(open) => self.open.insert(open),
+        let known = self.open.iter().position(|(open, of, _)| (*open, *of) == (width, breadth));
+        let at = match known {
+            Some(at) => at,
             None => {
                 let (fitting, solver) = self.solver(width, breadth)?;
                 if fitting < width {
                     self.widest = fitting;
                 }
-                self.open.insert((fitting, breadth, solver))
+                self.open.retain(|(_, of, _)| *of != breadth);
+                self.open.push((fitting, breadth, solver));
+                self.open.len() - 1
             }
         };
-        solver.solve_all(questions)
+        self.open[at].2.solve_all(questions)
     }
 
-    /// The widest solver that the device holds, up to `widest`, with its width.
-    fn solver(&self, widest: usize, breadth: Breadth) -> Result<(usize, Solver)> {
-        let Solvers { config, weights, device, .. } = self;
-        width::fitting(widest, |width| Solver::with(config, weights, device, width, breadth))
+    /// The widest solver that the device holds, up to `widest`, with its width; no other is kept where it is tight.
+    fn solver(&mut self, widest: usize, breadth: Breadth) -> Result<(usize, Solver)> {
+        let Solvers { config, weights, device, open: others, .. } = self;
+        let open = |width| Solver::with(config, weights, device, width, breadth);
+        match open(widest) {
+            Err(Error::Limit { .. } | Error::Memory { .. }) => {
+                others.clear();
+                width::fitting(widest, open)
+            }
+            outcome => outcome.map(|solver| (widest, solver)),
+        }
     }
 }

@@ -11,8 +11,15 @@ use crate::{Error, Result, files};
 /// Lines of standard input that are read ahead.
 const AHEAD: usize = 4096;
 
+/// A puzzle, and where it was given.
+pub struct Placed {
+    /// As errors call it.
+    pub place: String,
+    pub puzzle: Puzzle,
+}
+
 /// A puzzle as it was given, or why it cannot be used.
-pub type Given = std::result::Result<Puzzle, Error>;
+pub type Given = std::result::Result<Placed, Error>;
 
 /// Something that holds puzzles.
 pub enum Source {
@@ -92,8 +99,11 @@ fn of_argument(name: &str, argument: &str) -> Source {
             Err(error) => Source::Unreadable(error),
         };
     }
-    let named = path.extension().is_some_and(|end| end.to_string_lossy().chars().all(char::is_alphabetic));
-    if (named || argument.contains('/')) && argument.chars().filter(|sign| sign.is_alphabetic()).count() > 2 {
+    let ends_as_file =
+        path.extension().is_some_and(|end| end.to_string_lossy().chars().all(char::is_alphabetic));
+    let letters = argument.chars().filter(|sign| sign.is_alphabetic()).count();
+    let is_name = (ends_as_file || argument.contains('/')) && letters > 2 && !argument.contains('\n');
+    if is_name || path.is_dir() {
         let problem = if path.is_dir() { "is a folder" } else { "no such file, and no puzzle" };
         return Source::Unreadable(Error::file(path, problem, "name a file of puzzles, or give one"));
     }
@@ -115,10 +125,12 @@ const NONE: &str = "give all cells of a Sudoku, with . for blanks, or rows of \"
 const FIX: &str = "correct it or leave it out";
 
 fn given(name: &str, Found { line, puzzle }: Found<Puzzle>, by_line: bool) -> Given {
-    puzzle.map_err(|problem| {
-        let place = if by_line { format!("{name}, line {line}") } else { name.to_owned() };
-        Error::usage(place, problem, FIX)
-    })
+    let place = if by_line { format!("{name}, line {line}") } else { name.to_owned() };
+    let solvable = puzzle.and_then(|puzzle| puzzle.unsolvable().map_or(Ok(puzzle), Err));
+    match solvable {
+        Ok(puzzle) => Ok(Placed { place, puzzle }),
+        Err(problem) => Err(Error::usage(place, problem, FIX)),
+    }
 }
 
 fn reader(config: &ModelConfig) -> Option<Reader> {

@@ -1,5 +1,7 @@
 //! Mazes in text: a row of `# S G o` a line, as they are drawn, or all rows in one line.
 
+use std::cmp::Reverse;
+
 use super::{CHARACTERS, GOAL, OPEN, PATH, START, distances};
 use crate::data::pasted::Found;
 
@@ -75,7 +77,7 @@ impl Layouts {
     }
 
     fn width(&self) -> usize {
-        self.rows.iter().map(|(_, row)| row.chars().count()).max().unwrap_or_default()
+        width_of(self.rows.iter().map(|(_, row)| row.as_str()))
     }
 
     /// Where another start comes before the maze is whole, another maze has begun behind the last empty line.
@@ -92,7 +94,7 @@ impl Layouts {
     fn maze(&self, rows: &[(usize, String)]) -> Result<Pasted, String> {
         let side = self.cells.isqrt();
         let lines: Vec<Vec<char>> = rows.iter().map(|(_, row)| row.chars().collect()).collect();
-        let width = lines.iter().map(Vec::len).max().unwrap_or_default();
+        let width = width_of(rows.iter().map(|(_, row)| row.as_str()));
         let (cols, lines) = match lines.as_slice() {
             [line] if line.len() == self.cells && side * side == self.cells => {
                 (side, line.chunks(side).map(<[char]>::to_vec).collect())
@@ -104,6 +106,12 @@ impl Layouts {
                 if side * side == self.cells { format!(", as {side} x {side}") } else { String::new() };
             let (rows, cells) = (lines.len(), self.cells);
             return Err(format!("{rows} x {cols} cells, the model solves mazes of {cells}{square}"));
+        }
+        // Short rows of dots are not rows whose open cells somebody has trimmed.
+        let dotted = rows.iter().any(|(_, row)| row.contains('.'));
+        let ragged = |line: &Vec<char>| line.len() > cols || (dotted && line.len() < cols);
+        if let Some(at) = lines.iter().position(ragged) {
+            return Err(format!("row {} has {} cells, others have {cols}", at + 1, lines[at].len()));
         }
         let mut tokens = vec![OPEN; self.cells];
         for (row, line) in lines.iter().enumerate() {
@@ -125,6 +133,17 @@ impl Layouts {
         let shortest = shortest.ok_or("no way leads from S to G")?;
         Ok(Pasted { rows: lines.len(), cols, tokens, shortest })
     }
+}
+
+/// Cells of the rows of a maze: most rows have as many; of rows with spaces the longest, as others may have lost some at the
+/// end.
+pub fn width_of<'a>(rows: impl Iterator<Item = &'a str> + Clone) -> usize {
+    let lengths = rows.clone().map(|row| row.chars().count()).filter(|length| *length > 0);
+    if !rows.clone().any(|row| row.contains('.')) {
+        return lengths.max().unwrap_or_default();
+    }
+    let alike = |length: usize| lengths.clone().filter(|other| *other == length).count();
+    lengths.clone().max_by_key(|length| (alike(*length), Reverse(*length))).unwrap_or_default()
 }
 
 /// A path that is marked already is nobody's question.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::read::Cell;
 use crate::{Error, Result, files};
 
 /// The list of words by token, in the folder of a data set.
@@ -136,6 +137,19 @@ impl Words {
 
     pub(super) fn token(&self, word: &str) -> Option<u8> {
         self.tokens.get(word).copied()
+    }
+
+    /// The tokens of words with spaces between them; without any, of what is no word itself, a token for each character.
+    ///
+    /// # Errors
+    /// Which word is unknown.
+    pub fn tokens(&self, text: &str) -> std::result::Result<Vec<i32>, String> {
+        let token = |word: &String| {
+            let known =
+                self.token(word).ok_or_else(|| format!("{word:?} is none of the {} words", self.words.len()));
+            known.map(i32::from)
+        };
+        Cell::Text(text.to_owned()).words(|word| self.token(word).is_some()).iter().map(token).collect()
     }
 
     /// Tokens as words with spaces between them; padding at the end is left out, elsewhere it is a `_`.

@@ -50,7 +50,7 @@ pub fn random_puzzle(shape: Shape, clues: &RangeInclusive<usize>, rng: &mut Rng)
             break;
         }
         question.cells_mut()[cell] = 0;
-        if count_solutions(&question) == 1 {
+        if count_solutions(&question) == Some(1) {
             left -= 1;
         } else {
             question.cells_mut()[cell] = answer.cells()[cell];

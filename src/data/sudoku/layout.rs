@@ -1,12 +1,11 @@
 //! Sudokus in any layout of cells: a line of all cells, a row a line, with bars, spaces, commas or rules, several in a
 //! text. Blanks are `. 0 _ - * x ?`.
 
+use super::cells::{Row, SEPARATORS, Style};
 use super::contradiction::contradiction;
 use super::grid::{Grid, Shape};
 use crate::data::pasted::Found;
 
-/// What separates the columns of a table.
-const SEPARATORS: [char; 3] = [',', ';', '\t'];
 /// How lines begin that stand between puzzles and are none, those that trm prints among them.
 const HEADINGS: [&str; 6] = ["grid", "puzzle", "sudoku", "step", "solved", "not"];
 
@@ -18,26 +17,16 @@ pub struct Layouts {
     first: usize,
 }
 
-/// The cells of a line.
-struct Row {
-    number: usize,
-    /// Digits, 0 for blanks.
-    cells: Vec<u8>,
-    /// What is no cell, and no separator either.
-    strange: Option<char>,
-    style: Style,
-    /// An empty line follows.
-    gap: bool,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Style {
-    /// Dashes only: a row of blanks, or a rule between boxes.
-    Dashes,
-    /// Blanks are other signs than dashes, so that rows of these are rules.
-    Signs,
-    /// It says neither.
-    Open,
+/// How many lines hold a row of a puzzle of `shape`, or, in a table in one field, a whole one.
+pub fn lines_of(shape: Shape, lines: &[&str]) -> usize {
+    let cells = |text: &str| Some(Row::of(shape, 0, text)).filter(Row::is_meant).map(|row| row.cells.len());
+    let counts = |line: &&&str| {
+        let line = line.split('#').next().unwrap_or_default();
+        let mut fields = line.split(SEPARATORS).map(cells);
+        [Some(shape.size()), Some(shape.cells())].contains(&cells(line))
+            || fields.any(|cells| cells == Some(shape.cells()))
+    };
+    lines.iter().filter(counts).count()
 }
 
 impl Layouts {
@@ -53,21 +42,23 @@ impl Layouts {
 
     /// Takes in a line and returns what ends with it.
     pub fn line(&mut self, number: usize, text: &str) -> Vec<Found<Grid>> {
-        let text = text.split('#').next().unwrap_or_default().trim();
-        let word = text.split(|sign: char| !sign.is_alphabetic()).next().unwrap_or_default();
+        let line = text.split('#').next().unwrap_or_default();
+        let text = line.trim();
+        let word = text.trim_start_matches(['"', '\'']);
+        let word = word.split(|sign: char| !sign.is_alphabetic()).next().unwrap_or_default();
         let names = |sign: char| sign.is_alphabetic() || "_\" ".contains(sign) || SEPARATORS.contains(&sign);
         let named = word.contains(|sign: char| !"xX".contains(sign));
         let of_table = named && text.contains(SEPARATORS) && text.chars().all(names);
         if of_table || HEADINGS.contains(&word.to_lowercase().as_str()) {
             return self.end().into_iter().collect();
         }
-        if text.is_empty() {
-            return self.gap().into_iter().collect();
-        }
-        let text = self.without_changes(text);
         // Of a table the first column that has all cells.
         let whole = |field: &&str| field.trim().trim_matches('"').chars().count() == self.shape.cells();
-        let row = self.row(number, text.split(SEPARATORS).find(whole).unwrap_or(text));
+        let text = text.split(SEPARATORS).find(whole).or(self.without_changes(text)).unwrap_or(line);
+        let row = Row::of(self.shape, number, text);
+        if text.trim().is_empty() && row.cells.is_empty() {
+            return self.gap().into_iter().collect();
+        }
         if row.cells.is_empty() || self.is_rule(&row) {
             return Vec::new();
         }
@@ -89,12 +80,12 @@ impl Layouts {
     }
 
     /// A row that trm printed without the marks of changed cells beside it.
-    fn without_changes<'t>(&self, text: &'t str) -> &'t str {
-        let Some((row, marks)) = text.split_once("    ") else { return text };
+    fn without_changes<'t>(&self, text: &'t str) -> Option<&'t str> {
+        let (row, marks) = text.split_once("    ")?;
         let cells = row.chars().filter(|sign| !" |".contains(*sign)).count();
         let are_marks = marks.chars().all(|sign| ".* |+-".contains(sign)) && marks.len() == row.len();
         let is_rule = row.chars().all(|sign| "+-".contains(sign));
-        if are_marks && (is_rule || cells == self.shape.size()) { row } else { text }
+        (are_marks && (is_rule || cells == self.shape.size())).then_some(row)
     }
 
     /// An empty line ends a puzzle unless all its rows, or its bands, have one after them.
@@ -141,44 +132,9 @@ impl Layouts {
         self.rows.iter().filter(|row| !self.is_rule(row)).map(|row| row.cells.len()).sum()
     }
 
-    fn row(&self, number: usize, text: &str) -> Row {
-        let mut row = Row { number, cells: Vec::new(), strange: None, style: Style::Open, gap: false };
-        let mut dashes = 0;
-        for sign in text.chars() {
-            let digit = match sign {
-                '.' | '0' | '_' | '*' | 'x' | 'X' | '?' => {
-                    row.style = Style::Signs;
-                    0
-                }
-                '-' => {
-                    dashes += 1;
-                    0
-                }
-                '|' | '+' | ',' | ';' | '[' | ']' | '"' | '=' | '\u{2500}'..='\u{257f}' => continue,
-                sign if sign.is_whitespace() => continue,
-                sign => match sign.to_digit(10) {
-                    Some(digit) if digit as usize <= self.shape.size() => digit as u8,
-                    _ => {
-                        row.strange = row.strange.or(Some(sign));
-                        0
-                    }
-                },
-            };
-            row.cells.push(digit);
-        }
-        if dashes == row.cells.len() {
-            row.style = Style::Dashes;
-            // Crossings are in rules only.
-            if text.contains('+') {
-                row.cells.clear();
-            }
-        }
-        row
-    }
-
     fn grid(&self, rows: &[&Row]) -> Result<Grid, String> {
         let (shape, cells) = (self.shape, rows.iter().map(|row| row.cells.len()).sum::<usize>());
-        if let Some(strange) = rows.iter().find_map(|row| row.strange.map(|sign| (row.number, sign))) {
+        if let Some(strange) = rows.iter().find_map(|row| row.strange.1.map(|sign| (row.number, sign))) {
             let (number, sign) = strange;
             let place = if number == self.first { String::new() } else { format!("line {number}: ") };
             return Err(format!("{place}{sign:?}, expected 1 to {} or a blank, as .", shape.size()));

@@ -7,6 +7,7 @@
 mod augment;
 mod build;
 mod canonical;
+mod cells;
 mod contradiction;
 mod generate;
 mod grid;
@@ -24,6 +25,7 @@ pub use contradiction::contradiction;
 pub use generate::{Puzzles, default_clues, fewest_clues, random_puzzle};
 pub use grid::{Grid, Puzzle, Shape, is_valid_solution, solution_fault};
 pub use layout::Layouts;
+pub(super) use layout::lines_of;
 pub use lists::{ListOptions, ListSummary, build_from_lists};
 pub use solve::{count_solutions, unique_solution};
 pub use table::{Row, Table};

@@ -36,9 +36,10 @@ pub(super) fn solve(puzzle: &Grid) -> Result<(Grid, u64), String> {
     }
 }
 
-/// How many solutions `puzzle` has, counted up to 2.
-pub fn count_solutions(puzzle: &Grid) -> usize {
-    search(puzzle, None, u64::MAX, &mut [None; 2]).found
+/// How many solutions `puzzle` has, counted up to 2; none where the search takes too long.
+pub fn count_solutions(puzzle: &Grid) -> Option<usize> {
+    let Outcome { found, guesses } = search(puzzle, None, MOST_GUESSES, &mut [None; 2]);
+    (found == 2 || guesses < MOST_GUESSES).then_some(found)
 }
 
 /// A solution of `puzzle`, drawn at random among all (not uniformly).

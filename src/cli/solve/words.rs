@@ -1,0 +1,154 @@
+//! `trm solve --data DIR "3 1 2"`: questions of an own task in its words.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::data::inspect::Kind;
+use crate::data::own::Words;
+use crate::data::{Batch, Dataset, IGNORE_LABEL, Split, TestBatches};
+use crate::eval::{Choice, Question, Solution, Thought, check_fit};
+use crate::report::say;
+use crate::text::printable;
+use crate::{Error, Result};
+
+use super::samples::unasked;
+use super::source::Source;
+use super::{Session, View, steps_text};
+
+/// A question with what the model made of it.
+#[derive(Serialize)]
+struct Answered {
+    question: String,
+    answer: String,
+    #[serde(flatten)]
+    choice: Option<Choice>,
+    steps: Vec<Step>,
+}
+
+/// The answer after one supervision step.
+#[derive(Serialize)]
+struct Step {
+    answer: String,
+    q_halt: f32,
+}
+
+/// Answers the questions, one a line, about the data set in `dir`.
+pub fn run(session: &mut Session<'_>, dir: &Path, words: &Words) -> Result<()> {
+    let config = session.solvers.config().clone();
+    let dataset = Arc::new(Dataset::open(dir, Split::Test)?);
+    check_fit(&config, &dataset)?;
+    if config.num_puzzle_identifiers > 1 {
+        say("puzzle: the blank one, as of rows without one");
+    }
+    let lengths = labelled(&dataset)?;
+    let mut questions = Vec::new();
+    for source in Source::of(&session.args.puzzles) {
+        let (name, text) = match source.whole()? {
+            Source::Text { name, text } => (name, text),
+            Source::Unreadable(error) => {
+                session.refuse(&error);
+                continue;
+            }
+            Source::Input => continue,
+        };
+        let lines: Vec<(usize, &str)> =
+            (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()).collect();
+        if lines.is_empty() {
+            session.refuse(&Error::usage(
+                &name,
+                "holds no question",
+                "give its words, with spaces between them",
+            ));
+        }
+        for &(number, line) in &lines {
+            match question(words, config.seq_len, line) {
+                Ok(question) => questions.push(question),
+                Err(problem) => {
+                    let place = if lines.len() > 1 { format!("{name}, line {number}") } else { name.clone() };
+                    session.refuse(&Error::usage(place, problem, format!("the words are {}", listed(words))));
+                }
+            }
+        }
+    }
+    for questions in questions.chunks(session.solvers.widest()) {
+        let solutions = session.solvers.solve_all(questions)?;
+        for (question, solution) in questions.iter().zip(solutions) {
+            session.show_answer(words, &lengths, question, solution)?;
+        }
+    }
+    Ok(())
+}
+
+/// (S) tokens of a line of words.
+fn question(words: &Words, seq_len: usize, line: &str) -> std::result::Result<Question, String> {
+    let mut inputs = words.tokens(line)?;
+    if inputs.len() > seq_len {
+        return Err(format!("{} words, the model takes {seq_len}", inputs.len()));
+    }
+    inputs.resize(seq_len, 0);
+    Ok(Question { kind: Kind::Other, inputs, identifier: 0 })
+}
+
+/// The first words, for people.
+fn listed(words: &Words) -> String {
+    const MOST: usize = 12;
+    let known = words.words();
+    let more = if known.len() > MOST { ", ..." } else { "" };
+    known.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ") + more
+}
+
+/// Of test samples with so many words given, how many positions have labels at the most; 0 where there are none. Beyond
+/// them nobody has asked for an answer.
+fn labelled(dataset: &Arc<Dataset>) -> Result<Vec<usize>> {
+    let seq_len = dataset.metadata().seq_len;
+    let mut lengths = vec![0; seq_len + 1];
+    let (mut one, mut batches) = (Batch::new(1, seq_len), TestBatches::new(dataset.clone(), 1));
+    while batches.next_batch(&mut one)? > 0 {
+        let end = one.labels.iter().rposition(|label| *label != IGNORE_LABEL).map_or(0, |last| last + 1);
+        let longest = &mut lengths[given(&one.inputs)];
+        *longest = end.max(*longest);
+    }
+    Ok(lengths)
+}
+
+/// Positions up to the last that is not padding.
+fn given(inputs: &[i32]) -> usize {
+    inputs.iter().rposition(|token| *token != 0).map_or(0, |last| last + 1)
+}
+
+impl Session<'_> {
+    fn show_answer(
+        &mut self,
+        words: &Words,
+        lengths: &[usize],
+        question: &Question,
+        mut solution: Solution,
+    ) -> Result<()> {
+        let wanted = match lengths[given(&question.inputs)] {
+            0 => question.inputs.len(),
+            known => known,
+        };
+        let label = |position: usize| if position < wanted { 0 } else { IGNORE_LABEL };
+        unasked(&mut solution, &Vec::from_iter((0..question.inputs.len()).map(label)));
+        let step = |thought: &Thought| Step { answer: words.text(&thought.answer), q_halt: thought.q_halt };
+        let answered = Answered {
+            question: words.text(&question.inputs),
+            answer: words.text(solution.answer()),
+            choice: solution.elected.as_ref().map(Choice::from),
+            steps: solution.thoughts.iter().map(step).collect(),
+        };
+        let view = View { kind: question.kind, words: Some(words) };
+        let (watch, colour) = (self.args.watch, self.output.colour());
+        self.output.painted(&answered, |answered| {
+            let steps = steps_text(&view, &question.inputs, &solution.thoughts, watch, colour);
+            let choice = answered.choice.as_ref().map_or_else(String::new, |choice| {
+                format!("{}\n  {}\n", choice.text(), printable(&answered.answer))
+            });
+            format!("question\n  {}\n{steps}{choice}\n", printable(&answered.question))
+        })?;
+        self.pictures.add(&view, &question.inputs, &solution, answered.answer);
+        Ok(())
+    }
+}
