@@ -24,9 +24,9 @@ pub fn tests() -> Vec<Trial> {
         ("mazes are drawn and judged", mazes),
         ("pictures of all steps", pictures),
         ("tasks of ARC are found by name", arc_tasks),
-        ("a model of neither says so", neither),
         ("what comes with trm solves what fits it", shipped),
         ("puzzles without a right answer are thought about again", persistence),
+        ("each answer is out before the next puzzle is thought about again", one_by_one),
         ("what comes with trm is measured and exported", shipped_elsewhere),
     ];
     trials.into_iter().map(|(name, test)| Trial::test(format!("cli solve: {name}"), test)).collect()
@@ -125,15 +125,45 @@ fn shipped() -> Outcome {
 }
 
 /// Of these three, the model solves the first in one step, the second as one of 4 variants and the third as one of 16.
-fn persistence() -> Outcome {
-    let puzzles = [
-        "4..2......46....6.53..2...2......5..",
-        "52......1......146.....54...1..5....",
-        ".1...242..5.....34...2......2.3..1..",
+const HARDER: [&str; 3] = [
+    "4..2......46....6.53..2...2......5..",
+    "52......1......146.....54...1..5....",
+    ".1...242..5.....34...2......2.3..1..",
+];
+
+fn one_by_one() -> Outcome {
+    let workshop = Workshop::new()?;
+    let (lines, shown) = (workshop.path("puzzles.txt"), workshop.path("shown.txt"));
+    fs::write(&lines, HARDER.join("\n"))?;
+    let file = fs::File::create(&shown)?;
+    let status = command(&["solve", "--steps", "1", "--device", "cpu", &lines])
+        .stdout(file.try_clone()?)
+        .stderr(file)
+        .status()?;
+    let shown = fs::read_to_string(&shown)?;
+    check(status.success(), || shown.clone())?;
+    let again = |line: usize| format!("{lines}, line {line}");
+    let events = [
+        "solved: a valid solution".to_owned(),
+        format!("{} and 1 more: no right answer in 1 rollout, again with 4", again(2)),
+        "solved: a valid solution".to_owned(),
+        format!("{}: no right answer in 4 rollouts, again with 16", again(3)),
+        "solved: a valid solution".to_owned(),
+        "solved 3 of 3".to_owned(),
     ];
+    let mut rest = &shown[..];
+    for event in events {
+        let at = rest.find(&event).ok_or_else(|| format!("{event} is not in\n{rest}\nof\n{shown}"))?;
+        check(!rest[..at].contains("solved"), || format!("before {event}:\n{shown}"))?;
+        rest = &rest[at + event.len()..];
+    }
+    Ok(())
+}
+
+fn persistence() -> Outcome {
     let solve = |more: &[&str]| -> Outcome<(i32, Vec<String>, String)> {
         let solved =
-            trm(&[&["solve", "--steps", "1", "--device", "cpu", "--json"], &puzzles[..], more].concat())?;
+            trm(&[&["solve", "--steps", "1", "--device", "cpu", "--json"], &HARDER[..], more].concat())?;
         let of = |solved: &Value| {
             [&solved["solved"], &solved["votes"][1], &solved["keeps_rules"]].map(Value::to_string)
         };
@@ -345,20 +375,4 @@ fn arc_tasks() -> Outcome {
     }
     let drawn = fs::read_to_string(&svg)?;
     check(drawn.contains(">test input 1<") && drawn.contains("#0074d9"), || drawn.clone())
-}
-
-fn neither() -> Outcome {
-    let workshop = Workshop::new()?;
-    let rows = workshop.path("rows.csv");
-    fs::write(&rows, "inputs,labels\n1 2 3,3 2 1\n2 1 3,3 1 2\n")?;
-    let data = workshop.path("own");
-    succeed(&["data", "table", "--train", &rows, "--test", &rows, "--vocab", "1..3", "--out", &data])?;
-    let run = fresh(&workshop, "tiny-sudoku4", "own", "run")?;
-    let solve = ["solve", "--run", &run, "--device", "cpu"];
-    refuse(&[&solve[..], &["123"]].concat(), 2, &["3 cells and 4 tokens are neither", "--data, --sample"])?;
-    let svg = workshop.path("own.svg");
-    let sample = trm(&[&solve[..], &["--data", &data, "--watch", "--svg", &svg]].concat())?;
-    check(sample.stdout.starts_with("sample 0\n  1 2 3\nstep 1 of 3, halt "), || sample.stdout.clone())?;
-    let drawn = fs::read_to_string(&svg)?;
-    check(drawn.contains(">2</text>") && drawn.contains(">step 3, halt "), || drawn.clone())
 }

@@ -17,6 +17,7 @@ mod cli_files;
 mod cli_report;
 mod cli_runs;
 mod cli_solve;
+mod cli_solve_own;
 mod cli_stops;
 mod cli_tune;
 mod column_sums;
@@ -117,6 +118,7 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     cli_report::tests,
     cli_runs::tests,
     cli_solve::tests,
+    cli_solve_own::tests,
     cli_stops::tests,
     cli_tune::tests,
     linear::tests,

@@ -8,8 +8,9 @@ use crate::data::trials;
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn()); 5] = [
+    let tests: [(&str, fn()); 6] = [
         ("sudokus_are_read_in_any_layout", sudokus_are_read_in_any_layout),
+        ("a_wrong_answer_beside_a_sudoku_is_named", a_wrong_answer_beside_a_sudoku_is_named),
         ("a_bad_sudoku_spoils_no_other", a_bad_sudoku_spoils_no_other),
         ("mazes_are_read_as_they_are_drawn", mazes_are_read_as_they_are_drawn),
         ("a_bad_maze_spoils_no_other", a_bad_maze_spoils_no_other),
@@ -74,7 +75,7 @@ fn sudokus_are_read_in_any_layout() {
         format!("source;question;answer;rating\nme;\"{Q}\";\"{A}\";1.5"),
         format!("{}\n{}\n{}", &Q[..27], &Q[27..54], &Q[54..]),
     ];
-    for form in forms {
+    for form in forms.into_iter().chain(with_empty_cells()) {
         let found = read(NINE, &form);
         assert!(matches!(&found[..], [(_, Ok(text))] if text == Q), "{form}\n{found:?}");
     }
@@ -83,6 +84,64 @@ fn sudokus_are_read_in_any_layout() {
     let rows: Vec<&str> = (0..9).map(|row| &sparse[9 * row..9 * row + 9]).collect();
     let found = read(NINE, &rows.join("\n").replace('.', "-"));
     assert!(matches!(&found[..], [(1, Ok(text))] if *text == sparse), "{found:?}");
+}
+
+/// Nothing is written in blank cells: spreadsheets, tables of Markdown, grids drawn with lines.
+fn with_empty_cells() -> Vec<String> {
+    let rows: Vec<Vec<&str>> =
+        (0..9).map(|row| (0..9).map(|col| &Q[9 * row + col..9 * row + col + 1]).collect()).collect();
+    let cells = |blank: &str, between: &str| -> Vec<String> {
+        let cell = |cell: &&str| if *cell == "." { blank.to_owned() } else { (*cell).to_owned() };
+        rows.iter().map(|row| row.iter().map(cell).collect::<Vec<_>>().join(between)).collect()
+    };
+    let bands = |between: &str, bar: &str| -> Vec<String> {
+        let of = |row: &Vec<&str>| {
+            let bands = row.chunks(3).map(|band| band.join(between).replace('.', " "));
+            bands.collect::<Vec<_>>().join(bar)
+        };
+        rows.iter().map(of).collect()
+    };
+    let framed = |rows: Vec<String>, before: &str, after: &str| {
+        rows.into_iter().map(|row| format!("{before}{row}{after}")).collect::<Vec<_>>()
+    };
+    let trimmed = |rows: Vec<String>| rows.iter().map(|row| row.trim_end().to_owned()).collect::<Vec<_>>();
+    let mut table = framed(cells(" ", " | "), "| ", " |");
+    table.insert(1, format!("|{}", ":-:|".repeat(9)));
+    let thick = |row: String| {
+        let cells: Vec<&str> = row.split('|').collect();
+        cells.chunks(3).map(|band| band.join("\u{2502}")).collect::<Vec<_>>().join("\u{2551}")
+    };
+    let boxes = framed(cells("   ", "|").into_iter().map(thick).collect(), "\u{2551}", "\u{2551}");
+    let rule = format!("\n\u{255f}{}\u{2562}\n", "\u{2500}".repeat(17));
+    vec![
+        cells("", ",").join("\n"),
+        cells("", ";").join("\r\n"),
+        cells("", "\t").join("\n"),
+        cells("", "\",\"").iter().map(|row| format!("\"{row}\"")).collect::<Vec<_>>().join("\n"),
+        cells("", ",").join(","),
+        cells("", "|").join("\n"),
+        table.join("\n"),
+        boxes.join(&rule),
+        bands("", "|").join("\n"),
+        trimmed(bands("", "|")).join("\n"),
+        framed(bands("", "|"), "|", "|").join("\n"),
+        trimmed(bands(" ", " | ")).join("\n"),
+        framed(bands(" ", " | "), "| ", " |").join("\n"),
+        framed(bands(" ", "|"), "|", "|").join("\n"),
+        format!("\"puzzle\",\"solution\"\n\"{Q}\",\"{A}\"\n"),
+    ]
+}
+
+fn a_wrong_answer_beside_a_sudoku_is_named() {
+    let notes = |answer: &str| {
+        let mut reader = Reader::of_sizes(NINE.0, NINE.1).unwrap();
+        let found = reader.line(1, &format!("{Q},{answer}"));
+        assert!(found[0].puzzle.is_ok());
+        found[0].note.clone()
+    };
+    assert_eq!(notes(A), None);
+    let expected = "the answer that stands beside it is wrong: it has two 5 in row 1";
+    assert_eq!(notes(&A.replacen("534", "535", 1)).as_deref(), Some(expected));
 }
 
 fn a_bad_sudoku_spoils_no_other() {
@@ -124,7 +183,7 @@ fn a_bad_sudoku_spoils_no_other() {
         bad(2, &sized(15)),
         ok(3),
         bad(4, &sized(17)),
-        bad(6, "line 8: '%', expected 1 to 4 or a blank, as ."),
+        bad(6, "'%' in row 3, column 3, expected 1 to 4 or a blank, as ."),
         bad(10, &sized(2)),
         ok(12),
         (17, Ok("1..............1".to_owned())),
@@ -175,6 +234,9 @@ fn a_bad_maze_spoils_no_other() {
     assert!(problem(1).starts_with("3 x 5 cells, the model solves mazes of 25, as 5 x 5"));
     assert_eq!(problem(3), "no way leads from S to G");
     assert_eq!(problem(4), "2 S and 0 G, expected one of each");
+    let ragged = read((25, 6), "S.#..\n..#...\n.....\n.##..\n....G\nS.#..\n..#.\n.....\n.##..\n....G\n");
+    let row = |cells: usize| Err(format!("row 2 has {cells} cells, others have 5"));
+    assert_eq!(ragged, [(1, row(6)), (6, row(4))]);
     let strange = read((4, 6), "S!\n G");
     assert_eq!(strange, [(1, Err("'!' in row 1, column 2, expected one of \"# SGo\"".to_owned()))]);
 }

@@ -11,12 +11,20 @@ pub struct Found<T> {
     pub line: usize,
     /// The puzzle.
     pub puzzle: Result<T, String>,
+    /// What is odd beside it.
+    pub note: Option<String>,
 }
 
 impl<T> Found<T> {
     /// The same with another puzzle.
     pub fn map<U>(self, with: impl FnOnce(T) -> U) -> Found<U> {
-        Found { line: self.line, puzzle: self.puzzle.map(with) }
+        Found { line: self.line, puzzle: self.puzzle.map(with), note: self.note }
+    }
+
+    /// The same with what `note` finds odd about the puzzle.
+    pub(super) fn noted(self, note: impl FnOnce(&T) -> Option<String>) -> Found<T> {
+        let note = self.puzzle.as_ref().ok().and_then(note);
+        Found { note, ..self }
     }
 }
 

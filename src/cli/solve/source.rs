@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, Receiver};
 
 use crate::data::pasted::{Found, Puzzle, Reader};
 use crate::model::ModelConfig;
+use crate::report::say;
 use crate::{Error, Result, files};
 
 /// Lines of standard input that are read ahead.
@@ -124,8 +125,11 @@ const INPUT: &str = "standard input";
 const NONE: &str = "give all cells of a Sudoku, with . for blanks, or rows of \"# SG\" of a maze";
 const FIX: &str = "correct it or leave it out";
 
-fn given(name: &str, Found { line, puzzle }: Found<Puzzle>, by_line: bool) -> Given {
+fn given(name: &str, Found { line, puzzle, note }: Found<Puzzle>, by_line: bool) -> Given {
     let place = if by_line { format!("{name}, line {line}") } else { name.to_owned() };
+    if let Some(note) = note {
+        say(format!("note: {place}: {note}"));
+    }
     let solvable = puzzle.and_then(|puzzle| puzzle.unsolvable().map_or(Ok(puzzle), Err));
     match solvable {
         Ok(puzzle) => Ok(Placed { place, puzzle }),

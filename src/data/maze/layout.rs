@@ -73,7 +73,7 @@ impl Layouts {
     pub fn end(&mut self) -> Option<Found<Pasted>> {
         let rows = std::mem::take(&mut self.rows);
         let line = rows.first()?.0;
-        Some(Found { line, puzzle: self.maze(&rows) })
+        Some(Found { line, puzzle: self.maze(&rows), note: None })
     }
 
     fn width(&self) -> usize {

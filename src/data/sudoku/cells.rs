@@ -9,14 +9,17 @@ pub(super) const SEPARATORS: [char; 3] = [',', ';', '\t'];
 /// What stands around cells of a table or a list and is nothing itself.
 const QUOTES: [char; 4] = ['"', '\'', '[', ']'];
 
+/// What is written for a blank; dashes may be rules.
+const BLANKS: [char; 7] = ['.', '0', '_', '*', 'x', 'X', '?'];
+
 /// The cells of a line.
 pub(super) struct Row {
     /// The line, from 1 on.
     pub number: usize,
     /// Digits, 0 for blanks.
     pub cells: Vec<u8>,
-    /// How many signs are no cell, and no separator either; and the first of them.
-    pub strange: (usize, Option<char>),
+    /// What is no cell, and no separator either, with the places that it takes among the cells.
+    pub strange: Vec<(usize, char)>,
     pub style: Style,
     /// An empty line follows.
     pub gap: bool,
@@ -40,11 +43,11 @@ impl Row {
             Some(filled) => (filled, Style::Signs),
             None => (text, Style::Open),
         };
-        let mut row = Row { number, cells: Vec::new(), strange: (0, None), style, gap: false };
+        let mut row = Row { number, cells: Vec::new(), strange: Vec::new(), style, gap: false };
         let mut dashes = 0;
         for sign in text.chars() {
             let digit = match sign {
-                '.' | '0' | '_' | '*' | 'x' | 'X' | '?' => {
+                sign if BLANKS.contains(&sign) => {
                     row.style = Style::Signs;
                     0
                 }
@@ -57,7 +60,7 @@ impl Row {
                 sign => match sign.to_digit(10) {
                     Some(digit) if digit as usize <= shape.size() => digit as u8,
                     _ => {
-                        row.strange = (row.strange.0 + 1, row.strange.1.or(Some(sign)));
+                        row.strange.push((row.cells.len(), sign));
                         0
                     }
                 },
@@ -76,7 +79,7 @@ impl Row {
 
     /// Whether it is meant as cells, though some may be wrong.
     pub fn is_meant(&self) -> bool {
-        4 * self.strange.0 <= self.cells.len()
+        4 * self.strange.len() <= self.cells.len()
     }
 }
 
@@ -124,6 +127,10 @@ fn one(field: &str) -> Option<char> {
 /// but for the ends of the line.
 fn banded(shape: Shape, bands: &[&str]) -> Option<String> {
     const SPACES: [(usize, usize); 3] = [(0, 0), (0, 1), (1, 1)];
+    // Whoever writes something for blanks does not leave them out.
+    if bands.iter().any(|band| band.contains(BLANKS)) {
+        return None;
+    }
     let ways = [1, 2].into_iter().flat_map(|apart| SPACES.map(|(ends, inside)| (apart, ends, inside)));
     let (count, last) = (shape.box_columns(), bands.len() - 1);
     ways.into_iter().find_map(|(apart, ends, inside)| {

@@ -3,7 +3,7 @@
 
 use super::cells::{Row, SEPARATORS, Style};
 use super::contradiction::contradiction;
-use super::grid::{Grid, Shape};
+use super::grid::{Grid, Shape, solution_fault};
 use crate::data::pasted::Found;
 
 /// How lines begin that stand between puzzles and are none, those that trm prints among them.
@@ -29,6 +29,13 @@ pub fn lines_of(shape: Shape, lines: &[&str]) -> usize {
     lines.iter().filter(counts).count()
 }
 
+/// What keeps the answer that a table gives from being one.
+fn wrong_answer(puzzle: &Grid, answer: &str) -> Option<String> {
+    let answer = Grid::parse(answer).ok().filter(|answer| answer.clues() == answer.cells().len())?;
+    let fault = solution_fault(puzzle, &answer)?;
+    Some(format!("the answer that stands beside it is wrong: it {fault}"))
+}
+
 impl Layouts {
     /// Nothing found yet.
     pub fn new(shape: Shape) -> Layouts {
@@ -52,9 +59,11 @@ impl Layouts {
         if of_table || HEADINGS.contains(&word.to_lowercase().as_str()) {
             return self.end().into_iter().collect();
         }
-        // Of a table the first column that has all cells.
+        // Of a table the first column that has all cells; the next one may be the answer.
         let whole = |field: &&str| field.trim().trim_matches('"').chars().count() == self.shape.cells();
-        let text = text.split(SEPARATORS).find(whole).or(self.without_changes(text)).unwrap_or(line);
+        let mut columns = text.split(SEPARATORS).filter(whole);
+        let text = columns.next().or(self.without_changes(text)).unwrap_or(line);
+        let answer = columns.next().map(|answer| answer.trim().trim_matches('"'));
         let row = Row::of(self.shape, number, text);
         if text.trim().is_empty() && row.cells.is_empty() {
             return self.gap().into_iter().collect();
@@ -74,7 +83,7 @@ impl Layouts {
         self.rows.push(row);
         // Where there are too many, it is a puzzle of another size up to its end.
         if alone || self.count() == self.shape.cells() {
-            found.extend(self.end());
+            found.extend(self.end().map(|ended| ended.noted(|grid| wrong_answer(grid, answer?))));
         }
         found
     }
@@ -118,7 +127,7 @@ impl Layouts {
         let rows: Vec<&Row> = self.rows.iter().filter(|row| !self.is_rule(row)).collect();
         let (puzzle, any) = (self.grid(&rows), !rows.is_empty());
         self.rows.clear();
-        any.then_some(Found { line: self.first, puzzle })
+        any.then_some(Found { line: self.first, puzzle, note: None })
     }
 
     /// Dashes are rules where other signs are blanks, or where there are as many as no row has.
@@ -134,10 +143,17 @@ impl Layouts {
 
     fn grid(&self, rows: &[&Row]) -> Result<Grid, String> {
         let (shape, cells) = (self.shape, rows.iter().map(|row| row.cells.len()).sum::<usize>());
-        if let Some(strange) = rows.iter().find_map(|row| row.strange.1.map(|sign| (row.number, sign))) {
-            let (number, sign) = strange;
-            let place = if number == self.first { String::new() } else { format!("line {number}: ") };
-            return Err(format!("{place}{sign:?}, expected 1 to {} or a blank, as .", shape.size()));
+        let mut before = 0;
+        for row in rows {
+            if let Some((at, sign)) = row.strange.first() {
+                let (cell, side) = (before + at, shape.size());
+                let place = match cells == shape.cells() {
+                    true => format!("row {}, column {}", cell / side + 1, cell % side + 1),
+                    false => format!("line {}", row.number),
+                };
+                return Err(format!("{sign:?} in {place}, expected 1 to {side} or a blank, as ."));
+            }
+            before += row.cells.len();
         }
         if cells != shape.cells() {
             return Err(format!("{cells} cells, the model solves puzzles of {} ({shape})", shape.cells()));
