@@ -61,6 +61,7 @@ const EXAMPLES: [(&str, &[&str]); 32] = [
             "trm solve 1....5...162.13...56..2.3.........13",
             "trm solve --run runs/first --watch 1....5...162.13...56..2.3.........13",
             "trm solve --run runs/first --rollouts 16 --noise 0.3 --select valid sudokus.txt",
+            "trm solve --run runs/sort --data data/sort \"3 1 2\"",
         ],
     ),
     (

@@ -125,7 +125,7 @@ pub fn kind_of(text: &str) -> Option<Kind> {
     let lines: Vec<&str> = text.lines().map(|line| line.trim_end_matches('\r')).collect();
     maze_of(&lines).or_else(|| {
         let counted = Shape::ALL.map(|shape| (sudoku::lines_of(shape, &lines), shape.size()));
-        let (_, size) = counted.into_iter().filter(|(lines, _)| *lines > 0).max()?;
+        let (_, size) = counted.into_iter().filter(|((_, lines), _)| *lines > 0).max()?;
         Some(Kind::Sudoku { size })
     })
 }
@@ -275,7 +275,7 @@ mod tests {
             ("..#.\n..#.\n....\n....\n", maze(4, 4)),
             ("S #\n  #\n\n   G\n", maze(4, 4)),
             ("1..............a", sudoku(4)),
-            ("|1| | | |\n| | | |2|\n", sudoku(4)),
+            ("|1| | | |\n| | | | |\n| |3| | |\n| | | |2|\n", sudoku(4)),
             ("1,,,\n,,,2\n", sudoku(4)),
             ("12345", None),
             ("", None),

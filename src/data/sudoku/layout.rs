@@ -17,16 +17,18 @@ pub struct Layouts {
     first: usize,
 }
 
-/// How many lines hold a row of a puzzle of `shape`, or, in a table in one field, a whole one.
-pub fn lines_of(shape: Shape, lines: &[&str]) -> usize {
+/// How many lines hold a row of a puzzle of `shape`, or, in a table in one field, a whole one; 0 where there are none. Before
+/// that, whether they come to whole puzzles.
+pub fn lines_of(shape: Shape, lines: &[&str]) -> (bool, usize) {
     let cells = |text: &str| Some(Row::of(shape, 0, text)).filter(Row::is_meant).map(|row| row.cells.len());
-    let counts = |line: &&&str| {
+    let held = |line: &&str| {
         let line = line.split('#').next().unwrap_or_default();
-        let mut fields = line.split(SEPARATORS).map(cells);
-        [Some(shape.size()), Some(shape.cells())].contains(&cells(line))
-            || fields.any(|cells| cells == Some(shape.cells()))
+        let known = [shape.size(), shape.cells()];
+        let whole = line.split(SEPARATORS).any(|field| cells(field) == Some(shape.cells()));
+        cells(line).filter(|cells| known.contains(cells)).or(whole.then_some(shape.cells()))
     };
-    lines.iter().filter(counts).count()
+    let held: Vec<usize> = lines.iter().filter_map(held).collect();
+    (held.iter().sum::<usize>().is_multiple_of(shape.cells()), held.len())
 }
 
 /// What keeps the answer that a table gives from being one.
