@@ -9,7 +9,7 @@
 # vector instructions make equal weights, however many threads they have.
 set -euo pipefail
 
-trm=$(realpath "${TRM:-target/release/trm}") out=${OUT:-checkpoints} name=${1:?NAME is missing: sudoku4, sudoku6, sudoku9, maze5, maze7 or maze9}
+trm=$(realpath "${TRM:-target/release/trm}") out=${OUT:-checkpoints} name=${1:?NAME is missing: sudoku4, sudoku6, sudoku9 or maze5}
 shift
 mkdir -p "$out/$name.work"
 out=$(realpath "$out")
@@ -83,15 +83,8 @@ case $name in
     data maze --generate 1500 --test 300 --size 5x5 --min-path 4 --aug --out data
     train --recipe tiny-maze --set train.ema_rate=0.998 "${explored[@]}" "$@" --data data --out run
     ;;
-  maze7 | maze9)
-    side=${name#maze}
-    puzzles="${side}x$side mazes of at least 6 moves"
-    data maze --generate 20000 --test 1000 --size "${side}x$side" --min-path 6 --aug --out data
-    train --recipe tiny-maze --set train.epochs=12 --set train.eval_interval=6 --set train.ema_rate=0.998 \
-      "${explored[@]}" "$@" --data data --out run
-    ;;
   *)
-    echo "$name is none of sudoku4, sudoku6, sudoku9, maze5, maze7, maze9" >&2
+    echo "$name is none of sudoku4, sudoku6, sudoku9, maze5" >&2
     exit 2
     ;;
 esac
