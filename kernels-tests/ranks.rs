@@ -88,7 +88,8 @@ fn train(mut trainer: Trainer, state: Option<&State>) -> trm::Result<(State, Vec
         trainer.restore(Path::new("state"), state)?;
     }
     let mut losses = Vec::new();
-    for _ in 0..12 {
+    // More than an epoch.
+    for _ in 0..8 {
         trainer.step()?;
         while let Some(metrics) = trainer.metrics(true)? {
             losses.push(metrics.metrics.loss());

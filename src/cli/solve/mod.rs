@@ -248,8 +248,9 @@ impl Tally {
             0 => String::new(),
             refused => format!(", {refused} could not be used"),
         };
-        if solved + unsolved + refused > 1 {
-            say(format!("solved {solved} of {}{unused}", solved + unsolved));
+        let answered = solved + unsolved;
+        if answered > 0 && answered + refused > 1 {
+            say(format!("solved {solved} of {answered}{unused}"));
         }
     }
 }
