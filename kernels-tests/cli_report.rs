@@ -59,7 +59,7 @@ fn two_runs() -> Outcome {
     let by_step = "{\"by_step\":[{\"step\":1,\"exact_accuracy\":0.5,\"accuracy\":0.7,\"halted\":0.1}]}";
     fs::write(folder.path().join("second/eval.json"), by_step)?;
     // The second cell of the answer is wrong.
-    let samples = "{\"step\":2,\"kind\":{\"puzzle\":\"other\"},\"words\":[\"a\",\"b<c\"],\"samples\":\
+    let samples = "{\"step\":2,\"kind\":{\"puzzle\":\"own task\"},\"words\":[\"a\",\"b<c\"],\"samples\":\
                    [{\"inputs\":[1,2],\"labels\":[2,1],\"answer\":[2,2]},{\"inputs\":[1,1],\"labels\":[-100,1],\"answer\":[2,1]}]}";
     fs::write(folder.path().join("first/samples.json"), samples)?;
     let kernel = |name: &str, seconds: f64| {
@@ -98,15 +98,15 @@ fn two_runs() -> Outcome {
         "pass@2",
         "Training loss",
         "<tr><td>train.lr<td>0.001<td>0.002\n",
-        "<td>Some GPU (9.9)<td>f32<td>0 to 3<td>48 s<td>4<td>stopped",
-        "<td>killed, or still at work\n",
+        "<td data-of='steps'>0 to 3<td data-of='time'>48 s<td data-of='samples/s'>4<td data-of='ended'>stopped",
+        "<td data-of='device'>Some GPU (9.9)<",
+        "<td data-of='ended'>killed, or still at work\n",
         "first, after 2 training steps",
-        ">1 of its cells are wrong<",
-        ">right<",
+        "<p>wrong in 1 of 2 cells\n",
+        "<p>right\n",
         ">b&lt;c<",
         "Time of a step by kernel",
-        ">product m=8<",
-        ">500.000 ms <",
+        "<td>product m=8<td>500.000<td>",
     ] {
         check(html.contains(part), || format!("no {part} in {html}"))?;
     }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::chart::escaped;
+use super::html::escaped;
 use crate::data::arc::{Candidate, Grid, InputScore, PALETTE, Score, TaskScore};
 use crate::{Result, files};
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use super::chart::{escaped, table};
 use super::describe;
+use super::html::{bar, escaped, page, table};
 use crate::bench::Measurement;
 use crate::bench::card::{Card, Kernels, Part, Step, Training};
 use crate::eval::verify::Report;
@@ -13,20 +13,12 @@ use crate::text::BinaryBytes;
 /// Dispatches shown of each step.
 const SHOWN: usize = 12;
 
-const STYLE: &str = ":root{color-scheme:light dark;--bar:#36a;--track:#ddd;--line:#ccc;--dim:#666;--bad:#b00}\
-@media(prefers-color-scheme:dark){:root{--bar:#7af;--track:#333;--line:#444;--dim:#aaa;--bad:#f77}}\
-body{font:15px/1.4 system-ui,sans-serif;max-width:60em;margin:0 auto;padding:1em}\
-h1{font-size:1.4em}h2{font-size:1.15em;margin:1.5em 0 .3em}p{margin:.4em 0}.dim{color:var(--dim)}\
-.bad{color:var(--bad);font-weight:bold}.wide{overflow-x:auto}\
-table{border-collapse:collapse}th,td{padding:.15em .7em;text-align:right;border-bottom:1px solid var(--line);\
-white-space:nowrap}th:first-child,td:first-child{text-align:left;padding-left:0}\
-td:first-child{white-space:normal;min-width:9em}\
-th{color:var(--dim);font-weight:normal}\
-svg{width:7em;height:.7em;color:var(--bar);background:var(--track)}";
+/// Numbers are told apart by their ends.
+const STYLE: &str = "th,td{text-align:right;white-space:nowrap}th:first-child,td:first-child{text-align:left}\
+td:first-child{white-space:normal;min-width:9em}";
 
 /// The page.
 pub fn card_html(card: &Card) -> String {
-    let name = escaped(&card.device.name);
     let verdict = match card.ok {
         true => String::new(),
         false => "<p class=bad>Something failed: see below.</p>".to_owned(),
@@ -41,21 +33,7 @@ pub fn card_html(card: &Card) -> String {
         part("Kernels of training steps", &card.kernels, kernels),
         part("A short training", &card.training, trainings),
     ];
-    format!(
-        "<!DOCTYPE html><html lang=en><meta charset=utf-8>\
-         <meta name=viewport content='width=device-width,initial-scale=1'><title>{name}</title>\
-         <style>{STYLE}</style><h1>{name}</h1>\n{}</html>\n",
-        body.concat()
-    )
-}
-
-/// A share of 0 to 1 as a bar.
-fn bar(share: f64) -> String {
-    let width = 100.0 * if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
-    format!(
-        "<svg viewBox='0 0 100 10' preserveAspectRatio=none aria-hidden=true>\
-         <rect fill=currentColor width={width:.1} height=10 /></svg>"
-    )
+    page(&card.device.name, STYLE, &body.concat())
 }
 
 fn percent(share: Option<f64>) -> String {

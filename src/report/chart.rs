@@ -1,6 +1,8 @@
-//! Charts as SVG text: bars and lines, without a library, as there are only these two.
+//! Charts as SVG files: bars and lines, without a library, as there are only these two.
 
 use std::fmt;
+
+use super::html::escaped;
 
 /// Width of a chart in pixels.
 const WIDTH: f64 = 900.0;
@@ -9,11 +11,6 @@ const WIDTH: f64 = 900.0;
 const ROW: f64 = 22.0;
 
 const COLOURS: [&str; 6] = ["#3366aa", "#aa5533", "#338855", "#885599", "#777722", "#226677"];
-
-/// Text that stands in XML or HTML.
-pub(super) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
 
 fn open(f: &mut fmt::Formatter<'_>, height: f64, title: &str) -> fmt::Result {
     writeln!(
@@ -104,17 +101,6 @@ impl fmt::Display for Lines {
         }
         writeln!(f, "</svg>")
     }
-}
-
-/// A table that scrolls sideways where the screen is narrow; cells are HTML.
-pub(super) fn table<T: AsRef<str>>(titles: &[T], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let titles: String = titles.iter().map(|title| format!("<th>{}", title.as_ref())).collect();
-    let row = |cells: Vec<String>| {
-        let cells: String = cells.iter().map(|cell| format!("<td>{cell}")).collect();
-        format!("<tr>{cells}\n")
-    };
-    let rows: String = rows.into_iter().map(row).collect();
-    format!("<div class=wide><table><tr>{titles}\n{rows}</table></div>\n")
 }
 
 #[cfg(test)]

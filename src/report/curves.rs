@@ -3,7 +3,8 @@
 use std::fmt::{self, Display};
 
 use super::History;
-use super::chart::escaped;
+use super::axis::{Axis, short};
+use super::html::escaped;
 use crate::{Error, Result};
 
 /// Pairs of a step and what was measured there, in the order of the log.
@@ -13,10 +14,6 @@ pub(super) type Points = Vec<(f64, f64)>;
 const DRAWN: usize = 400;
 /// Curves of up to so many points show each.
 const DOTTED: usize = 60;
-/// Amounts that differ by this factor stand on a logarithmic axis.
-const WIDE: f64 = 30.0;
-/// The plotting area in pixels: left, right, top, bottom.
-const AREA: [f64; 4] = [60.0, 690.0, 12.0, 262.0];
 
 /// What a curve shows, in the order of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,6 +71,11 @@ impl Kind {
             Kind::ExactAtStep | Kind::HaltedAtStep => "supervision step",
             _ => "training step",
         }
+    }
+
+    /// Where its x axis begins: no sample is answered before its first supervision step.
+    fn first_x(self) -> f64 {
+        if matches!(self, Kind::ExactAtStep | Kind::HaltedAtStep) { 1.0 } else { 0.0 }
     }
 
     /// What values are multiplied by to be shown.
@@ -136,113 +138,46 @@ fn averaged(points: &[(f64, f64)], unit: f64) -> Points {
     points.filter(|(x, y)| x.is_finite() && y.is_finite()).collect()
 }
 
-/// An axis from `from` to `to`.
-struct Axis {
-    from: f64,
-    to: f64,
-    logarithmic: bool,
-    ticks: Vec<f64>,
-}
-
-impl Axis {
-    /// For these values: from zero, or logarithmic where that shows more.
-    fn of(values: impl Iterator<Item = f64> + Clone, may_be_logarithmic: bool) -> Axis {
-        let least = values.clone().fold(f64::INFINITY, f64::min);
-        let most = values.fold(f64::NEG_INFINITY, f64::max);
-        if may_be_logarithmic && least > 0.0 && most / least > WIDE {
-            let (from, to) = (10f64.powf(least.log10().floor()), 10f64.powf(most.log10().ceil()));
-            let decades = (to / from).log10().round().clamp(1.0, 400.0) as i32;
-            let apart = (decades / 6 + 1) as usize;
-            let ticks = (0..=decades).step_by(apart).map(|decade| from * 10f64.powi(decade)).collect();
-            return Axis { from, to, logarithmic: true, ticks };
-        }
-        let from = least.min(0.0);
-        let span = if most > from { most - from } else { 1.0 };
-        // 1, 2 or 5 times a power of ten.
-        let power = 10f64.powf((span / 5.0).log10().floor());
-        let tick =
-            [1.0, 2.0, 5.0, 10.0].map(|times| times * power).into_iter().find(|tick| span / tick <= 5.5);
-        let tick = tick.unwrap_or(span);
-        let bottom = (from / tick).floor();
-        let count = (span / tick).ceil().clamp(1.0, 12.0) as usize + usize::from(from < 0.0);
-        let ticks: Vec<f64> = (0..=count).map(|index| tick * (bottom + index as f64)).collect();
-        Axis { from: ticks[0], to: ticks[count], logarithmic: false, ticks }
-    }
-
-    /// Where on the axis, from 0 to 1.
-    fn place(&self, value: f64) -> f64 {
-        match self.logarithmic {
-            true => (value / self.from).log10() / (self.to / self.from).log10(),
-            false => (value - self.from) / (self.to - self.from),
-        }
-    }
-}
-
-/// A number as short as it is told apart on an axis.
-pub(super) fn short(number: f64) -> String {
-    let size = number.abs();
-    if number != 0.0 && !(1e-3..1e7).contains(&size) {
-        return format!("{number:.3e}");
-    }
-    let digits = if size >= 100.0 { 0 } else { 3 };
-    let text = format!("{number:.digits$}");
-    if digits == 0 { text } else { text.trim_end_matches('0').trim_end_matches('.').to_owned() }
-}
-
 impl Display for Chart<'_> {
+    /// Places are in hundredths of the plot's width and height, so that it takes any size while lines and letters keep theirs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let points = || self.curves.iter().flat_map(|(_, _, points)| points.iter().copied());
-        let (x_axis, y_axis) = (
-            Axis::of(points().map(|point| point.0), false),
-            Axis::of(points().map(|point| point.1), self.kind.unit() == 1.0),
-        );
-        let [left, right, top, bottom] = AREA;
-        let x = |value: f64| left + (right - left) * x_axis.place(value);
-        let y = |value: f64| bottom - (bottom - top) * y_axis.place(value);
-        writeln!(f, "<svg viewBox='0 0 720 302' role=img><title>{}</title>", escaped(&self.kind.title()))?;
+        let x_axis = Axis::of_steps(self.kind.first_x(), points().map(|point| point.0));
+        let y_axis = Axis::of(points().map(|point| point.1), self.kind.unit() == 1.0);
+        let x = |value: f64| 100.0 * x_axis.place(value);
+        let y = |value: f64| 100.0 - 100.0 * y_axis.place(value);
+        writeln!(f, "<div class=chart><svg role=img><title>{}</title>", escaped(&self.kind.title()))?;
         for &tick in &y_axis.ticks {
             let (at, text) = (y(tick), short(tick));
-            writeln!(f, "<path class=grid d='M{left} {at:.1}H{right}'/>")?;
-            writeln!(f, "<text x={:.1} y={:.1} text-anchor=end>{text}</text>", left - 6.0, at + 4.0)?;
+            writeln!(f, "<line x2='100%' y1='{at:.2}%' y2='{at:.2}%'/>")?;
+            writeln!(f, "<text y='{at:.2}%' dx=-6 dy=4 text-anchor=end>{text}</text>")?;
         }
         for &tick in &x_axis.ticks {
             let (at, text) = (x(tick), short(tick));
-            writeln!(f, "<text x={at:.1} y={:.1} text-anchor=middle>{text}</text>", bottom + 16.0)?;
+            writeln!(f, "<text x='{at:.2}%' y='100%' dy=18 text-anchor=middle>{text}</text>")?;
         }
-        let middle = (left + right) / 2.0;
-        writeln!(f, "<text x={middle} y={} text-anchor=middle>{}</text>", bottom + 34.0, self.kind.x())?;
+        writeln!(f, "<text x='50%' y='100%' dy=36 text-anchor=middle>{}</text>", self.kind.x())?;
         for (place, name, points) in &self.curves {
             let path: Vec<String> =
-                points.iter().map(|&(step, value)| format!("{:.1},{:.1}", x(step), y(value))).collect();
+                points.iter().map(|&(step, value)| format!("{:.2},{:.2}", x(step), y(value))).collect();
             let last = points.last().map(|point| short(point.1)).unwrap_or_default();
             writeln!(f, "<g class=c{place}><title>{}: {last} at the end</title>", escaped(name))?;
-            writeln!(f, "<polyline points='{}'/>", path.join(" "))?;
+            writeln!(f, "<svg viewBox='0 0 100 100' preserveAspectRatio=none>")?;
+            writeln!(f, "<polyline points='{}'/></svg>", path.join(" "))?;
             if points.len() <= DOTTED {
                 for &(step, value) in points {
-                    write!(f, "<circle cx={:.1} cy={:.1} r=2.5 />", x(step), y(value))?;
+                    write!(f, "<circle cx='{:.2}%' cy='{:.2}%' r=2.5 />", x(step), y(value))?;
                 }
             }
             writeln!(f, "</g>")?;
         }
-        writeln!(f, "</svg>")
+        writeln!(f, "</svg></div>")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn axes_have_few_round_ticks() {
-        let ticks = |values: &[f64], logarithmic| Axis::of(values.iter().copied(), logarithmic).ticks;
-        assert_eq!(ticks(&[3.0, 98.0], false), [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]);
-        assert_eq!(ticks(&[0.5, 40.0], true), [0.1, 1.0, 10.0, 100.0]);
-        assert_eq!(ticks(&[0.0, 0.0], false).last(), Some(&1.0));
-        assert_eq!(ticks(&[-1.0, 3.0], true), [-1.0, 0.0, 1.0, 2.0, 3.0, 4.0]);
-        for odd in [&[0.0][..], &[f64::MAX, 1e-300], &[f64::MAX, -f64::MAX], &[1e-320]] {
-            assert!(ticks(odd, true).len() < 80, "{odd:?}");
-        }
-    }
 
     #[test]
     fn long_curves_are_averaged() {
@@ -252,11 +187,5 @@ mod tests {
         assert_eq!(averaged(&points[..4], 100.0), [(0.0, 0.0), (1.0, 100.0), (2.0, 0.0), (3.0, 100.0)]);
         let (points, drawn) = (&points[..3], averaged(&[(1.0, f64::MAX), (2.0, 1.0)], 100.0));
         assert_eq!((points.len(), drawn), (3, vec![(2.0, 100.0)]));
-    }
-
-    #[test]
-    fn numbers_are_short() {
-        let shown = [0.0, 0.5, 2.0, 1500.0, 12.3456, 2.5e-5, 3e9].map(short);
-        assert_eq!(shown, ["0", "0.5", "2", "1500", "12.346", "2.500e-5", "3.000e9"]);
     }
 }

@@ -2,18 +2,21 @@
 //! card of a device, the curves of past runs.
 
 mod arc_html;
+mod axis;
 mod card_html;
 mod chart;
 mod curves;
 pub mod draw;
 mod grid;
 mod history;
+mod html;
 mod metrics_log;
 mod page;
 mod past_sessions;
 mod plan_summary;
 mod progress;
 mod table;
+mod window;
 
 pub use arc_html::write_arc_html;
 pub use card_html::card_html;

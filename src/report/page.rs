@@ -3,24 +3,24 @@
 use std::collections::BTreeSet;
 
 use super::History;
-use super::chart::{Bars, escaped, table};
-use super::curves::{Chart, Kind, short};
-use super::draw::{Board, Panel, Strip, svg_text};
+use super::axis::short;
+use super::curves::{Chart, Kind};
+use super::draw::{Board, Panel, panel_svg};
 use super::history::of_step;
+use super::html::{bar, escaped, page, records, table};
 use super::past_sessions::PastSession;
 use crate::bench::Measurement;
 use crate::data::IGNORE_LABEL;
 use crate::train::{Sample, Samples};
 
-const STYLE: &str = ":root{color-scheme:light dark;--line:#ddd;--dim:#666}\
-@media(prefers-color-scheme:dark){:root{--line:#444;--dim:#aaa}}\
-body{font:15px/1.4 system-ui,sans-serif;max-width:60em;margin:0 auto;padding:1em}\
-h1{font-size:1.4em}h2{font-size:1.15em;margin:1.5em 0 .3em}.dim{color:var(--dim)}.wide{overflow-x:auto}\
-table{border-collapse:collapse}th,td{padding:.15em .7em;text-align:left;border-bottom:1px solid var(--line);\
-vertical-align:top}th{color:var(--dim);font-weight:normal}th:first-child,td:first-child{padding-left:0}\
-svg{width:100%;max-width:50em;display:block}svg text{fill:var(--dim);font-size:11px}\
-.grid{stroke:var(--line)}polyline{fill:none;stroke:currentColor;stroke-width:1.6;stroke-linejoin:round}\
-circle{fill:currentColor}i{display:inline-block;width:1.4em;border-top:3px solid;vertical-align:middle}";
+/// Letters of charts stay as large as the page's, whatever the width; pictures of puzzles are as their own files.
+const STYLE: &str = "\
+.chart{padding:.6em 1em 3em 3.8em}.chart>svg{width:100%;height:clamp(12em,28vw,17em);display:block}\
+.chart svg{overflow:visible}.chart text{fill:var(--dim);font-size:12px}.chart line{stroke:var(--line)}\
+.chart polyline{fill:none;stroke:currentColor;stroke-width:1.6;stroke-linejoin:round;vector-effect:non-scaling-stroke}\
+.chart circle{fill:currentColor}\
+.panels{display:flex;flex-wrap:wrap;gap:.5em;margin:.2em 0 1em}.panels svg{max-width:100%;height:auto}\
+i{display:inline-block;width:1.4em;border-top:3px solid;vertical-align:middle}";
 
 /// Kernels that are shown one by one.
 const KERNELS: usize = 16;
@@ -38,20 +38,14 @@ pub fn runs_html(runs: &[History]) -> String {
         Some(format!("<h2>{}</h2>\n{chart}", escaped(&kind.title())))
     };
     let charts: String = kinds.iter().filter_map(chart).collect();
-    let colours: String = (0..runs.len())
-        .map(|place| {
-            format!(".c{place}{{color:hsl({:.0} 70% 45%)}}", (215.0 + GOLDEN_ANGLE * place as f64) % 360.0)
-        })
-        .collect();
-    let title = escaped(&title);
+    let hue = |place: usize| (215.0 + GOLDEN_ANGLE * place as f64) % 360.0;
+    let colours =
+        (0..runs.len()).map(|place| format!(".c{place}{{color:hsl({:.0} 70% var(--light))}}", hue(place)));
+    let style = std::iter::once(STYLE.to_owned()).chain(colours).collect::<String>();
     let body =
         [overview(runs), charts, samples(runs), kernels(runs), recipes(runs), sessions(runs), notes(runs)]
             .concat();
-    format!(
-        "<!DOCTYPE html><html lang=en><meta charset=utf-8>\
-         <meta name=viewport content='width=device-width,initial-scale=1'><title>{title}</title>\
-         <style>{STYLE}{colours}</style><h1>{title}</h1>\n{body}</html>\n"
-    )
+    page(&title, &style, &body)
 }
 
 /// Which colour is whose, and how far it came.
@@ -60,7 +54,7 @@ fn overview(runs: &[History]) -> String {
         let best = run
             .best
             .map_or_else(|| "-".into(), |(step, share)| format!("{:.2} % after {step} steps", 100.0 * share));
-        vec![format!("<i class=c{place}></i> {}", escaped(&run.name)), run.steps.to_string(), best]
+        vec![format!("<i class=c{place}></i>&nbsp;{}", escaped(&run.name)), run.steps.to_string(), best]
     });
     table(&["run", "training steps", "best test exact accuracy"], rows)
 }
@@ -71,17 +65,15 @@ fn samples(runs: &[History]) -> String {
         .iter()
         .filter_map(|run| Some((run, run.samples.as_ref()?)))
         .map(|(run, samples)| {
-            let name = escaped(&run.name);
-            let strips: Vec<Strip> = samples.samples.iter().map(|sample| strip(samples, sample)).collect();
-            let svg = inline(&svg_text(&strips));
-            format!("<p>{name}, after {} training steps:</p>\n{svg}", samples.step)
+            let drawn: String = samples.samples.iter().map(|sample| panels(samples, sample)).collect();
+            format!("<h3>{}, after {} training steps</h3>\n{drawn}", escaped(&run.name), samples.step)
         })
         .collect();
     if drawn.is_empty() { drawn } else { format!("<h2>Test samples at the last evaluation</h2>\n{drawn}") }
 }
 
 /// Given, answered with the wrong cells marked, and the label.
-fn strip(Samples { kind, words, .. }: &Samples, Sample { inputs, labels, answer }: &Sample) -> Strip {
+fn panels(Samples { kind, words, .. }: &Samples, Sample { inputs, labels, answer }: &Sample) -> String {
     let asked = |cell: usize| labels.get(cell).is_some_and(|label| *label != IGNORE_LABEL);
     // What has no label is nobody's answer.
     let labelled = |tokens: &[i32]| -> Vec<i32> {
@@ -89,22 +81,17 @@ fn strip(Samples { kind, words, .. }: &Samples, Sample { inputs, labels, answer 
     };
     let (answer, label) = (labelled(answer), labelled(labels));
     let wrong = answer.iter().zip(&label).filter(|(found, label)| found != label).count();
-    let title = if wrong == 0 { "right".to_owned() } else { format!("{wrong} of its cells are wrong") };
-    let panel = |caption: &str, previous: &[i32], tokens: &[i32]| Panel {
-        caption: caption.to_owned(),
-        board: Board::of(*kind, words.as_ref(), inputs, previous, tokens),
+    let all = (0..labels.len()).filter(|cell| asked(*cell)).count();
+    let verdict = if wrong == 0 { "right".to_owned() } else { format!("wrong in {wrong} of {all} cells") };
+    let panel = |caption: &str, previous: &[i32], tokens: &[i32]| {
+        let board = Board::of(*kind, words.as_ref(), inputs, previous, tokens);
+        // HTML knows the name of the language.
+        let svg = panel_svg(&Panel { caption: caption.to_owned(), board });
+        svg.replace(" xmlns=\"http://www.w3.org/2000/svg\"", "")
     };
-    let panels = vec![
-        panel("given", inputs, inputs),
-        panel("answer", &label, &answer),
-        panel("label", &label, &label),
-    ];
-    Strip { title, panels }
-}
-
-/// An SVG without the name of its language, which HTML knows.
-fn inline(svg: &str) -> String {
-    svg.replace(" xmlns=\"http://www.w3.org/2000/svg\"", "")
+    let panels =
+        [panel("given", inputs, inputs), panel("answer", &label, &answer), panel("label", &label, &label)];
+    format!("<p>{verdict}\n<div class=panels>{}</div>\n", panels.concat())
 }
 
 /// Where the time of a step goes, of runs whose folder holds a measurement.
@@ -113,18 +100,17 @@ fn kernels(runs: &[History]) -> String {
         .iter()
         .filter(|run| !run.kernels.is_empty())
         .map(|run| {
-            let mut bars = Bars::new(&run.name, "ms");
-            let ms = |one: &Measurement| 1e3 * of_step(one);
+            let seconds = |all: &[Measurement]| all.iter().map(of_step).sum::<f64>();
+            let longest = run.kernels.first().map_or(0.0, of_step);
+            let row = |name: &str, seconds: f64| {
+                vec![escaped(name), format!("{:.3}", 1e3 * seconds), bar(seconds / longest)]
+            };
             let (shown, rest) = run.kernels.split_at(run.kernels.len().min(KERNELS));
-            for kernel in shown {
-                // The words before the last slash are those of the whole measurement.
-                let name = kernel.key.rsplit('/').next().unwrap_or_default();
-                bars.bar(name, ms(kernel), String::new());
-            }
-            if !rest.is_empty() {
-                bars.bar(&format!("{} others", rest.len()), rest.iter().map(ms).sum(), String::new());
-            }
-            inline(&bars.to_string())
+            // The words before the last slash are those of the whole measurement.
+            let name = |kernel: &Measurement| kernel.key.rsplit('/').next().unwrap_or_default().to_owned();
+            let shown = shown.iter().map(|kernel| row(&name(kernel), of_step(kernel)));
+            let rest = (!rest.is_empty()).then(|| row(&format!("{} others", rest.len()), seconds(rest)));
+            format!("<h3>{}</h3>\n{}", escaped(&run.name), table(&["kernel", "ms", ""], shown.chain(rest)))
         })
         .collect();
     if drawn.is_empty() { drawn } else { format!("<h2>Time of a step by kernel</h2>\n{drawn}") }
@@ -147,7 +133,8 @@ fn recipes(runs: &[History]) -> String {
         (0, _) => return String::new(),
         (1, _) => String::new(),
         (_, true) => "<p>They are the same.</p>\n".to_owned(),
-        _ => table(&titles, different),
+        (2, _) => table(&titles, different),
+        _ => records(&titles, different),
     };
     let shared = same.into_iter().map(|row| row.into_iter().take(2).collect());
     let (heading, summary) = match known.len() {
@@ -169,7 +156,7 @@ fn sessions(runs: &[History]) -> String {
         return String::new();
     }
     let titles = ["run", "began", "trm", "device", "precision", "steps", "time", "samples/s", "ended"];
-    format!("<h2>Sessions</h2>\n{}", table(&titles, rows))
+    format!("<h2>Sessions</h2>\n{}", records(&titles, rows))
 }
 
 fn session_row(run: &History, session: &PastSession, is_last: bool) -> Vec<String> {

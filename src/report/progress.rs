@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use super::metrics_log::{Entry, MetricsLog, WentBack};
+use super::window::{Lag, Window};
 use super::{plain_terminal, say};
 use crate::Result;
 use crate::data::arc::Score;
@@ -29,6 +30,8 @@ pub struct Progress {
     /// Present on a terminal.
     bar: Option<ProgressBar>,
     window: Window,
+    /// Of a run that keeps a moving average.
+    lag: Option<Lag>,
     /// Of device memory.
     bytes: Option<u64>,
     batch: usize,
@@ -50,6 +53,7 @@ impl Progress {
             log: None,
             bar: None,
             window: Window::default(),
+            lag: None,
             bytes: None,
             batch: 0,
             total_steps: 0,
@@ -106,6 +110,7 @@ impl Progress {
 impl Observer for Progress {
     fn laid_out(&mut self, settings: &TrainSettings, bytes: u64) {
         self.bytes = Some(bytes);
+        self.lag = self.lag.take().or_else(|| settings.ema.then(|| Lag::of(settings.ema_rate)));
         let batch = settings.global_batch_size;
         let at_once = match settings.micro_batch {
             all if all == batch => format!("{} at once", counted(batch, "sample")),
@@ -205,6 +210,9 @@ impl Observer for Progress {
         };
         let passes = pass_at.map_or_else(String::new, |pass_at| format!("; {}", describe_passes(pass_at)));
         self.say(&format!("step {step}: test on {examples} examples: {found}{passes}"));
+        let tested = (metrics.count > 0.0).then_some(metrics.exact_accuracy);
+        let lag = self.lag.as_mut().and_then(|lag| lag.explain(step, self.window.exact(), tested));
+        lag.into_iter().for_each(|line| self.say(&line));
         Ok(())
     }
 
@@ -253,39 +261,6 @@ pub fn describe_passes(pass_at: &BTreeMap<usize, f64>) -> String {
     passes.collect::<Vec<_>>().join(", ")
 }
 
-/// Averages since they were last shown.
-#[derive(Default)]
-struct Window {
-    steps: f64,
-    loss: f64,
-    halted: f64,
-    exact: f64,
-    /// The exact accuracy shown while no sample halts.
-    last_exact: Option<f64>,
-}
-
-impl Window {
-    fn add(&mut self, metrics: &Metrics) {
-        self.steps += 1.0;
-        self.loss += metrics.loss();
-        if metrics.count > 0.0 {
-            self.halted += metrics.count;
-            self.exact += metrics.exact_accuracy * metrics.count;
-        }
-    }
-
-    fn take(&mut self) -> String {
-        let fresh = (self.halted > 0.0).then(|| self.exact / self.halted);
-        let exact = fresh.or(self.last_exact);
-        let loss = self.loss / self.steps.max(1.0);
-        *self = Window { last_exact: exact, ..Window::default() };
-        match exact {
-            Some(exact) => format!("loss {loss:.3}, exact {:.1} %", 100.0 * exact),
-            None => format!("loss {loss:.3}"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -301,19 +276,5 @@ mod tests {
         progress.started(5, 5, 100, 8).unwrap();
         assert!(progress.samples_per_s() <= 8.0, "{}", progress.samples_per_s());
         assert!(progress.seconds() >= 10.0);
-    }
-
-    #[test]
-    fn windows_average_over_halted_samples() {
-        let metrics =
-            |count: f64, exact: f64| Metrics::of([count, 0.0, exact, 0.0, 0.0, 2.0, 0.0, 0.0]).averaged(1.0);
-        let mut window = Window::default();
-        window.add(&metrics(0.0, 0.0));
-        assert_eq!(window.take(), "loss 2.000");
-        window.add(&metrics(1.0, 1.0));
-        window.add(&metrics(3.0, 0.0));
-        assert_eq!(window.take(), "loss 2.000, exact 25.0 %");
-        window.add(&metrics(0.0, 0.0));
-        assert_eq!(window.take(), "loss 2.000, exact 25.0 %");
     }
 }

@@ -32,7 +32,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
 }
 
 fn text(report: &Report, words: Option<&Words>, colour: bool) -> String {
-    let mut text = format!("puzzles: {}\nnames: {}\n", json!(report.kind), report.names);
+    let mut text = format!("puzzles: {}\nnames: {}\n", report.kind, report.names);
     report.splits.iter().for_each(|split| text += &split_text(split));
     for example in &report.examples {
         let name = printable(example.name.as_deref().unwrap_or_default());

@@ -167,7 +167,7 @@ impl Session<'_> {
 }
 
 /// Whether one of the attempts is the solution.
-fn is_right(input: &InputScore) -> bool {
+pub(super) fn is_right(input: &InputScore) -> bool {
     input.rank.is_some_and(|rank| rank <= ATTEMPTS)
 }
 

@@ -65,8 +65,15 @@ impl Pictures {
         Ok(Pictures { files, strips: Vec::new(), left_out: 0 })
     }
 
-    /// Adds a puzzle and its steps.
-    pub fn add(&mut self, view: &View<'_>, inputs: &[i32], solution: &Solution, verdict: String) {
+    /// Adds a puzzle, its steps and what became of it; `label` is the right answer where that is to be seen beside the model's.
+    pub fn add(
+        &mut self,
+        view: &View<'_>,
+        inputs: &[i32],
+        solution: &Solution,
+        verdict: String,
+        label: Option<&[i32]>,
+    ) {
         if !self.takes() {
             return;
         }
@@ -78,7 +85,11 @@ impl Pictures {
             let caption = format!("{} of {} votes", elected.votes, elected.of);
             panels.push(Panel { caption, board: board(&elected.answer, &elected.answer) });
         }
-        self.strips.push(Strip { title: verdict, panels });
+        let outcome = panels.len() - 1;
+        // What the answer lacks stands out in it.
+        let label = label.map(|label| board(solution.answer(), label));
+        panels.extend(label.map(|board| Panel { caption: "label".to_owned(), board }));
+        self.strips.push(Strip { title: verdict, panels, outcome });
     }
 
     /// Adds a task of ARC.
@@ -102,9 +113,13 @@ impl Pictures {
                 let caption = arc::caption(place, candidate, input);
                 panels.push(Panel { caption, board: Board::arc(&candidate.grid) });
             }
+            let missed = input.solution.iter().filter(|_| !arc::is_right(input)).map(Board::arc);
+            panels.extend(missed.map(|board| Panel { caption: "right is".to_owned(), board }));
         }
         let verdicts: Vec<&str> = inputs.iter().map(arc::verdict).collect();
-        self.strips.push(Strip { title: format!("{}: {}", task.id, verdicts.join(", ")), panels });
+        let title = format!("{}: {}", task.id, verdicts.join(", "));
+        let outcome = panels.len().saturating_sub(1);
+        self.strips.push(Strip { title, panels, outcome });
     }
 
     /// Writes the files.

@@ -59,7 +59,7 @@ impl Session<'_> {
             let (watch, colour) = (args.watch, output.colour());
             output.painted(&solved, |solved| solved.text(puzzle, &solution, watch, colour))?;
             let view = View { kind: puzzle.kind(), words: None };
-            pictures.add(&view, &puzzle.tokens(), &solution, solved.verdict());
+            pictures.add(&view, &puzzle.tokens(), &solution, solved.verdict(), None);
             Ok(())
         })
     }

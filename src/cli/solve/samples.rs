@@ -10,6 +10,7 @@ use crate::data::inspect::Kind;
 use crate::data::own::Words;
 use crate::data::{Batch, Dataset, IGNORE_LABEL, Split, TestBatches, maze};
 use crate::eval::{Choice, Question, Selection, Solution, Thought, check_fit};
+use crate::text::counted;
 
 use super::{Session, View, steps_text};
 
@@ -75,10 +76,11 @@ impl Session<'_> {
             unasked(&mut solution, labels);
             let view = View { kind: question.kind, words };
             let sample = Sample::of(sample, question, labels, &solution);
-            self.tally.answered(sample.exact || sample.valid == Some(true));
+            self.tally.answered(sample.solved());
             let (watch, colour) = (self.args.watch, self.output.colour());
             self.output.painted(&sample, |sample| sample.text(&view, &solution.thoughts, watch, colour))?;
-            self.pictures.add(&view, &question.inputs, &solution, sample.verdict());
+            let missed = (!sample.solved()).then_some(sample.labels.as_slice());
+            self.pictures.add(&view, &question.inputs, &solution, sample.verdict(), missed);
         }
         Ok(())
     }
@@ -130,17 +132,26 @@ impl Sample {
             text += &format!("{}\n{}", choice.text(), draw(&self.answer));
         }
         text += &self.verdict();
-        match self.exact || self.valid == Some(true) {
+        match self.solved() {
             true => text + "\n\n",
-            false => text + ": the label is\n" + &draw(&self.labels) + "\n",
+            false => text + "; the label is\n" + &draw(&self.labels) + "\n",
         }
+    }
+
+    /// Whether the answer is right, be it another than the label.
+    fn solved(&self) -> bool {
+        self.exact || self.valid == Some(true)
     }
 
     fn verdict(&self) -> String {
         let verdict = match (self.exact, self.valid) {
             (true, _) => "solved: every labelled token is right",
             (_, Some(true)) => "solved: another shortest path than the labelled one",
-            _ => "not solved",
+            _ => {
+                let is_wrong = |(at, label): &(usize, &i32)| self.answer.get(*at) != Some(*label);
+                let wrong = self.labels.iter().enumerate().filter(is_wrong).count();
+                return format!("not solved: wrong in {}", counted(wrong, "token"));
+            }
         };
         verdict.to_owned()
     }

@@ -148,7 +148,7 @@ impl Session<'_> {
             });
             format!("question\n  {}\n{steps}{choice}\n", printable(&answered.question))
         })?;
-        self.pictures.add(&view, &question.inputs, &solution, answered.answer);
+        self.pictures.add(&view, &question.inputs, &solution, answered.answer, None);
         Ok(())
     }
 }

@@ -27,7 +27,8 @@ pub enum Kind {
     },
     /// ARC canvases of 30 x 30.
     Arc,
-    /// Something else, about which only the layout is known.
+    /// Something else, an own task, about which only the layout is known. Its name was `other` in older files.
+    #[serde(rename = "own task", alias = "other")]
     Other,
 }
 
@@ -108,7 +109,7 @@ impl fmt::Display for Kind {
             Kind::Sudoku { size } => write!(f, "Sudoku {size}x{size}"),
             Kind::Maze { rows, cols } => write!(f, "mazes of {cols}x{rows}"),
             Kind::Arc => f.write_str("ARC"),
-            Kind::Other => f.write_str("others"),
+            Kind::Other => f.write_str("own task"),
         }
     }
 }

@@ -30,10 +30,12 @@ pub struct Panel {
 /// A puzzle, its steps and what became of it.
 #[derive(Clone, Debug)]
 pub struct Strip {
-    /// One line.
+    /// What became of it.
     pub title: String,
     /// In the order of time.
     pub panels: Vec<Panel>,
+    /// The first panel that shows what became of it: a GIF says the title from there on.
+    pub outcome: usize,
 }
 
 /// Writes one SVG that needs no other file, with all panels.
@@ -42,11 +44,6 @@ pub struct Strip {
 /// [`crate::Error::Io`] if it cannot be written.
 pub fn write_svg(path: &Path, strips: &[Strip]) -> Result<()> {
     files::write_atomic(path, svg::text(&Scene::sheet(strips)).as_bytes())
-}
-
-/// The same as text, for a page.
-pub(super) fn svg_text(strips: &[Strip]) -> String {
-    svg::text(&Scene::sheet(strips))
 }
 
 /// The same as PNG.
@@ -63,4 +60,9 @@ pub fn write_png(path: &Path, strips: &[Strip]) -> Result<()> {
 /// [`crate::Error::Io`] if it cannot be written.
 pub fn write_gif(path: &Path, strips: &[Strip]) -> Result<()> {
     files::write_atomic_with(path, |file| image::gif(file, &Scene::frames(strips)))
+}
+
+/// One panel as the text of an SVG, for a page.
+pub(super) fn panel_svg(panel: &Panel) -> String {
+    svg::text(&Scene::alone(panel))
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::Rgb;
 use super::scene::{Item, Scene, Size};
-use crate::report::chart::escaped;
+use crate::report::html::escaped;
 
 /// The whole file.
 pub(super) fn text(scene: &Scene) -> String {
