@@ -374,5 +374,6 @@ fn arc_tasks() -> Outcome {
         check(text.code == 1 && text.stdout.contains(part), || format!("{part} is not in\n{}", text.stdout))?;
     }
     let drawn = fs::read_to_string(&svg)?;
+    check(drawn.contains(">right is<") && drawn.contains("mirror: not solved"), || drawn.clone())?;
     check(drawn.contains(">test input 1<") && drawn.contains("#0074d9"), || drawn.clone())
 }

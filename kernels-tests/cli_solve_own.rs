@@ -32,7 +32,12 @@ fn samples() -> Outcome {
     let sample = trm(&[&solve[..], &["--data", &data, "--watch", "--svg", &svg]].concat())?;
     check(sample.stdout.starts_with("sample 0\n  1 2 3\nstep 1 of 3, halt "), || sample.stdout.clone())?;
     let drawn = fs::read_to_string(&svg)?;
-    check(drawn.contains(">2</text>") && drawn.contains(">step 3, halt "), || drawn.clone())
+    check(drawn.contains(">2</text>") && drawn.contains(">step 3, halt "), || drawn.clone())?;
+    check(sample.stdout.contains("\nnot solved: wrong in "), || sample.stdout.clone())?;
+    for part in [">not solved: wrong in ", ">label</text>"] {
+        check(drawn.contains(part), || format!("no {part} in {drawn}"))?;
+    }
+    Ok(())
 }
 
 fn words() -> Outcome {

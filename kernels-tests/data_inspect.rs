@@ -148,6 +148,11 @@ fn kinds() {
         assert_eq!(kind(Fixture::maze(rows, cols, false)), Kind::Maze { rows, cols });
     }
     assert_eq!(Kind::of_example(99, &[1, 2], &[1, 2]), Kind::Other);
+    // One name for people and programs; older files have another.
+    let own = serde_json::json!({"puzzle": Kind::Other.to_string()});
+    assert_eq!(serde_json::to_value(Kind::Other).unwrap(), own);
+    let read = |text: &str| serde_json::from_str::<Kind>(text).unwrap();
+    assert_eq!([read(&own.to_string()), read(r#"{"puzzle":"other"}"#)], [Kind::Other; 2]);
 }
 
 fn layouts() {

@@ -29,7 +29,8 @@ fn page(out: &mut impl Write, title: &str, score: &Score) -> io::Result<()> {
     let title = escaped(title);
     write!(
         out,
-        "<!DOCTYPE html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"
+        "<!DOCTYPE html><html lang=en><meta charset=utf-8>\
+         <meta name=viewport content='width=device-width,initial-scale=1'><title>{title}</title><style>{STYLE}</style>"
     )?;
     write!(out, "<h1>{title}</h1><p>{} tasks", score.tasks.len())?;
     for (k, share) in &score.pass_at {

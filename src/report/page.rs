@@ -19,11 +19,14 @@ const STYLE: &str = "\
 .chart svg{overflow:visible}.chart text{fill:var(--dim);font-size:12px}.chart line{stroke:var(--line)}\
 .chart polyline{fill:none;stroke:currentColor;stroke-width:1.6;stroke-linejoin:round;vector-effect:non-scaling-stroke}\
 .chart circle{fill:currentColor}\
-.panels{display:flex;flex-wrap:wrap;gap:.5em;margin:.2em 0 1em}.panels svg{max-width:100%;height:auto}\
-i{display:inline-block;width:1.4em;border-top:3px solid;vertical-align:middle}";
+.panels{display:flex;flex-wrap:wrap;align-items:flex-start;gap:.5em;margin:.2em 0 1em}.small{flex-wrap:nowrap}.panels svg{max-width:100%;height:auto}\
+i{float:left;width:1.4em;border-top:3px solid;margin:.6em .4em 0 0}";
 
 /// Kernels that are shown one by one.
 const KERNELS: usize = 16;
+
+/// Pixels of a picture that can be read on a phone beside two others.
+const SMALL: usize = 220;
 
 /// Hues of neighbours differ most.
 const GOLDEN_ANGLE: f64 = 137.508;
@@ -54,7 +57,7 @@ fn overview(runs: &[History]) -> String {
         let best = run
             .best
             .map_or_else(|| "-".into(), |(step, share)| format!("{:.2} % after {step} steps", 100.0 * share));
-        vec![format!("<i class=c{place}></i>&nbsp;{}", escaped(&run.name)), run.steps.to_string(), best]
+        vec![format!("<i class=c{place}></i>{}", escaped(&run.name)), run.steps.to_string(), best]
     });
     table(&["run", "training steps", "best test exact accuracy"], rows)
 }
@@ -83,15 +86,16 @@ fn panels(Samples { kind, words, .. }: &Samples, Sample { inputs, labels, answer
     let wrong = answer.iter().zip(&label).filter(|(found, label)| found != label).count();
     let all = (0..labels.len()).filter(|cell| asked(*cell)).count();
     let verdict = if wrong == 0 { "right".to_owned() } else { format!("wrong in {wrong} of {all} cells") };
-    let panel = |caption: &str, previous: &[i32], tokens: &[i32]| {
-        let board = Board::of(*kind, words.as_ref(), inputs, previous, tokens);
-        // HTML knows the name of the language.
-        let svg = panel_svg(&Panel { caption: caption.to_owned(), board });
-        svg.replace(" xmlns=\"http://www.w3.org/2000/svg\"", "")
+    let panel = |caption: &str, previous: &[i32], tokens: &[i32]| Panel {
+        caption: caption.to_owned(),
+        board: Board::of(*kind, words.as_ref(), inputs, previous, tokens),
     };
     let panels =
         [panel("given", inputs, inputs), panel("answer", &label, &answer), panel("label", &label, &label)];
-    format!("<p>{verdict}\n<div class=panels>{}</div>\n", panels.concat())
+    let class = if panels.iter().all(|panel| panel.width() <= SMALL) { "panels small" } else { "panels" };
+    // HTML knows the name of the language.
+    let drawn = panels.map(|panel| panel_svg(&panel).replace(" xmlns=\"http://www.w3.org/2000/svg\"", ""));
+    format!("<p>{verdict}\n<div class='{class}'>{}</div>\n", drawn.concat())
 }
 
 /// Where the time of a step goes, of runs whose folder holds a measurement.

@@ -27,6 +27,13 @@ pub struct Panel {
     pub board: Board,
 }
 
+impl Panel {
+    /// Pixels from its left to its right.
+    pub(super) fn width(&self) -> usize {
+        scene::size(self).0
+    }
+}
+
 /// A puzzle, its steps and what became of it.
 #[derive(Clone, Debug)]
 pub struct Strip {

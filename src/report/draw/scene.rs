@@ -173,7 +173,7 @@ impl Scene {
 }
 
 /// Width and height of a panel.
-fn size(panel: &Panel) -> (usize, usize) {
+pub(super) fn size(panel: &Panel) -> (usize, usize) {
     let (width, height) = panel.board.cell;
     let caption = LETTER * panel.caption.chars().count();
     ((panel.board.cols * width + 2).max(caption), LINE + panel.board.rows() * height + 2)
