@@ -19,8 +19,9 @@ const STYLE: &str = "\
 .chart svg{overflow:visible}.chart text{fill:var(--dim);font-size:12px}.chart line{stroke:var(--line)}\
 .chart polyline{fill:none;stroke:currentColor;stroke-width:1.6;stroke-linejoin:round;vector-effect:non-scaling-stroke}\
 .chart circle{fill:currentColor}\
-.panels{display:flex;flex-wrap:wrap;align-items:flex-start;gap:.5em;margin:.2em 0 1em}.small{flex-wrap:nowrap}.panels svg{max-width:100%;height:auto}\
-i{float:left;width:1.4em;border-top:3px solid;margin:.6em .4em 0 0}";
+.panels{display:flex;align-items:flex-start;gap:.5em;margin:.2em 0 1em}.panels svg{max-width:100%;height:auto}\
+@media(max-width:600px){.panels:not(.small){flex-wrap:wrap}}\
+.run{display:flex;gap:.4em}i{flex:none;width:1.4em;border-top:3px solid;margin-top:.6em}";
 
 /// Kernels that are shown one by one.
 const KERNELS: usize = 16;
@@ -57,7 +58,11 @@ fn overview(runs: &[History]) -> String {
         let best = run
             .best
             .map_or_else(|| "-".into(), |(step, share)| format!("{:.2} % after {step} steps", 100.0 * share));
-        vec![format!("<i class=c{place}></i>{}", escaped(&run.name)), run.steps.to_string(), best]
+        vec![
+            format!("<span class=run><i class=c{place}></i>{}</span>", escaped(&run.name)),
+            run.steps.to_string(),
+            best,
+        ]
     });
     table(&["run", "training steps", "best test exact accuracy"], rows)
 }
@@ -104,17 +109,19 @@ fn kernels(runs: &[History]) -> String {
         .iter()
         .filter(|run| !run.kernels.is_empty())
         .map(|run| {
-            let seconds = |all: &[Measurement]| all.iter().map(of_step).sum::<f64>();
-            let longest = run.kernels.first().map_or(0.0, of_step);
-            let row = |name: &str, seconds: f64| {
-                vec![escaped(name), format!("{:.3}", 1e3 * seconds), bar(seconds / longest)]
-            };
             let (shown, rest) = run.kernels.split_at(run.kernels.len().min(KERNELS));
             // The words before the last slash are those of the whole measurement.
             let name = |kernel: &Measurement| kernel.key.rsplit('/').next().unwrap_or_default().to_owned();
-            let shown = shown.iter().map(|kernel| row(&name(kernel), of_step(kernel)));
-            let rest = (!rest.is_empty()).then(|| row(&format!("{} others", rest.len()), seconds(rest)));
-            format!("<h3>{}</h3>\n{}", escaped(&run.name), table(&["kernel", "ms", ""], shown.chain(rest)))
+            let mut rows: Vec<(String, f64)> =
+                shown.iter().map(|kernel| (name(kernel), of_step(kernel))).collect();
+            if !rest.is_empty() {
+                rows.push((format!("{} others", rest.len()), rest.iter().map(of_step).sum()));
+            }
+            let longest = rows.iter().map(|row| row.1).fold(f64::MIN_POSITIVE, f64::max);
+            let rows = rows.into_iter().map(|(name, seconds)| {
+                vec![escaped(&name), format!("{:.3}", 1e3 * seconds), bar(seconds / longest)]
+            });
+            format!("<h3>{}</h3>\n{}", escaped(&run.name), table(&["kernel", "ms", ""], rows))
         })
         .collect();
     if drawn.is_empty() { drawn } else { format!("<h2>Time of a step by kernel</h2>\n{drawn}") }
