@@ -311,7 +311,7 @@ fn verify_deviation() -> Outcome {
     let report: Value = serde_json::from_str(&ran.stdout)?;
     check(ran.code == 1 && report["ok"] == false && report["cases"][0]["ok"] == false, || ran.stdout)?;
     fs::write(&path, &whole[..1000])?;
-    refuse(&["verify", "--golden", &golden, "--device", "cpu"], 1, &["vector.safetensors"])
+    refuse(&["verify", "--golden", &golden, "--device", "cpu"], 2, &["vector.safetensors"])
 }
 
 fn closed_pipe() -> Outcome {
@@ -338,7 +338,7 @@ fn resumed_elsewhere() -> Outcome {
         "step-000000008.safetensors: saved with a data set of 32 groups, 32 examples, checksum",
         "this one has",
     ];
-    refuse(&[&resume[..], &[&other]].concat(), 1, &expected)?;
+    refuse(&[&resume[..], &[&other]].concat(), 2, &expected)?;
     let shorter = ["--set", "train.eval_interval=1"];
     let expected = ["train.eval_interval: 1 epoch(s) between evaluations are 32 groups", "stood at group 64"];
     refuse(&[&resume[..], &[&data], &shorter].concat(), 2, &expected)?;

@@ -1,18 +1,20 @@
 //! Files as users of the command line meet them: missing, broken, or there already; and nothing half-written.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use libtest_mimic::Trial;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-use crate::cli::{Outcome, Test, Workshop, borrowed, check, refuse, trm};
+use crate::cli::{Outcome, Test, Workshop, borrowed, check, refuse, succeed, trm};
+use crate::cli_solve::fresh;
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let trials: [Test; 5] = [
+    let trials: [Test; 6] = [
         ("missing files are named", missing_files),
+        ("what cannot be used is named, and exits with 2", unusable),
         ("existing output is refused", existing_output),
         ("failed builds leave nothing", nothing_half_written),
         ("broken data sets are named", broken_data_sets),
@@ -75,9 +77,104 @@ fn missing_files() -> Outcome {
     let (run, out) = (workshop.path("run"), workshop.path("no/o.pt"));
     refuse(
         &["export", "--weights", &run, "--pytorch", &out],
-        1,
+        2,
         &["o.pt: its folder does not exist; make it"],
     )
+}
+
+/// What is there and is not what it should be.
+fn unusable() -> Outcome {
+    let workshop = Workshop::new()?;
+    fresh(&workshop, "tiny-sudoku4", "data", "run")?;
+    let path = |name: &str| workshop.path(name);
+    let write = |name: &str, bytes: &[u8]| fs::write(workshop.path(name), bytes);
+    for folder in ["no-config", "empty", "lone"] {
+        fs::create_dir(path(folder))?;
+    }
+    fs::copy(path("run/model.safetensors"), path("no-config/model.safetensors"))?;
+    let fixture =
+        |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels-tests/fixtures").join(name);
+    fs::copy(fixture("mixer_f32.pt"), path("lone/m.pt"))?;
+    fs::copy(fixture("mixer_f32.pt"), path("misnamed.safetensors"))?;
+    write("old.pt", b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.")?;
+    write("bad.yaml", b"arch: [")?;
+    write("binary", b"\x00\x01\x02\x80\x81")?;
+    write("latin", b"question,answer\n1..............1,1234341221434321\n\xe4,\xf6\n")?;
+    write(
+        "wrong.csv",
+        b"question,answer\n1..............1,1234341221434321\n2..............1,1234341221434321\n",
+    )?;
+    write("rows.jsonl", b"{\"inputs\": \"1\", \"labels\": \"2\"}\n\xff\n")?;
+    write("rows.csv", b"inputs,labels\n1,2\n\xff,2\n")?;
+    succeed(&["data", "sudoku", "--generate", "2", "--test", "1", "--size", "6", "--out", &path("six")])?;
+    let torch = "is a checkpoint of PyTorch, expected safetensors; make weights of it with \"trm import\"";
+    let cases = [
+        (
+            "solve --weights no-config 1..............4",
+            "config.json: no such file or folder; put the config.json",
+        ),
+        ("solve --weights lone/m.pt 1..............4", torch),
+        ("eval --weights old.pt --data data", torch),
+        (
+            "import empty --out o",
+            "empty: is a folder without model.safetensors, no checkpoint; name a file that",
+        ),
+        ("import none.pt --out o", "none.pt: no such file or folder; name a file that torch.save wrote"),
+        (
+            "import old.pt --recipe tiny-sudoku4 --out o",
+            "before PyTorch 1.6, expected a zip archive; read it with",
+        ),
+        (
+            "import misnamed.safetensors --recipe tiny-sudoku4 --out o",
+            "expected embed_tokens.embedding_weight",
+        ),
+        ("import lone/m.pt --config bad.yaml --out o", "bad.yaml: "),
+        ("import lone/m.pt --config binary --out o", "binary: is binary: it holds zero bytes, which no text"),
+        ("import lone/m.pt --config empty --out o", "empty: is a folder, expected a file; name a file"),
+        ("eval --weights run --data six", "six/test: its seq_len is 36, the model's is 16"),
+        (
+            "data sudoku --train-csv wrong.csv --test-csv wrong.csv --out o",
+            "leave them out with --on-invalid skip",
+        ),
+        (
+            "data sudoku --train-csv binary --test-csv binary --out o",
+            "which no text does, expected a table or a list",
+        ),
+        (
+            "data sudoku --train-csv latin --test-csv latin --out o",
+            "latin: line 3: is no UTF-8 text; correct",
+        ),
+        (
+            "data sudoku --train-csv empty --test-csv latin --out o",
+            "empty: is a folder, expected a file; name",
+        ),
+        (
+            "data table --train rows.csv --test rows.csv --out o",
+            "rows.csv: line 3: is no UTF-8 text; correct",
+        ),
+        (
+            "data table --train rows.jsonl --test rows.csv --out o",
+            "rows.jsonl: line 2: is no UTF-8 text; give",
+        ),
+        (
+            "data table --train rows.csv --test rows.csv --vocab lone/m.pt --out o",
+            "m.pt: is a zip archive, expected text",
+        ),
+        (
+            "train --recipe binary --data data --out o",
+            "expected text; name a text file, or save it anew in UTF-8",
+        ),
+    ];
+    for (args, expected) in cases {
+        // Names of what was made above lead to it.
+        let there = |word: &str| Path::new(&path(word)).exists();
+        let word = |word: &str| if there(word) || word == "o" { path(word) } else { word.to_owned() };
+        refuse(&borrowed(&args.split(' ').map(word).collect::<Vec<_>>()), 2, &[expected])?;
+    }
+    // One of several puzzles, perhaps, is no reason to end.
+    let solved = trm(&["solve", "--weights", &path("run"), "--device", "cpu", &path("old.pt")])?;
+    let said = "old.pt: is a checkpoint of PyTorch, expected text";
+    check(solved.code == 2 && solved.stderr.contains(said), || solved.stderr)
 }
 
 fn nothing_half_written() -> Outcome {
@@ -89,7 +186,7 @@ fn nothing_half_written() -> Outcome {
     fs::write(&bad, format!("{header}a,1......y.......1,1234341221434321,0\n"))?;
     refuse(
         &["data", "sudoku", "--train-csv", &good, "--test-csv", &bad, "--out", &out],
-        1,
+        2,
         &["bad.csv", "line 2"],
     )?;
     refuse(
@@ -110,7 +207,7 @@ fn broken_data_sets() -> Outcome {
     let broken = |name: &str, change: &dyn Fn(Vec<u8>) -> Vec<u8>, expected: &[&str]| -> Outcome {
         let whole = fs::read(file(name))?;
         fs::write(file(name), change(whole.clone()))?;
-        refuse(&eval, 1, expected)?;
+        refuse(&eval, 2, expected)?;
         Ok(fs::write(file(name), whole)?)
     };
     let replace = |from: &'static str, to: &'static str| {
@@ -139,7 +236,7 @@ fn broken_data_sets() -> Outcome {
     )?;
     broken("all__puzzle_identifiers.npy", &last(1), &["all__puzzle_identifiers.npy", "identifier"])?;
     fs::remove_file(file(labels))?;
-    refuse(&eval, 1, &[labels, "no such file"])?;
+    refuse(&eval, 2, &[labels, "no such file"])?;
     let inspected = trm(&["data", "inspect", &data])?;
     check(inspected.code == 1 && inspected.stdout.contains(labels), || inspected.stdout)?;
     refuse(&["data", "inspect", &workshop.path("nowhere")], 2, &["nowhere"])
@@ -162,7 +259,7 @@ fn broken_weights() -> Outcome {
         let mut changed = tensors.clone();
         change(&mut changed);
         fs::write(&path, serialised(&changed)?)?;
-        refuse(&["solve", "--weights", &run, "--device", "cpu", "1..............4"], 1, expected)
+        refuse(&["solve", "--weights", &run, "--device", "cpu", "1..............4"], 2, expected)
     };
     let name = "lm_head.weight";
     refused(&|tensors| tensors.retain(|tensor| tensor.0 != name), &["model.safetensors", name])?;
@@ -172,7 +269,7 @@ fn broken_weights() -> Outcome {
     };
     refused(&reshape, &["model.safetensors", name, "[16, 6]", "[6, 16]"])?;
     fs::write(&path, &whole[..whole.len() / 2])?;
-    refuse(&["solve", "--weights", &run, "--device", "cpu", "1..............4"], 1, &["model.safetensors"])?;
+    refuse(&["solve", "--weights", &run, "--device", "cpu", "1..............4"], 2, &["model.safetensors"])?;
     fs::remove_file(&path)?;
     refuse(
         &["solve", "--weights", &run, "--device", "cpu", "1..............4"],

@@ -215,7 +215,7 @@ fn kept() -> Outcome {
     check(measured(&["--at", "best"])? == measured(&["--at", &best.to_string()])?, || "best".into())?;
     refuse(
         &["eval", "--run", &run, "--data", &data, "--at", "7"],
-        1,
+        2,
         &["no checkpoint of step 7, but of", "trm runs"],
     )?;
     refuse(
@@ -224,7 +224,7 @@ fn kept() -> Outcome {
         &["best, latest or a number of steps"],
     )?;
     refuse(&["eval", "--weights", &run, "--data", &data, "--at", "16"], 2, &["--at", "cannot be used with"])?;
-    refuse(&["runs", &data], 1, &["holds no checkpoint of a run"])
+    refuse(&["runs", &data], 2, &["holds no checkpoint of a run"])
 }
 
 /// A flipped bit in the newest: the one before is taken, that is said, and the run ends as one that was left alone.

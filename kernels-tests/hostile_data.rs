@@ -52,7 +52,7 @@ fn cut_short() -> Outcome {
     let weights = Path::new(&run).join(checkpoint::WEIGHTS_FILE);
     File::options().write(true).open(&weights)?.set_len(2000)?;
     let eval = ["solve", "--run", &run, "--device", "cpu", "1..............4"];
-    refuse(&eval, 1, &["model.safetensors: its tensors have"])
+    refuse(&eval, 2, &["model.safetensors: its tensors have"])
 }
 
 /// Fresh weights for the data set of a workshop.
@@ -73,7 +73,7 @@ fn bad_tokens() -> Outcome {
         bytes.last_mut().into_iter().for_each(|byte| *byte = 77);
         fs::write(&path, bytes)?;
         let expected = [file, "position 15: ", expected, "vocab_size 6"];
-        refuse(&borrowed(&workshop.train_args("run", 2)), 1, &expected)?;
+        refuse(&borrowed(&workshop.train_args("run", 2)), 2, &expected)?;
         check(!Path::new(&workshop.path("run")).exists(), || "the run was begun".into())?;
     }
     Ok(())
@@ -165,7 +165,7 @@ fn torn_paths() -> Outcome {
         ("Soo #ooGo", "answer differs from question at 7"),
     ] {
         fs::write(&csv, format!("source,question,answer,rating\na,S   #   G,{answer},1\n"))?;
-        refuse(&build, 1, &["mazes.csv: line 2: ", expected])?;
+        refuse(&build, 2, &["mazes.csv: line 2: ", expected])?;
     }
     fs::write(&csv, "source,question,answer,rating\na,S   #   G,Soo #o  G,1\n")?;
     succeed(&build).map(drop)
@@ -233,7 +233,7 @@ fn other_identifiers() -> Outcome {
     let eval = ["eval", "--run", &run, "--device", "cpu", "--data"];
     succeed(&[&eval[..], &[&one]].concat())?;
     let expected = ["other/test: its identifiers.json has checksum ", ", the model was trained with "];
-    refuse(&[&eval[..], &[&other]].concat(), 1, &expected)?;
+    refuse(&[&eval[..], &[&other]].concat(), 2, &expected)?;
     let tuned = folder.path().join("tuned").to_string_lossy().into_owned();
     let mut tune = vec!["train", "--recipe", "arc1", "--device", "cpu", "--data", &other, "--out", &tuned];
     let sets = ["train.epochs=1", "train.eval_interval=1"];
@@ -241,7 +241,7 @@ fn other_identifiers() -> Outcome {
     tune.extend(["--init-from", &run]);
     refuse(
         &tune,
-        1,
+        2,
         &["run: the data set is another: its identifiers.json has checksum ", "; give --reset-puzzle-emb"],
     )?;
     succeed(&[&tune[..], &["--reset-puzzle-emb"]].concat())?;

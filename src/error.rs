@@ -1,8 +1,8 @@
 //! The one error type of the crate.
 //!
 //! Every message reads `place: what is wrong; what to do`, so that a user sees first which file,
-//! key or limit is at fault. The binary maps [`Error::Usage`], [`Error::Recipe`] and [`Error::Missing`] to
-//! exit code 2 and the rest to 1.
+//! key or limit is at fault. The binary maps what was given and cannot be used ([`Error::Usage`], [`Error::Recipe`],
+//! [`Error::Missing`], [`Error::File`]) to exit code 2, and work that failed to 1.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -26,6 +26,16 @@ pub enum Error {
         /// The file or folder.
         path: PathBuf,
         /// Where inside it and what was found against what was expected.
+        problem: String,
+        /// What the user can do.
+        fix: String,
+    },
+    /// A file or folder that was sound failed the work: it was cut short or taken away meanwhile, takes nothing more, or
+    /// another process has it.
+    Failed {
+        /// The file or folder.
+        path: PathBuf,
+        /// What happened.
         problem: String,
         /// What the user can do.
         fix: String,
@@ -118,7 +128,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let message = match self {
             Error::Io { path, source } => format!("{}: {source}", path.display()),
-            Error::File { path, problem, fix } => format!("{}: {problem}; {fix}", path.display()),
+            Error::File { path, problem, fix } | Error::Failed { path, problem, fix } => {
+                format!("{}: {problem}; {fix}", path.display())
+            }
             Error::Missing { path, fix } => format!("{}: no such file or folder; {fix}", path.display()),
             Error::Recipe { key, problem, fix } => format!("{key}: {problem}; {fix}"),
             Error::Usage { argument, problem, fix } => format!("{argument}: {problem}; {fix}"),
@@ -148,16 +160,20 @@ impl fmt::Display for Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// An [`Error::Io`] at `path`; made for `map_err`.
+    /// An [`Error::Io`] at `path`, an [`Error::File`] for a folder where a file is wanted; made for `map_err`.
     pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.as_ref().to_path_buf();
-        move |source| Error::Io { path, source }
+        move |source| match source.kind() {
+            ErrorKind::IsADirectory => Error::file(path, "is a folder, expected a file", "name a file"),
+            _ => Error::Io { path, source },
+        }
     }
 
     /// An [`Error::Io`] for a file or folder that is not there as an [`Error::Missing`]; any other as it is.
     pub fn or_missing(self, fix: &str) -> Error {
+        let nothing = [ErrorKind::NotFound, ErrorKind::NotADirectory];
         match self {
-            Error::Io { path, source } if source.kind() == ErrorKind::NotFound => Error::missing(path, fix),
+            Error::Io { path, source } if nothing.contains(&source.kind()) => Error::missing(path, fix),
             other => other,
         }
     }
@@ -165,6 +181,11 @@ impl Error {
     /// An [`Error::File`] at `path`.
     pub fn file(path: impl AsRef<Path>, problem: impl Into<String>, fix: impl Into<String>) -> Error {
         Error::File { path: path.as_ref().to_path_buf(), problem: problem.into(), fix: fix.into() }
+    }
+
+    /// An [`Error::Failed`] at `path`.
+    pub fn failed(path: impl AsRef<Path>, problem: impl Into<String>, fix: impl Into<String>) -> Error {
+        Error::Failed { path: path.as_ref().to_path_buf(), problem: problem.into(), fix: fix.into() }
     }
 
     /// An [`Error::Missing`] at `path`.
@@ -205,10 +226,10 @@ impl Error {
         matches!(self, Error::Lost { .. } | Error::Memory { .. })
     }
 
-    /// The exit code of the binary: 2 for what the user typed, 1 for everything else.
+    /// The exit code of the binary: 2 for what the user typed or named, 1 for work that failed.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Usage { .. } | Error::Recipe { .. } | Error::Missing { .. } => 2,
+            Error::Usage { .. } | Error::Recipe { .. } | Error::Missing { .. } | Error::File { .. } => 2,
             _ => 1,
         }
     }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::de::DeserializeOwned;
 
-use crate::{Error, Result};
+use crate::{Error, Result, magic};
 
 /// How the names of files begin that are being written.
 const PARTIAL: &str = ".partial-";
@@ -244,17 +244,27 @@ impl Pieces {
         &self.path
     }
 
+    /// Its first bytes, from which [`crate::magic`] tells what it is.
+    ///
+    /// # Errors
+    /// As [`Pieces::read`].
+    pub(crate) fn head(&self) -> Result<Vec<u8>> {
+        let mut head = vec![0; self.bytes.min(magic::HEAD_BYTES as u64) as usize];
+        self.read(0, &mut head)?;
+        Ok(head)
+    }
+
     /// Fills `piece` with what is there from `offset` on.
     ///
     /// # Errors
-    /// [`Error::File`] for a file that ends before, [`Error::Io`] where the system refuses.
+    /// [`Error::Failed`] for a file that ends before, [`Error::Io`] where the system refuses.
     pub fn read(&self, mut offset: u64, mut piece: &mut [u8]) -> Result<()> {
         while !piece.is_empty() {
             match self.content.read_at(piece, offset) {
                 Ok(0) => {
                     let problem =
                         format!("ends before byte {offset}, it had {} when it was opened", self.bytes);
-                    return Err(Error::file(
+                    return Err(Error::failed(
                         &self.path,
                         problem,
                         "restore the file and begin again, or resume",
@@ -303,9 +313,16 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 /// The whole content of a UTF-8 text file.
 ///
 /// # Errors
-/// [`Error::Io`] at `path`, also for bytes that are no UTF-8.
+/// [`Error::Io`] at `path`, [`Error::File`] for bytes that are no UTF-8.
 pub fn read_to_string(path: &Path) -> Result<String> {
-    fs::read_to_string(path).map_err(Error::io(path))
+    String::from_utf8(read(path)?).map_err(|error| {
+        let (bytes, at) = (error.as_bytes(), error.utf8_error().valid_up_to());
+        let problem = match magic::wrapping(&bytes[..bytes.len().min(magic::HEAD_BYTES)]) {
+            Some(problem) => problem.to_owned(),
+            None => format!("byte {at} is {:#04x}, which is no UTF-8 text", bytes[at]),
+        };
+        Error::file(path, format!("{problem}, expected text"), "name a text file, or save it anew in UTF-8")
+    })
 }
 
 /// Bytes that the disk under the nearest existing folder of `path` has left, where the system tells.

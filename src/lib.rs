@@ -87,6 +87,7 @@ pub mod engine;
 mod error;
 pub mod eval;
 pub mod files;
+mod magic;
 pub mod model;
 pub mod ranks;
 pub mod recipe;

@@ -14,11 +14,12 @@ use super::tensors::{TensorFile, TensorInfo, info, read_weights};
 use super::torch_file::TorchFile;
 use super::weights::{CONFIG_FILE, WEIGHTS_FILE};
 use crate::data::Metadata;
+use crate::files::Pieces;
 use crate::model::init::Weights;
 use crate::model::params::Home;
 use crate::model::recursion::Recursion;
 use crate::model::{Arch, ModelConfig, Params, PosEncodings};
-use crate::{Error, Result};
+use crate::{Error, Result, magic};
 
 const OTHER_MODEL: &str = "use the config and data set that these weights were trained with";
 
@@ -48,7 +49,7 @@ pub struct Imported {
 /// # Errors
 /// [`Error::File`] for a file that is broken, asks to run code, or has a tensor missing, unknown, mis-shaped or not
 /// finite, or that does not fit the data set; [`Error::Usage`] if only the data set could tell the puzzle length;
-/// [`Error::Recipe`] for an impossible `arch`; [`Error::Io`] if the system refuses to read.
+/// [`Error::Recipe`] for an impossible `arch`; those of [`checkpoint_file`]; [`Error::Io`] if the system refuses to read.
 pub fn import_pytorch(
     path: &Path,
     arch: &Arch,
@@ -56,8 +57,9 @@ pub fn import_pytorch(
     reset_puzzle_emb: bool,
 ) -> Result<Imported> {
     arch.validate()?;
-    let path = &weights_file(path);
-    if path.extension().is_some_and(|extension| extension == "safetensors") {
+    let path = &checkpoint_file(path)?;
+    let named_safetensors = path.extension().is_some_and(|extension| extension == "safetensors");
+    if named_safetensors && !magic::is_torch(&Pieces::open(path)?.head()?) {
         let file = Prefixed::of(SafetensorsFile::open(path)?)?;
         return import(&file, arch, dataset, reset_puzzle_emb);
     }
@@ -100,9 +102,21 @@ fn list(names: &[String]) -> String {
     }
 }
 
-/// In a folder, its weights.
-fn weights_file(path: &Path) -> PathBuf {
-    if path.is_dir() { path.join(WEIGHTS_FILE) } else { path.to_path_buf() }
+/// The file with the tensors of a checkpoint: in a folder, `model.safetensors`.
+///
+/// # Errors
+/// [`Error::Missing`] where there is nothing, [`Error::File`] for a folder without it.
+pub fn checkpoint_file(path: &Path) -> Result<PathBuf> {
+    const FIX: &str =
+        "name a file that torch.save wrote, a .safetensors file or a folder with model.safetensors";
+    let file = if path.is_dir() { path.join(WEIGHTS_FILE) } else { path.to_path_buf() };
+    match file.exists() {
+        true => Ok(file),
+        false if path.is_dir() => {
+            Err(Error::file(path, format!("is a folder without {WEIGHTS_FILE}, no checkpoint"), FIX))
+        }
+        false => Err(Error::missing(path, FIX)),
+    }
 }
 
 fn import<F: TensorFile>(

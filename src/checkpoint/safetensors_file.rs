@@ -13,7 +13,7 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo as Place};
 use super::checksums::{self, Checksums};
 use super::tensors::{TensorFile, TensorInfo};
 use crate::files::{self, Pieces};
-use crate::{Error, Result};
+use crate::{Error, Result, magic};
 
 /// The header's length comes first, as a u64.
 const LENGTH_BYTES: usize = 8;
@@ -36,7 +36,12 @@ impl SafetensorsFile {
     /// Opens `path` and checks its header against its length, and against its checksum where it has one. Those of
     /// tensors are checked when they are read.
     pub fn open(path: &Path) -> Result<SafetensorsFile> {
-        SafetensorsFile::of(Pieces::open(path)?)
+        let pieces = Pieces::open(path)?;
+        if magic::is_torch(&pieces.head()?) {
+            let problem = "is a checkpoint of PyTorch, expected safetensors";
+            return Err(Error::file(path, problem, "make weights of it with \"trm import\""));
+        }
+        SafetensorsFile::of(pieces)
     }
 
     /// The same of a file that is open.
@@ -116,7 +121,8 @@ pub(super) fn write(path: &Path, text: (&str, String), entries: &[Entry<'_>]) ->
         (entry.name.to_owned(), Place { dtype: entry.dtype, shape, data_offsets: (start, end) })
     };
     let places: Vec<(String, Place)> = entries.iter().map(&mut place).collect();
-    let broken = |problem: String| Error::file(path, problem, "this is a defect of trm; nothing was written");
+    let broken =
+        |problem: String| Error::failed(path, problem, "this is a defect of trm; nothing was written");
     let metadata = Metadata::new(Some(HashMap::from([(text.0.to_owned(), text.1)])), places)
         .map_err(|error| broken(error.to_string()))?;
     let tensors = entries.iter().map(|entry| (entry.name, entry.bytes));

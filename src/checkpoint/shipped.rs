@@ -90,9 +90,9 @@ impl Shipped {
     /// The model.
     ///
     /// # Errors
-    /// [`Error::File`] where what was built in is damaged.
+    /// [`Error::Failed`] where what was built in is damaged.
     pub fn load(&self) -> Result<(ModelConfig, Weights)> {
-        let broken = |problem: String| Error::file(self.path(), problem, "install trm again");
+        let broken = |problem: String| Error::failed(self.path(), problem, "install trm again");
         let config: ModelConfig =
             serde_json::from_str(self.config).map_err(|error| broken(error.to_string()))?;
         config.validate()?;

@@ -78,7 +78,7 @@ pub fn save_state(path: &Path, state: &State) -> Result<()> {
         lr_halvings: *lr_halvings,
     };
     let text = serde_json::to_string(&header)
-        .map_err(|error| Error::file(path, error.to_string(), "mend the config"))?;
+        .map_err(|error| Error::failed(path, error.to_string(), "mend the config"))?;
     let entries: Vec<Entry<'_>> = buffers
         .iter()
         .map(|(name, words)| Entry {

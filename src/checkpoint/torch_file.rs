@@ -15,13 +15,15 @@ use zip::{CompressionMethod, ZipArchive};
 use super::pickle_check::check_pickle;
 use super::prefixed::ANCHOR;
 use super::tensors::{TensorFile, TensorInfo};
+use crate::files::Pieces;
 use crate::text::one_line;
-use crate::{Error, Result};
+use crate::{Error, Result, magic};
 
 /// No state dict of these models comes near.
 const MOST_PICKLE_BYTES: u64 = 16 << 20;
 
 const FETCH_AGAIN: &str = "fetch the file again, or save it anew with torch.save";
+const SAVE_ANEW: &str = "read it with torch.load and save it again with torch.save of PyTorch 1.6 or later";
 const STATE_DICT_ONLY: &str = "save only model.state_dict() with torch.save";
 
 /// A checked file; tensors are read when asked for.
@@ -39,9 +41,13 @@ pub(super) struct TorchFile {
 impl TorchFile {
     /// Checks the file and reads the names, shapes and types of its tensors.
     pub fn open(path: &Path) -> Result<TorchFile> {
-        let file = File::open(path).map_err(Error::io(path));
-        let file = file.map_err(|error| error.or_missing("give a file that torch.save wrote"))?;
-        let file_bytes = file.metadata().map_err(Error::io(path))?.len();
+        let pieces = Pieces::open(path)?;
+        let file_bytes = pieces.bytes();
+        if magic::is_old_torch(&pieces.head()?) {
+            let problem = "is of the format that torch.save wrote before PyTorch 1.6, expected a zip archive";
+            return Err(Error::file(path, problem, SAVE_ANEW));
+        }
+        let file = File::open(path).map_err(Error::io(path))?;
         let foreign = check_archive(path, file)?;
         let broken = |error: PytorchError| Error::file(path, one_line(&error.to_string()), STATE_DICT_ONLY);
         let data = PytorchReader::new(path).map_err(broken)?.into_tensors();

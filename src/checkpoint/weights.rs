@@ -115,7 +115,7 @@ fn entry<'a>(param: &'a Param, bytes: &'a [u8], dtype: Element) -> Entry<'a> {
 /// `shipped:NAME` for weights that are built in ([`Shipped`]). Tensors may also be BF16 or F16; they become f32.
 ///
 /// # Errors
-/// [`Error::File`] for a missing or broken file; naming the tensor, for one that is missing, unknown, mis-shaped,
+/// [`Error::Missing`] where one of the files is not there; [`Error::File`] for a broken one; naming the tensor, for one that is missing, unknown, mis-shaped,
 /// of another type or not finite. [`Error::Io`] if the system refuses to read.
 pub fn load(path: &Path) -> Result<(ModelConfig, Weights)> {
     if let Some(shipped) = Shipped::at(path)? {
@@ -126,18 +126,19 @@ pub fn load(path: &Path) -> Result<(ModelConfig, Weights)> {
         let fix = format!("name a folder with {WEIGHTS_FILE} and {CONFIG_FILE}, or the .safetensors file");
         return Err(Error::missing(file, fix));
     }
+    let tensors = SafetensorsFile::open(&file)?;
     let config = load_config(&file.with_file_name(CONFIG_FILE))?;
-    let weights = read_weights(&SafetensorsFile::open(&file)?, &Params::of(&config))?;
+    let weights = read_weights(&tensors, &Params::of(&config))?;
     Ok((config, weights))
 }
 
 /// Reads and checks a `config.json`.
 ///
 /// # Errors
-/// [`Error::File`] naming the key that is missing, unknown or out of range.
+/// [`Error::Missing`], [`Error::File`] naming the key that is missing, unknown or out of range.
 pub fn load_config(path: &Path) -> Result<ModelConfig> {
     if !path.is_file() {
-        return Err(Error::file(path, "no such file", "put the config.json of these weights beside them"));
+        return Err(Error::missing(path, "put the config.json of these weights beside them"));
     }
     let config: ModelConfig = files::read_json(path, "take the config.json of these weights")?;
     config.validate().map_err(|error| error.in_file(path))?;
@@ -146,7 +147,7 @@ pub fn load_config(path: &Path) -> Result<ModelConfig> {
 
 fn save_config(path: &Path, config: &ModelConfig) -> Result<()> {
     let mut text = serde_json::to_string_pretty(config)
-        .map_err(|error| Error::file(path, error.to_string(), "mend the config"))?;
+        .map_err(|error| Error::failed(path, error.to_string(), "mend the config"))?;
     text.push('\n');
     files::write_atomic(path, text.as_bytes())
 }

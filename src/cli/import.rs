@@ -88,7 +88,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let rows = imported.config.num_puzzle_identifiers;
     if let (Some(data), None, 2..) = (&args.data, imported.reset_from, rows) {
         say(format!(
-            "puzzle embeddings: {rows} rows, taken for the puzzles of {} in their order: right if its identifiers.json is              the one of the checkpoint (\"trm data arc --identifiers release\" draws the release's)",
+            "puzzle embeddings: {rows} rows, taken for the puzzles of {} in their order: right if its identifiers.json is the one of the checkpoint (\"trm data arc --identifiers release\" draws the release's)",
             data.display()
         ));
     }
@@ -103,6 +103,7 @@ fn arch(args: &Args) -> Result<Arch> {
         (Some(config), _) => read_release_arch(config),
         (_, Some(recipe)) => Ok(Recipe::load(recipe, &[])?.arch),
         _ => {
+            checkpoint::checkpoint_file(&args.file)?;
             let fix = "give --config all_config.yaml, or --recipe";
             Err(Error::usage("trm import", "the checkpoint does not say its architecture", fix))
         }

@@ -41,8 +41,8 @@ use crate::{Error, Result};
 use output::Output;
 
 const AFTERWORD: &str = "The CPU engine and data builders take a thread for each processor; --threads or RAYON_NUM_THREADS choose.\n\
-     Exit codes: 0 success, 1 failure, 2 unusable arguments or recipe or a missing file, 124 out of time,\n  \
-     128 and a signal's number after that signal (130 for Ctrl-C).";
+     Exit codes: 0 success, 1 failed work, 2 arguments, recipes or files that are missing or cannot be used,\n  \
+     124 out of time, 128 and a signal's number after that signal (130 for Ctrl-C).";
 
 /// Train Tiny Recursion Models and solve puzzles with them, on GPUs through Vulkan, Metal or DX12, or on the CPU.
 #[derive(Parser)]

@@ -242,7 +242,7 @@ impl Dataset {
     /// examples of each set. Cheap, and the same for the same data in another folder.
     ///
     /// # Errors
-    /// [`Error::File`] where a file was cut short since it was opened.
+    /// [`Error::Failed`] where a file was cut short since it was opened.
     pub fn identity(&self) -> Result<String> {
         let mut checksum = crc32fast::Hasher::new();
         self.sets.iter().try_for_each(|set| set.add_to(&mut checksum))?;
@@ -280,7 +280,7 @@ impl Dataset {
     /// [`IGNORE_LABEL`].
     ///
     /// # Errors
-    /// [`Error::File`] for a token or label that is not in the vocabulary, or a file that was cut short.
+    /// [`Error::File`] for a token or label that is not in the vocabulary, [`Error::Failed`] where a file was cut short.
     pub fn read_example(
         &self,
         set: &Set,

@@ -103,7 +103,7 @@ impl Array {
     /// Copies row `row` to `out` (columns); an i64 beyond i32 becomes `i32::MIN`, which no check lets pass.
     ///
     /// # Errors
-    /// [`Error::File`] where the file was cut short since it was opened.
+    /// [`Error::Failed`] where the file was cut short since it was opened.
     pub fn read_row(&self, row: usize, out: &mut [i32]) -> Result<()> {
         self.read(row * self.columns, out)
     }
@@ -177,7 +177,7 @@ fn element(header: &NpyHeader) -> std::result::Result<Element, String> {
 /// Writes the rows of all `arrays`, matrices of as many columns, one after the other: as u8 where all are, or else as i32.
 ///
 /// # Errors
-/// [`Error::Io`], and [`Error::File`] for one that was cut short since it was opened.
+/// [`Error::Io`], and [`Error::Failed`] for one that was cut short since it was opened.
 pub(super) fn concatenate(arrays: &[Array], path: PathBuf) -> Result<()> {
     let columns = arrays.first().map_or(0, Array::columns);
     let bytes = arrays.iter().all(|array| array.element == Element::U8);

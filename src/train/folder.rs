@@ -35,14 +35,14 @@ impl RunFolder {
     /// Makes the folder, with the recipe and a first checkpoint, so that a run can be resumed from its first moment.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there is something in `path`, [`Error::File`] where it cannot be written.
+    /// [`Error::Usage`] if there is something in `path`, [`Error::Failed`] where it cannot be written.
     pub fn create(path: &Path, recipe: &Recipe, first: &State, ranks: Arc<dyn Ranks>) -> Result<RunFolder> {
         if ranks.is_first() {
             RunFolder::write_new(path, recipe, first).map_err(|error| match error {
                 // The file has a name of its own until the folder is complete.
                 Error::Io { source, .. } => {
                     let fix = "free room there, or name a folder elsewhere";
-                    Error::file(path, format!("cannot be written: {source}"), fix)
+                    Error::failed(path, format!("cannot be written: {source}"), fix)
                 }
                 other => other,
             })?;
@@ -63,7 +63,7 @@ impl RunFolder {
     /// checkpoint of an older version among the others.
     ///
     /// # Errors
-    /// [`Error::File`] that names who has it, or for what is no run folder; [`Error::Io`].
+    /// [`Error::Failed`] that names who has it, [`Error::Missing`] for what is no run folder; [`Error::Io`].
     pub fn open(path: &Path, ranks: Arc<dyn Ranks>) -> Result<RunFolder> {
         let lock = if ranks.is_first() { Some(RunFolder::take(path)?) } else { None };
         let folder = RunFolder { path: path.to_path_buf(), ranks, _lock: lock };
@@ -89,7 +89,7 @@ impl RunFolder {
             Err(TryLockError::WouldBlock) => {
                 let owner = sessions::owner(path).unwrap_or_else(|| "another process".into());
                 let fix = "wait for it or stop it, or train into another folder";
-                return Err(Error::file(path, format!("is in use by {owner}"), fix));
+                return Err(Error::failed(path, format!("is in use by {owner}"), fix));
             }
             // A file system without locks: better no lock than no training.
             Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {}
@@ -121,7 +121,7 @@ impl RunFolder {
             (Some(found), _) => found,
             (None, Some(step)) => self.find(at, At::Step(step)),
             (None, None) => {
-                Err(Error::file(&self.path, "the first rank takes no checkpoint of it", "see what it says"))
+                Err(Error::failed(&self.path, "the first rank takes no checkpoint of it", "see what it says"))
             }
         };
         self.wait_for_all()?;
@@ -202,7 +202,7 @@ impl RunFolder {
     /// Writes a checkpoint, and its weights for use beside the recipe.
     ///
     /// # Errors
-    /// [`Error::File`] where the folder is gone; [`Error::Io`] where it cannot be written, which leaves all that was
+    /// [`Error::Failed`] where the folder is gone; [`Error::Io`] where it cannot be written, which leaves all that was
     /// there as it was.
     pub fn save(&self, state: &State) -> Result<()> {
         if !self.ranks.is_first() {
@@ -320,7 +320,7 @@ pub(super) fn still_there(run: &Path) -> Result<()> {
         return Ok(());
     }
     let problem = "is no run folder any more: somebody has moved or removed it under the training";
-    Err(Error::file(run, problem, "put it back and resume, or begin anew"))
+    Err(Error::failed(run, problem, "put it back and resume, or begin anew"))
 }
 
 #[cfg(test)]

@@ -211,10 +211,14 @@ fn open(
 /// Says of a file that could not be written, as on a full disk, what becomes of the run.
 fn resumable(error: Error, run: &Path) -> Error {
     match (error, still_there(run)) {
-        (Error::Io { path, .. } | Error::File { path, .. }, Err(gone)) if path.starts_with(run) => gone,
+        (Error::Io { path, .. } | Error::File { path, .. } | Error::Failed { path, .. }, Err(gone))
+            if path.starts_with(run) =>
+        {
+            gone
+        }
         (Error::Io { path, source }, Ok(())) if path.starts_with(run) => {
             let problem = format!("cannot be written: {source}");
-            Error::file(path, problem, "mend that and continue with `resume`: the last checkpoint is whole")
+            Error::failed(path, problem, "mend that and continue with `resume`: the last checkpoint is whole")
         }
         (other, _) => other,
     }

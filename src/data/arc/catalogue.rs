@@ -67,7 +67,10 @@ impl Catalogue {
         let mut refused = |error: Error| match on_invalid {
             OnInvalid::Error => Err(error),
             OnInvalid::Skip => {
-                notes.push(format!("left out: {error}"));
+                notes.push(match error {
+                    Error::File { path, problem, .. } => format!("left out: {}: {problem}", path.display()),
+                    other => format!("left out: {other}"),
+                });
                 Ok(())
             }
         };

@@ -20,7 +20,7 @@ use crate::{Error, Result, files};
 pub const SEPARATOR: &str = "|||";
 
 /// What to do about a broken task file.
-pub(super) const MEND: &str = "correct the file or leave the task out";
+pub(super) const MEND: &str = "correct the file, or leave the task out, as `on_invalid` skip does";
 
 /// One input with its output.
 #[derive(Clone, Debug, PartialEq, Eq)]

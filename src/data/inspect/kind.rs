@@ -59,7 +59,8 @@ impl Kind {
     /// The puzzle of the first example of `dataset`.
     ///
     /// # Errors
-    /// [`crate::Error::File`] for a token or label that is not in the vocabulary, or a file that was cut short.
+    /// [`crate::Error::File`] for a token or label that is not in the vocabulary, [`crate::Error::Failed`] where a file was cut
+    /// short.
     pub fn of_first_example(dataset: &Dataset) -> Result<Kind> {
         let (mut inputs, mut labels) =
             (vec![0; dataset.metadata().seq_len], vec![0; dataset.metadata().seq_len]);

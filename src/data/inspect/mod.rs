@@ -185,7 +185,9 @@ impl Findings {
     /// Notes what kept a file from being read.
     fn add_error(&mut self, rule: Rule, error: Error) {
         match error {
-            Error::File { path, problem, .. } => self.add(rule, &path, problem, 1),
+            Error::File { path, problem, .. } | Error::Failed { path, problem, .. } => {
+                self.add(rule, &path, problem, 1)
+            }
             other => self.add_text(rule, other.to_string(), 1),
         }
     }

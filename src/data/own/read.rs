@@ -1,11 +1,11 @@
 //! Rows of words from CSV and JSONL files.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::data::table::{Text, separator, text};
+use crate::data::table::{Text, separator, text, unreadable};
 use crate::{Error, Result};
 
 const INPUTS: [&str; 4] = ["inputs", "input", "question", "x"];
@@ -74,9 +74,15 @@ fn read_csv(path: &Path, separator: u8, text: Box<dyn Read + Send>) -> Result<Ve
     reader.delimiter(separator).has_headers(false).comment(Some(b'#'));
     let (mut reader, mut row) = (reader.from_reader(text), csv::StringRecord::new());
     let (mut columns, mut rows) = (None, Vec::new());
-    while reader.read_record(&mut row).map_err(|error| broken(error.to_string()))? {
+    let line_of = |reader: &csv::Reader<_>| reader.position().line().saturating_sub(1).max(1);
+    loop {
+        match reader.read_record(&mut row) {
+            Ok(true) => {}
+            Ok(false) => return Ok(rows),
+            Err(error) => return Err(unreadable(path, line_of(&reader), &error)),
+        }
         // The line on which it ends; where it begins is known before the lines that are skipped.
-        let line = reader.position().line().saturating_sub(1);
+        let line = line_of(&reader);
         let column =
             |names: &[&str]| row.iter().position(|name| names.contains(&name.trim().to_lowercase().as_str()));
         let first = columns.is_none();
@@ -96,7 +102,6 @@ fn read_csv(path: &Path, separator: u8, text: Box<dyn Read + Send>) -> Result<Ve
         let puzzle = puzzle.and_then(cell).map(str::to_owned);
         rows.push(Row { line, inputs: text(inputs, "inputs")?, labels: text(labels, "labels")?, puzzle });
     }
-    Ok(rows)
 }
 
 /// A line of JSON.
@@ -145,11 +150,14 @@ impl RawCell {
 fn read_jsonl(path: &Path, text: Box<dyn Read + Send>) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (line, text) in (1..).zip(BufReader::new(text).lines()) {
-        let text = text.map_err(Error::io(path))?;
+        let broken = |problem: String| Error::file(path, format!("line {line}: {problem}"), FIX);
+        let text = text.map_err(|error| match error.kind() {
+            ErrorKind::InvalidData => broken("is no UTF-8 text".to_owned()),
+            _ => Error::io(path)(error),
+        })?;
         if text.trim().is_empty() {
             continue;
         }
-        let broken = |problem: String| Error::file(path, format!("line {line}: {problem}"), FIX);
         let RawRow { inputs, labels, puzzle } =
             serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
         let puzzle = puzzle.map(|puzzle| puzzle.cell().words(|_| true).join(" "));

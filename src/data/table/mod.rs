@@ -123,7 +123,8 @@ impl Iterator for Table {
     }
 }
 
-fn unreadable(path: &Path, line: u64, error: &csv::Error) -> Error {
+/// What is wrong with a line that the reader of CSV refuses.
+pub(in crate::data) fn unreadable(path: &Path, line: u64, error: &csv::Error) -> Error {
     let problem = match error.kind() {
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
             format!("line {line}: {len} fields, the first line has {expected_len}")

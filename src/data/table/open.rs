@@ -6,7 +6,7 @@ use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 
-use crate::{Error, Result};
+use crate::{Error, Result, magic};
 
 /// Enough for the first lines of any table.
 const HEAD_BYTES: u64 = 1 << 16;
@@ -15,15 +15,6 @@ const LONGEST_LINE: usize = 1 << 22;
 
 const GZIP: &[u8] = b"\x1f\x8b";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// How files begin that hold a table in some other way.
-const WRAPPED: [(&[u8], &str); 6] = [
-    (b"PK\x03\x04", "is a zip archive"),
-    (b"PAR1", "is a Parquet file"),
-    (b"\xfd7zXZ", "is packed by xz"),
-    (b"BZh", "is packed by bzip2"),
-    (b"\x28\xb5\x2f\xfd", "is packed by zstd"),
-    (b"\xff\xfe", "is UTF-16 text"),
-];
 
 /// The text of a file.
 pub(in crate::data) struct Text {
@@ -42,8 +33,9 @@ pub(in crate::data) fn text(path: &Path) -> Result<Text> {
     let mut text: Box<dyn Read + Send> =
         if packed { Box::new(MultiGzDecoder::new(BufReader::new(raw))) } else { Box::new(raw) };
     let mut head = take(&mut text, HEAD_BYTES).map_err(Error::io(path))?;
-    if let Some((_, problem)) = WRAPPED.iter().find(|(magic, _)| head.starts_with(magic)) {
-        return Err(Error::file(path, *problem, "unpack it, or save it as a CSV file in UTF-8"));
+    if let Some(problem) = magic::wrapping(&head) {
+        let problem = format!("{problem}, expected a table or a list of puzzles");
+        return Err(Error::file(path, problem, "unpack it, or save it as a CSV file in UTF-8"));
     }
     if head.starts_with(BYTE_ORDER_MARK) {
         head.drain(..BYTE_ORDER_MARK.len());

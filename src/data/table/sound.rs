@@ -140,7 +140,11 @@ impl<T: Clone + Send> Sound<T> {
             1 => self.list(),
             _ => format!("{} are invalid: {}", self.counted(), self.list()),
         };
-        Error::file(self.table.path(), problem, "correct or remove them, or have invalid puzzles skipped")
+        Error::file(
+            self.table.path(),
+            problem,
+            "correct or remove them, or leave them out with `on_invalid` skip",
+        )
     }
 }
 
