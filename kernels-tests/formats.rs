@@ -190,7 +190,11 @@ fn unsound_rows_are_counted_and_named() {
     let table = format!("question,answer\n{Q},{A}\n{Q},{wrong}\n{Q},{A}\n{Q2},{A}\n");
     refused(
         build(table.as_bytes(), |_| ()),
-        &["2 of 4 rows are invalid: line 3: answer has 3 at row 1", "line 5: answer", "skipped"],
+        &[
+            "2 of 4 rows are invalid: line 3: answer has 3 at row 1",
+            "line 5: answer",
+            "leave them out with `on_invalid` skip",
+        ],
     );
     let (summary, _) = build(table.as_bytes(), |options| options.on_invalid = Some(OnInvalid::Skip)).unwrap();
     assert_eq!(summary.train.puzzles, 2);
@@ -210,7 +214,7 @@ fn repeated_puzzles_are_named() {
 fn other_files_are_named() {
     let wide: Vec<u8> = "question".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let cases: [(&[u8], &str); 7] = [
-        (b"PK\x03\x04rest", "train: is a zip archive; unpack it"),
+        (b"PK\x03\x04rest", "train: is a zip archive, expected a table or a list of puzzles; unpack it"),
         (b"PAR1rest", "train: is a Parquet file"),
         (&[b"\xff\xfe", &wide[..]].concat(), "train: is UTF-16 text"),
         (b"", "train: is empty; give a table"),

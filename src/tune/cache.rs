@@ -174,15 +174,15 @@ impl Cache {
     /// Makes the folder, before the long work whose result is to be kept there.
     ///
     /// # Errors
-    /// [`Error::File`] where no choice for `key` could be written.
+    /// [`Error::Failed`] where no choice for `key` could be written.
     pub fn prepare(&self, key: &Key) -> Result<()> {
         const FIX: &str = "name another cache folder, or `no_tune_cache`, which keeps nothing";
         let refused = |error: std::io::Error| {
-            Error::file(&self.folder, format!("cannot be made: {}", error.kind()), FIX)
+            Error::failed(&self.folder, format!("cannot be made: {}", error.kind()), FIX)
         };
         std::fs::create_dir_all(&self.folder).map_err(refused)?;
         let path = self.path(key);
-        files::obstacle(&path).map_or(Ok(()), |problem| Err(Error::file(path, problem, FIX)))
+        files::obstacle(&path).map_or(Ok(()), |problem| Err(Error::failed(path, problem, FIX)))
     }
 
     /// Keeps a choice; returns where.
