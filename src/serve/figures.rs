@@ -40,6 +40,8 @@ pub struct Counts {
     pub slots: u64,
     /// Puzzles at work.
     pub running: usize,
+    /// Connections that are open.
+    pub connections: usize,
     /// How many times the device was opened anew.
     pub reopened: u64,
 }
@@ -123,6 +125,7 @@ impl Figures {
                 waiting,
             ),
             ("trm_puzzles_running", "Puzzles with rollouts in slots of the batch.", counts.running),
+            ("trm_connections", "Connections of clients that are open.", counts.connections),
             ("trm_queue_size", "Rollouts that the queue has room for.", queue),
         ];
         for (name, help, value) in gauges {

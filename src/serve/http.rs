@@ -5,29 +5,31 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::serve::ListenerExt;
-use axum::{Router, serve as answer};
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::eval::{Breadth, Wishes};
 use crate::model::ModelConfig;
 
 use super::Limits;
+use super::connections::Clients;
 use super::figures::Figures;
 use super::questions::{Answered, Question, kinds};
+use super::queue::{Entrance, Ticket};
 use super::request::Body;
 use super::room::Room;
-use super::worker::{Job, Outcome};
+use super::worker::Job;
 
 /// Seconds after which those that were sent away may try again.
 const RETRY_AFTER_S: &str = "1";
@@ -39,10 +41,12 @@ pub struct Shared {
     pub config: ModelConfig,
     /// How puzzles are thought about where nothing else is asked for.
     pub usual: Breadth,
-    pub sender: mpsc::UnboundedSender<Job>,
+    pub entrance: Entrance,
     pub room: Room,
     pub figures: Arc<Figures>,
     pub limits: Limits,
+    /// Turns true at the end.
+    pub ending: watch::Sender<bool>,
 }
 
 /// Answers until `end` is over, and after that what is under way, for no longer than a request may take.
@@ -52,24 +56,20 @@ pub async fn serve(
     end: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    // An answer that waits for more of it to come would only be late.
-    let listener =
-        tokio::net::TcpListener::from_std(listener)?.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let longest = shared.limits.time;
-    let (ending, ended) = oneshot::channel();
-    let end = async {
-        end.await;
-        // Nobody listens where all is over.
-        let _ = ending.send(());
-    };
+    let listener = TcpListener::from_std(listener)?;
+    let (longest, mut ended) = (shared.limits.time, shared.ending.subscribe());
+    let (figures, ending) = (shared.figures.clone(), shared.ending.clone());
+    let clients = Clients { routes: routes(shared), time: longest, figures, ending };
     let too_long = async {
-        let _ = ended.await;
+        // The other end of it is there until all is over.
+        let _ = ended.wait_for(|ended| *ended).await;
         sleep(longest).await;
     };
     tokio::select! {
-        served = answer(listener, routes(shared)).with_graceful_shutdown(end).into_future() => served,
-        () = too_long => Ok(()),
+        () = clients.serve(listener, end) => {}
+        () = too_long => {}
     }
+    Ok(())
 }
 
 fn routes(shared: Arc<Shared>) -> Router {
@@ -103,7 +103,16 @@ async fn watch(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
     response
 }
 
-async fn solve(State(shared): State<Arc<Shared>>, body: Result<Bytes, BytesRejection>) -> Response {
+async fn solve(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let mut ended = shared.ending.subscribe();
+    let body = tokio::select! {
+        biased;
+        body = Bytes::from_request(request, &()) => body,
+        _ = ended.wait_for(|ended| *ended) => {
+            let (code, problem) = ending();
+            return refusal(code, problem);
+        }
+    };
     match answers(&shared, body).await {
         Ok((code, answers)) => json(code, &Answers { answers }),
         Err((code, problem)) => refusal(code, problem),
@@ -150,7 +159,7 @@ async fn answers(
     let (mut answered, mut failed) = (false, false);
     for (index, asked) in ask(shared, breadth, questions, usable)?.into_iter().enumerate() {
         answers.push(match asked {
-            Ok((question, reply)) => match reply.await.map_err(|_| ending())? {
+            Ok((question, ticket)) => match ticket.answer().await.ok_or_else(ending)? {
                 Ok(answer) => {
                     answered = true;
                     Answered::answer(index, &question, answer)
@@ -190,7 +199,7 @@ impl Shared {
     }
 }
 
-type Asked = Result<(Question, oneshot::Receiver<Outcome>), String>;
+type Asked = Result<(Question, Ticket), String>;
 
 /// Puts the usable ones of all questions into the queue, or none of them where it has no room for so many.
 fn ask(
@@ -206,15 +215,12 @@ fn ask(
     };
     let mut places = places.into_iter();
     let mut ask = |question: Question| {
+        let places = places.next().ok_or("there is no place for it")?;
         let (reply, answer) = oneshot::channel();
-        if let Some(places) = places.next() {
-            let job = Job::new(question.asked.clone(), breadth, reply, places);
-            // A worker that has ended takes none, which is seen where the answer is awaited.
-            let _ = shared.sender.send(job);
-        }
-        (question, answer)
+        let job = Job::new(question.asked.clone(), breadth, reply, places);
+        Ok((question, shared.entrance.enter(job, answer)))
     };
-    Ok(questions.into_iter().map(|question| question.map(&mut ask)).collect())
+    Ok(questions.into_iter().map(|question| question.and_then(&mut ask)).collect())
 }
 
 fn ending() -> Refusal {

@@ -7,13 +7,16 @@
 //!                  +------ an answer or the device's fault, each --+  next step, one of each puzzle in turn
 //! ```
 //!
-//! `request` is the JSON of a body, `questions` that of puzzles and answers, `room` has a place for each rollout that waits, `worker` computes in
-//! batches as wide as the `load` asks for, `figures` counts for `GET /metrics`, `http` has the routes.
+//! `connections` has the clients, however slow, `http` the routes. `request` is the JSON of a body, `questions` that of
+//! puzzles and answers. `room` has a place for each rollout that waits, `queue` the puzzles until the `worker` takes them, which
+//! computes in batches as wide as the `load` asks for. `figures` counts for `GET /metrics`.
 
+mod connections;
 mod figures;
 mod http;
 mod load;
 mod questions;
+mod queue;
 mod request;
 mod room;
 mod worker;
@@ -24,7 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{oneshot, watch};
 
 use crate::checkpoint::Model;
 use crate::data::inspect::Kind;
@@ -105,9 +108,8 @@ impl Server {
         }
         usual.check(&model.config.arch)?;
         fits_kind(&usual, &model.config)?;
-        let (sender, queue) = mpsc::unbounded_channel();
-        let room = Room::new(limits.queue);
-        let figures = Arc::new(Figures::default());
+        let (room, figures) = (Room::new(limits.queue), Arc::new(Figures::default()));
+        let (entrance, queue) = queue::queue(figures.clone());
         let config = model.config.clone();
         let worker = Worker::open(
             model,
@@ -117,7 +119,8 @@ impl Server {
             figures.clone(),
         )?;
         let (device, widest) = (worker.device_name(), worker.widest());
-        let shared = Shared { device, widest, config, usual, sender, room, figures, limits };
+        let ending = watch::Sender::new(false);
+        let shared = Shared { device, widest, config, usual, entrance, room, figures, limits, ending };
         Ok(Server { listener, worker, shared: Arc::new(shared) })
     }
 

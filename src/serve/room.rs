@@ -1,6 +1,6 @@
 //! The room in the queue: a place for each rollout that waits for a slot of the batch.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -11,8 +11,9 @@ pub struct Room {
     size: usize,
 }
 
-/// Places that are held until they are left or dropped.
-pub struct Places(OwnedSemaphorePermit);
+/// Places of a puzzle, which the worker leaves one by one, and who asked all at once.
+#[derive(Clone)]
+pub struct Places(Arc<Mutex<OwnedSemaphorePermit>>);
 
 impl Room {
     /// Room for `size` rollouts, or for as many as can be taken at once.
@@ -25,7 +26,8 @@ impl Room {
     pub fn take(&self, puzzles: usize, rollouts: usize) -> Option<Vec<Places>> {
         let all = u32::try_from(puzzles.checked_mul(rollouts)?).ok()?;
         let mut all = self.free.clone().try_acquire_many_owned(all).ok()?;
-        (0..puzzles).map(|_| all.split(rollouts).map(Places)).collect()
+        let places = |one| Places(Arc::new(Mutex::new(one)));
+        (0..puzzles).map(|_| all.split(rollouts).map(places)).collect()
     }
 
     /// Places that there are.
@@ -40,13 +42,25 @@ impl Room {
 }
 
 impl Places {
+    fn all(&self) -> MutexGuard<'_, OwnedSemaphorePermit> {
+        // Every change is whole in itself.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How many are held.
     pub fn held(&self) -> usize {
-        self.0.num_permits()
+        self.all().num_permits()
     }
 
     /// Makes room for one, if any are held.
-    pub fn leave_one(&mut self) {
-        drop(self.0.split(1));
+    pub fn leave_one(&self) {
+        drop(self.all().split(1));
+    }
+
+    /// Makes room for as many as are held.
+    pub fn leave_all(&self) {
+        let mut all = self.all();
+        let held = all.num_permits();
+        drop(all.split(held));
     }
 }

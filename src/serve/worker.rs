@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::checkpoint::Model;
 use crate::engine::Device;
@@ -20,6 +20,7 @@ use crate::{Error, Result};
 
 use super::figures::Figures;
 use super::load::Load;
+use super::queue::Exit;
 use super::room::{Places, Room};
 
 /// A puzzle that waits for its answer.
@@ -55,9 +56,15 @@ impl Job {
         Job { question, breadth, reply, places, left: breadth.rollouts, suspect: false }
     }
 
-    /// Rollouts still to be computed that have no place in the queue: they are in the batch, or were.
+    /// Its places.
+    pub fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// Rollouts still to be computed that have no place in the queue: they are in the batch, or were. Of a puzzle that
+    /// nobody waits for none are.
     fn at_work(&self) -> usize {
-        self.left.saturating_sub(self.places.held())
+        if self.reply.is_closed() { 0 } else { self.left.saturating_sub(self.places.held()) }
     }
 
     /// Answers whoever waits, and counts it before they can know.
@@ -85,7 +92,7 @@ pub struct Worker {
     /// By width, as in `load`.
     evaluators: Vec<Evaluator>,
     load: Load,
-    queue: mpsc::UnboundedReceiver<Job>,
+    queue: Exit,
     room: Room,
     /// To be taken before those in the queue.
     first: VecDeque<Job>,
@@ -101,7 +108,7 @@ impl Worker {
         model: Model,
         device: Device,
         (widely, batch): (bool, Option<usize>),
-        (queue, room): (mpsc::UnboundedReceiver<Job>, Room),
+        (queue, room): (Exit, Room),
         figures: Arc<Figures>,
     ) -> Result<Worker> {
         let over = Arc::default();
@@ -144,7 +151,7 @@ impl Worker {
     pub fn run(mut self) -> Result<()> {
         while !self.over.load(Ordering::Relaxed) {
             if self.first.is_empty() {
-                let Some(job) = self.queue.blocking_recv() else { return Ok(()) };
+                let Some(job) = self.queue.wait() else { return Ok(()) };
                 self.first.push_back(job);
             }
             match self.roll() {
@@ -180,7 +187,7 @@ impl Worker {
             while !(begun > 0 && (alone || suspect(first)))
                 && load.suiting(room.taken() + at_work(&*first) + at_work(running.values())) == chosen
             {
-                let Some(job) = first.pop_front().or_else(|| queue.try_recv().ok()) else { break };
+                let Some(job) = first.pop_front().or_else(|| queue.next()) else { break };
                 if job.reply.is_closed() {
                     abandoned();
                     continue;
