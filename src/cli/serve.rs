@@ -1,6 +1,7 @@
 //! `trm serve`.
 
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,7 +9,10 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::checkpoint::Model;
-use crate::eval::Breadth;
+use crate::data::own::{VOCABULARY_FILE, Words};
+use crate::data::{Dataset, Split};
+use crate::eval::{Breadth, check_fit};
+use crate::model::ModelConfig;
 use crate::report::say;
 use crate::serve::{Limits, Server};
 use crate::{Error, Result};
@@ -30,6 +34,12 @@ use super::thinking::ThinkingArgs;
 pub struct Args {
     #[command(flatten)]
     weights: WeightsArgs,
+
+    /// Data set of the model's own task, whose words questions and answers are then in
+    ///
+    /// One that "trm data table" has made. Lists of tokens are taken, too.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
 
     #[command(flatten)]
     thinking: ThinkingArgs,
@@ -112,6 +122,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         let fix = "give an address of this machine and a port that is free, or port 0";
         Error::usage("--listen", format!("{}: {error}", args.listen), fix)
     };
+    let words = args.data.as_ref().map(|data| words_of(data, &config)).transpose()?;
     let listener = TcpListener::bind(&args.listen).map_err(refused)?;
     let device = args.device.open_for(args.weights.precision(&config.arch)?)?;
     let limits = Limits {
@@ -123,7 +134,10 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         time: args.timeout,
     };
     let model = Model { config, weights };
-    let server = Server::open(model, device, usual, limits, listener)?.telling(|line| say(line));
+    let mut server = Server::open(model, device, usual, limits, listener)?.telling(|line| say(line));
+    if let Some(words) = words {
+        server = server.speaking(words)?;
+    }
     let address = server.address()?;
     if !address.ip().is_loopback() {
         say(format!("listen: {address} is open to other machines, which are asked for no password"));
@@ -134,4 +148,13 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     })?;
     server.run(async { drop(told.await) })?;
     Ok(if stop.wanted() { ExitCode::from(stop.exit_code()) } else { ExitCode::SUCCESS })
+}
+
+/// The words of a data set that fits the model.
+fn words_of(data: &Path, config: &ModelConfig) -> Result<Words> {
+    check_fit(config, &Dataset::open(data, Split::Train)?)?;
+    Words::load(data)?.ok_or_else(|| {
+        let problem = format!("{} holds no {VOCABULARY_FILE}, so its task has no words", data.display());
+        Error::usage("--data", problem, "leave it out: Sudokus and mazes are known as they are")
+    })
 }

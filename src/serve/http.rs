@@ -19,6 +19,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 
+use crate::data::inspect::Kind;
+use crate::data::own::Words;
 use crate::eval::{Breadth, Wishes};
 use crate::model::ModelConfig;
 
@@ -39,6 +41,8 @@ pub struct Shared {
     pub device: String,
     pub widest: usize,
     pub config: ModelConfig,
+    /// Of an own task, where they are known.
+    pub words: Option<Arc<Words>>,
     /// How puzzles are thought about where nothing else is asked for.
     pub usual: Breadth,
     pub entrance: Entrance,
@@ -130,7 +134,7 @@ async fn answers(
     shared: &Shared,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Vec<Answered>), Refusal> {
-    let Shared { config, limits, figures, .. } = shared;
+    let Shared { config, words, limits, figures, .. } = shared;
     let body = body.map_err(|error| match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
             (error.status(), format!("a body of more than {} bytes; send fewer puzzles at once", limits.body))
@@ -152,7 +156,7 @@ async fn answers(
         return Err((StatusCode::PAYLOAD_TOO_LARGE, problem));
     }
     let questions: Vec<_> =
-        puzzles.into_iter().map(|given| Question::read(given, config, &breadth)).collect();
+        puzzles.into_iter().map(|given| Question::read(given, config, words.as_ref(), &breadth)).collect();
     let usable = questions.iter().flatten().count();
     figures.count(|counts| counts.refused += (questions.len() - usable) as u64);
     let mut answers = Vec::with_capacity(questions.len());
@@ -236,6 +240,9 @@ struct Health<'a> {
     batch: usize,
     /// Which puzzles these are, by their sizes.
     kind: String,
+    /// Those of an own task, in the order of their tokens, from 1 on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    words: Option<&'a [String]>,
     seq_len: usize,
     vocab_size: usize,
     num_puzzle_identifiers: usize,
@@ -255,13 +262,14 @@ struct Queue {
 }
 
 async fn health(State(shared): State<Arc<Shared>>) -> Response {
-    let Shared { config, .. } = &*shared;
+    let Shared { config, words, .. } = &*shared;
     let health = Health {
         status: "ok",
         version: env!("CARGO_PKG_VERSION"),
         device: &shared.device,
         batch: shared.widest,
-        kind: kinds(config),
+        kind: kinds(config, words.is_some()).iter().map(Kind::to_string).collect::<Vec<_>>().join(" or "),
+        words: words.as_ref().map(|words| words.words()),
         seq_len: config.seq_len,
         vocab_size: config.vocab_size,
         num_puzzle_identifiers: config.num_puzzle_identifiers,

@@ -31,6 +31,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::checkpoint::Model;
 use crate::data::inspect::Kind;
+use crate::data::own::Words;
 use crate::engine::Device;
 use crate::eval::Breadth;
 use crate::model::ModelConfig;
@@ -68,7 +69,7 @@ impl Default for Limits {
 pub struct Server {
     listener: TcpListener,
     worker: Worker,
-    shared: Arc<Shared>,
+    shared: Shared,
 }
 
 impl Server {
@@ -120,14 +121,32 @@ impl Server {
         )?;
         let (device, widest) = (worker.device_name(), worker.widest());
         let ending = watch::Sender::new(false);
-        let shared = Shared { device, widest, config, usual, entrance, room, figures, limits, ending };
-        Ok(Server { listener, worker, shared: Arc::new(shared) })
+        let shared =
+            Shared { device, widest, config, words: None, usual, entrance, room, figures, limits, ending };
+        Ok(Server { listener, worker, shared })
     }
 
     /// Tells `tell`, in a line each time, when a device failed and was opened anew.
     pub fn telling(mut self, tell: impl Fn(&str) + Send + 'static) -> Server {
         self.worker.telling(tell);
         self
+    }
+
+    /// Takes questions of an own task in its words, too, and answers them so.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for words that are not as many as the model's, or where puzzles are usually thought about in a way that
+    /// fits no own task.
+    pub fn speaking(mut self, words: Words) -> Result<Server> {
+        let Shared { config, usual, .. } = &self.shared;
+        if words.vocab_size() != config.vocab_size {
+            let (words, tokens) = (words.words().len(), config.vocab_size);
+            let problem = format!("has {words} words, the model has {tokens} tokens, padding included");
+            return Err(Error::usage("data", problem, "name the data set that the model was trained on"));
+        }
+        usual.check_kind(Kind::Other)?;
+        self.shared.words = Some(Arc::new(words));
+        Ok(self)
     }
 
     /// Where it listens.
@@ -168,7 +187,7 @@ impl Server {
                 _ = failed => {}
             }
         };
-        let served = runtime.block_on(http::serve(listener, shared, end));
+        let served = runtime.block_on(http::serve(listener, Arc::new(shared), end));
         // With it go connections that took too long, and all ends of the queue.
         drop(runtime);
         over.store(true, Ordering::Relaxed);

@@ -1,10 +1,13 @@
 //! The JSON of a puzzle of `POST /solve`, and of its answer.
 
+use std::sync::Arc;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::data::inspect::Kind;
+use crate::data::own::Words;
 use crate::data::pasted::{Puzzle, Reader};
 use crate::eval::{self, Breadth, Choice, Thought};
 use crate::model::ModelConfig;
@@ -16,7 +19,7 @@ const FORMS: &str = "expected a text, a list of tokens, or {\"tokens\": [...], \
 
 /// A puzzle as it may be given.
 enum Given {
-    /// In any layout that is read where people paste puzzles.
+    /// In any layout that is read where people paste puzzles, or in words.
     Text(String),
     /// The tokens themselves, under the blank identifier.
     Tokens(Tokens),
@@ -31,10 +34,16 @@ enum Tokens {
     Grid(Vec<Vec<i32>>),
 }
 
+/// How a puzzle was given, and is answered.
+enum As {
+    Puzzle(Puzzle),
+    Words(Arc<Words>),
+    Tokens,
+}
+
 /// A puzzle that fits the model.
 pub struct Question {
-    /// What it was read as, where it came as text.
-    puzzle: Option<Puzzle>,
+    form: As,
     /// What is asked.
     pub asked: eval::Question,
 }
@@ -51,7 +60,7 @@ pub struct Answered {
 #[serde(untagged)]
 enum Outcome {
     Answer {
-        /// As the puzzle was given: text, or (S) tokens.
+        /// As the puzzle was given: text, words or (S) tokens.
         answer: Form,
         /// Supervision steps that all of its rollouts took.
         steps: usize,
@@ -80,44 +89,79 @@ enum Form {
 }
 
 impl Question {
-    /// Reads a puzzle; else says what is wrong with it.
-    pub fn read(given: Value, config: &ModelConfig, breadth: &Breadth) -> Result<Question, String> {
-        let (puzzle, inputs, identifier) = match Given::read(given)? {
-            Given::Text(text) => {
+    /// Reads a puzzle of a model, of an own task where its words are known; else says what is wrong with it.
+    pub fn read(
+        given: Value,
+        config: &ModelConfig,
+        words: Option<&Arc<Words>>,
+        breadth: &Breadth,
+    ) -> Result<Question, String> {
+        let (form, inputs, identifier) = match (Given::read(given)?, words) {
+            (Given::Text(text), Some(words)) => {
+                (As::Words(words.clone()), padded(words.tokens(&text)?, config.seq_len), 0)
+            }
+            (Given::Text(text), None) => {
                 let puzzle = pasted(&text, config)?;
                 let inputs = puzzle.tokens();
-                (Some(puzzle), inputs, 0)
+                (As::Puzzle(puzzle), inputs, 0)
             }
-            Given::Tokens(tokens) => (None, tokens.row()?, 0),
-            Given::Named { tokens, identifier } => (None, tokens.row()?, identifier),
+            (Given::Tokens(tokens), _) => (As::Tokens, tokens.row()?, 0),
+            (Given::Named { tokens, identifier }, _) => (As::Tokens, tokens.row()?, identifier),
         };
         if inputs.len() != config.seq_len {
             return Err(format!("{} tokens, the model solves puzzles of {}", inputs.len(), config.seq_len));
         }
         below(config.vocab_size, "a token", inputs.iter())?;
         below(config.num_puzzle_identifiers, "the identifier", [identifier].iter())?;
-        let kind = match (&puzzle, &Kind::of_sizes(config.seq_len, config.vocab_size)[..]) {
-            (Some(puzzle), _) => puzzle.kind(),
-            (None, [kind]) => *kind,
-            (None, _) => Kind::Other,
+        let kinds = kinds(config, words.is_some());
+        whole(&kinds, &inputs)?;
+        let kind = match (&form, &kinds[..]) {
+            (As::Puzzle(puzzle), _) => puzzle.kind(),
+            (_, [kind]) => *kind,
+            _ => Kind::Other,
         };
-        breadth.check_kind(kind).map_err(|error| match puzzle {
-            None => format!("{error}; a Sudoku or a maze that is given as text is known to be one"),
-            Some(_) => error.to_string(),
+        breadth.check_kind(kind).map_err(|error| match (&form, kinds.len()) {
+            (As::Tokens, 2..) => {
+                format!("{error}; a Sudoku or a maze that is given as text is known to be one")
+            }
+            _ => error.to_string(),
         })?;
-        Ok(Question { puzzle, asked: eval::Question { kind, inputs, identifier } })
+        Ok(Question { form, asked: eval::Question { kind, inputs, identifier } })
     }
 }
 
-/// Which puzzles a model may be of: `Sudoku 6x6`.
-pub fn kinds(config: &ModelConfig) -> String {
-    let kinds = Kind::of_sizes(config.seq_len, config.vocab_size);
-    kinds.iter().map(Kind::to_string).collect::<Vec<_>>().join(" or ")
+/// Which puzzles a model may be of.
+pub fn kinds(config: &ModelConfig, own_task: bool) -> Vec<Kind> {
+    if own_task { vec![Kind::Other] } else { Kind::of_sizes(config.seq_len, config.vocab_size) }
+}
+
+/// Tokens with padding after them, as far as there is room.
+fn padded(mut tokens: Vec<i32>, seq_len: usize) -> Vec<i32> {
+    tokens.resize(seq_len.max(tokens.len()), 0);
+    tokens
+}
+
+/// Refuses padding where there is none: a grid of digits, with 0 for blanks as people write it, looks like tokens.
+fn whole(kinds: &[Kind], inputs: &[i32]) -> Result<(), String> {
+    let tokens = |kind: &Kind| match kind {
+        Kind::Sudoku { .. } => Some("in Sudokus 1 is a blank and d + 1 the digit d"),
+        Kind::Maze { .. } => Some("in mazes 1 to 5 are the signs of \"# SGo\""),
+        Kind::Arc | Kind::Other => None,
+    };
+    let meanings = kinds.iter().map(tokens).collect::<Option<Vec<_>>>();
+    match (meanings, inputs.iter().position(|token| *token == 0)) {
+        (Some(meanings), Some(at)) => Err(format!(
+            "token {} is 0, which is padding and stands for no cell: {}; what people write belongs into a text, as \"12..\"",
+            at + 1,
+            meanings.join(", ")
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn pasted(text: &str, config: &ModelConfig) -> Result<Puzzle, String> {
     let reader = Reader::of_sizes(config.seq_len, config.vocab_size)
-        .ok_or("the model is of neither Sudokus nor mazes, which are given as text; give tokens")?;
+        .ok_or("the model is of neither Sudokus nor mazes, which are given as text, and its words are not known; give tokens")?;
     let mut found = reader.all(text);
     match (found.pop(), found.len()) {
         (Some(found), 0) => found.puzzle.map_err(|problem| format!("line {}: {problem}", found.line)),
@@ -178,13 +222,14 @@ impl Answered {
         let choice = Some(Choice::from(&elected)).filter(|_| elected.of > 1);
         let thought = Thought { answer: elected.answer, q_halt: elected.q_halt };
         let (confidence, tokens) = (thought.confidence(), thought.answer);
-        let (answer, fault, solved) = match &question.puzzle {
-            Some(puzzle) => {
+        let (answer, fault, solved) = match &question.form {
+            As::Puzzle(puzzle) => {
                 let fault = puzzle.judge(&tokens).1;
                 let solved = Some(fault.is_none());
                 (Form::Text(puzzle.text(&tokens)), fault, solved)
             }
-            None => (Form::Tokens(tokens), None, None),
+            As::Words(words) => (Form::Text(words.text(&tokens)), None, None),
+            As::Tokens => (Form::Tokens(tokens), None, None),
         };
         let outcome = Outcome::Answer { answer, steps, confidence, choice, solved, fault };
         Answered { index, outcome }
