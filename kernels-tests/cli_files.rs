@@ -128,6 +128,10 @@ fn unusable() -> Outcome {
         ("import lone/m.pt --config bad.yaml --out o", "bad.yaml: "),
         ("import lone/m.pt --config binary --out o", "binary: is binary: it holds zero bytes, which no text"),
         ("import lone/m.pt --config empty --out o", "empty: is a folder, expected a file; name a file"),
+        (
+            "serve --weights run --data data",
+            "data holds no vocabulary.json, so its task has no words; leave it out",
+        ),
         ("eval --weights run --data six", "six/test: its seq_len is 36, the model's is 16"),
         (
             "data sudoku --train-csv wrong.csv --test-csv wrong.csv --out o",

@@ -72,6 +72,10 @@ mod recompute;
 mod rms_norm;
 mod rollout;
 mod serve;
+mod serve_clients;
+mod serve_faults;
+mod serve_refusals;
+mod server;
 mod sign_sgd;
 mod step_gradients;
 mod store_weight;
@@ -153,6 +157,9 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     pages::tests,
     pasted::tests,
     serve::tests,
+    serve_clients::tests,
+    serve_faults::tests,
+    serve_refusals::tests,
     eval_arc::tests,
     eval_lists::tests,
     eval_breadth::tests,

@@ -62,6 +62,12 @@ impl Figures {
         }
     }
 
+    /// Whether somebody is counting, so that nobody can look before that is done.
+    #[cfg(test)]
+    pub fn are_counting(&self) -> bool {
+        self.0.try_lock().is_err()
+    }
+
     fn counts(&self) -> MutexGuard<'_, Counts> {
         // Every change is whole in itself.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -27,11 +27,11 @@ use crate::model::ModelConfig;
 use super::Limits;
 use super::connections::Clients;
 use super::figures::Figures;
+use super::job::Job;
 use super::questions::{Answered, Question, kinds};
 use super::queue::{Entrance, Ticket};
 use super::request::Body;
 use super::room::Room;
-use super::worker::Job;
 
 /// Seconds after which those that were sent away may try again.
 const RETRY_AFTER_S: &str = "1";

@@ -14,6 +14,7 @@
 mod connections;
 mod figures;
 mod http;
+mod job;
 mod load;
 mod questions;
 mod queue;

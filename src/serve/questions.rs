@@ -12,8 +12,8 @@ use crate::data::pasted::{Puzzle, Reader};
 use crate::eval::{self, Breadth, Choice, Thought};
 use crate::model::ModelConfig;
 
+use super::job::Answer;
 use super::request::nothing_else;
-use super::worker::Answer;
 
 const FORMS: &str = "expected a text, a list of tokens, or {\"tokens\": [...], \"identifier\": 0}";
 

@@ -6,8 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use super::figures::Figures;
+use super::job::{Job, Outcome};
 use super::room::Places;
-use super::worker::{Job, Outcome};
 
 /// Where puzzles enter; once it is dropped, no more will.
 pub struct Entrance(Arc<Queue>);
@@ -61,7 +61,7 @@ impl Entrance {
     /// Lets a puzzle in whose answer comes to `answer`. Where nobody takes any more, it is dropped, as is seen there.
     pub fn enter(&self, job: Job, answer: oneshot::Receiver<Outcome>) -> Ticket {
         let Entrance(queue) = self;
-        let (mut line, places) = (queue.line(), job.places().clone());
+        let (mut line, places) = (queue.line(), job.places.clone());
         let number = line.next;
         line.next += 1;
         if !line.closed {

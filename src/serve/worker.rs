@@ -9,79 +9,18 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::oneshot;
-
 use crate::checkpoint::Model;
 use crate::engine::Device;
 use crate::eval::rolling::{Stream, Turn, roll_out};
 use crate::eval::rollouts::{Answered, Asked};
-use crate::eval::{Breadth, Elected, Evaluator, Question, width};
+use crate::eval::{Breadth, Evaluator, width};
 use crate::{Error, Result};
 
 use super::figures::Figures;
+use super::job::{Answer, Job};
 use super::load::Load;
 use super::queue::Exit;
-use super::room::{Places, Room};
-
-/// A puzzle that waits for its answer.
-pub struct Job {
-    /// What is asked.
-    question: Question,
-    /// How widely it is thought about.
-    breadth: Breadth,
-    /// Where the answer goes; closed by those who wait no longer.
-    reply: oneshot::Sender<Outcome>,
-    /// Its places in the queue, one for each rollout that never was in the batch.
-    places: Places,
-    /// Rollouts still to be computed.
-    left: usize,
-    /// Whether the device failed while it was in the batch.
-    suspect: bool,
-}
-
-/// An answer, or how the device failed at the puzzle.
-pub type Outcome = std::result::Result<Answer, String>;
-
-/// What all rollouts of a puzzle came to.
-pub struct Answer {
-    /// The choice among them; none where the model made NaN of all.
-    pub elected: Option<Elected>,
-    /// Supervision steps that they took together.
-    pub steps: usize,
-}
-
-impl Job {
-    /// A puzzle that comes, with as many places as rollouts.
-    pub fn new(question: Question, breadth: Breadth, reply: oneshot::Sender<Outcome>, places: Places) -> Job {
-        Job { question, breadth, reply, places, left: breadth.rollouts, suspect: false }
-    }
-
-    /// Its places.
-    pub fn places(&self) -> &Places {
-        &self.places
-    }
-
-    /// Rollouts still to be computed that have no place in the queue: they are in the batch, or were. Of a puzzle that
-    /// nobody waits for none are.
-    fn at_work(&self) -> usize {
-        if self.reply.is_closed() { 0 } else { self.left.saturating_sub(self.places.held()) }
-    }
-
-    /// Answers whoever waits, and counts it before they can know.
-    fn answer(self, figures: &Figures, outcome: Outcome) {
-        figures.count(|counts| {
-            let steps = outcome.as_ref().ok().map(|answer| answer.steps as u64);
-            match (self.reply.send(outcome), steps) {
-                (Err(_), _) => counts.abandoned += 1,
-                (Ok(()), None) => counts.failed += 1,
-                (Ok(()), Some(steps)) => {
-                    counts.answered += 1;
-                    counts.steps += steps;
-                }
-            }
-        });
-    }
-}
+use super::room::Room;
 
 /// The model on its device.
 pub struct Worker {
