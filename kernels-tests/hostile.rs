@@ -15,11 +15,12 @@ use crate::cli::{Outcome, Ran, Test, Workshop, borrowed, check, command, ran, re
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let trials: [Test; 8] = [
+    let trials: [Test; 9] = [
         ("the memory that the shell leaves is respected", shell_memory),
         ("absurd numbers of threads are refused", threads),
         ("pipes in the tune cache block nobody", piped_cache),
         ("settings without effect are said", idle_settings),
+        ("a recipe made for other puzzles says so", other_puzzles),
         ("a resumed run keeps its seed", kept_seed),
         ("errors name what was given", named_as_given),
         ("an interrupted evaluation shows what it has", interrupted_evaluation),
@@ -92,6 +93,38 @@ fn idle_settings() -> Outcome {
     check(said.contains("arch.pos_encodings has no effect: "), || said)?;
     let said = trm(&[&plan[..], &["arch.L_cycles=3"]].concat())?.stderr;
     check(!said.contains("no effect"), || said)
+}
+
+fn other_puzzles() -> Outcome {
+    let workshop = Workshop::new()?;
+    let (data, own, rows) = (workshop.path("data"), workshop.path("own"), workshop.path("rows.csv"));
+    fs::write(&rows, "inputs,labels\nab,ba\n")?;
+    succeed(&["data", "table", "--train", &rows, "--test", &rows, "--out", &own])?;
+    for (recipe, data, found) in [
+        (
+            "tiny-sudoku9",
+            &data,
+            Some("tiny-sudoku9 was made for Sudoku 9x9, the data set has Sudoku 4x4, which"),
+        ),
+        (
+            "maze-hard",
+            &data,
+            Some("maze-hard was made for mazes of 30x30, the data set has Sudoku 4x4, which"),
+        ),
+        (
+            "tiny-sudoku4",
+            &own,
+            Some("was made for Sudoku 4x4, the data set has another task, of 2 tokens, which"),
+        ),
+        ("tiny-sudoku4", &data, None),
+    ] {
+        // A folder that is in use ends it soon.
+        let said =
+            trm(&["train", "--recipe", recipe, "--data", data, "--out", data, "--device", "cpu"])?.stderr;
+        let told = found.map_or(!said.contains("was made for"), |found| said.contains(found));
+        check(told && said.contains("exists and is not empty"), || said)?;
+    }
+    Ok(())
 }
 
 fn kept_seed() -> Outcome {

@@ -11,6 +11,9 @@ mod bench;
 mod carry;
 mod check;
 mod checkpoint;
+mod checkpoint_configs;
+mod checkpoint_export;
+mod checkpoint_foreign;
 mod checkpoint_torch;
 mod cli;
 mod cli_files;
@@ -141,6 +144,9 @@ const ROOMS: &[fn() -> Vec<Trial>] = &[
     recompute::tests,
     micro_batches::tests,
     checkpoint::tests,
+    checkpoint_configs::tests,
+    checkpoint_export::tests,
+    checkpoint_foreign::tests,
     checkpoint_torch::tests,
     data::tests,
     data_arc::tests,

@@ -7,6 +7,7 @@
 mod changes;
 mod effect;
 mod keys;
+mod purpose;
 #[cfg(feature = "torch")]
 mod references;
 #[cfg(feature = "torch")]

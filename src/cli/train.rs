@@ -1,13 +1,16 @@
 //! `trm train`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::Result;
+use crate::data::inspect::Kind;
+use crate::data::{Dataset, Split};
 use crate::model::Metrics;
+use crate::recipe::Recipe;
 use crate::report::{Progress, describe, say};
 use crate::text::counted;
 use crate::train::{At, InitFrom, Observer, RunOptions, Unobserved};
@@ -118,7 +121,13 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let stop = Stop::on_signals("saving")?.after(args.time_limit);
     let mut recipe = match args.resume {
         true => args.recipe.load_from_run(&args.out)?,
-        false => args.recipe.load()?.1,
+        false => {
+            let (name, recipe) = args.recipe.load()?;
+            if first {
+                tell_purpose(name, &args.data);
+            }
+            recipe
+        }
     };
     recipe.freeze(args.freeze_weights)?;
     args.recompute.apply(&mut recipe.train);
@@ -166,6 +175,24 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         output.data(&summary, text)?;
     }
     Ok(if summary.finished { ExitCode::SUCCESS } else { ExitCode::from(stop.exit_code()) })
+}
+
+/// Says where a recipe that comes with trm meets other puzzles than those that it was made for.
+fn tell_purpose(name: &str, data: &Path) {
+    // What is wrong with a data set is said where it is used.
+    let Ok(dataset) = Dataset::open(data, Split::Train) else { return };
+    let (Some(made_for), Ok(kind)) = (Recipe::made_for(name), Kind::of_first_example(&dataset)) else {
+        return;
+    };
+    let found = match kind {
+        Kind::Other => format!("another task, of {} tokens", dataset.metadata().seq_len),
+        known => known.to_string(),
+    };
+    if kind != made_for {
+        say(format!(
+            "recipe: {name} was made for {made_for}, the data set has {found}, which it may not suit"
+        ));
+    }
 }
 
 fn text(summary: &Summary) -> String {
