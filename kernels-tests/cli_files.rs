@@ -168,9 +168,11 @@ fn unusable() -> Outcome {
     ];
     for (args, expected) in cases {
         // Names of what was made above lead to it.
-        let there = |word: &str| Path::new(&path(word)).exists();
-        let word = |word: &str| if there(word) || word == "o" { path(word) } else { word.to_owned() };
-        refuse(&borrowed(&args.split(' ').map(word).collect::<Vec<_>>()), 2, &[expected])?;
+        let there = |word: &str| word == "o" || Path::new(&path(word)).exists();
+        let (command, words) = args.split_once(' ').ok_or("no arguments")?;
+        let word = |word: &str| if there(word) { path(word) } else { word.to_owned() };
+        let words: Vec<String> = words.split(' ').map(word).collect();
+        refuse(&[&[command][..], &borrowed(&words)].concat(), 2, &[expected])?;
     }
     // One of several puzzles, perhaps, is no reason to end.
     let solved = trm(&["solve", "--weights", &path("run"), "--device", "cpu", &path("old.pt")])?;

@@ -40,7 +40,7 @@ fn unfit() -> Outcome {
 
 fn refusals() -> Outcome {
     let limits =
-        Limits { batch: Some(2), most_puzzles: 7, most_rollouts: 3, body: 2000, ..Limits::default() };
+        Limits { batch: Some(2), most_puzzles: 8, most_rollouts: 3, body: 2000, ..Limits::default() };
     let running = Running::start(model()?, Device::cpu(), limits)?;
     let cases = [
         ("POST", "/solve", "{\"puzzles\": [".to_owned(), 400, "EOF while parsing"),
@@ -73,9 +73,9 @@ fn refusals() -> Outcome {
         (
             "POST",
             "/solve",
-            "{\"puzzles\": [1,1,1,1,1,1,1,1]}".to_owned(),
+            "{\"puzzles\": [1,1,1,1,1,1,1,1,1]}".to_owned(),
             413,
-            "8 puzzles; send no more than 7",
+            "9 puzzles; send no more than 8",
         ),
         ("POST", "/solve", " ".repeat(2000), 400, "no JSON that can be read"),
         ("POST", "/solve", " ".repeat(2001), 413, "a body of more than 2000 bytes"),
@@ -139,7 +139,7 @@ fn refusals() -> Outcome {
         "max_steps": 8,
         "max_rollouts": 3,
         "rollouts": 1,
-        "max_puzzles": 7,
+        "max_puzzles": 8,
         "queue": {"capacity": 4096, "waiting": 0},
     });
     check(code == 200 && health == expected, || health.to_string())?;
