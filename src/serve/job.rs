@@ -71,6 +71,7 @@ mod tests {
 
     use super::*;
     use crate::data::inspect::Kind;
+    use crate::serve::figures::Counts;
     use crate::serve::room::Room;
 
     /// Woken as soon as an answer is sent, looks whether it is counted.
@@ -87,19 +88,34 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_answer_is_counted_before_anybody_knows_it() {
-        let figures = Arc::new(Figures::default());
+    fn asked() -> (Job, oneshot::Receiver<Outcome>) {
         let (reply, answer) = oneshot::channel();
         let places = Room::new(1).take(1, 1).unwrap().remove(0);
         let question = Question { kind: Kind::Other, inputs: vec![1], identifier: 0 };
-        let job = Job::new(question, Breadth::default(), reply, places);
+        (Job::new(question, Breadth::default(), reply, places), answer)
+    }
+
+    #[test]
+    fn an_answer_is_counted_before_anybody_knows_it() {
+        let (figures, (job, answer)) = (Arc::new(Figures::default()), asked());
         let (told, counted) = Default::default();
         let client = Arc::new(Client { figures: figures.clone(), told, counted });
-        let waker = client.clone().into();
-        assert!(pin!(answer).poll(&mut Context::from_waker(&waker)).is_pending());
+        let (waker, mut answer) = (client.clone().into(), pin!(answer));
+        assert!(answer.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         job.answer(&figures, Ok(Answer { elected: None, steps: 3 }));
         assert!(client.told.load(Ordering::SeqCst) && client.counted.load(Ordering::SeqCst));
         figures.count(|counts| assert_eq!((counts.answered, counts.steps), (1, 3)));
+    }
+
+    #[test]
+    fn answers_are_counted_by_what_became_of_them() {
+        let figures = Figures::default();
+        let (job, gone) = asked();
+        drop(gone);
+        job.answer(&figures, Ok(Answer { elected: None, steps: 3 }));
+        let (job, _here) = asked();
+        job.answer(&figures, Err("lost".to_owned()));
+        let counted = |counts: &mut Counts| [counts.abandoned, counts.failed, counts.answered, counts.steps];
+        figures.count(|counts| assert_eq!(counted(counts), [1, 1, 0, 0]));
     }
 }
