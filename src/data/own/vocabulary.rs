@@ -135,16 +135,6 @@ impl Words {
         self.words.len() + 1
     }
 
-    /// A text as in rows, words with spaces between them or a word for each character, as tokens; else says what is no word.
-    pub(crate) fn tokens(&self, text: &str) -> std::result::Result<Vec<i32>, String> {
-        let words = Cell::Text(text.to_owned()).words(|word| self.token(word).is_some());
-        let token = |word: &String| {
-            let unknown = || format!("\"{word}\" is none of the {} words", self.words.len());
-            self.token(word).map(i32::from).ok_or_else(unknown)
-        };
-        words.iter().map(token).collect()
-    }
-
     pub(super) fn token(&self, word: &str) -> Option<u8> {
         self.tokens.get(word).copied()
     }
