@@ -227,7 +227,7 @@ fn impossible_puzzles() -> Outcome {
         refuse(&["solve", "--run", &run, "--device", "cpu", "--", puzzle], 2, expected)
     };
     solve(&".".repeat(80), &["PUZZLE: 80 cells, the model solves puzzles of 16 (4x4)"])?;
-    solve("1......%.......4", &["PUZZLE: '%', expected 1 to 4 or a blank"])?;
+    solve("1......%.......4", &["PUZZLE: '%' in row 2, column 4, expected 1 to 4 or a blank"])?;
     solve("1......5.......4", &["PUZZLE: '5', expected 1 to 4"])?;
     solve(
         "1111............",

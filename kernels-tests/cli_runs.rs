@@ -247,13 +247,13 @@ fn damaged() -> Outcome {
     let ran = trm(&borrowed(&args))?;
     let error = ran.stderr.lines().find(|line| line.starts_with("error: ")).ok_or("no error")?;
     let said = ["none of its ", "is whole", "--init-from"].iter().all(|part| error.contains(part));
-    check(ran.code == 1 && said && error.len() < 400, || error.to_owned())?;
+    check(ran.code == 2 && said && error.len() < 400, || error.to_owned())?;
     // Its weights are, and serve.
     let (data, run) = (workshop.path("data"), workshop.path("run"));
     succeed(&["eval", "--run", &run, "--data", &data, "--device", "cpu"])?;
     fs::write(Path::new(&run).join("model.safetensors"), "")?;
     let ran = trm(&borrowed(&args))?;
-    check(ran.code == 1 && ran.stderr.contains("begin the run anew"), || ran.stderr)
+    check(ran.code == 2 && ran.stderr.contains("begin the run anew"), || ran.stderr)
 }
 
 /// The same of a run with damage, which the exit code tells.
