@@ -247,7 +247,7 @@ fn words() -> Outcome {
     check(code == 200 && same && told, || answers.to_string())?;
     let (_, _, health) = ask(running.address, "GET", "/health", "")?;
     let health: Value = serde_json::from_str(&health)?;
-    check(health["words"] == json!(words.words()) && health["kind"] == "others", || health.to_string())?;
+    check(health["words"] == json!(words.words()) && health["kind"] == "own task", || health.to_string())?;
     running.end()?;
     // Without them it has the sizes of a maze, in which nothing is padded.
     let running = Running::of(open(model)?)?;
