@@ -228,7 +228,7 @@ fn impossible_puzzles() -> Outcome {
     };
     solve(&".".repeat(80), &["PUZZLE: 80 cells, the model solves puzzles of 16 (4x4)"])?;
     solve("1......%.......4", &["PUZZLE: '%' in row 2, column 4, expected 1 to 4 or a blank"])?;
-    solve("1......5.......4", &["PUZZLE: '5', expected 1 to 4"])?;
+    solve("1......5.......4", &["PUZZLE: '5' in row 2, column 4, expected 1 to 4 or a blank"])?;
     solve(
         "1111............",
         &["PUZZLE: contradicts itself: row 1, column 1 and row 1, column 2 both have 1"],
