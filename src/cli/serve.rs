@@ -3,13 +3,14 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::checkpoint::Model;
-use crate::data::own::{VOCABULARY_FILE, Words};
+use crate::data::own::{Dialogue, VOCABULARY_FILE, Words};
 use crate::data::{Dataset, Split};
 use crate::eval::{Breadth, check_fit};
 use crate::model::ModelConfig;
@@ -122,7 +123,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         let fix = "give an address of this machine and a port that is free, or port 0";
         Error::usage("--listen", format!("{}: {error}", args.listen), fix)
     };
-    let words = args.data.as_ref().map(|data| words_of(data, &config)).transpose()?;
+    let dialogue = args.data.as_ref().map(|data| dialogue_of(data, &config)).transpose()?;
     let listener = TcpListener::bind(&args.listen).map_err(refused)?;
     let device = args.device.open_for(args.weights.precision(&config.arch)?)?;
     let limits = Limits {
@@ -135,8 +136,8 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     };
     let model = Model { config, weights };
     let mut server = Server::open(model, device, usual, limits, listener)?.telling(|line| say(line));
-    if let Some(words) = words {
-        server = server.speaking(words)?;
+    if let Some(dialogue) = dialogue {
+        server = server.speaking(dialogue)?;
     }
     let address = server.address()?;
     if !address.ip().is_loopback() {
@@ -151,10 +152,12 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
 }
 
 /// The words of a data set that fits the model.
-fn words_of(data: &Path, config: &ModelConfig) -> Result<Words> {
-    check_fit(config, &Dataset::open(data, Split::Train)?)?;
-    Words::load(data)?.ok_or_else(|| {
+fn dialogue_of(data: &Path, config: &ModelConfig) -> Result<Dialogue> {
+    let dataset = Arc::new(Dataset::open(data, Split::Test)?);
+    check_fit(config, &dataset)?;
+    let words = Words::load(data)?.ok_or_else(|| {
         let problem = format!("{} holds no {VOCABULARY_FILE}, so its task has no words", data.display());
         Error::usage("--data", problem, "leave it out: Sudokus and mazes are known as they are")
-    })
+    })?;
+    Dialogue::of(words, &dataset)
 }

@@ -20,7 +20,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::data::inspect::Kind;
-use crate::data::own::Words;
+use crate::data::own::Dialogue;
 use crate::eval::{Breadth, Wishes};
 use crate::model::ModelConfig;
 
@@ -42,7 +42,7 @@ pub struct Shared {
     pub widest: usize,
     pub config: ModelConfig,
     /// Of an own task, where they are known.
-    pub words: Option<Arc<Words>>,
+    pub dialogue: Option<Arc<Dialogue>>,
     /// How puzzles are thought about where nothing else is asked for.
     pub usual: Breadth,
     pub entrance: Entrance,
@@ -134,7 +134,7 @@ async fn answers(
     shared: &Shared,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Vec<Answered>), Refusal> {
-    let Shared { config, words, limits, figures, .. } = shared;
+    let Shared { config, dialogue, limits, figures, .. } = shared;
     let body = body.map_err(|error| match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
             (error.status(), format!("a body of more than {} bytes; send fewer puzzles at once", limits.body))
@@ -156,7 +156,7 @@ async fn answers(
         return Err((StatusCode::PAYLOAD_TOO_LARGE, problem));
     }
     let questions: Vec<_> =
-        puzzles.into_iter().map(|given| Question::read(given, config, words.as_ref(), &breadth)).collect();
+        puzzles.into_iter().map(|given| Question::read(given, config, dialogue.as_ref(), &breadth)).collect();
     let usable = questions.iter().flatten().count();
     figures.count(|counts| counts.refused += (questions.len() - usable) as u64);
     let mut answers = Vec::with_capacity(questions.len());
@@ -262,14 +262,14 @@ struct Queue {
 }
 
 async fn health(State(shared): State<Arc<Shared>>) -> Response {
-    let Shared { config, words, .. } = &*shared;
+    let Shared { config, dialogue, .. } = &*shared;
     let health = Health {
         status: "ok",
         version: env!("CARGO_PKG_VERSION"),
         device: &shared.device,
         batch: shared.widest,
-        kind: kinds(config, words.is_some()).iter().map(Kind::to_string).collect::<Vec<_>>().join(" or "),
-        words: words.as_ref().map(|words| words.words()),
+        kind: kinds(config, dialogue.is_some()).iter().map(Kind::to_string).collect::<Vec<_>>().join(" or "),
+        words: dialogue.as_ref().map(|dialogue| dialogue.words().words()),
         seq_len: config.seq_len,
         vocab_size: config.vocab_size,
         num_puzzle_identifiers: config.num_puzzle_identifiers,

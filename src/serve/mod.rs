@@ -32,7 +32,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::checkpoint::Model;
 use crate::data::inspect::Kind;
-use crate::data::own::Words;
+use crate::data::own::Dialogue;
 use crate::engine::Device;
 use crate::eval::Breadth;
 use crate::model::ModelConfig;
@@ -123,7 +123,7 @@ impl Server {
         let (device, widest) = (worker.device_name(), worker.widest());
         let ending = watch::Sender::new(false);
         let shared =
-            Shared { device, widest, config, words: None, usual, entrance, room, figures, limits, ending };
+            Shared { device, widest, config, dialogue: None, usual, entrance, room, figures, limits, ending };
         Ok(Server { listener, worker, shared })
     }
 
@@ -138,15 +138,21 @@ impl Server {
     /// # Errors
     /// [`Error::Usage`] for words that are not as many as the model's, or where puzzles are usually thought about in a way that
     /// fits no own task.
-    pub fn speaking(mut self, words: Words) -> Result<Server> {
+    pub fn speaking(mut self, dialogue: Dialogue) -> Result<Server> {
         let Shared { config, usual, .. } = &self.shared;
-        if words.vocab_size() != config.vocab_size {
-            let (words, tokens) = (words.words().len(), config.vocab_size);
-            let problem = format!("has {words} words, the model has {tokens} tokens, padding included");
+        let (words, known) = (dialogue.words(), (dialogue.seq_len(), dialogue.words().vocab_size()));
+        if known != (config.seq_len, config.vocab_size) {
+            let problem = format!(
+                "has questions of {} words out of {}, the model has {} of {}",
+                dialogue.seq_len(),
+                words.words().len(),
+                config.seq_len,
+                config.vocab_size - 1
+            );
             return Err(Error::usage("data", problem, "name the data set that the model was trained on"));
         }
         usual.check_kind(Kind::Other)?;
-        self.shared.words = Some(Arc::new(words));
+        self.shared.dialogue = Some(Arc::new(dialogue));
         Ok(self)
     }
 

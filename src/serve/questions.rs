@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::data::inspect::Kind;
-use crate::data::own::Words;
+use crate::data::own::Dialogue;
 use crate::data::pasted::{Puzzle, Reader};
 use crate::eval::{self, Breadth, Choice, Thought};
 use crate::model::ModelConfig;
@@ -37,7 +37,7 @@ enum Tokens {
 /// How a puzzle was given, and is answered.
 enum As {
     Puzzle(Puzzle),
-    Words(Arc<Words>),
+    Words(Arc<Dialogue>),
     Tokens,
 }
 
@@ -93,12 +93,12 @@ impl Question {
     pub fn read(
         given: Value,
         config: &ModelConfig,
-        words: Option<&Arc<Words>>,
+        dialogue: Option<&Arc<Dialogue>>,
         breadth: &Breadth,
     ) -> Result<Question, String> {
-        let (form, inputs, identifier) = match (Given::read(given)?, words) {
-            (Given::Text(text), Some(words)) => {
-                (As::Words(words.clone()), padded(words.tokens(&text)?, config.seq_len), 0)
+        let (form, inputs, identifier) = match (Given::read(given)?, dialogue) {
+            (Given::Text(text), Some(dialogue)) => {
+                (As::Words(dialogue.clone()), dialogue.question(&text)?, 0)
             }
             (Given::Text(text), None) => {
                 let puzzle = pasted(&text, config)?;
@@ -113,7 +113,7 @@ impl Question {
         }
         below(config.vocab_size, "a token", inputs.iter())?;
         below(config.num_puzzle_identifiers, "the identifier", [identifier].iter())?;
-        let kinds = kinds(config, words.is_some());
+        let kinds = kinds(config, dialogue.is_some());
         whole(&kinds, &inputs)?;
         let kind = match (&form, &kinds[..]) {
             (As::Puzzle(puzzle), _) => puzzle.kind(),
@@ -133,12 +133,6 @@ impl Question {
 /// Which puzzles a model may be of.
 pub fn kinds(config: &ModelConfig, own_task: bool) -> Vec<Kind> {
     if own_task { vec![Kind::Other] } else { Kind::of_sizes(config.seq_len, config.vocab_size) }
-}
-
-/// Tokens with padding after them, as far as there is room.
-fn padded(mut tokens: Vec<i32>, seq_len: usize) -> Vec<i32> {
-    tokens.resize(seq_len.max(tokens.len()), 0);
-    tokens
 }
 
 /// Refuses padding where there is none: a grid of digits, with 0 for blanks as people write it, looks like tokens.
@@ -221,14 +215,17 @@ impl Answered {
         };
         let choice = Some(Choice::from(&elected)).filter(|_| elected.of > 1);
         let thought = Thought { answer: elected.answer, q_halt: elected.q_halt };
-        let (confidence, tokens) = (thought.confidence(), thought.answer);
+        let (confidence, mut tokens) = (thought.confidence(), thought.answer);
         let (answer, fault, solved) = match &question.form {
             As::Puzzle(puzzle) => {
                 let fault = puzzle.judge(&tokens).1;
                 let solved = Some(fault.is_none());
                 (Form::Text(puzzle.text(&tokens)), fault, solved)
             }
-            As::Words(words) => (Form::Text(words.text(&tokens)), None, None),
+            As::Words(dialogue) => {
+                dialogue.shorten(&question.asked.inputs, &mut tokens);
+                (Form::Text(dialogue.words().text(&tokens)), None, None)
+            }
             As::Tokens => (Form::Tokens(tokens), None, None),
         };
         let outcome = Outcome::Answer { answer, steps, confidence, choice, solved, fault };

@@ -162,10 +162,10 @@ fn with_model(args: &Args, output: &Output, pictures: Pictures) -> Result<(Pictu
     let solvers = Solvers::new(config, weights, device, breadth);
     let persist = args.persist.unwrap_or(0) as usize;
     let mut session = Session { args, output, solvers, pictures, tally: Tally::default(), persist };
-    match (&args.data, &own) {
+    match (&args.data, own) {
         (Some(data), _) if args.puzzles.is_empty() => samples::run(&mut session, data)?,
         _ if on_arc => arc::run(&mut session)?,
-        (_, Some((data, words))) => words::run(&mut session, data, words)?,
+        (_, Some((data, words))) => words::run(&mut session, &data, words)?,
         _ => puzzles::run(&mut session, Source::of(&args.puzzles))?,
     }
     Ok((session.pictures, session.tally))

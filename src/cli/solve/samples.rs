@@ -87,7 +87,7 @@ impl Session<'_> {
 }
 
 /// What has no label is nobody's answer: padding takes its place.
-pub(super) fn unasked(solution: &mut Solution, labels: &[i32]) {
+fn unasked(solution: &mut Solution, labels: &[i32]) {
     let thoughts = solution.thoughts.iter_mut().map(|thought| &mut thought.answer);
     for answer in thoughts.chain(solution.elected.as_mut().map(|elected| &mut elected.answer)) {
         answer

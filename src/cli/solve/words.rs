@@ -6,14 +6,13 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::data::inspect::Kind;
-use crate::data::own::Words;
-use crate::data::{Batch, Dataset, IGNORE_LABEL, Split, TestBatches};
+use crate::data::own::{Dialogue, Words};
+use crate::data::{Dataset, Split};
 use crate::eval::{Choice, Question, Solution, Thought, check_fit};
 use crate::report::say;
 use crate::text::printable;
 use crate::{Error, Result};
 
-use super::samples::unasked;
 use super::source::Source;
 use super::{Session, View, steps_text};
 
@@ -35,14 +34,14 @@ struct Step {
 }
 
 /// Answers the questions, one a line, about the data set in `dir`.
-pub fn run(session: &mut Session<'_>, dir: &Path, words: &Words) -> Result<()> {
+pub fn run(session: &mut Session<'_>, dir: &Path, words: Words) -> Result<()> {
     let config = session.solvers.config().clone();
     let dataset = Arc::new(Dataset::open(dir, Split::Test)?);
     check_fit(&config, &dataset)?;
     if config.num_puzzle_identifiers > 1 {
         say("puzzle: the blank one, as of rows without one");
     }
-    let lengths = labelled(&dataset)?;
+    let dialogue = Dialogue::of(words, &dataset)?;
     let mut questions = Vec::new();
     for source in Source::of(&session.args.puzzles) {
         let (name, text) = match source.whole()? {
@@ -63,11 +62,15 @@ pub fn run(session: &mut Session<'_>, dir: &Path, words: &Words) -> Result<()> {
             ));
         }
         for &(number, line) in &lines {
-            match question(words, config.seq_len, line) {
-                Ok(question) => questions.push(question),
+            match dialogue.question(line) {
+                Ok(inputs) => questions.push(Question { kind: Kind::Other, inputs, identifier: 0 }),
                 Err(problem) => {
                     let place = if lines.len() > 1 { format!("{name}, line {number}") } else { name.clone() };
-                    session.refuse(&Error::usage(place, problem, format!("the words are {}", listed(words))));
+                    session.refuse(&Error::usage(
+                        place,
+                        problem,
+                        format!("the words are {}", listed(dialogue.words())),
+                    ));
                 }
             }
         }
@@ -75,20 +78,10 @@ pub fn run(session: &mut Session<'_>, dir: &Path, words: &Words) -> Result<()> {
     for questions in questions.chunks(session.solvers.widest()) {
         let solutions = session.solvers.solve_all(questions)?;
         for (question, solution) in questions.iter().zip(solutions) {
-            session.show_answer(words, &lengths, question, solution)?;
+            session.show_answer(&dialogue, question, solution)?;
         }
     }
     Ok(())
-}
-
-/// (S) tokens of a line of words.
-fn question(words: &Words, seq_len: usize, line: &str) -> std::result::Result<Question, String> {
-    let mut inputs = words.tokens(line)?;
-    if inputs.len() > seq_len {
-        return Err(format!("{} words, the model takes {seq_len}", inputs.len()));
-    }
-    inputs.resize(seq_len, 0);
-    Ok(Question { kind: Kind::Other, inputs, identifier: 0 })
 }
 
 /// The first words, for people.
@@ -99,39 +92,18 @@ fn listed(words: &Words) -> String {
     known.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ") + more
 }
 
-/// Of test samples with so many words given, how many positions have labels at the most; 0 where there are none. Beyond
-/// them nobody has asked for an answer.
-fn labelled(dataset: &Arc<Dataset>) -> Result<Vec<usize>> {
-    let seq_len = dataset.metadata().seq_len;
-    let mut lengths = vec![0; seq_len + 1];
-    let (mut one, mut batches) = (Batch::new(1, seq_len), TestBatches::new(dataset.clone(), 1));
-    while batches.next_batch(&mut one)? > 0 {
-        let end = one.labels.iter().rposition(|label| *label != IGNORE_LABEL).map_or(0, |last| last + 1);
-        let longest = &mut lengths[given(&one.inputs)];
-        *longest = end.max(*longest);
-    }
-    Ok(lengths)
-}
-
-/// Positions up to the last that is not padding.
-fn given(inputs: &[i32]) -> usize {
-    inputs.iter().rposition(|token| *token != 0).map_or(0, |last| last + 1)
-}
-
 impl Session<'_> {
     fn show_answer(
         &mut self,
-        words: &Words,
-        lengths: &[usize],
+        dialogue: &Dialogue,
         question: &Question,
         mut solution: Solution,
     ) -> Result<()> {
-        let wanted = match lengths[given(&question.inputs)] {
-            0 => question.inputs.len(),
-            known => known,
-        };
-        let label = |position: usize| if position < wanted { 0 } else { IGNORE_LABEL };
-        unasked(&mut solution, &Vec::from_iter((0..question.inputs.len()).map(label)));
+        let words = dialogue.words();
+        let answers = solution.thoughts.iter_mut().map(|thought| &mut thought.answer);
+        answers
+            .chain(solution.elected.as_mut().map(|elected| &mut elected.answer))
+            .for_each(|answer| dialogue.shorten(&question.inputs, answer));
         let step = |thought: &Thought| Step { answer: words.text(&thought.answer), q_halt: thought.q_halt };
         let answered = Answered {
             question: words.text(&question.inputs),

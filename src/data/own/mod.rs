@@ -5,11 +5,13 @@
 //! that is ignored; the words of the vocabulary are 1, 2, ... in their order, kept in `vocabulary.json` beside the data.
 
 mod build;
+mod dialogue;
 mod read;
 mod task;
 mod vocabulary;
 
 pub use build::{Options, SplitSummary, Summary, build};
+pub use dialogue::Dialogue;
 pub use task::{Task, build_task};
 pub(super) use vocabulary::is_own;
 pub use vocabulary::{VOCABULARY_FILE, Words};
