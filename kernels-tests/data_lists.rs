@@ -26,7 +26,8 @@ pub fn tests() -> Vec<Trial> {
         ("impossible_draws_are_refused", impossible_draws_are_refused),
     ];
     let command = Trial::test("data_lists::the_command_says_what_it_drew", command);
-    trials("data_lists", &tests).into_iter().chain([command]).collect()
+    let generated = Trial::test("data_lists::generated_tables_have_ratings", generated);
+    trials("data_lists", &tests).into_iter().chain([command, generated]).collect()
 }
 
 fn forms_are_equal_for_symmetries_alone() {
@@ -170,6 +171,45 @@ fn impossible_draws_are_refused() {
         refused(build(dir.path(), "set", change), parts);
         assert!(!dir.path().join("set").exists(), "nothing is left behind");
     }
+}
+
+fn generated() -> Outcome {
+    let dir = folder();
+    let path = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    let (table, bare, hard) = (path("table.csv"), path("bare"), path("hard"));
+    succeed(&[
+        "data",
+        "sudoku",
+        "--generate",
+        "40",
+        "--min-clues",
+        "22",
+        "--max-clues",
+        "25",
+        "--out",
+        &table,
+    ])?;
+    let text = fs::read_to_string(&table)?;
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+    check(rows[0] == ["puzzle", "solution", "rating"] && rows.len() == 41, || text.clone())?;
+    let ratings = rows[1..].iter().map(|row| row[2].parse()).collect::<Result<Vec<u64>, _>>()?;
+    let least = 3;
+    let hard_ones = ratings.iter().filter(|rating| **rating >= least).count();
+    check((5..35).contains(&hard_ones), || format!("{ratings:?}"))?;
+    // A list without answers, whose ratings are found anew, has the same hard ones.
+    fs::write(&bare, rows[1..].iter().map(|row| format!("{}\n", row[0])).collect::<String>())?;
+    for (list, out) in [(&table, &hard), (&bare, &path("again"))] {
+        let least = least.to_string();
+        let args =
+            ["data", "sudoku", "--lists", list, "--min-difficulty", &least, "--test", "3", "--out", out];
+        let drawn: Value = serde_json::from_str(&succeed(&[&args[..], &["--json"]].concat())?)?;
+        let examples = |split: &str| drawn[split]["examples"].as_u64().unwrap_or_default();
+        check(examples("train") + examples("test") == hard_ones as u64 && examples("test") == 3, || {
+            drawn.to_string()
+        })?;
+    }
+    let arrays = |of: &str| fs::read(Path::new(&path(of)).join("train/all__inputs.npy"));
+    check(arrays("hard")? == arrays("again")?, || "other puzzles, or in another order".into())
 }
 
 fn command() -> Outcome {

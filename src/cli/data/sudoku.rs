@@ -75,7 +75,8 @@ pub struct Args {
     /// Generate so many training puzzles
     ///
     /// Each has a single solution. Generated puzzles are easier than those of Sudoku-Extreme. Without --test, and with --out
-    /// FILE.csv, they are written as a table, to be named among --lists.
+    /// FILE.csv, they are written as a table with their ratings, to be named among --lists, from which
+    /// --min-difficulty takes the hard ones.
     #[arg(long = "generate", value_name = "N", group = "drawn")]
     train: Option<usize>,
 

@@ -15,6 +15,7 @@ use super::augment::Augmentation;
 use super::generate::{Puzzles, default_clues, fewest_clues};
 use super::grid::{Grid, MAX_CELLS, Puzzle, Shape};
 use super::lists::ListSummary;
+use super::solve::solve;
 use super::table::{Row, Table};
 use crate::data::table::{OnInvalid, Repeats, Seen};
 use crate::data::{Split, Vocabulary, Writer, write_identifiers};
@@ -189,7 +190,7 @@ pub fn build_generated(options: &GenerateOptions, progress: &mut dyn FnMut(usize
     finish(out, Summary { size: shape.size(), train, test, lists: Vec::new() })
 }
 
-/// Writes generated puzzles as a table with the columns puzzle and solution, for `lists` to be drawn from beside others: those of
+/// Writes generated puzzles as a table with the columns puzzle, solution and rating, the guesses that it takes, for `lists` to be drawn from beside others: those of
 /// `train` as [`build_generated`] takes them where there is no test split.
 ///
 /// # Errors
@@ -198,9 +199,11 @@ pub fn write_generated(options: &GenerateOptions) -> Result<()> {
     let shape = shape_of(options)?;
     let clues = clue_range(shape, options)?;
     let puzzles = Puzzles::generate(shape, &clues, (options.train, 0), options.seed)?;
-    let mut text = "puzzle,solution\n".to_owned();
+    let mut text = "puzzle,solution,rating\n".to_owned();
     for Puzzle { question, answer } in &puzzles.train {
-        text += &format!("{question},{answer}\n");
+        let (_, guesses) = solve(question)
+            .map_err(|problem| Error::usage("generate", problem, "generate with another seed"))?;
+        text += &format!("{question},{answer},{guesses}\n");
     }
     files::write_atomic(&options.out, text.as_bytes())
 }
