@@ -17,7 +17,7 @@ use crate::cli::{Outcome, Test, Workshop, check, command, has_adapter, ran, refu
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let trials: [Test; 10] = [
+    let trials: [Test; 11] = [
         ("all puzzles that can be solved are", many_puzzles),
         ("steps, halting and votes", steps_and_votes),
         ("rollouts, choices and sweeps", breadth),
@@ -27,6 +27,7 @@ pub fn tests() -> Vec<Trial> {
         ("what comes with trm solves what fits it", shipped),
         ("puzzles without a right answer are thought about again", persistence),
         ("each answer is out before the next puzzle is thought about again", one_by_one),
+        ("nothing is computed for a reader who has left", reader_leaves),
         ("what comes with trm is measured and exported", shipped_elsewhere),
     ];
     trials.into_iter().map(|(name, test)| Trial::test(format!("cli solve: {name}"), test)).collect()
@@ -160,6 +161,16 @@ fn one_by_one() -> Outcome {
     Ok(())
 }
 
+fn reader_leaves() -> Outcome {
+    let mut child = command(&[&["solve", "--steps", "1", "--device", "cpu"], &HARDER[..]].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    drop(child.stdout.take());
+    let left = ran(child.wait_with_output()?);
+    check(left.code == 0 && !left.stderr.contains("again with"), || format!("{} {}", left.code, left.stderr))
+}
+
 fn persistence() -> Outcome {
     let solve = |more: &[&str]| -> Outcome<(i32, Vec<String>, String)> {
         let solved =
@@ -171,8 +182,9 @@ fn persistence() -> Outcome {
             documents(&solved.stdout)?.iter().map(|solved| of(solved).join(" ")).collect();
         Ok((solved.code, verdicts, solved.stderr))
     };
-    let expected: [(&[&str], [&str; 3]); 4] = [
+    let expected: [(&[&str], [&str; 3]); 5] = [
         (&[], ["true null null", "true 4 true", "true 16 true"]),
+        (&["--weights", "shipped:sudoku6"], ["true null null", "true 4 true", "true 16 true"]),
         (&["--persist", "4"], ["true null null", "true 4 true", "false 4 false"]),
         (&["--persist", "0"], ["true null null", "false null null", "false null null"]),
         // Whoever says how widely gets it.

@@ -8,7 +8,9 @@ use crate::data::trials;
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn()); 6] = [
+    let tests: [(&str, fn()); 8] = [
+        ("the_column_with_blanks_is_the_puzzle", the_column_with_blanks_is_the_puzzle),
+        ("words_between_puzzles_are_passed_over", words_between_puzzles_are_passed_over),
         ("sudokus_are_read_in_any_layout", sudokus_are_read_in_any_layout),
         ("a_wrong_answer_beside_a_sudoku_is_named", a_wrong_answer_beside_a_sudoku_is_named),
         ("a_bad_sudoku_spoils_no_other", a_bad_sudoku_spoils_no_other),
@@ -140,8 +142,39 @@ fn a_wrong_answer_beside_a_sudoku_is_named() {
         found[0].note.clone()
     };
     assert_eq!(notes(A), None);
-    let expected = "the answer that stands beside it is wrong: it has two 5 in row 1";
-    assert_eq!(notes(&A.replacen("534", "535", 1)).as_deref(), Some(expected));
+    let wrong = |what: &str| Some(format!("the answer that stands beside it is wrong: it {what}"));
+    assert_eq!(notes(&A.replacen("534", "535", 1)), wrong("has two 5 in row 1"));
+    assert_eq!(notes(&A[1..]), wrong("has 80 cells"));
+}
+
+fn the_column_with_blanks_is_the_puzzle() {
+    for table in [format!("solution,puzzle\n{A},{Q}"), format!("{A};{Q}"), format!("{A}\t3\t{Q}\t1.5")] {
+        let found = read(NINE, &table);
+        assert!(matches!(&found[..], [(_, Ok(text))] if text == Q), "{table}\n{found:?}");
+    }
+    // Nobody wants its answer solved instead.
+    let sized = |cells: usize| Err(format!("{cells} cells, the model solves puzzles of 81 (9x9)"));
+    let table = format!("quizzes,solutions\n{},{A}\n{Q}x,{A}\n{Q},{A}\n", &Q[1..]);
+    assert_eq!(read(NINE, &table), [(2, sized(80)), (3, sized(82)), (4, Ok(Q.to_owned()))]);
+}
+
+fn words_between_puzzles_are_passed_over() {
+    let grid = "1...\n....\n....\n...4";
+    let rows = "| 1 |   |   |   |\n|   |   |   |   |\n|   |   |   |   |\n|   |   |   | 4 |";
+    let headings = ["Easy", "Easy 1:", "Monday", "No. 1", "1)", "// easy", "```", "board = [", "[code]"];
+    for heading in headings {
+        let found = read((16, 6), &format!("{heading}\n{grid}\n{heading}\n{grid}\n"));
+        let texts: Vec<_> = found.into_iter().map(|(_, text)| text).collect();
+        assert_eq!(texts, vec![Ok("1..............4".to_owned()); 2], "{heading}");
+    }
+    for header in ["|   |   |   |   |", "| A | B | C | D |"] {
+        let table = format!("{header}\n|---|:-:|---|---|\n{rows}\n");
+        let found = read((16, 6), &table);
+        assert!(matches!(&found[..], [(_, Ok(text))] if text == "1..............4"), "{table}\n{found:?}");
+    }
+    let maze = "S  #\n## #\n#   \n#  G";
+    let found = read((16, 6), &format!("Easy:\n{maze}\nHarder:\n{maze}\n"));
+    assert_eq!(found, [(2, Ok(maze.to_owned())), (7, Ok(maze.to_owned()))]);
 }
 
 fn a_bad_sudoku_spoils_no_other() {

@@ -126,15 +126,29 @@ pub fn obstacle(path: &Path) -> Option<String> {
     if path.is_dir() {
         return Some("is a folder".into());
     }
-    let error = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(parent(path)).err()?;
+    if is_stream(path) {
+        return None;
+    }
+    let error = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(parent(&behind_links(path))).err()?;
     Some(match error.kind() {
         ErrorKind::NotFound => "is in a folder that does not exist or takes no files".into(),
         kind => format!("cannot be written: {kind}"),
     })
 }
 
+/// Whether there is something at `path` that is neither file nor folder, as a device or a pipe.
+fn is_stream(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
+/// The file that a link names, else `path` itself.
+fn behind_links(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
 /// Writes `path` by way of a temporary file in the same folder: flushed to the disk, then renamed over
-/// whatever was there, with the permissions of any new file.
+/// the file that was there, or that the link there names, with the permissions of any new file. Devices and pipes are written
+/// to as they are.
 ///
 /// # Errors
 /// [`Error::Io`] at `path`; the old content, if any, is then untouched.
@@ -150,6 +164,12 @@ pub fn write_atomic_with(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
 ) -> Result<()> {
+    if is_stream(path) {
+        let stream = File::options().write(true).open(path).map_err(Error::io(path))?;
+        let mut stream = BufWriter::new(&stream);
+        return write(&mut stream).and_then(|()| stream.flush()).map_err(Error::io(path));
+    }
+    let path = &behind_links(path);
     let mut builder = tempfile::Builder::new();
     // The library's default of 0600 would keep others from reading the result; the umask still applies.
     #[cfg(unix)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::bench::Subject;
-use crate::checkpoint;
+use crate::checkpoint::{self, Shipped};
 use crate::engine::{Device, devices, select};
 use crate::eval::probe::settle;
 use crate::model::init::Weights;
@@ -364,6 +364,14 @@ impl WeightsArgs {
     /// Whether a model is named.
     pub fn are_given(&self) -> bool {
         self.run.is_some() || !self.weights.is_empty()
+    }
+
+    /// Whether the model is one of those that come with trm.
+    pub fn are_shipped(&self) -> Result<bool> {
+        match &self.weights[..] {
+            [path] => Ok(Shipped::at(path)?.is_some()),
+            _ => Ok(false),
+        }
     }
 
     /// The folder that the weights lie in.

@@ -26,12 +26,17 @@ impl Output {
 
     /// The same for text with colours; names from files must be made [`printable`] on their way into it.
     pub fn painted<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
+        self.next(value, text).or_else(pardon)
+    }
+
+    /// The same for one of many: an error where the reader has left, who wants no other either.
+    pub fn next<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
         if !self.json {
-            return print(&text(value));
+            return write(&text(value));
         }
         let json =
             serde_json::to_string(value).map_err(|error| Error::io("standard output")(error.into()))?;
-        print(&(json_escaped(&json) + "\n"))
+        write(&(json_escaped(&json) + "\n"))
     }
 
     /// Prints `text`, where data is text; as [`Output::painted`].
@@ -69,9 +74,18 @@ fn json_escaped(json: &str) -> String {
 
 /// Writes to standard output; a reader that has left is no error.
 fn print(text: &str) -> Result<()> {
+    write(text).or_else(pardon)
+}
+
+fn write(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::io("standard output")(error)),
-        _ => Ok(()),
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Error::io("standard output"))
+}
+
+/// Lets it pass that a reader has left.
+pub fn pardon(error: Error) -> Result<()> {
+    match error {
+        Error::Io { source, .. } if source.kind() == ErrorKind::BrokenPipe => Ok(()),
+        error => Err(error),
     }
 }

@@ -160,7 +160,7 @@ impl Session<'_> {
             self.tally.answered(judged.into_iter().all(is_right));
         }
         let (watch, colour) = (self.args.watch, self.output.colour());
-        self.output.painted(&solved, |solved| solved.text(task, given, watch, colour))?;
+        self.output.next(&solved, |solved| solved.text(task, given, watch, colour))?;
         self.pictures.add_task(task, &solved.inputs, given);
         Ok(())
     }

@@ -23,7 +23,7 @@ use crate::train::SESSIONS_FILE;
 use crate::{Error, Result, files};
 
 use super::common::{DeviceArgs, WeightsArgs};
-use super::output::Output;
+use super::output::{Output, pardon};
 use super::thinking::ThinkingArgs;
 use pictures::{PictureArgs, Pictures};
 pub use puzzles::Solved;
@@ -32,7 +32,7 @@ use source::Source;
 
 /// Solve Sudokus, mazes, ARC tasks or samples of any data set
 ///
-/// Sudokus come in any layout of cells, with . 0 _ - * or x for blanks: a line, nine lines, bars and rules between them.
+/// Sudokus come in any layout of cells, with . 0 _ - * x or ? for blanks: a line, nine lines, bars and rules between them.
 /// Mazes are rows of "# SGo" (wall, open, start, goal, path). Both are given as they are, as files with one or many, or
 /// on standard input. A puzzle that cannot be read or contradicts itself is named, and the others are solved. A task of
 /// ARC is a JSON file; --data then names the data set that the model was trained on. Of an own task, a line holds a question
@@ -120,9 +120,13 @@ const PERSISTENCE: u32 = 64;
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let pictures = Pictures::wanted(&args.pictures)?;
-    let (pictures, tally) = match args.weights.are_given() || args.puzzles.is_empty() {
-        true => with_model(args, output, pictures)?,
-        false => with_shipped(args, output, pictures)?,
+    let solved = match args.weights.are_given() || args.puzzles.is_empty() {
+        true => with_model(args, output, pictures),
+        false => with_shipped(args, output, pictures),
+    };
+    let (pictures, tally) = match solved {
+        Ok(solved) => solved,
+        Err(error) => return pardon(error).map(|()| ExitCode::SUCCESS),
     };
     pictures.write()?;
     tally.say();
@@ -160,7 +164,7 @@ fn with_model(args: &Args, output: &Output, pictures: Pictures) -> Result<(Pictu
     }?;
     let device = args.device.open_for(args.weights.precision(&config.arch)?)?;
     let solvers = Solvers::new(config, weights, device, breadth);
-    let persist = args.persist.unwrap_or(0) as usize;
+    let persist = args.persistence(args.weights.are_shipped()?);
     let mut session = Session { args, output, solvers, pictures, tally: Tally::default(), persist };
     match (&args.data, own) {
         (Some(data), _) if args.puzzles.is_empty() => samples::run(&mut session, data)?,
@@ -183,8 +187,7 @@ fn with_shipped(args: &Args, output: &Output, mut pictures: Pictures) -> Result<
     if parts.is_empty() {
         return Ok((pictures, tally));
     }
-    let narrow = if args.thinking.is_wide() { 0 } else { PERSISTENCE };
-    let persist = args.persist.unwrap_or(narrow) as usize;
+    let persist = args.persistence(true);
     let device = args.device.open()?;
     for (shipped, sources) in parts {
         say(format!("weights: {}, which comes with trm", shipped.path()));
@@ -200,12 +203,19 @@ fn with_shipped(args: &Args, output: &Output, mut pictures: Pictures) -> Result<
 }
 
 impl Args {
+    /// Most rollouts of puzzles without a right answer, by a model that comes with trm or by another.
+    fn persistence(&self, shipped: bool) -> usize {
+        let narrow = shipped && !self.thinking.is_wide();
+        self.persist.unwrap_or(if narrow { PERSISTENCE } else { 0 }) as usize
+    }
+
     /// The data set, where it is named or the log of a run says where it lay.
     fn data(&self) -> Option<PathBuf> {
         self.data.clone().or_else(|| {
             let data = data_of(&self.weights.folder())?;
-            say(format!("data: {}, as the log of the run says", data.display()));
-            Some(data)
+            let gone = if data.is_dir() { "" } else { ", which is not there" };
+            say(format!("data: {}, as the log of the run says{gone}", data.display()));
+            gone.is_empty().then_some(data)
         })
     }
 

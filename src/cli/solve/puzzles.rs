@@ -7,12 +7,15 @@ use crate::data::pasted::Puzzle;
 use crate::data::sudoku::count_solutions;
 use crate::eval::{Choice, Solution};
 
-use super::source::{self, Given, Source};
+use super::source::{self, Given, Placed, Source};
 use super::{Session, View, persistence, steps_text};
 
 /// A puzzle with what the model made of it.
 #[derive(Serialize)]
 pub struct Solved {
+    /// Where it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
     puzzle: String,
     answer: String,
     solved: bool,
@@ -53,11 +56,11 @@ impl Session<'_> {
         }
         let Session { args, output, solvers, pictures, tally, persist } = self;
         persistence::solve_all(solvers, &puzzles, *persist, &mut |place, solution| {
-            let puzzle = &puzzles[place].puzzle;
-            let solved = Solved::of(puzzle, &solution);
+            let Placed { place, puzzle } = &puzzles[place];
+            let solved = Solved { place: Some(place.clone()), ..Solved::of(puzzle, &solution) };
             tally.answered(solved.solved);
             let (watch, colour) = (args.watch, output.colour());
-            output.painted(&solved, |solved| solved.text(puzzle, &solution, watch, colour))?;
+            output.next(&solved, |solved| solved.text(puzzle, &solution, watch, colour))?;
             let view = View { kind: puzzle.kind(), words: None };
             pictures.add(&view, &puzzle.tokens(), &solution, solved.verdict(), None);
             Ok(())
@@ -74,6 +77,7 @@ impl Solved {
             solved: puzzle.judge(&thought.answer).1.is_none(),
         };
         Solved {
+            place: None,
             puzzle: puzzle.text(&puzzle.tokens()),
             answer: puzzle.text(solution.answer()),
             solved: fault.is_none(),

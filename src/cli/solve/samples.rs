@@ -78,7 +78,7 @@ impl Session<'_> {
             let sample = Sample::of(sample, question, labels, &solution);
             self.tally.answered(sample.solved());
             let (watch, colour) = (self.args.watch, self.output.colour());
-            self.output.painted(&sample, |sample| sample.text(&view, &solution.thoughts, watch, colour))?;
+            self.output.next(&sample, |sample| sample.text(&view, &solution.thoughts, watch, colour))?;
             let missed = (!sample.solved()).then_some(sample.labels.as_slice());
             self.pictures.add(&view, &question.inputs, &solution, sample.verdict(), missed);
         }

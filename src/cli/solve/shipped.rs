@@ -40,7 +40,7 @@ fn fitting(name: &str, text: &str) -> Result<&'static Shipped> {
     let Some(kind) = kind_of(text) else {
         let problem =
             format!("{}, neither a Sudoku of 16, 36 or 81 cells nor a maze with S and G", held(text));
-        let fix = "correct it, or name the model that answers it: --run, --weights";
+        let fix = "correct it, with . for blanks, or name the model that answers it: --run, --weights";
         return Err(Error::usage(name, problem, fix));
     };
     Shipped::of(kind).ok_or_else(|| {

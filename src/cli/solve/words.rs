@@ -63,7 +63,12 @@ pub fn run(session: &mut Session<'_>, dir: &Path, words: Words) -> Result<()> {
         }
         for &(number, line) in &lines {
             match dialogue.question(line) {
-                Ok(inputs) => questions.push(Question { kind: Kind::Other, inputs, identifier: 0 }),
+                Ok(inputs) => {
+                    if let Some(words) = dialogue.unseen(&inputs) {
+                        say(format!("note: \"{}\": no test sample has {words}", line.trim()));
+                    }
+                    questions.push(Question { kind: Kind::Other, inputs, identifier: 0 });
+                }
                 Err(problem) => {
                     let place = if lines.len() > 1 { format!("{name}, line {number}") } else { name.clone() };
                     session.refuse(&Error::usage(
@@ -113,7 +118,7 @@ impl Session<'_> {
         };
         let view = View { kind: question.kind, words: Some(words) };
         let (watch, colour) = (self.args.watch, self.output.colour());
-        self.output.painted(&answered, |answered| {
+        self.output.next(&answered, |answered| {
             let steps = steps_text(&view, &question.inputs, &solution.thoughts, watch, colour);
             let choice = answered.choice.as_ref().map_or_else(String::new, |choice| {
                 format!("{}\n  {}\n", choice.text(), printable(&answered.answer))

@@ -51,7 +51,10 @@ impl Layouts {
     /// Takes in a line and returns what ends with it.
     pub fn line(&mut self, number: usize, text: &str) -> Vec<Found<Pasted>> {
         let mut found = Vec::new();
-        let heading = text.trim_start().starts_with(|sign: char| sign.is_ascii_lowercase() && sign != 'o');
+        let strange = text.chars().filter(|sign| token(*sign).is_none()).count();
+        let words = 2 * strange > text.chars().count();
+        let heading =
+            words || text.trim_start().starts_with(|sign: char| sign.is_ascii_lowercase() && sign != 'o');
         // A maze may begin with a row of open cells.
         let empty = text.trim().is_empty() && (text.len() < 2 || !self.cells.is_multiple_of(text.len()));
         if heading || (!self.is_open() && empty) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::vocabulary::Words;
 use crate::Result;
 use crate::data::{Batch, Dataset, IGNORE_LABEL, TestBatches};
+use crate::text::counted;
 
 /// The words of a task, and how long its answers are.
 #[derive(Clone, Debug)]
@@ -52,6 +53,12 @@ impl Dialogue {
         }
         tokens.resize(most, 0);
         Ok(tokens)
+    }
+
+    /// How many words a question of (S) tokens has, where no sample has as many: the answer may be worth nothing.
+    pub fn unseen(&self, question: &[i32]) -> Option<String> {
+        let words = end(question, 0);
+        (self.answered.get(words) == Some(&0)).then(|| counted(words, "word"))
     }
 
     /// Makes padding of those (S) tokens of an answer that nobody asked for: beyond the labels of samples whose questions have

@@ -79,7 +79,13 @@ impl Row {
 
     /// Whether it is meant as cells, though some may be wrong.
     pub fn is_meant(&self) -> bool {
-        4 * self.strange.len() <= self.cells.len()
+        8 * self.strange.len() <= self.cells.len()
+    }
+
+    /// Whether it is words, or whatever else stands between puzzles.
+    pub fn is_words(&self) -> bool {
+        let letters = self.strange.iter().filter(|(_, sign)| !sign.is_ascii_digit()).count();
+        letters > 0 && 2 * letters >= self.cells.len()
     }
 }
 
@@ -99,7 +105,10 @@ fn with_bars(text: &str) -> String {
 fn with_blanks(shape: Shape, text: &str) -> Option<String> {
     let framed = text.trim().strip_prefix('|').and_then(|text| text.strip_suffix('|'));
     let thick = |text: &str| text.replace("||", "|");
-    let bars = framed.into_iter().chain([text]).flat_map(|text| [text.to_owned(), thick(text)]);
+    // Bars at both ends frame as many cells as some puzzle has.
+    let frames = |text: &str| Shape::ALL.iter().any(|shape| text.split('|').count() == shape.size());
+    let bare = Some(text).filter(|_| !framed.is_some_and(frames));
+    let bars = framed.into_iter().chain(bare).flat_map(|text| [text.to_owned(), thick(text)]);
     let tables = SEPARATORS.iter().map(|separator| (text.to_owned(), *separator));
     tables.chain(bars.map(|text| (text, '|'))).find_map(|(text, separator)| {
         let fields: Vec<&str> = text.split(separator).collect();

@@ -6,9 +6,6 @@ use super::contradiction::contradiction;
 use super::grid::{Grid, Shape, solution_fault};
 use crate::data::pasted::Found;
 
-/// How lines begin that stand between puzzles and are none, those that trm prints among them.
-const HEADINGS: [&str; 6] = ["grid", "puzzle", "sudoku", "step", "solved", "not"];
-
 /// Finds Sudokus of one size in the lines of a text.
 pub struct Layouts {
     shape: Shape,
@@ -33,9 +30,16 @@ pub fn lines_of(shape: Shape, lines: &[&str]) -> (bool, usize) {
 
 /// What keeps the answer that a table gives from being one.
 fn wrong_answer(puzzle: &Grid, answer: &str) -> Option<String> {
-    let answer = Grid::parse(answer).ok().filter(|answer| answer.clues() == answer.cells().len())?;
-    let fault = solution_fault(puzzle, &answer)?;
+    let fault = match Grid::parse(answer) {
+        Ok(answer) => solution_fault(puzzle, &answer)?,
+        Err(_) => format!("has {} cells", answer.chars().count()),
+    };
     Some(format!("the answer that stands beside it is wrong: it {fault}"))
+}
+
+/// The second line of a table of Markdown.
+fn is_markdown_rule(text: &str) -> bool {
+    text.contains("--") && text.contains('|') && text.chars().all(|sign| "|-: ".contains(sign))
 }
 
 impl Layouts {
@@ -53,41 +57,53 @@ impl Layouts {
     pub fn line(&mut self, number: usize, text: &str) -> Vec<Found<Grid>> {
         let line = text.split('#').next().unwrap_or_default();
         let text = line.trim();
-        let word = text.trim_start_matches(['"', '\'']);
-        let word = word.split(|sign: char| !sign.is_alphabetic()).next().unwrap_or_default();
-        let names = |sign: char| sign.is_alphabetic() || "_\" ".contains(sign) || SEPARATORS.contains(&sign);
-        let named = word.contains(|sign: char| !"xX".contains(sign));
-        let of_table = named && text.contains(SEPARATORS) && text.chars().all(names);
-        if of_table || HEADINGS.contains(&word.to_lowercase().as_str()) {
-            return self.end().into_iter().collect();
-        }
-        // Of a table the first column that has all cells; the next one may be the answer.
-        let whole = |field: &&str| field.trim().trim_matches('"').chars().count() == self.shape.cells();
-        let mut columns = text.split(SEPARATORS).filter(whole);
-        let text = columns.next().or(self.without_changes(text)).unwrap_or(line);
-        let answer = columns.next().map(|answer| answer.trim().trim_matches('"'));
+        let columns = self.columns(text);
+        let (text, answer) = columns.unwrap_or((self.without_changes(text).unwrap_or(line), None));
         let row = Row::of(self.shape, number, text);
         if text.trim().is_empty() && row.cells.is_empty() {
             return self.gap().into_iter().collect();
+        }
+        if row.is_words() {
+            return self.end().into_iter().collect();
+        }
+        // What stands above the rule of a table of Markdown is its header, be it empty.
+        let is_header = |row: &Row| !row.strange.is_empty() || row.cells.iter().all(|cell| *cell == 0);
+        if self.rows.len() == 1 && is_markdown_rule(text) && is_header(&self.rows[0]) {
+            self.rows.clear();
         }
         if row.cells.is_empty() || self.is_rule(&row) {
             return Vec::new();
         }
         let mut found: Vec<Found<Grid>> = self.strays().into_iter().collect();
+        let alone = columns.is_some() || row.cells.len() >= self.shape.cells();
         // A line of all cells belongs to nothing before it.
-        if self.is_open() && row.style != Style::Dashes && row.cells.len() >= self.shape.cells() {
+        if self.is_open() && row.style != Style::Dashes && alone {
             found.extend(self.end());
         }
         if !self.is_open() {
             self.first = row.number;
         }
-        let alone = row.cells.len() >= self.shape.cells();
         self.rows.push(row);
         // Where there are too many, it is a puzzle of another size up to its end.
         if alone || self.count() == self.shape.cells() {
             found.extend(self.end().map(|ended| ended.noted(|grid| wrong_answer(grid, answer?))));
         }
         found
+    }
+
+    /// Of the line of a table the puzzle and what may be its answer: of columns with about as many cells as a puzzle has, the
+    /// first one with blanks, and the other.
+    fn columns<'t>(&self, text: &'t str) -> Option<(&'t str, Option<&'t str>)> {
+        let field = |field: &'t str| {
+            let field = field.trim().trim_matches('"');
+            let row = Row::of(self.shape, 0, field);
+            let about = row.is_meant() && 2 * row.cells.len() > self.shape.cells();
+            about.then_some((field, row.cells.contains(&0)))
+        };
+        let mut columns: Vec<(&str, bool)> = text.split(SEPARATORS).filter_map(field).collect();
+        let puzzle = columns.iter().position(|(_, blanks)| *blanks).unwrap_or(0);
+        let is_table = text.contains(SEPARATORS) && !columns.is_empty();
+        is_table.then(|| (columns.remove(puzzle).0, columns.first().map(|(answer, _)| *answer)))
     }
 
     /// A row that trm printed without the marks of changed cells beside it.
