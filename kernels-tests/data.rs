@@ -87,23 +87,26 @@ fn output_is_whole_or_absent() {
 
 /// Links stay links, and pipes pipes.
 fn output_goes_where_a_name_leads() {
-    use std::io::Read;
-    let dir = folder();
-    let [file, link, pipe] = ["file", "link", "pipe"].map(|name| dir.path().join(name));
-    fs::write(&file, "1").unwrap();
-    std::os::unix::fs::symlink("file", &link).unwrap();
-    files::write_atomic(&link, b"22").unwrap();
-    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-    assert_eq!(fs::read(&file).unwrap(), b"22");
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    // Who opens both ends waits for nobody.
-    let mut reader = fs::File::options().read(true).write(true).open(&pipe).unwrap();
-    assert_eq!(files::obstacle(&pipe), None);
-    files::write_atomic(&pipe, b"3").unwrap();
-    assert!(!fs::metadata(&pipe).unwrap().is_file());
-    let mut read = [0];
-    reader.read_exact(&mut read).unwrap();
-    assert_eq!(&read, b"3");
+    #[cfg(unix)]
+    {
+        use std::io::Read;
+        let dir = folder();
+        let [file, link, pipe] = ["file", "link", "pipe"].map(|name| dir.path().join(name));
+        fs::write(&file, "1").unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        files::write_atomic(&link, b"22").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), b"22");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        // Who opens both ends waits for nobody.
+        let mut reader = fs::File::options().read(true).write(true).open(&pipe).unwrap();
+        assert_eq!(files::obstacle(&pipe), None);
+        files::write_atomic(&pipe, b"3").unwrap();
+        assert!(!fs::metadata(&pipe).unwrap().is_file());
+        let mut read = [0];
+        reader.read_exact(&mut read).unwrap();
+        assert_eq!(&read, b"3");
+    }
 }
 
 const SEQ_LEN: usize = 3;

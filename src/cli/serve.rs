@@ -25,10 +25,11 @@ use super::thinking::ThinkingArgs;
 
 /// Answer puzzles over HTTP
 ///
-/// POST /solve takes {"puzzles": [...]}: Sudokus and mazes as text, in any layout that "trm solve" reads, or any model's
-/// lists of tokens; how widely and how long to think about them may be asked for within limits. GET /health says what is loaded, GET /metrics counts for Prometheus. Puzzles of all requests share
-/// the batch: one that is done leaves its slot to one that waits. Without another address only this machine is listened
-/// to; there are no accounts and no encryption, which are a proxy's work.
+/// POST /solve takes {"puzzles": [...]}: Sudokus and mazes as text, in any layout that "trm solve" reads, questions of an own
+/// task in its words, with --data, or any model's lists of tokens; how widely and how long to think about them may be asked
+/// for within limits. GET /health says what is loaded, GET /metrics counts for Prometheus. Puzzles of all requests share the
+/// batch: one that is done leaves its slot to one that waits. Without another address only this machine is listened to;
+/// there are no accounts and no encryption, which are a proxy's work.
 ///
 /// A signal ends it: what has come until then is answered.
 #[derive(clap::Args)]
