@@ -158,6 +158,13 @@ fn one_by_one() -> Outcome {
         check(!rest[..at].contains("solved"), || format!("before {event}:\n{shown}"))?;
         rest = &rest[at + event.len()..];
     }
+    // Of nine that weights without training do not solve, 8 with 4 rollouts each fill the processor; the ninth waits.
+    let run = fresh(&workshop, "tiny-sudoku4", "data", "run")?;
+    fs::write(&lines, "1..............4\n".repeat(9))?;
+    let said = trm(&["solve", "--run", &run, "--persist", "4", "--device", "cpu", &lines])?.stderr;
+    for part in [format!("{} and 7 more: no right", again(1)), format!("{}: no right", again(9))] {
+        check(said.contains(&part), || format!("{part} is not in\n{said}"))?;
+    }
     Ok(())
 }
 
