@@ -124,8 +124,8 @@ impl Reader {
 pub fn kind_of(text: &str) -> Option<Kind> {
     let lines: Vec<&str> = text.lines().map(|line| line.trim_end_matches('\r')).collect();
     maze_of(&lines).or_else(|| {
-        let counted = Shape::ALL.map(|shape| (sudoku::lines_of(shape, &lines), shape.size()));
-        let (_, size) = counted.into_iter().filter(|((_, lines), _)| *lines > 0).max()?;
+        let held = Shape::ALL.map(|shape| (sudoku::lines_of(shape, &lines), shape.size()));
+        let (_, size) = held.into_iter().filter(|((_, lines), _)| *lines > 0).max()?;
         Some(Kind::Sudoku { size })
     })
 }
@@ -162,19 +162,15 @@ fn maze_of(lines: &[&str]) -> Option<Kind> {
 
 /// Whether a line can be a row of a maze.
 fn is_row(line: &str) -> bool {
-    !line.is_empty() && line.chars().all(is_of_maze)
+    !line.is_empty() && line.chars().all(maze::is_sign)
 }
 
 /// The same, were it not for a few signs that are none of a maze's; digits are a Sudoku's.
 fn is_nearly_row(line: &str) -> bool {
-    let strange = line.chars().filter(|sign| !is_of_maze(*sign)).count();
+    let strange = line.chars().filter(|sign| !maze::is_sign(*sign)).count();
     !line.is_empty()
         && 3 * strange <= line.chars().count()
         && !line.contains(|sign: char| sign.is_ascii_digit())
-}
-
-fn is_of_maze(sign: char) -> bool {
-    "# SGo.".contains(sign)
 }
 
 fn sudoku(found: Found<Grid>) -> Found<Puzzle> {
@@ -224,13 +220,11 @@ impl Puzzle {
         }
     }
 
-    /// Why nobody can solve it, where a search tells; mazes without a way are not read.
-    pub fn unsolvable(&self) -> Option<String> {
+    /// How many solutions a Sudoku has, counted up to 2, where a search tells in good time. Mazes without a way are not read.
+    pub fn solutions(&self) -> Option<usize> {
         match self {
-            Puzzle::Sudoku(grid) if sudoku::count_solutions(grid) == Some(0) => {
-                Some("has no solution: its clues contradict each other".to_owned())
-            }
-            _ => None,
+            Puzzle::Sudoku(grid) => sudoku::count_solutions(grid),
+            Puzzle::Maze(_) => None,
         }
     }
 

@@ -67,6 +67,12 @@ impl Solution {
         self.elected.as_ref().map_or(last, |elected| &elected.answer)
     }
 
+    /// All answers, (S) tokens each: those of the steps, and the choice.
+    pub fn answers_mut(&mut self) -> impl Iterator<Item = &mut Vec<i32>> {
+        let steps = self.thoughts.iter_mut().map(|thought| &mut thought.answer);
+        steps.chain(self.elected.as_mut().map(|elected| &mut elected.answer))
+    }
+
     /// The halt logit of that answer.
     pub fn q_halt(&self) -> f32 {
         let last = self.thoughts.last().map_or(f32::NEG_INFINITY, |thought| thought.q_halt);

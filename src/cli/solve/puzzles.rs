@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::data::pasted::Puzzle;
-use crate::data::sudoku::count_solutions;
 use crate::eval::{Choice, Solution};
 
 use super::source::{self, Given, Placed, Source};
@@ -27,6 +26,9 @@ pub struct Solved {
     #[serde(flatten)]
     choice: Option<Choice>,
     steps: Vec<Step>,
+    /// Whether it has other solutions, too, as far as is known.
+    #[serde(skip)]
+    several: bool,
 }
 
 /// The answer after one supervision step.
@@ -46,7 +48,7 @@ impl Session<'_> {
     fn solve(&mut self, given: Vec<Given>) -> Result<()> {
         let mut puzzles = Vec::new();
         for puzzle in given {
-            match puzzle {
+            match puzzle.and_then(Placed::examined) {
                 Ok(puzzle) => puzzles.push(puzzle),
                 Err(error) => self.refuse(&error),
             }
@@ -55,9 +57,10 @@ impl Session<'_> {
             return Ok(());
         }
         let Session { args, output, solvers, pictures, tally, persist } = self;
-        persistence::solve_all(solvers, &puzzles, *persist, &mut |place, solution| {
-            let Placed { place, puzzle } = &puzzles[place];
-            let solved = Solved { place: Some(place.clone()), ..Solved::of(puzzle, &solution) };
+        persistence::solve_all(solvers, &puzzles, *persist, &mut |at, solution| {
+            let Placed { place, puzzle, several } = &puzzles[at];
+            let (place, several) = (Some(place.clone()), *several);
+            let solved = Solved { place, several, ..Solved::of(puzzle, &solution) };
             tally.answered(solved.solved);
             let (watch, colour) = (args.watch, output.colour());
             output.next(&solved, |solved| solved.text(puzzle, &solution, watch, colour))?;
@@ -85,6 +88,7 @@ impl Solved {
             fault,
             choice: solution.elected.as_ref().map(Choice::from),
             steps: solution.thoughts.iter().map(step).collect(),
+            several: false,
         }
     }
 
@@ -103,7 +107,7 @@ impl Solved {
         let (view, inputs) = (View { kind: puzzle.kind(), words: None }, puzzle.tokens());
         let heading = match puzzle {
             Puzzle::Sudoku(grid) => {
-                let several = if count_solutions(grid) == Some(2) { ", several solutions" } else { "" };
+                let several = if self.several { ", several solutions" } else { "" };
                 format!("puzzle, {} clues{several}", grid.clues())
             }
             Puzzle::Maze(maze) => {

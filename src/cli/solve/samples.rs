@@ -88,13 +88,9 @@ impl Session<'_> {
 
 /// What has no label is nobody's answer: padding takes its place.
 fn unasked(solution: &mut Solution, labels: &[i32]) {
-    let thoughts = solution.thoughts.iter_mut().map(|thought| &mut thought.answer);
-    for answer in thoughts.chain(solution.elected.as_mut().map(|elected| &mut elected.answer)) {
-        answer
-            .iter_mut()
-            .zip(labels)
-            .filter(|pair| *pair.1 == IGNORE_LABEL)
-            .for_each(|(token, _)| *token = 0);
+    for answer in solution.answers_mut() {
+        let unlabelled = answer.iter_mut().zip(labels).filter(|pair| *pair.1 == IGNORE_LABEL);
+        unlabelled.for_each(|(token, _)| *token = 0);
     }
 }
 

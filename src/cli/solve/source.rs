@@ -17,6 +17,18 @@ pub struct Placed {
     /// As errors call it.
     pub place: String,
     pub puzzle: Puzzle,
+    /// Whether it has several solutions, as far as it was examined.
+    pub several: bool,
+}
+
+impl Placed {
+    /// The same after a search for its solutions, which may take longer than to read it; an error where it has none.
+    pub fn examined(self) -> Given {
+        match self.puzzle.solutions() {
+            Some(0) => Err(Error::usage(self.place, "has no solution: its clues contradict each other", FIX)),
+            solutions => Ok(Placed { several: solutions == Some(2), ..self }),
+        }
+    }
 }
 
 /// A puzzle as it was given, or why it cannot be used.
@@ -130,9 +142,8 @@ fn given(name: &str, Found { line, puzzle, note }: Found<Puzzle>, by_line: bool)
     if let Some(note) = note {
         say(format!("note: {place}: {note}"));
     }
-    let solvable = puzzle.and_then(|puzzle| puzzle.unsolvable().map_or(Ok(puzzle), Err));
-    match solvable {
-        Ok(puzzle) => Ok(Placed { place, puzzle }),
+    match puzzle {
+        Ok(puzzle) => Ok(Placed { place, puzzle, several: false }),
         Err(problem) => Err(Error::usage(place, problem, FIX)),
     }
 }

@@ -44,40 +44,10 @@ pub fn run(session: &mut Session<'_>, dir: &Path, words: Words) -> Result<()> {
     let dialogue = Dialogue::of(words, &dataset)?;
     let mut questions = Vec::new();
     for source in Source::of(&session.args.puzzles) {
-        let (name, text) = match source.whole()? {
-            Source::Text { name, text } => (name, text),
-            Source::Unreadable(error) => {
-                session.refuse(&error);
-                continue;
-            }
-            Source::Input => continue,
-        };
-        let lines: Vec<(usize, &str)> =
-            (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()).collect();
-        if lines.is_empty() {
-            session.refuse(&Error::usage(
-                &name,
-                "holds no question",
-                "give its words, with spaces between them",
-            ));
-        }
-        for &(number, line) in &lines {
-            match dialogue.question(line) {
-                Ok(inputs) => {
-                    if let Some(words) = dialogue.unseen(&inputs) {
-                        say(format!("note: \"{}\": no test sample has {words}", line.trim()));
-                    }
-                    questions.push(Question { kind: Kind::Other, inputs, identifier: 0 });
-                }
-                Err(problem) => {
-                    let place = if lines.len() > 1 { format!("{name}, line {number}") } else { name.clone() };
-                    session.refuse(&Error::usage(
-                        place,
-                        problem,
-                        format!("the words are {}", listed(dialogue.words())),
-                    ));
-                }
-            }
+        match source.whole()? {
+            Source::Text { name, text } => questions.extend(session.questions(&dialogue, &name, &text)),
+            Source::Unreadable(error) => session.refuse(&error),
+            Source::Input => {}
         }
     }
     for questions in questions.chunks(session.solvers.widest()) {
@@ -98,6 +68,33 @@ fn listed(words: &Words) -> String {
 }
 
 impl Session<'_> {
+    /// Those in the lines of a text that can be asked.
+    fn questions(&mut self, dialogue: &Dialogue, name: &str, text: &str) -> Vec<Question> {
+        let lines: Vec<(usize, &str)> =
+            (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()).collect();
+        if lines.is_empty() {
+            let fix = "give its words, with spaces between them";
+            self.refuse(&Error::usage(name, "holds no question", fix));
+        }
+        let mut questions = Vec::new();
+        for &(number, line) in &lines {
+            let inputs = match dialogue.question(line) {
+                Ok(inputs) => inputs,
+                Err(problem) => {
+                    let place = if lines.len() > 1 { format!("{name}, line {number}") } else { name.into() };
+                    let fix = format!("the words are {}", listed(dialogue.words()));
+                    self.refuse(&Error::usage(place, problem, fix));
+                    continue;
+                }
+            };
+            if let Some(words) = dialogue.unseen(&inputs) {
+                say(format!("note: \"{}\": no test sample has {words}", line.trim()));
+            }
+            questions.push(Question { kind: Kind::Other, inputs, identifier: 0 });
+        }
+        questions
+    }
+
     fn show_answer(
         &mut self,
         dialogue: &Dialogue,
@@ -105,10 +102,7 @@ impl Session<'_> {
         mut solution: Solution,
     ) -> Result<()> {
         let words = dialogue.words();
-        let answers = solution.thoughts.iter_mut().map(|thought| &mut thought.answer);
-        answers
-            .chain(solution.elected.as_mut().map(|elected| &mut elected.answer))
-            .for_each(|answer| dialogue.shorten(&question.inputs, answer));
+        solution.answers_mut().for_each(|answer| dialogue.shorten(&question.inputs, answer));
         let step = |thought: &Thought| Step { answer: words.text(&thought.answer), q_halt: thought.q_halt };
         let answered = Answered {
             question: words.text(&question.inputs),

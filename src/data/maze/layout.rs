@@ -1,6 +1,7 @@
 //! Mazes in text: a row of `# S G o` a line, as they are drawn, or all rows in one line.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use super::{CHARACTERS, GOAL, OPEN, PATH, START, distances};
 use crate::data::pasted::Found;
@@ -51,7 +52,7 @@ impl Layouts {
     /// Takes in a line and returns what ends with it.
     pub fn line(&mut self, number: usize, text: &str) -> Vec<Found<Pasted>> {
         let mut found = Vec::new();
-        let strange = text.chars().filter(|sign| token(*sign).is_none()).count();
+        let strange = text.chars().filter(|sign| !is_sign(*sign)).count();
         let words = 2 * strange > text.chars().count();
         let heading =
             words || text.trim_start().starts_with(|sign: char| sign.is_ascii_lowercase() && sign != 'o');
@@ -140,13 +141,20 @@ impl Layouts {
 
 /// Cells of the rows of a maze: most rows have as many; of rows with spaces the longest, as others may have lost some at the
 /// end.
-pub fn width_of<'a>(rows: impl Iterator<Item = &'a str> + Clone) -> usize {
-    let lengths = rows.clone().map(|row| row.chars().count()).filter(|length| *length > 0);
-    if !rows.clone().any(|row| row.contains('.')) {
-        return lengths.max().unwrap_or_default();
+pub fn width_of<'a>(rows: impl Iterator<Item = &'a str>) -> usize {
+    let (mut dotted, mut lengths) = (false, BTreeMap::new());
+    for row in rows.filter(|row| !row.is_empty()) {
+        dotted |= row.contains('.');
+        *lengths.entry(row.chars().count()).or_insert(0) += 1;
     }
-    let alike = |length: usize| lengths.clone().filter(|other| *other == length).count();
-    lengths.clone().max_by_key(|length| (alike(*length), Reverse(*length))).unwrap_or_default()
+    let longest = lengths.keys().next_back().copied();
+    let usual = lengths.into_iter().max_by_key(|(length, rows)| (*rows, Reverse(*length)));
+    (if dotted { usual.map(|(length, _)| length) } else { longest }).unwrap_or_default()
+}
+
+/// Whether a sign stands for a cell.
+pub fn is_sign(sign: char) -> bool {
+    token(sign).is_some()
 }
 
 /// A path that is marked already is nobody's question.

@@ -14,8 +14,8 @@ mod verdict;
 
 pub use build::{CsvOptions, Summary, build_from_csv, build_generated};
 pub use generate::{GenerateOptions, Generator};
-pub(super) use layout::width_of;
 pub use layout::{Layouts, Pasted};
+pub(super) use layout::{is_sign, width_of};
 pub use solve::{Distances, distances, solution_fault};
 pub use verdict::Verdict;
 

@@ -14,8 +14,8 @@ pub struct Layouts {
     first: usize,
 }
 
-/// How many lines hold a row of a puzzle of `shape`, or, in a table in one field, a whole one; 0 where there are none. Before
-/// that, whether they come to whole puzzles.
+/// Of the lines that hold a row of a puzzle of `shape`, or a whole one, in a table in one field: whether they come to whole
+/// puzzles, and how many they are.
 pub fn lines_of(shape: Shape, lines: &[&str]) -> (bool, usize) {
     let cells = |text: &str| Some(Row::of(shape, 0, text)).filter(Row::is_meant).map(|row| row.cells.len());
     let held = |line: &&str| {
@@ -94,6 +94,9 @@ impl Layouts {
     /// Of the line of a table the puzzle and what may be its answer: of columns with about as many cells as a puzzle has, the
     /// first one with blanks, and the other.
     fn columns<'t>(&self, text: &'t str) -> Option<(&'t str, Option<&'t str>)> {
+        if !text.contains(SEPARATORS) {
+            return None;
+        }
         let field = |field: &'t str| {
             let field = field.trim().trim_matches('"');
             let row = Row::of(self.shape, 0, field);
@@ -102,8 +105,8 @@ impl Layouts {
         };
         let mut columns: Vec<(&str, bool)> = text.split(SEPARATORS).filter_map(field).collect();
         let puzzle = columns.iter().position(|(_, blanks)| *blanks).unwrap_or(0);
-        let is_table = text.contains(SEPARATORS) && !columns.is_empty();
-        is_table.then(|| (columns.remove(puzzle).0, columns.first().map(|(answer, _)| *answer)))
+        let whole = !columns.is_empty();
+        whole.then(|| (columns.remove(puzzle).0, columns.first().map(|(answer, _)| *answer)))
     }
 
     /// A row that trm printed without the marks of changed cells beside it.
