@@ -117,6 +117,11 @@ fn shipped() -> Outcome {
     ] {
         check(mixed.stderr.contains(part), || format!("{part} is not in\n{}", mixed.stderr))?;
     }
+    // Found by a search.
+    let odd = trm(&["solve", "12....3.........", "1..............4", "--device", "cpu"])?;
+    let told = odd.stderr.contains("PUZZLE 1: has no solution: its clues contradict each other")
+        && odd.stdout.starts_with("puzzle, 2 clues, several solutions\n");
+    check(odd.code == 2 && told, || format!("{}{}", odd.stdout, odd.stderr))?;
     refuse(&["solve", line, "--data", "data"], 2, &["--data: data, but no model is named"])?;
     refuse(
         &["solve", line, "--weights", "shipped:sudoku5"],
