@@ -242,7 +242,17 @@ fn words() -> Outcome {
         |word: &str| words.words().iter().position(|known| known == word).map_or(0, |at| at as i32 + 1);
     let tokens = json!([token("red"), token("two"), token("one"), 0]);
     let running = Running::of(open(model.clone())?.speaking(dialogue)?)?;
-    let asked = [json!("red two one"), tokens.clone(), json!("red purple")];
+    let holes = json!([token("red"), 0, token("one"), 0]);
+    let nothing = json!([0, 0, 0, 0]);
+    let asked = [
+        json!("red two one"),
+        tokens.clone(),
+        json!("red purple"),
+        json!("red two"),
+        holes,
+        nothing,
+        json!(""),
+    ];
     let (code, answers) = solve(running.address, &asked)?;
     let answers = &answers["answers"];
     let as_tokens: Vec<i32> = serde_json::from_value(answers[1]["answer"].clone())?;
@@ -250,6 +260,11 @@ fn words() -> Outcome {
     let same = answers[0]["answer"] == json!(words.text(&as_tokens[..3])) && as_tokens.len() == 4;
     let told = answers[2]["error"] == "\"purple\" is none of the 5 words";
     check(code == 200 && same && told, || answers.to_string())?;
+    let notes = answers[0]["note"].is_null() && answers[3]["note"] == "no test sample has 2 words";
+    let refused = answers[4]["error"] == "token 2 is 0, which is padding, and words follow"
+        && answers[5]["error"] == "holds no word"
+        && answers[6]["error"] == "holds no word";
+    check(notes && refused, || answers.to_string())?;
     let (_, _, health) = ask(running.address, "GET", "/health", "")?;
     let health: Value = serde_json::from_str(&health)?;
     check(health["words"] == json!(words.words()) && health["kind"] == "own task", || health.to_string())?;

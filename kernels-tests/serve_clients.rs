@@ -52,8 +52,8 @@ fn slow() -> Outcome {
     let running = Running::start(model()?, Device::cpu(), limits)?;
     let clients = begun(&running, &[NOTHING, HALF_A_HEAD, HALF_A_BODY, WHOLE])?;
     let texts = clients.into_iter().map(rest).collect::<Outcome<Vec<_>>>()?;
-    let late = "not answered within 300ms";
-    let told = texts[2].starts_with("HTTP/1.1 504") && texts[2].contains(late);
+    let late = "its body has not come within 300ms";
+    let told = texts[2].starts_with("HTTP/1.1 408") && texts[2].contains(late);
     check(texts[0].is_empty() && texts[1].is_empty() && told, || format!("{texts:?}"))?;
     check(texts[3].starts_with("HTTP/1.1 200") && texts[3].contains("\"status\":\"ok\""), || {
         texts[3].clone()

@@ -3,11 +3,9 @@
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -17,7 +15,7 @@ use axum::routing::{get, post};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::data::inspect::Kind;
 use crate::data::own::Dialogue;
@@ -90,37 +88,48 @@ fn routes(shared: Arc<Shared>) -> Router {
 
 const NO_PATH: &str = "there are POST /solve, GET /health and GET /metrics";
 
-/// Gives a request its time, and counts it.
+/// Counts a request.
 async fn watch(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
-    let longest = shared.limits.time;
-    let response = match timeout(longest, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => {
-            let problem = format!(
-                "not answered within {longest:?}; send fewer puzzles, or ask for fewer rollouts or steps"
-            );
-            refusal(StatusCode::GATEWAY_TIMEOUT, problem)
-        }
-    };
+    let response = next.run(request).await;
     shared.figures.request(response.status().as_u16(), begun.elapsed());
     response
 }
 
+/// Gives a request its time.
 async fn solve(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let longest = shared.limits.time;
+    let until = Instant::now() + longest;
+    let outcome = async {
+        let late = |_| (StatusCode::REQUEST_TIMEOUT, format!("its body has not come within {longest:?}"));
+        let body = timeout_at(until, body(&shared, request)).await.map_err(late)??;
+        let late = |_| {
+            let fix = "send fewer puzzles, or ask for fewer rollouts or steps";
+            (StatusCode::GATEWAY_TIMEOUT, format!("not answered within {longest:?}; {fix}"))
+        };
+        timeout_at(until, answers(&shared, &body)).await.map_err(late)?
+    };
+    match outcome.await {
+        Ok((code, answers)) => json(code, &Answers { answers }),
+        Err((code, problem)) => refusal(code, problem),
+    }
+}
+
+/// The body of a request, where it comes before the end.
+async fn body(shared: &Shared, request: Request) -> Result<Bytes, Refusal> {
     let mut ended = shared.ending.subscribe();
     let body = tokio::select! {
         biased;
         body = Bytes::from_request(request, &()) => body,
-        _ = ended.wait_for(|ended| *ended) => {
-            let (code, problem) = ending();
-            return refusal(code, problem);
-        }
+        _ = ended.wait_for(|ended| *ended) => return Err(ending()),
     };
-    match answers(&shared, body).await {
-        Ok((code, answers)) => json(code, &Answers { answers }),
-        Err((code, problem)) => refusal(code, problem),
-    }
+    body.map_err(|error| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            let most = shared.limits.body;
+            (error.status(), format!("a body of more than {most} bytes; send fewer puzzles at once"))
+        }
+        other => (other, error.body_text()),
+    })
 }
 
 #[derive(Serialize)]
@@ -130,19 +139,10 @@ struct Answers {
 
 type Refusal = (StatusCode, String);
 
-async fn answers(
-    shared: &Shared,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<(StatusCode, Vec<Answered>), Refusal> {
+async fn answers(shared: &Shared, body: &[u8]) -> Result<(StatusCode, Vec<Answered>), Refusal> {
     let Shared { config, dialogue, limits, figures, .. } = shared;
-    let body = body.map_err(|error| match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            (error.status(), format!("a body of more than {} bytes; send fewer puzzles at once", limits.body))
-        }
-        other => (other, error.body_text()),
-    })?;
     let refused = |problem| (StatusCode::BAD_REQUEST, problem);
-    let Body { puzzles, wishes } = Body::read(&body).map_err(refused)?;
+    let Body { puzzles, wishes } = Body::read(body).map_err(refused)?;
     if puzzles.len() > limits.most_puzzles {
         let problem = format!("{} puzzles; send no more than {} at once", puzzles.len(), limits.most_puzzles);
         return Err((StatusCode::PAYLOAD_TOO_LARGE, problem));
@@ -160,26 +160,19 @@ async fn answers(
     let usable = questions.iter().flatten().count();
     figures.count(|counts| counts.refused += (questions.len() - usable) as u64);
     let mut answers = Vec::with_capacity(questions.len());
-    let (mut answered, mut failed) = (false, false);
     for (index, asked) in ask(shared, breadth, questions, usable)?.into_iter().enumerate() {
         answers.push(match asked {
             Ok((question, ticket)) => match ticket.answer().await.ok_or_else(ending)? {
-                Ok(answer) => {
-                    answered = true;
-                    Answered::answer(index, &question, answer)
-                }
-                Err(fault) => {
-                    failed = true;
-                    Answered::error(index, fault)
-                }
+                Ok(answer) => Answered::answer(index, &question, answer),
+                Err(fault) => Answered::error(index, fault),
             },
             Err(problem) => Answered::error(index, problem),
         });
     }
-    let code = match (answered, failed) {
-        (true, _) => StatusCode::OK,
-        (false, true) => StatusCode::INTERNAL_SERVER_ERROR,
-        (false, false) => StatusCode::BAD_REQUEST,
+    let code = match usable {
+        _ if answers.iter().any(Answered::is_answer) => StatusCode::OK,
+        0 => StatusCode::BAD_REQUEST,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     Ok((code, answers))
 }
@@ -190,13 +183,16 @@ impl Shared {
         let most = self.limits.most_rollouts;
         // Without rollouts, augmentations and the puzzle as given are as many.
         let alone = wishes.augment.filter(|_| wishes.rollouts.is_none());
-        for (name, asked, least, most) in [
-            ("rollouts", wishes.rollouts, 1, most),
-            ("augment", alone, 0, most - 1),
-            ("steps", wishes.steps, 1, self.config.arch.halt_max_steps),
+        for (name, asked, range, limit) in [
+            ("rollouts", wishes.rollouts, 1..=most, "max_rollouts"),
+            ("augment", alone, 0..=most - 1, "max_rollouts"),
+            ("steps", wishes.steps, 1..=self.config.arch.halt_max_steps, "max_steps"),
         ] {
-            if let Some(asked) = asked.filter(|asked| !(least..=most).contains(asked)) {
-                return Err(format!("{name}: {asked}; this server takes {least} to {most}"));
+            if let Some(asked) = asked.filter(|asked| !range.contains(asked)) {
+                let (least, most) = (range.start(), range.end());
+                return Err(format!(
+                    "{name}: {asked}; this server was started to take {least} to {most} ({limit} of /health)"
+                ));
             }
         }
         wishes.over(self.usual, &self.config.arch).map_err(|error| error.to_string())

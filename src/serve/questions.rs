@@ -44,6 +44,8 @@ enum As {
 /// A puzzle that fits the model.
 pub struct Question {
     form: As,
+    /// How many words it has, where no sample of its task has as many.
+    unseen: Option<String>,
     /// What is asked.
     pub asked: eval::Question,
 }
@@ -75,6 +77,9 @@ enum Outcome {
         /// What keeps it from being one.
         #[serde(skip_serializing_if = "Option::is_none")]
         fault: Option<String>,
+        /// Why it may be worth nothing.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
     },
     Error {
         error: String,
@@ -115,6 +120,7 @@ impl Question {
         below(config.num_puzzle_identifiers, "the identifier", [identifier].iter())?;
         let kinds = kinds(config, dialogue.is_some());
         whole(&kinds, &inputs)?;
+        dialogue.map_or(Ok(()), |dialogue| dialogue.check(&inputs))?;
         let kind = match (&form, &kinds[..]) {
             (As::Puzzle(puzzle), _) => puzzle.kind(),
             (_, [kind]) => *kind,
@@ -126,7 +132,8 @@ impl Question {
             }
             _ => error.to_string(),
         })?;
-        Ok(Question { form, asked: eval::Question { kind, inputs, identifier } })
+        let unseen = dialogue.and_then(|dialogue| dialogue.unseen(&inputs));
+        Ok(Question { form, unseen, asked: eval::Question { kind, inputs, identifier } })
     }
 }
 
@@ -228,8 +235,14 @@ impl Answered {
             }
             As::Tokens => (Form::Tokens(tokens), None, None),
         };
-        let outcome = Outcome::Answer { answer, steps, confidence, choice, solved, fault };
+        let note = question.unseen.as_ref().map(|words| format!("no test sample has {words}"));
+        let outcome = Outcome::Answer { answer, steps, confidence, choice, solved, fault, note };
         Answered { index, outcome }
+    }
+
+    /// Whether there is one.
+    pub fn is_answer(&self) -> bool {
+        matches!(self.outcome, Outcome::Answer { .. })
     }
 
     /// Why there is none.

@@ -52,7 +52,18 @@ impl Dialogue {
             return Err(format!("{} words, the model takes {most}", tokens.len()));
         }
         tokens.resize(most, 0);
+        self.check(&tokens)?;
         Ok(tokens)
+    }
+
+    /// Refuses (S) tokens that are no question: padding stands behind the last word alone, and there is one.
+    pub fn check(&self, question: &[i32]) -> std::result::Result<(), String> {
+        let words = &question[..end(question, 0)];
+        match words.iter().position(|token| *token == 0) {
+            _ if words.is_empty() => Err("holds no word".to_owned()),
+            Some(at) => Err(format!("token {} is 0, which is padding, and words follow", at + 1)),
+            None => Ok(()),
+        }
     }
 
     /// How many words a question of (S) tokens has, where no sample has as many: the answer may be worth nothing.
