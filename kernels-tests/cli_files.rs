@@ -29,14 +29,16 @@ fn existing_output() -> Outcome {
     let refusal = [data.as_str(), ": exists and is not empty; name a new folder"];
     refuse(&["data", "sudoku", "--generate", "9", "--test", "1", "--out", &data], 2, &refusal)?;
     refuse(&["demo", "--device", "cpu", "--out", &data], 2, &refusal)?;
-    refuse(&borrowed(&workshop.train_args("data", 2)), 2, &refusal)
+    refuse(&borrowed(&workshop.train_args("data", 2)), 2, &refusal)?;
+    // Before anything else is looked at.
+    refuse(&["train", "--recipe", "tiny-sudoku4", "--data", "none", "--out", &data], 2, &refusal)
 }
 
 fn missing_files() -> Outcome {
     let weights = "no: no such file or folder; name a folder with model.safetensors";
     let cases = [
         ("runs no", "no: no such file or folder; name the folder of a run"),
-        ("report no --out x.html", "metrics.jsonl: no such file or folder; name the folder of a run"),
+        ("report no --out x.html", "no: no such file or folder; name the folder of a run"),
         ("eval --weights no --data no", weights),
         ("export --run no --pytorch x.pt", weights),
         ("solve --weights no 1..............4", weights),
@@ -124,6 +126,8 @@ fn unusable() -> Outcome {
             "import old.pt --recipe tiny-sudoku4 --out o",
             "before PyTorch 1.6, expected a zip archive; read it with",
         ),
+        ("import binary --out o", "binary: is cut short or no zip archive"),
+        ("import lone/m.pt --out o", "the checkpoint does not say its architecture; give --config"),
         ("import misnamed.safetensors --recipe tiny-sudoku4 --out o", "(4 of 15 are); use the config"),
         ("import lone/m.pt --config bad.yaml --out o", "bad.yaml: "),
         ("import lone/m.pt --config binary --out o", "binary: is binary: it holds zero bytes, which no text"),

@@ -117,8 +117,15 @@ fn two_runs() -> Outcome {
     for outside in ["http:", "https:", "<script", "src="] {
         check(!html.contains(outside), || format!("{outside} in the page"))?;
     }
-    let again = succeed(&["report", &path("first"), "--csv", &csv])?;
-    check(again.contains("75.0 %"), || again)
+    // A legend beside each chart of both, and the table above; the first curve is drawn through the gaps of the second.
+    let legends = html.matches("<i class=c1>").count();
+    check(legends == 1 + 7, || format!("{legends} legends"))?;
+    check(html.contains("stroke-dasharray:10 0}") && html.contains("stroke-dasharray:10 5}"), || {
+        html.clone()
+    })?;
+    // The same run by another name is no second one.
+    let again = succeed(&["report", &path("first"), &path("first/../first"), "--csv", &csv])?;
+    check(again.matches("75.0 %").count() == 1, || again)
 }
 
 fn hostile_names() -> Outcome {
@@ -169,6 +176,16 @@ fn refused() -> Outcome {
     write_run(&folder.path().join("run"), "1e-3")?;
     refuse(&["report", &path("run")], 2, &["--out"])?;
     refuse(&["report", "--out", &path("a.html")], 2, &["RUN"])?;
+    refuse(
+        &["report", &path("nothing"), "--out", &path("a.html")],
+        2,
+        &["nothing: no such file or folder; name"],
+    )?;
+    refuse(
+        &["report", &path("run/metrics.jsonl"), "--out", &path("a.html")],
+        2,
+        &["metrics.jsonl: is no folder; name the folder of a run"],
+    )?;
     refuse(
         &["report", &path(""), "--out", &path("a.html")],
         2,

@@ -364,7 +364,11 @@ pub fn read_json<T: DeserializeOwned>(path: &Path, fix: &str) -> Result<T> {
     serde_json::from_slice(json).map_err(|error| Error::file(path, error.to_string(), fix))
 }
 
-fn refuse_existing(out: &Path) -> Result<()> {
+/// Finds out before the work whether a folder that is to be written may be.
+///
+/// # Errors
+/// [`Error::Usage`] if `out` is a file or a folder with something in it.
+pub fn refuse_existing(out: &Path) -> Result<()> {
     let problem = match fs::read_dir(out).map(|mut entries| entries.next().is_none()) {
         Ok(true) => return Ok(()),
         Ok(false) => "exists and is not empty",

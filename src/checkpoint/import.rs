@@ -49,7 +49,7 @@ pub struct Imported {
 /// # Errors
 /// [`Error::File`] for a file that is broken, asks to run code, or has a tensor missing, unknown, mis-shaped or not
 /// finite, or that does not fit the data set; [`Error::Usage`] if only the data set could tell the puzzle length;
-/// [`Error::Recipe`] for an impossible `arch`; those of [`checkpoint_file`]; [`Error::Io`] if the system refuses to read.
+/// [`Error::Recipe`] for an impossible `arch`; those of [`check_checkpoint`]; [`Error::Io`] if the system refuses to read.
 pub fn import_pytorch(
     path: &Path,
     arch: &Arch,
@@ -58,12 +58,26 @@ pub fn import_pytorch(
 ) -> Result<Imported> {
     arch.validate()?;
     let path = &checkpoint_file(path)?;
-    let named_safetensors = path.extension().is_some_and(|extension| extension == "safetensors");
-    if named_safetensors && !magic::is_torch(&Pieces::open(path)?.head()?) {
+    if is_safetensors(path)? {
         let file = Prefixed::of(SafetensorsFile::open(path)?)?;
         return import(&file, arch, dataset, reset_puzzle_emb);
     }
     import_torch(path, arch, dataset, reset_puzzle_emb)
+}
+
+/// Refuses what [`import_pytorch`] could not read under any architecture.
+///
+/// # Errors
+/// [`Error::Missing`] where there is nothing, [`Error::File`] for what is no checkpoint.
+pub fn check_checkpoint(path: &Path) -> Result<()> {
+    let path = &checkpoint_file(path)?;
+    if is_safetensors(path)? { SafetensorsFile::open(path).map(drop) } else { check_torch(path) }
+}
+
+/// Whether a file is read as one, by its name, unless its first bytes know better.
+fn is_safetensors(path: &Path) -> Result<bool> {
+    let named = path.extension().is_some_and(|extension| extension == "safetensors");
+    Ok(named && !magic::is_torch(&Pieces::open(path)?.head()?))
 }
 
 #[cfg(feature = "torch")]
@@ -78,9 +92,24 @@ fn import_torch(path: &Path, arch: &Arch, dataset: Option<&Metadata>, reset: boo
     Ok(imported)
 }
 
+#[cfg(feature = "torch")]
+fn check_torch(path: &Path) -> Result<()> {
+    TorchFile::open(path).map(drop)
+}
+
 #[cfg(not(feature = "torch"))]
 fn import_torch(path: &Path, _: &Arch, _: Option<&Metadata>, _: bool) -> Result<Imported> {
-    Err(Error::file(path, "is no .safetensors file", "build trm with the feature torch to read others"))
+    Err(needs_torch(path))
+}
+
+#[cfg(not(feature = "torch"))]
+fn check_torch(path: &Path) -> Result<()> {
+    Err(needs_torch(path))
+}
+
+#[cfg(not(feature = "torch"))]
+fn needs_torch(path: &Path) -> Error {
+    Error::file(path, "is no .safetensors file", "build trm with the feature torch to read others")
 }
 
 /// Where the config of a checkpoint lies: in its folder, or beside it.
@@ -106,7 +135,7 @@ fn list(names: &[String]) -> String {
 ///
 /// # Errors
 /// [`Error::Missing`] where there is nothing, [`Error::File`] for a folder without it.
-pub fn checkpoint_file(path: &Path) -> Result<PathBuf> {
+fn checkpoint_file(path: &Path) -> Result<PathBuf> {
     const FIX: &str =
         "name a file that torch.save wrote, a .safetensors file or a folder with model.safetensors";
     let file = if path.is_dir() { path.join(WEIGHTS_FILE) } else { path.to_path_buf() };

@@ -26,7 +26,7 @@ mod weights;
 pub use export::{Card, export_folder};
 #[cfg(feature = "torch")]
 pub use export_torch::export_pytorch;
-pub use import::{Imported, checkpoint_file, find_release_config, import_pytorch, reset_puzzle_emb};
+pub use import::{Imported, check_checkpoint, find_release_config, import_pytorch, reset_puzzle_emb};
 pub use prefixed::PREFIXES;
 pub use shipped::Shipped;
 pub use state::{STATE_FILE, State, check_state, load_state, load_state_weights, save_state, state_step};

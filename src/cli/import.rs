@@ -103,7 +103,7 @@ fn arch(args: &Args) -> Result<Arch> {
         (Some(config), _) => read_release_arch(config),
         (_, Some(recipe)) => Ok(Recipe::load(recipe, &[])?.arch),
         _ => {
-            checkpoint::checkpoint_file(&args.file)?;
+            checkpoint::check_checkpoint(&args.file)?;
             let fix = "give --config all_config.yaml, or --recipe";
             Err(Error::usage("trm import", "the checkpoint does not say its architecture", fix))
         }

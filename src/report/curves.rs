@@ -126,6 +126,11 @@ impl<'a> Chart<'a> {
             .collect();
         (!curves.is_empty()).then_some(Chart { kind, curves })
     }
+
+    /// The runs that have a curve in it, by their places.
+    pub fn runs(&self) -> impl Iterator<Item = (usize, &'a str)> {
+        self.curves.iter().map(|(place, name, _)| (*place, *name))
+    }
 }
 
 /// Means of as many neighbours as it takes for [`DRAWN`] points, times `unit`.

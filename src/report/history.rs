@@ -1,7 +1,7 @@
 //! What a run folder tells of its training: the curves of `metrics.jsonl`, the recipe, the sessions, and, where it was
 //! kept there, an evaluation step by step. What cannot be read is passed over, and noted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -69,13 +69,32 @@ struct AtStep {
     halted: Option<f64>,
 }
 
+/// The whole path of a run folder.
+fn found(folder: &Path) -> Result<PathBuf> {
+    const FIX: &str = "name the folder of a run that was started with \"trm train\"";
+    let log = folder.join(METRICS_FILE);
+    match (folder.is_dir(), log.is_file()) {
+        (true, true) => folder.canonicalize().map_err(Error::io(folder)),
+        (true, false) => Err(Error::missing(log, FIX)),
+        (false, _) if folder.exists() => Err(Error::file(folder, "is no folder", FIX)),
+        (false, _) => Err(Error::missing(folder, FIX)),
+    }
+}
+
 impl History {
-    /// Reads what there is in the run folders, in their order. Runs of one name are told apart by their paths.
+    /// Reads what there is in the run folders, in their order, each once. Runs of one name are told apart by their paths.
     ///
     /// # Errors
-    /// [`Error::File`] for a folder without a metrics log, [`Error::Io`] for one that cannot be read.
+    /// [`Error::Missing`] where there is no folder or no metrics log in it, [`Error::File`] for what is no folder,
+    /// [`Error::Io`] for one that cannot be read.
     pub fn read(folders: &[PathBuf]) -> Result<Vec<History>> {
-        let mut runs = folders.iter().map(|folder| History::of(folder)).collect::<Result<Vec<_>>>()?;
+        let mut seen = BTreeSet::new();
+        let mut runs = Vec::new();
+        for folder in folders {
+            if seen.insert(found(folder)?) {
+                runs.push(History::of(folder)?);
+            }
+        }
         let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
         for run in &mut runs {
             if names.iter().filter(|name| **name == run.name).count() > 1 {
@@ -86,13 +105,8 @@ impl History {
     }
 
     fn of(folder: &Path) -> Result<History> {
-        let log = folder.join(METRICS_FILE);
-        if !log.is_file() {
-            let fix = "name the folder of a run that was started with \"trm train\"";
-            return Err(Error::missing(log, fix));
-        }
         // "." has no name of its own.
-        let whole = folder.canonicalize().map_err(Error::io(folder))?;
+        let (log, whole) = (folder.join(METRICS_FILE), found(folder)?);
         let name = whole
             .file_name()
             .map_or_else(|| whole.display().to_string(), |name| name.to_string_lossy().into());

@@ -21,7 +21,8 @@ const STYLE: &str = "\
 .chart circle{fill:currentColor}\
 .panels{display:flex;align-items:flex-start;gap:.5em;margin:.2em 0 1em}.panels svg{max-width:100%;height:auto}\
 @media(max-width:600px){.panels:not(.small){flex-wrap:wrap}}\
-.run{display:flex;gap:.4em}i{flex:none;width:1.4em;border-top:3px solid;margin-top:.6em}";
+.run{display:flex;gap:.4em}.runs{display:flex;flex-wrap:wrap;gap:0 1.2em}\
+i{flex:none;width:1.4em;border-top:3px solid;margin-top:.6em}";
 
 /// Kernels that are shown one by one.
 const KERNELS: usize = 16;
@@ -39,17 +40,31 @@ pub fn runs_html(runs: &[History]) -> String {
     let kinds: BTreeSet<Kind> = runs.iter().flat_map(|run| run.curves.keys().copied()).collect();
     let chart = |kind: &Kind| {
         let chart = Chart::of(runs, *kind)?;
-        Some(format!("<h2>{}</h2>\n{chart}", escaped(&kind.title())))
+        Some(format!("<h2>{}</h2>\n{}{chart}", escaped(&kind.title()), legend(&chart)))
     };
     let charts: String = kinds.iter().filter_map(chart).collect();
     let hue = |place: usize| (215.0 + GOLDEN_ANGLE * place as f64) % 360.0;
-    let colours =
-        (0..runs.len()).map(|place| format!(".c{place}{{color:hsl({:.0} 70% var(--light))}}", hue(place)));
+    // Curves that lie on each other are seen through the gaps of those above.
+    let gap = |place: usize| 5 * (place % 3);
+    let colours = (0..runs.len()).map(|place| {
+        let (hue, gap) = (hue(place), gap(place));
+        format!(".c{place}{{color:hsl({hue:.0} 70% var(--light));stroke-dasharray:10 {gap}}}")
+    });
     let style = std::iter::once(STYLE.to_owned()).chain(colours).collect::<String>();
     let body =
         [overview(runs), charts, samples(runs), kernels(runs), recipes(runs), sessions(runs), notes(runs)]
             .concat();
     page(&title, &style, &body)
+}
+
+/// Which colour is whose, where there are several.
+fn legend(chart: &Chart<'_>) -> String {
+    let names: Vec<String> = chart.runs().map(|(place, name)| coloured(place, name)).collect();
+    if names.len() > 1 { format!("<div class=runs>{}</div>\n", names.concat()) } else { String::new() }
+}
+
+fn coloured(place: usize, name: &str) -> String {
+    format!("<span class=run><i class=c{place}></i>{}</span>", escaped(name))
 }
 
 /// Which colour is whose, and how far it came.
@@ -58,11 +73,7 @@ fn overview(runs: &[History]) -> String {
         let best = run
             .best
             .map_or_else(|| "-".into(), |(step, share)| format!("{:.2} % after {step} steps", 100.0 * share));
-        vec![
-            format!("<span class=run><i class=c{place}></i>{}</span>", escaped(&run.name)),
-            run.steps.to_string(),
-            best,
-        ]
+        vec![coloured(place, &run.name), run.steps.to_string(), best]
     });
     table(&["run", "training steps", "best test exact accuracy"], rows)
 }

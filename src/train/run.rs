@@ -22,7 +22,7 @@ use crate::model::Metrics;
 use crate::ranks::{Alone, Ranks};
 use crate::recipe::Recipe;
 use crate::text::counted;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// What a run is made of.
 #[derive(Clone, Copy)]
@@ -115,6 +115,10 @@ pub fn run(options: RunOptions<'_>, observer: &mut dyn Observer) -> Result<Outco
 /// Sets `begun` once the folder is that of this run, and says how it goes on.
 fn attempt(options: RunOptions<'_>, begun: &mut bool, observer: &mut dyn Observer) -> Result<Outcome> {
     let ranks: Arc<dyn Ranks> = options.ranks.cloned().unwrap_or_else(|| Arc::new(Alone));
+    if options.resume.is_none() && ranks.is_first() {
+        // A large model takes a while to be built.
+        files::refuse_existing(options.out)?;
+    }
     let resumed =
         options.resume.map(|at| Ok((RunFolder::open(options.out, ranks.clone())?, at))).transpose()?;
     let before = resumed.as_ref().and_then(|_| Before::of(options.out));

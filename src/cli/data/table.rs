@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::Result;
 use crate::data::own::{Options, SplitSummary, Summary, Words, build};
 use crate::report::say;
+use crate::text::counted;
 
 use crate::cli::output::Output;
 
@@ -68,7 +69,10 @@ fn text(args: &Args, summary: &Summary) -> String {
         };
         let (repeated, shared) =
             (said(repeated, "of them repeated"), said(also_in_train, "of them in the training split, too"));
-        format!("{examples} rows of {puzzles} puzzles{repeated}{shared}")
+        // Without identifiers each row is a puzzle of its own.
+        let named =
+            if puzzles == examples { String::new() } else { format!(" of {}", counted(*puzzles, "puzzle")) };
+        format!("{}{named}{repeated}{shared}", counted(*examples, "row"))
     };
     let Summary { seq_len, vocab_size, words, num_puzzle_identifiers, train, test, .. } = summary;
     format!(
