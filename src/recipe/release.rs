@@ -11,6 +11,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::keys::declared;
 use super::references::resolve;
 use crate::model::{Arch, ArchName, PosEncodings};
 use crate::text::one_line;
@@ -69,29 +70,6 @@ struct ReleaseArch {
     _causal: Option<IgnoredAny>,
 }
 
-/// What a file that has these keys at its top may say of a model; the class is in `name`.
-const KEYS: [&str; 19] = [
-    "hidden_size",
-    "num_heads",
-    "expansion",
-    "H_cycles",
-    "L_cycles",
-    "H_layers",
-    "L_layers",
-    "mlp_t",
-    "pos_encodings",
-    "puzzle_emb_ndim",
-    "puzzle_emb_len",
-    "rms_norm_eps",
-    "rope_theta",
-    "halt_max_steps",
-    "halt_exploration_prob",
-    "no_ACT_continue",
-    "random_init",
-    "damping",
-    "noise",
-];
-
 fn trm() -> String {
     "trm".to_owned()
 }
@@ -149,9 +127,10 @@ fn flat(path: &Path, root: &Value) -> Result<Arch> {
     let broken = |problem: String| Error::file(path, problem, FIX);
     let table = root.as_object().filter(|table| table.contains_key("hidden_size"));
     let table = table.ok_or_else(|| broken("has neither arch nor its keys".to_owned()))?;
+    let keys = declared()?;
     let known = |(key, value): &(&String, &Value)| match key.as_str() {
         "name" => value.as_str().is_some_and(|name| architecture(name).is_some()),
-        key => KEYS.contains(&key),
+        key => keys.contains_key(&format!("arch.{key}")),
     };
     let table = table.iter().filter(known).map(|(key, value)| (key.clone(), value.clone()));
     let arch = serde_json::from_value(Value::Object(table.collect()));
