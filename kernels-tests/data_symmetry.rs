@@ -10,7 +10,7 @@ use trm::data::maze::{self, solution_fault};
 use trm::data::sudoku::{self, Canonical, Grid, Puzzle, Shape, is_valid_solution};
 use trm::data::{Batch, Dataset, Sampler, SamplerState, Split, Vocabulary, Writer};
 
-use crate::cli::{Outcome, Workshop, borrowed, check, succeed};
+use crate::cli::{Outcome, Workshop, borrowed, check, refuse, succeed, trm};
 use crate::cli_runs::{resume_args, same_run};
 use crate::data::{folder, refused, trials};
 
@@ -24,7 +24,8 @@ pub fn tests() -> Vec<Trial> {
         ("other_puzzles_are_refused", other_puzzles_are_refused),
     ];
     let resumed = Trial::test("data_symmetry::a_resumed_run_is_the_same", resumed_run);
-    trials("data_symmetry", &tests).into_iter().chain([resumed]).collect()
+    let planned = Trial::test("data_symmetry::plans_are_those_of_training", planned);
+    trials("data_symmetry", &tests).into_iter().chain([resumed, planned]).collect()
 }
 
 const PUZZLES: usize = 12;
@@ -240,6 +241,36 @@ fn other_puzzles_are_refused() {
     let (_dir, dataset) = written(99, &[(vec![1, 2, 3], vec![3, 2, 1])]);
     let augmented = Sampler::new(dataset, 1, 1, 0).unwrap().augmented().map(|_| ());
     refused(augmented, &["train.augment: is true", "neither Sudokus nor mazes", "set it to false"]);
+}
+
+/// `trm plan` lays down what `trm train` runs, and refuses what that refuses.
+fn planned() -> Outcome {
+    let takes = |args: &[&str], expected: &str| {
+        let plan =
+            [&["plan", "--recipe", "tiny-maze", "--set", "train.augment=true", "--json"], args].concat();
+        let plan = trm(&plan)?.stdout;
+        let found: Vec<&str> = ["symmetry.sudoku", "symmetry.maze", "carry.take_samples"]
+            .into_iter()
+            .filter(|kernel| plan.contains(&format!("\"{kernel}\"")))
+            .collect();
+        check(found == [expected], || format!("{args:?} takes samples by {found:?}, not {expected}"))
+    };
+    takes(&[], "symmetry.sudoku")?;
+    takes(&["--eval"], "carry.take_samples")?;
+    takes(&["--set", "train.augment=false"], "carry.take_samples")?;
+    takes(&["--seq-len", "35", "--vocab-size", "6"], "symmetry.maze")?;
+    takes(&["--seq-len", "35", "--vocab-size", "7"], "carry.take_samples")?;
+    let (dir, _) = mazes(5, 7);
+    takes(&["--data", &dir.path().join("set").display().to_string()], "symmetry.maze")?;
+
+    let (dir, _) = written(99, &[(vec![1, 2, 3], vec![3, 2, 1])]);
+    let (data, out) = (dir.path().join("set").display().to_string(), dir.path().join("run"));
+    let named = ["--recipe", "tiny-maze", "--set", "train.augment=true", "--data", &data];
+    let said = ["train.augment: is true, and", "holds neither Sudokus nor mazes; set it to false"];
+    refuse(&[&["plan"], &named[..]].concat(), 2, &said)?;
+    let train = ["train", "--set", "train.global_batch_size=1", "--out", &out.display().to_string()];
+    refuse(&[&train, &named[..]].concat(), 2, &said)?;
+    check(!out.exists(), || "a refused training leaves a folder".into())
 }
 
 /// Taken up again in the middle of an iteration, a run with draws ends with the bits of one that went through.
