@@ -269,7 +269,9 @@ fn planned() -> Outcome {
     let said = ["train.augment: is true, and", "holds neither Sudokus nor mazes; set it to false"];
     refuse(&[&["plan"], &named[..]].concat(), 2, &said)?;
     let train = ["train", "--set", "train.global_batch_size=1", "--out", &out.display().to_string()];
-    refuse(&[&train, &named[..]].concat(), 2, &said)?;
+    let train = trm(&[&train, &named[..]].concat())?;
+    let refused = train.code == 2 && said.iter().all(|part| train.stderr.contains(part));
+    check(refused, || format!("exits with {}: {}", train.code, train.stderr))?;
     check(!out.exists(), || "a refused training leaves a folder".into())
 }
 
