@@ -84,6 +84,7 @@ mod step_gradients;
 mod store_weight;
 mod submissions;
 mod sum;
+mod symmetry;
 mod train_puzzle_emb;
 mod tune;
 
@@ -111,6 +112,7 @@ const KERNELS: &[KernelTests] = &[
     sign_sgd::TESTS,
     store_weight::TESTS,
     sum::TESTS,
+    symmetry::TESTS,
 ];
 
 /// The tests of every other file.

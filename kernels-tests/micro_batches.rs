@@ -37,7 +37,7 @@ pub fn tests() -> Vec<Trial> {
 const BATCH: usize = 6;
 
 fn plan(config: &ModelConfig, micro_batch: usize, target: Target) -> trm::Result<Plan> {
-    train_plan(config, &optimiser(BATCH), Batches { batch: BATCH, micro_batch, ranks: 1 }, target)
+    train_plan(config, &optimiser(BATCH), Batches { micro_batch, ..BATCH.into() }, target)
 }
 
 fn session(device: &Device, config: &ModelConfig, micro_batch: usize) -> trm::Result<Session> {

@@ -155,7 +155,7 @@ fn recipes_at_their_own_batch() {
             let target = Target { precision, ..device.target() };
             let holds = |plan: &Plan, others| device.check_beside(plan, others);
             let room = Room { holds: &holds, most_flops: 500_000_000_000 };
-            let found = Layout::choose(&config, &train, target, 1, room);
+            let found = Layout::choose(&config, &train, None, target, 1, room);
             let (layout, _) = found.unwrap_or_else(|error| panic!("{name}: {error}"));
             (layout.micro_batch, layout.recompute)
         });

@@ -68,7 +68,7 @@ impl Ranks for Threads {
 }
 
 /// What `work` returns on each of `size` ranks.
-fn on_ranks<T: Send>(size: usize, work: impl Fn(Arc<dyn Ranks>) -> T + Sync) -> Vec<T> {
+pub fn on_ranks<T: Send>(size: usize, work: impl Fn(Arc<dyn Ranks>) -> T + Sync) -> Vec<T> {
     let room = Arc::new(Room { barrier: Barrier::new(size), said: Mutex::new(vec![Vec::new(); size]) });
     std::thread::scope(|scope| {
         let start = |rank| {

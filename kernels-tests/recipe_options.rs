@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use libtest_mimic::{Failed, Trial};
+use trm::data::symmetry::Symmetries;
 use trm::engine::Device;
-use trm::model::step::{Optimiser, eval_plan, train_plan};
+use trm::model::step::{Batches, Optimiser, eval_plan, train_plan};
 use trm::plan::{Plan, Target};
 use trm::recipe::Recipe;
 use trm::train::Trainer;
@@ -66,6 +67,14 @@ fn only_what_is_on() {
     let plain = plans(&off, &optimiser(4));
     assert!(!plain.iter().flatten().any(|name| name.starts_with("damp.") || name == "carry.draw_state"));
     assert_eq!(plain, plans(&off, &Optimiser { label_smoothing: 0.1, ..optimiser(4) }));
+    let augment = Some(Symmetries::Maze { rows: 1, cols: off.seq_len });
+    let augmented = Batches { augment, ..4.into() };
+    let replaced = plain[0].clone().into_iter().map(|name| match name.as_str() {
+        "carry.take_samples" => "symmetry.maze".into(),
+        _ => name,
+    });
+    let varied = train_plan(&off, &optimiser(4), augmented, Target::default()).unwrap();
+    assert_eq!(replaced.collect::<Vec<String>>(), names(&varied));
     let mut drawn = off.clone();
     drawn.arch.random_init = 1.0;
     let replaced = plain.clone().map(|names| {

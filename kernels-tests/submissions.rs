@@ -26,7 +26,7 @@ const BATCH: usize = 4;
 /// The state after a few steps, the submissions of the last one, and the dispatches that a step runs.
 fn train(device: &Device) -> trm::Result<(Vec<u32>, u64, usize)> {
     let config = small(ArchName::Trm);
-    let batches = Batches { batch: BATCH, micro_batch: 2, ranks: 1 };
+    let batches = Batches { micro_batch: 2, ..BATCH.into() };
     let run = Run::new(device, train_plan(&config, &optimiser(BATCH), batches, device.target())?)?;
     let mut session = Session::of(run, &config, BATCH)?;
     let mut submissions = 0;

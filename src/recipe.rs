@@ -24,6 +24,7 @@ use toml::{Table, Value};
 pub(crate) use self::keys::leaves;
 use self::keys::{check_choice, check_keys, complete, declared};
 use crate::data::Dataset;
+use crate::data::symmetry::Symmetries;
 use crate::model::step::{Algorithm, Optimiser};
 use crate::model::{Arch, ArchName, ModelConfig, PosEncodings};
 use crate::plan::Precision;
@@ -234,6 +235,12 @@ impl TrainSettings {
             label_smoothing: self.label_smoothing,
             global_batch: self.global_batch_size,
         }
+    }
+
+    /// What samples are drawn in, where only the sizes of the puzzles are known and not the data set.
+    pub(crate) fn symmetries_of(&self, config: &ModelConfig) -> Option<Symmetries> {
+        let known = Symmetries::of_sizes(config.seq_len, config.vocab_size);
+        known.filter(|_| self.augment)
     }
 
     /// Steps that `epochs` take: epochs * groups * mean examples per puzzle / batch, as in the release.

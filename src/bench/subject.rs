@@ -2,9 +2,10 @@
 
 use crate::Result;
 use crate::data::Batch;
+use crate::data::symmetry::VariantDraw;
 use crate::engine::{Device, Run};
 use crate::model::init::Weights;
-use crate::model::step::{eval_plan, train_plan};
+use crate::model::step::{Batches, eval_plan, train_plan};
 use crate::model::{Clock, ModelConfig, Runner};
 use crate::plan::{Plan, Precision, Target};
 use crate::recipe::{Recipe, TrainSettings};
@@ -86,7 +87,9 @@ impl Subject {
         match mode {
             Mode::Eval => eval_plan(&self.config, self.batch, target),
             Mode::Train | Mode::Recompute => {
-                train_plan(&self.config, &self.settings.optimiser(), self.batch, target)
+                let augment = self.settings.symmetries_of(&self.config);
+                let batches = Batches { augment, ..self.batch.into() };
+                train_plan(&self.config, &self.settings.optimiser(), batches, target)
             }
         }
     }
@@ -112,6 +115,10 @@ impl Subject {
         let tokens = (0..).map(|at| (at * 7 % self.config.vocab_size) as i32);
         batch.inputs.iter_mut().zip(tokens).for_each(|(input, token)| *input = token);
         batch.labels.copy_from_slice(&batch.inputs);
+        if mode != Mode::Eval && self.settings.symmetries_of(&self.config).is_some() {
+            batch.variants =
+                (0..).take(self.batch).map(|block| VariantDraw { block, ..VariantDraw::default() }).collect();
+        }
         runner.feed(&batch)?;
         let settings = &self.settings;
         let clock = Clock {

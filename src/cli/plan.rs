@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::bench::{Prediction, Roofline, predict};
+use crate::data::symmetry::Symmetries;
 use crate::data::{Dataset, Split};
 use crate::engine::{Device, select};
 use crate::eval::probe::settle;
@@ -161,7 +162,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let settings = &mut recipe.train;
     settings.global_batch_size = args.batch.map_or(settings.global_batch_size, usize::from);
     let batch = settings.global_batch_size;
-    let config = args.config(&recipe)?;
+    let (config, augment) = args.data(&recipe)?;
     let place = Place::of(args, &recipe.train)?;
     let target = place.target;
     let (mode, layout, plan) = match args.eval {
@@ -173,7 +174,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
             let holds = |plan: &Plan, others| place.holds(plan, others);
             let most_flops = place.device.as_ref().map_or(u64::MAX, Device::most_flops);
             let room = Room { holds: &holds, most_flops };
-            let (layout, plan) = Layout::choose(&config, &recipe.train, target, 1, room)?;
+            let (layout, plan) = Layout::choose(&config, &recipe.train, augment, target, 1, room)?;
             ("train", layout, plan)
         }
     };
@@ -201,21 +202,28 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
 }
 
 impl Args {
-    fn config(&self, recipe: &Recipe) -> Result<ModelConfig> {
-        let arch = recipe.arch.clone();
-        let (vocab_size, seq_len, num_puzzle_identifiers) = match &self.data {
-            None => (
-                self.vocab_size.unwrap_or(SUDOKU_VOCAB_SIZE),
-                self.seq_len.unwrap_or(SUDOKU_SEQ_LEN),
-                self.puzzle_identifiers,
-            ),
-            Some(dir) => {
-                let dataset = Dataset::open(dir, Split::Train)?;
-                let metadata = dataset.metadata();
-                (metadata.vocab_size, metadata.seq_len, metadata.num_puzzle_identifiers)
-            }
+    /// The model's sizes, and what samples are drawn in.
+    fn data(&self, recipe: &Recipe) -> Result<(ModelConfig, Option<Symmetries>)> {
+        let config = |vocab_size, seq_len, num_puzzle_identifiers| ModelConfig {
+            arch: recipe.arch.clone(),
+            vocab_size,
+            seq_len,
+            num_puzzle_identifiers,
+            identifiers: None,
         };
-        Ok(ModelConfig { arch, vocab_size, seq_len, num_puzzle_identifiers, identifiers: None })
+        let Some(dir) = &self.data else {
+            let vocab_size = self.vocab_size.unwrap_or(SUDOKU_VOCAB_SIZE);
+            let seq_len = self.seq_len.unwrap_or(SUDOKU_SEQ_LEN);
+            let config = config(vocab_size, seq_len, self.puzzle_identifiers);
+            let augment = recipe.train.symmetries_of(&config);
+            return Ok((config, augment));
+        };
+        let dataset = Dataset::open(dir, Split::Train)?;
+        let metadata = dataset.metadata();
+        let config = config(metadata.vocab_size, metadata.seq_len, metadata.num_puzzle_identifiers);
+        let augmented = recipe.train.augment && !self.eval;
+        let augment = augmented.then(|| Symmetries::of_dataset(&dataset)).transpose()?;
+        Ok((config, augment))
     }
 }
 

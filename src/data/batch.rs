@@ -1,5 +1,9 @@
 //! A batch of examples as the model takes it.
 
+use std::ops::Range;
+
+use super::symmetry::VariantDraw;
+
 /// The label of a position that counts neither in the loss nor in the metrics.
 pub const IGNORE_LABEL: i32 = -100;
 
@@ -12,6 +16,8 @@ pub struct Batch {
     pub labels: Vec<i32>,
     /// Row of the puzzle embedding table for each example, (B).
     pub puzzle_identifiers: Vec<i32>,
+    /// By what the symmetry of each example is drawn that the model takes in its place, (B), or none.
+    pub(crate) variants: Vec<VariantDraw>,
     seq_len: usize,
 }
 
@@ -22,6 +28,7 @@ impl Batch {
             inputs: vec![0; batch * seq_len],
             labels: vec![IGNORE_LABEL; batch * seq_len],
             puzzle_identifiers: vec![0; batch],
+            variants: Vec::new(),
             seq_len,
         }
     }
@@ -46,11 +53,12 @@ impl Batch {
     }
 
     /// The examples in `rows`, as a batch of their own.
-    pub fn part(&self, rows: std::ops::Range<usize>) -> Batch {
+    pub fn part(&self, rows: Range<usize>) -> Batch {
         let tokens = rows.start * self.seq_len..rows.end * self.seq_len;
         Batch {
             inputs: self.inputs[tokens.clone()].to_vec(),
             labels: self.labels[tokens].to_vec(),
+            variants: self.variants.get(rows.clone()).unwrap_or_default().to_vec(),
             puzzle_identifiers: self.puzzle_identifiers[rows].to_vec(),
             seq_len: self.seq_len,
         }

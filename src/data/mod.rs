@@ -21,7 +21,10 @@ pub mod pasted;
 mod random_state;
 mod sampler;
 pub mod sudoku;
+#[cfg(not(feature = "testing"))]
 pub(crate) mod symmetry;
+#[cfg(feature = "testing")]
+pub mod symmetry;
 mod table;
 mod writer;
 

@@ -6,15 +6,15 @@
 //! one iteration each. All draws are functions of (seed, epoch) and (seed, iteration), so that three numbers
 //! are the whole state.
 //!
-//! A sampler may also hand out a variant of each example, drawn anew each time ([`Sampler::augmented`]).
+//! A sampler may also say by what a variant of each example is drawn, anew each time ([`Sampler::augmented`]). Examples stay
+//! as they lie on disk: the variant is made where the example is taken, on the device.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::inspect::Kind;
-use super::symmetry::Symmetries;
+use super::symmetry::{Symmetries, VariantDraw};
 use super::{Batch, Dataset, IGNORE_LABEL, Set};
 use crate::rng::Rng;
 use crate::{Error, Result};
@@ -24,8 +24,8 @@ const ORDER_STREAM: u64 = 0x6F72_6465 << 32;
 const CHOICE_STREAM: u64 = 0x6368_6F69 << 32;
 /// Variants, by iteration and the number of the choice that took their example.
 const VARIANT_STREAM: u64 = 0x7661_7269 << 32;
-/// Random numbers kept for a variant: one of a Sudoku takes 25 and rarely some more.
-const DRAWS_OF_A_VARIANT: u64 = 64;
+/// Blocks of four random numbers kept for a variant: one of a Sudoku takes 25 numbers and rarely some more.
+const BLOCKS_OF_A_VARIANT: u64 = 16;
 
 /// Where a [`Sampler`] stands; saved with a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +51,7 @@ pub struct Sampler {
     order: Vec<u32>,
     /// The examples of the puzzle at hand, the chosen ones first.
     examples: Vec<usize>,
-    /// Those that examples are handed out in, where they are not as they lie on disk.
+    /// Those that examples are trained in, where it is not as they lie on disk.
     symmetries: Option<Symmetries>,
 }
 
@@ -85,20 +85,31 @@ impl Sampler {
         })
     }
 
-    /// Hands out each example as one of its symmetries from now on, drawn uniformly and anew each time: of a Sudoku all
-    /// relabellings and rearrangements, of a maze the turns and reflections.
+    /// Each example stands for one of its symmetries from now on, drawn uniformly and anew each time: of a Sudoku all
+    /// relabellings and rearrangements, of a maze the turns and reflections. [`Sampler::vary`] makes them.
     ///
     /// # Errors
     /// [`Error::Recipe`] for a data set that is neither; [`Error::File`] if its first example cannot be read.
     pub fn augmented(self) -> Result<Sampler> {
-        let kind = Kind::of_first_example(&self.dataset)?;
-        let symmetries = Symmetries::known(kind, self.seed).ok_or_else(|| {
-            let problem =
-                format!("is true, and {} holds neither Sudokus nor mazes", self.dataset.folder().display());
-            let fix = "set it to false; other data sets hold their augmentations, if any";
-            Error::recipe("train.augment", problem, fix)
-        })?;
+        let symmetries = Symmetries::of_dataset(&self.dataset)?;
         Ok(Sampler { symmetries: Some(symmetries), ..self })
+    }
+
+    /// What its examples are drawn in.
+    pub(crate) fn symmetries(&self) -> Option<Symmetries> {
+        self.symmetries
+    }
+
+    /// Makes each example of a batch that this sampler filled the symmetry drawn for it, once: what a training step does on the
+    /// device. Nothing to do for a sampler that is not [`Sampler::augmented`].
+    pub fn vary(&self, batch: &mut Batch) {
+        let Some(symmetries) = self.symmetries else { return };
+        for (row, draw) in std::mem::take(&mut batch.variants).into_iter().enumerate() {
+            let variant = symmetries.draw(&mut draw.rng());
+            let (inputs, labels) = batch.row_mut(row);
+            inputs.copy_from_slice(&variant.apply(inputs));
+            labels.copy_from_slice(&variant.apply(labels));
+        }
     }
 
     /// Fills `batch` with the next examples.
@@ -157,6 +168,7 @@ impl Sampler {
     fn fill(&mut self, batch: &mut Batch) -> Result<bool> {
         let dataset = Arc::clone(&self.dataset);
         let set = &dataset.sets()[self.set_index(self.iteration)];
+        batch.variants.clear();
         let mut row = 0;
         while row < batch.size() {
             if self.groups_taken == set.groups().saturating_mul(self.epochs_per_iteration) {
@@ -169,22 +181,17 @@ impl Sampler {
             let first = self.choice.position() - self.examples.len() as u64;
             for (number, &example) in (first..).zip(&self.examples) {
                 read_row(&dataset, set, example, puzzle, batch, row)?;
-                self.vary(number, batch, row);
+                batch.variants.extend(self.symmetries.map(|_| self.variant(number)));
                 row += 1;
             }
         }
         Ok(true)
     }
 
-    /// Makes row `row` of the batch one of its symmetries: a function of seed, iteration and `number`.
-    fn vary(&self, number: u64, batch: &mut Batch, row: usize) {
-        let Some(symmetries) = &self.symmetries else { return };
-        let stream = VARIANT_STREAM ^ self.iteration;
-        let mut rng = Rng::new(self.seed, stream).at(number.wrapping_mul(DRAWS_OF_A_VARIANT));
-        let variant = symmetries.draw(&mut rng);
-        let (inputs, labels) = batch.row_mut(row);
-        inputs.copy_from_slice(&variant.apply(inputs));
-        labels.copy_from_slice(&variant.apply(labels));
+    /// By what the symmetry of an example is drawn: a function of seed, iteration and `number`.
+    fn variant(&self, number: u64) -> VariantDraw {
+        let (seed, stream) = (self.seed, VARIANT_STREAM ^ self.iteration);
+        VariantDraw { seed, stream, block: number.wrapping_mul(BLOCKS_OF_A_VARIANT) }
     }
 
     fn set_index(&self, iteration: u64) -> usize {

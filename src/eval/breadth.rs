@@ -112,7 +112,7 @@ impl Breadth {
             return Err(Error::usage("select", "valid, but these are neither Sudokus nor mazes", fix));
         }
         let further = self.variants() - 1;
-        (further > 0).then(|| Symmetries::of_kind(kind, further, self.seed)).transpose()
+        (further > 0).then(|| Symmetries::of_kind(kind, further)).transpose()
     }
 
     /// Variants that occur among the rollouts, the puzzle as given included.

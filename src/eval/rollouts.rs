@@ -77,7 +77,8 @@ impl Answered {
         let mut symmetries = vec![None];
         if let Some(known) = breadth.symmetries(question.kind)? {
             let key = checksum(&question.inputs, &[question.identifier]);
-            symmetries.extend((1..breadth.variants()).map(|variant| Some(known.get(key, variant))));
+            symmetries
+                .extend((1..breadth.variants()).map(|variant| Some(known.get(breadth.seed, key, variant))));
         }
         let (missing, rollouts) = (breadth.rollouts, (0..breadth.rollouts).map(|_| Rollout::default()));
         Ok(Answered { index, rollouts: rollouts.collect(), asked, symmetries, missing })

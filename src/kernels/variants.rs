@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::engine::gpu::table;
-use crate::model::step::{eval_plan, train_plan};
+use crate::model::step::{Batches, eval_plan, train_plan};
 use crate::model::{Arch, ModelConfig};
 use crate::ops::KERNELS;
 use crate::plan::{
@@ -152,7 +152,8 @@ fn plans(recipe: &str) -> Result<Vec<(&'static str, Plan)>> {
             let config =
                 ModelConfig { arch, vocab_size, seq_len, num_puzzle_identifiers: 1, identifiers: None };
             for (name, target) in targets() {
-                plans.push((name, train_plan(&config, &recipe.train.optimiser(), BATCH, target)?));
+                let batches = Batches { augment: recipe.train.symmetries_of(&config), ..BATCH.into() };
+                plans.push((name, train_plan(&config, &recipe.train.optimiser(), batches, target)?));
                 plans.push((name, eval_plan(&config, BATCH, target)?));
             }
         }

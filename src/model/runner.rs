@@ -6,6 +6,7 @@ use super::init::Weights;
 use super::params::{Home, Params};
 use super::step::rope_table;
 use super::{Clock, Draw, ModelConfig};
+use crate::data::symmetry::VariantDraw;
 use crate::data::{Batch, IGNORE_LABEL};
 use crate::engine::Run;
 use crate::{Error, Result};
@@ -70,7 +71,8 @@ impl Runner {
         Ok(weights)
     }
 
-    /// Uploads what slots that wait for a new sample take in the next step.
+    /// Uploads what slots that wait for a new sample take in the next step, and by what the symmetry of each is drawn that
+    /// they take in its place, where the batch says so.
     ///
     /// # Errors
     /// [`Error::Usage`] for numbers that the model has no row for: kernels look them up without asking.
@@ -82,7 +84,15 @@ impl Runner {
         check_below(identifiers, "a puzzle identifier", &batch.puzzle_identifiers)?;
         self.run.write_ints("batch.inputs", &batch.inputs)?;
         self.run.write_ints("batch.labels", &batch.labels)?;
-        self.run.write_ints("batch.puzzle_identifiers", &batch.puzzle_identifiers)
+        self.run.write_ints("batch.puzzle_identifiers", &batch.puzzle_identifiers)?;
+        match batch.variants.is_empty() {
+            true => Ok(()),
+            false => {
+                let words: Vec<[u32; VariantDraw::WORDS]> =
+                    batch.variants.iter().map(VariantDraw::words).collect();
+                self.run.write("batch.variants", words.as_flattened())
+            }
+        }
     }
 
     /// Sets the clock of the next step, for each of its micro-batches, and what its random numbers are drawn by.

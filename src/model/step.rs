@@ -1,6 +1,7 @@
 //! One supervision step, laid down: carry reset, embedding, recursion, heads, loss, and, for training, the
 //! reverse pass, AdamATan2, sign-SGD and the moving average. Reads like the paper's pseudocode.
 
+mod batches;
 mod training;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use super::config::{Arch, ModelConfig, PosEncodings};
 use super::draw::Draw;
 use super::params::{Home, Params};
 use super::recursion::Recursion;
+use crate::data::symmetry::VariantDraw;
 use crate::ops::carry::{Samples, draw_state_where, reset_state_where, take_samples_where};
 use crate::ops::damp::Damp;
 use crate::ops::embed::{Embed, EmbedGradients};
@@ -19,58 +21,20 @@ use crate::ops::loss::Loss;
 use crate::ops::puzzle_table::PuzzleTable;
 use crate::ops::rollout::{Disturbance, StateKind, disturb_state, measure_change};
 use crate::ops::store_weight::Weight;
+use crate::ops::symmetry::{Variants, take_variants_where};
 use crate::ops::{column_sums, metrics, rope, sum};
 use crate::plan::{Axis, Element, LinearForm, Plan, Role, Shape, Tape, Target, Tensor};
 use crate::rng::purpose;
 use crate::{Error, Result};
 
+pub use batches::Batches;
 pub use training::{Algorithm, Optimiser};
 use training::{Training, gradient_scale};
 
-/// The samples of a training step, and how many of them are computed at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Batches {
-    /// B.
-    pub batch: usize,
-    /// Samples computed at once; divides B.
-    pub micro_batch: usize,
-    /// How many plans like this one make the step together, each with B samples of its own: after the gradients, the step
-    /// pauses for the host to add them up and to write `gathered.*`.
-    pub ranks: usize,
-}
-
-impl From<usize> for Batches {
-    /// All at once.
-    fn from(batch: usize) -> Batches {
-        Batches { batch, micro_batch: batch, ranks: 1 }
-    }
-}
-
-impl Batches {
-    fn check(self) -> Result<()> {
-        let Batches { batch, micro_batch, ranks } = self;
-        if ranks == 0 {
-            return Err(Error::usage("ranks", "are 0", "give at least 1"));
-        }
-        if batch == 0 {
-            return Err(Error::recipe("train.global_batch_size", "is 0", "give at least 1"));
-        }
-        if micro_batch == 0 || !batch.is_multiple_of(micro_batch) {
-            let problem = format!("{micro_batch} does not divide the batch of {batch}");
-            return Err(Error::recipe(
-                "train.micro_batch",
-                problem,
-                "give a divisor, or 0 to have one chosen",
-            ));
-        }
-        Ok(())
-    }
-}
-
 /// The plan of one training step of a batch, whose micro-batches add up their gradients in their order.
 ///
-/// Host-side names: the inputs `batch.inputs`, `batch.labels`, `batch.puzzle_identifiers`, `clock` and, where the model
-/// draws random numbers, `batch.draws`; the weights
+/// Host-side names: the inputs `batch.inputs`, `batch.labels`, `batch.puzzle_identifiers`, `clock`, where the model
+/// draws random numbers `batch.draws`, and where samples are symmetries of these `batch.variants`; the weights
 /// `weights`, `initial_states`, `puzzle_emb`, `rope_table`; `first_moment`, `second_moment`, `ema`, `gradients`;
 /// the carry `carry.*`; of several ranks, `gathered.puzzle_rows` and `gathered.puzzle_identifiers`; the results
 /// `metrics`, `puzzle_rows` and, of the last micro-batch, `x`, `logits`, `q_logits`.
@@ -85,9 +49,13 @@ pub fn train_plan(
 ) -> Result<Plan> {
     let batches = batches.into();
     batches.check()?;
-    let Batches { batch, micro_batch, ranks } = batches;
+    let Batches { batch, micro_batch, ranks, augment } = batches;
     let mut tape = Tape::new(target).in_micro_batches(batch / micro_batch);
     let mut step = Step::on(&mut tape, config, micro_batch)?;
+    step.variants = augment.map(|symmetries| {
+        let words = micro_batch * VariantDraw::WORDS;
+        Variants { symmetries, draws: tape.parted_buffer("batch.variants", Role::Batch, words) }
+    });
     let scale = gradient_scale(&target, optimiser.global_batch * config.seq_len);
     let training = Training::on(&mut tape, &step, (optimiser.freeze_weights, ranks), scale)?;
     step.store_weights(&mut tape)?;
@@ -201,6 +169,8 @@ struct Step<'a> {
     states: Vec<Tensor>,
     incoming: Samples,
     running: Samples,
+    /// What incoming samples are varied by, where they are.
+    variants: Option<Variants>,
     clock: Tensor,
     /// [`Draw`]s of the slots, where the model draws any random numbers.
     draws: Option<Tensor>,
@@ -246,6 +216,7 @@ impl<'a> Step<'a> {
         Ok(Step {
             incoming: samples(tape, "batch", Role::Batch),
             running: samples(tape, "carry.data", Role::Carry),
+            variants: None,
             clock: tape.parted_buffer("clock", Role::Batch, Clock::WORDS),
             draws: arch.draws().then(|| tape.parted_buffer("batch.draws", Role::Batch, batch * Draw::WORDS)),
             steps: tape.parted_buffer("carry.steps", Role::Carry, batch),
@@ -295,7 +266,12 @@ impl<'a> Step<'a> {
             }
         }
         let sizes = (self.shape.batch, self.config.seq_len);
-        take_samples_where(tape, sizes, self.halted, self.incoming, self.running)
+        match self.variants {
+            Some(variants) => {
+                take_variants_where(tape, sizes, self.halted, variants, self.incoming, self.running)
+            }
+            None => take_samples_where(tape, sizes, self.halted, self.incoming, self.running),
+        }
     }
 
     /// Has the rollouts of a puzzle differ.

@@ -127,7 +127,12 @@ fn take_samples(call: &mut Call<'_>) {
         let slots = to.chunks_exact_mut(per_sample).zip(from.chunks_exact(per_sample)).zip(halted);
         slots.filter(|(_, halted)| **halted != 0).for_each(|((to, from), _)| to.copy_from_slice(from));
     }
-    let incoming = ints(call.input("incoming_identifiers"));
+    take_identifiers(call);
+}
+
+/// Where a slot has halted, it takes the incoming identifier.
+pub(super) fn take_identifiers(call: &mut Call<'_>) {
+    let (halted, incoming) = (ints(call.input("halted")), ints(call.input("incoming_identifiers")));
     let running = ints_mut(call.output("identifiers"));
     let slots = running.iter_mut().zip(incoming).zip(halted);
     slots.filter(|(_, halted)| **halted != 0).for_each(|((to, from), _)| *to = *from);

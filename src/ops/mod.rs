@@ -24,6 +24,7 @@ pub mod rope;
 pub mod sign_sgd;
 pub mod store_weight;
 pub mod sum;
+pub mod symmetry;
 
 use crate::plan::Kernel;
 
@@ -48,4 +49,5 @@ pub const KERNELS: &[&Kernel] = &[
     &sign_sgd::KERNEL,
     &store_weight::KERNEL,
     &sum::KERNEL,
+    &symmetry::KERNEL,
 ];

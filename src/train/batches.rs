@@ -50,6 +50,7 @@ pub fn write_batches(recipe: &Recipe, dataset: Arc<Dataset>, steps: u32, out: &P
         let mut array = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(file).begin_nd()?;
         for step in 1..=steps {
             sampler.next_batch(&mut batch).map_err(io::Error::other)?;
+            sampler.vary(&mut batch);
             let exploration = Exploration {
                 max_steps: curriculum.at(step.into()) as i32,
                 probability: recipe.arch.halt_exploration_prob as f32,

@@ -1,6 +1,7 @@
 //! How a training step is laid out on what a device has room for: how many samples at once, and what is kept for the
 //! reverse pass.
 
+use crate::data::symmetry::Symmetries;
 #[cfg(doc)]
 use crate::engine::Device;
 use crate::model::ModelConfig;
@@ -46,18 +47,21 @@ impl Room<'_> {
 
 impl Layout {
     /// The layout that `settings` ask for, or, of what they leave open, the one for which there is room that promises
-    /// most speed; with its plan, of one of `ranks` that share the global batch. Evaluation with batches of the same size has to fit beside it.
+    /// most speed; with its plan, of one of `ranks` that share the global batch, whose samples are drawn in `augment`. Evaluation
+    /// with batches of the same size has to fit beside it.
     ///
     /// # Errors
     /// [`Error::Limit`] where there is room for none, [`Error::Recipe`] for impossible sizes.
     pub fn choose(
         config: &ModelConfig,
         settings: &TrainSettings,
+        augment: Option<Symmetries>,
         target: Target,
         ranks: usize,
         room: Room<'_>,
     ) -> Result<(Layout, Plan)> {
         let batch = settings.global_batch_size / ranks;
+        let whole = Batches { batch, micro_batch: batch, ranks, augment };
         let sizes: Vec<usize> = match settings.micro_batch {
             size if size > 0 && (ranks == 1 || batch.is_multiple_of(size)) => vec![size],
             // That of a run with fewer ranks need not divide the share of one.
@@ -68,7 +72,7 @@ impl Layout {
         let mut best: Option<(f64, Layout, Plan)> = None;
         for &recompute in keep {
             let target = Target { recompute, ..target };
-            match largest(config, settings, target, (ranks, &sizes), room) {
+            match largest(config, settings, target, (whole, &sizes), room) {
                 Ok((micro_batch, plan)) => {
                     let time = relative_time(&plan, micro_batch * config.length());
                     if best.as_ref().is_none_or(|(known, ..)| time < *known) {
@@ -92,12 +96,11 @@ fn largest(
     config: &ModelConfig,
     settings: &TrainSettings,
     target: Target,
-    (ranks, sizes): (usize, &[usize]),
+    (whole, sizes): (Batches, &[usize]),
     room: Room<'_>,
 ) -> Result<(usize, Plan)> {
-    let batch = settings.global_batch_size / ranks;
     let fitting = |micro_batch: usize| {
-        let plan = train_plan(config, &settings.optimiser(), Batches { batch, micro_batch, ranks }, target)?;
+        let plan = train_plan(config, &settings.optimiser(), Batches { micro_batch, ..whole }, target)?;
         let evaluation = eval_plan(config, micro_batch, target)?.bytes();
         // The smallest is taken however long its dispatches are.
         let most_flops = if micro_batch == sizes[0] { u64::MAX } else { room.most_flops };

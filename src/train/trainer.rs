@@ -8,6 +8,7 @@ use super::batches::{curriculum_of, sampler_of};
 use super::diagnosis;
 use super::layout::{Layout, Room};
 use crate::checkpoint::{self, State};
+use crate::data::symmetry::Symmetries;
 use crate::data::{Batch, Dataset, Sampler};
 use crate::engine::{Counts, Device, GiveUp, Run};
 use crate::model::init::Weights;
@@ -117,7 +118,7 @@ impl Trainer {
         }
         let data = dataset.identity()?;
         let sampler = sampler_of(&settings, dataset)?;
-        let (layout, run) = load(&config, &settings, target, ranks.size(), device)?;
+        let (layout, run) = load(&config, &settings, sampler.symmetries(), target, ranks.size(), device)?;
         let settings =
             TrainSettings { micro_batch: layout.micro_batch, recompute: layout.recompute, ..settings };
         let mut runner = Runner::of(run, &config)?;
@@ -395,6 +396,7 @@ fn is_carry(name: &str) -> bool {
 fn load(
     config: &ModelConfig,
     settings: &TrainSettings,
+    augment: Option<Symmetries>,
     target: Target,
     ranks: usize,
     device: &Device,
@@ -411,6 +413,7 @@ fn load(
         let (layout, plan) = Layout::choose(
             config,
             settings,
+            augment,
             target,
             ranks,
             Room { holds: &holds, most_flops: device.most_flops() },

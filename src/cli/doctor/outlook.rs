@@ -131,7 +131,8 @@ impl Task {
         let steps = (train.epochs as f64 * self.examples / train.global_batch_size as f64) as u64;
         let holds = |plan: &_, others| device.check_beside(plan, others);
         let room = Room { holds: &holds, most_flops: device.most_flops() };
-        let outcome = match Layout::choose(&config, &train, device.target(), 1, room) {
+        let augment = train.symmetries_of(&config);
+        let outcome = match Layout::choose(&config, &train, augment, device.target(), 1, room) {
             Ok((Layout { micro_batch, recompute }, plan)) => {
                 let seconds_per_step = seconds(measured, plan.cost().flops);
                 let (memory_bytes, seconds) = (plan.bytes(), steps as f64 * seconds_per_step);

@@ -91,7 +91,7 @@ impl Attempts<'_> {
 
 /// The next attempt; none where it would be no wider. Its rollouts are variants of the puzzles, of which mazes have few.
 fn wider(breadth: Breadth, questions: &[Question], most: usize) -> Option<Breadth> {
-    let variants = |question: &Question| Symmetries::known(question.kind, 0).map_or(1, |known| known.count());
+    let variants = |question: &Question| Symmetries::known(question.kind).map_or(1, |known| known.count());
     let variants = questions.iter().map(variants).min()?;
     let rollouts = (breadth.rollouts * WIDER).min(most);
     let augment = breadth.augment.max(rollouts.min(variants).saturating_sub(1));
