@@ -1,13 +1,11 @@
 //! `trm solve` about own tasks: samples of their data sets, and questions in their words.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
 
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use crate::cli::{Outcome, Test, Workshop, check, command, ran, refuse, succeed, trm};
+use crate::cli::{Outcome, Test, Workshop, check, refuse, succeed, trm};
 use crate::cli_solve::fresh;
 
 /// All tests of this file.
@@ -71,25 +69,5 @@ fn words() -> Outcome {
         check(solved.stderr.contains(part), || format!("{part} is not in\n{}", solved.stderr))?;
     }
     let shown = succeed(&[&solve[..], &["blue red"]].concat())?;
-    check(shown.starts_with("question\n  blue red\nstep 3 of 3, halt "), || shown.clone())?;
-    one_by_one(&[&solve[..], &["-"]].concat())
-}
-
-/// Whoever asks a question after the other has heard the first answer before the second question.
-fn one_by_one(solve: &[&str]) -> Outcome {
-    let piped = || Stdio::piped();
-    let mut child = command(solve).stdin(piped()).stdout(piped()).stderr(piped()).spawn()?;
-    let mut questions = child.stdin.take().ok_or("no standard input")?;
-    let mut answers = BufReader::new(child.stdout.take().ok_or("no standard output")?).lines();
-    for question in ["red blue", "blue"] {
-        writeln!(questions, "{question}")?;
-        let asked = format!("  {question}");
-        let heard = answers.by_ref().any(|line| line.is_ok_and(|line| line == asked));
-        check(heard, || format!("{question}: not answered"))?;
-    }
-    writeln!(questions, "blue green")?;
-    drop(questions);
-    let ended = ran(child.wait_with_output()?);
-    let told = ended.stderr.contains("standard input, line 3: \"green\" is none of the 2 words");
-    check(ended.code == 2 && told, || format!("{} {}", ended.code, ended.stderr))
+    check(shown.starts_with("question\n  blue red\nstep 3 of 3, halt "), || shown.clone())
 }

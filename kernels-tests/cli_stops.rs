@@ -1,7 +1,6 @@
 //! Runs that are stopped, killed or shared: what they save, how they exit, and who may write to a run folder.
 
 use std::fs;
-use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -13,14 +12,13 @@ use crate::cli_runs::{resume_args, same_run};
 
 /// All tests of this file; all but the last need the signals of Unix.
 pub fn tests() -> Vec<Trial> {
-    let trials: [Test; 8] = [
+    let trials: [Test; 7] = [
         ("an interrupted run continues bit-identically", interrupted_run),
         ("a run that outlives its terminal is not hung up", hangup_ignored),
         ("a killed run continues bit-identically", killed_run),
         ("a run folder belongs to one training", shared_run),
         ("a run folder that is removed ends its training", removed_run),
         ("time alone asks for checkpoints", saved_by_time),
-        ("interrupted puzzles are answered as far as they are", interrupted_puzzles),
         ("time is over", time_over),
     ];
     let unix = |test: &Test| cfg!(unix) || test.0 == "time is over";
@@ -89,27 +87,6 @@ fn goes_on(workshop: &Workshop, step: usize) -> Outcome {
     succeed(&borrowed(&resume_args(workshop, "run", &[&format!("train.epochs={epochs}")])))?;
     workshop.train("whole", epochs)?;
     same_run(workshop, "run", "whole", 4 * epochs as u64)
-}
-
-/// What was answered until then is drawn; what would come is not waited for.
-fn interrupted_puzzles() -> Outcome {
-    let workshop = Workshop::new()?;
-    let svg = workshop.path("solved.svg");
-    let args = ["solve", "--weights", "shipped:sudoku4", "--device", "cpu", "--svg", &svg, "-"];
-    let piped = || Stdio::piped();
-    let mut child = command(&args).stdin(piped()).stdout(piped()).stderr(piped()).spawn()?;
-    let mut puzzles = child.stdin.take().ok_or("no standard input")?;
-    puzzles.write_all(b"1..............4\n")?;
-    let mut first = [0; 7];
-    child.stdout.as_mut().ok_or("no standard output")?.read_exact(&mut first)?;
-    signal(&child, "-INT")?;
-    let stopped = ended(child)?;
-    let told = ["interrupted: finishing the puzzles at hand", "solved 1 of 1"];
-    let told = told.iter().all(|part| stopped.stderr.contains(part));
-    check(stopped.code == 130 && told && &first == b"puzzle,", || {
-        format!("{} {}", stopped.code, stopped.stderr)
-    })?;
-    check(fs::read_to_string(&svg)?.contains("solved: a valid solution"), || "is not drawn".into())
 }
 
 /// nohup has hangups ignored, and so it stays; other signals count.

@@ -40,7 +40,7 @@ pub fn run(session: &mut Session<'_>) -> Result<()> {
         match read_tasks(Path::new(path)) {
             Err(error) => session.refuse(&error),
             Ok(tasks) => {
-                for task in tasks.into_iter().take_while(|_| !session.stop.wanted()) {
+                for task in tasks {
                     session.solve_task(path, &task, &names)?;
                 }
             }

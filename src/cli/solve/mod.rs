@@ -24,7 +24,6 @@ use crate::{Error, Result, files};
 
 use super::common::{DeviceArgs, WeightsArgs};
 use super::output::{Output, pardon};
-use super::stop::Stop;
 use super::thinking::ThinkingArgs;
 use pictures::{PictureArgs, Pictures};
 pub use puzzles::Solved;
@@ -44,7 +43,7 @@ use source::Source;
 /// input is then read to its end first.
 ///
 /// Says of each answer whether it is right: a Sudoku solved by the rules, a path that is a shortest one. Exits with 1 if
-/// one is not, and with 2 if a puzzle could not be used. Interrupted, it finishes the puzzles at hand, and writes their pictures.
+/// one is not, and with 2 if a puzzle could not be used.
 #[derive(clap::Args)]
 #[command(mut_group("model", |group| group.required(false)))]
 pub struct Args {
@@ -112,7 +111,6 @@ struct Session<'a> {
     solvers: Solvers,
     pictures: Pictures,
     tally: Tally,
-    stop: &'a Stop,
     /// Most rollouts of puzzles without a right answer.
     persist: usize,
 }
@@ -122,19 +120,17 @@ const PERSISTENCE: u32 = 64;
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let pictures = Pictures::wanted(&args.pictures)?;
-    let stop = Stop::on_signals("finishing the puzzles at hand")?;
     let solved = match args.weights.are_given() || args.puzzles.is_empty() {
-        true => with_model(args, output, pictures, &stop),
-        false => with_shipped(args, output, pictures, &stop),
+        true => with_model(args, output, pictures),
+        false => with_shipped(args, output, pictures),
     };
     let (pictures, tally) = match solved {
         Ok(solved) => solved,
         Err(error) => return pardon(error).map(|()| ExitCode::SUCCESS),
     };
     pictures.write()?;
-    tally.say(stop.wanted());
+    tally.say();
     Ok(match tally {
-        _ if stop.wanted() => ExitCode::from(stop.exit_code()),
         Tally { refused: 1.., .. } => ExitCode::from(2),
         Tally { unsolved: 1.., .. } => ExitCode::FAILURE,
         Tally { .. } => ExitCode::SUCCESS,
@@ -142,7 +138,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
 }
 
 /// With the model that was named.
-fn with_model(args: &Args, output: &Output, pictures: Pictures, stop: &Stop) -> Result<(Pictures, Tally)> {
+fn with_model(args: &Args, output: &Output, pictures: Pictures) -> Result<(Pictures, Tally)> {
     let (mut config, weights) = args.weights.load()?;
     config.arch.halt_max_steps = args.thinking.steps(&config.arch);
     let reader = Reader::of_sizes(config.seq_len, config.vocab_size);
@@ -169,29 +165,24 @@ fn with_model(args: &Args, output: &Output, pictures: Pictures, stop: &Stop) -> 
     let device = args.device.open_for(args.weights.precision(&config.arch)?)?;
     let solvers = Solvers::new(config, weights, device, breadth);
     let persist = args.persistence(args.weights.are_shipped()?);
-    let mut session = Session { args, output, solvers, pictures, tally: Tally::default(), stop, persist };
+    let mut session = Session { args, output, solvers, pictures, tally: Tally::default(), persist };
     match (&args.data, own) {
         (Some(data), _) if args.puzzles.is_empty() => samples::run(&mut session, data)?,
         _ if on_arc => arc::run(&mut session)?,
         (_, Some((data, words))) => words::run(&mut session, &data, words)?,
-        _ => puzzles::run(&mut session, Source::of(&args.puzzles, stop))?,
+        _ => puzzles::run(&mut session, Source::of(&args.puzzles))?,
     }
     Ok((session.pictures, session.tally))
 }
 
 /// With models that come with trm, of which each file or argument takes the one for its kind and size.
-fn with_shipped(
-    args: &Args,
-    output: &Output,
-    mut pictures: Pictures,
-    stop: &Stop,
-) -> Result<(Pictures, Tally)> {
+fn with_shipped(args: &Args, output: &Output, mut pictures: Pictures) -> Result<(Pictures, Tally)> {
     if let Some(data) = &args.data {
         let problem = format!("{}, but no model is named", data.display());
         return Err(Error::usage("--data", problem, "name its model, --run or --weights, or leave it out"));
     }
     let mut tally = Tally::default();
-    let (parts, refused) = shipped::parts(Source::of(&args.puzzles, stop))?;
+    let (parts, refused) = shipped::parts(Source::of(&args.puzzles))?;
     refused.iter().for_each(|error| tally.refuse(error));
     if parts.is_empty() {
         return Ok((pictures, tally));
@@ -204,7 +195,7 @@ fn with_shipped(
         config.arch.halt_max_steps = args.thinking.steps(&config.arch);
         let breadth = args.thinking.breadth(&config.arch)?;
         let solvers = Solvers::new(config, weights, device.clone(), breadth);
-        let mut session = Session { args, output, solvers, pictures, tally, stop, persist };
+        let mut session = Session { args, output, solvers, pictures, tally, persist };
         puzzles::run(&mut session, sources.into_iter())?;
         (pictures, tally) = (session.pictures, session.tally);
     }
@@ -260,15 +251,15 @@ impl Tally {
         *(if right { &mut self.solved } else { &mut self.unsolved }) += 1;
     }
 
-    /// Says how many were solved, where there were several, or might have been.
-    fn say(&self, interrupted: bool) {
+    /// Says how many were solved, where there were several.
+    fn say(&self) {
         let Tally { refused, solved, unsolved } = *self;
         let unused = match refused {
             0 => String::new(),
             refused => format!(", {refused} could not be used"),
         };
         let answered = solved + unsolved;
-        if interrupted || answered > 0 && answered + refused > 1 {
+        if answered > 0 && answered + refused > 1 {
             say(format!("solved {solved} of {answered}{unused}"));
         }
     }

@@ -2,7 +2,6 @@
 //! it and all before it are done.
 
 use crate::Result;
-use crate::cli::stop::Stop;
 use crate::data::symmetry::Symmetries;
 use crate::eval::{Breadth, Question, Select, Solution};
 use crate::report::say;
@@ -19,19 +18,13 @@ pub type Done<'a> = &'a mut dyn FnMut(usize, Solution) -> Result<()>;
 
 /// Solves puzzles, and hands them on in their order. Those whose answer is not right are solved again with four times the
 /// rollouts, and so on up to `most`: no more of them at once than fill the device, so that the first are not kept waiting
-/// for the last. After a wish to end none is solved again.
+/// for the last.
 ///
 /// # Errors
 /// Those of `done`; device failures.
-pub fn solve_all(
-    solvers: &mut Solvers,
-    puzzles: &[Placed],
-    most: usize,
-    stop: &Stop,
-    done: Done<'_>,
-) -> Result<()> {
+pub fn solve_all(solvers: &mut Solvers, puzzles: &[Placed], most: usize, done: Done<'_>) -> Result<()> {
     let (breadth, solved) = (*solvers.breadth(), vec![None; puzzles.len()]);
-    let mut attempts = Attempts { solvers, puzzles, most, stop, solved, next: 0, done };
+    let mut attempts = Attempts { solvers, puzzles, most, solved, next: 0, done };
     attempts.all(breadth, &Vec::from_iter(0..puzzles.len()))
 }
 
@@ -39,7 +32,6 @@ struct Attempts<'a> {
     solvers: &'a mut Solvers,
     puzzles: &'a [Placed],
     most: usize,
-    stop: &'a Stop,
     /// What is done and waits for a puzzle before it.
     solved: Vec<Option<Solution>>,
     /// The first puzzle that was not handed on.
@@ -59,23 +51,20 @@ impl Attempts<'_> {
             let is_right = self.puzzles[place].puzzle.judge(solution.answer()).1.is_none();
             match is_right || wider.is_none() {
                 true => self.finish(place, solution)?,
-                false => again.push((place, solution)),
+                false => again.push(place),
             }
         }
         let Some(wider) = wider else { return Ok(()) };
-        let most = (self.solvers.widest() / wider.rollouts).max(1);
-        let mut again = again.into_iter();
-        while !again.as_slice().is_empty() && !self.stop.wanted() {
-            let places: Vec<usize> = again.by_ref().take(most).map(|(place, _)| place).collect();
+        for places in again.chunks((self.solvers.widest() / wider.rollouts).max(1)) {
             let more = match places.len() {
                 1 => String::new(),
                 puzzles => format!(" and {} more", puzzles - 1),
             };
             let (first, before) = (&self.puzzles[places[0]].place, counted(breadth.rollouts, "rollout"));
             say(format!("{first}{more}: no right answer in {before}, again with {}", wider.rollouts));
-            self.all(wider, &places)?;
+            self.all(wider, places)?;
         }
-        again.try_for_each(|(place, solution)| self.finish(place, solution))
+        Ok(())
     }
 
     /// Hands on what no puzzle before it keeps waiting any more.

@@ -46,9 +46,6 @@ pub fn run(session: &mut Session<'_>, sources: impl Iterator<Item = Source>) -> 
 
 impl Session<'_> {
     fn solve(&mut self, given: Vec<Given>) -> Result<()> {
-        if self.stop.wanted() {
-            return Ok(());
-        }
         let mut puzzles = Vec::new();
         for puzzle in given {
             match puzzle.and_then(Placed::examined) {
@@ -59,8 +56,8 @@ impl Session<'_> {
         if puzzles.is_empty() {
             return Ok(());
         }
-        let Session { args, output, solvers, pictures, tally, stop, persist } = self;
-        persistence::solve_all(solvers, &puzzles, *persist, stop, &mut |at, solution| {
+        let Session { args, output, solvers, pictures, tally, persist } = self;
+        persistence::solve_all(solvers, &puzzles, *persist, &mut |at, solution| {
             let Placed { place, puzzle, several } = &puzzles[at];
             let (place, several) = (Some(place.clone()), *several);
             let solved = Solved { place, several, ..Solved::of(puzzle, &solution) };

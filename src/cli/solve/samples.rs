@@ -46,9 +46,6 @@ pub fn run(session: &mut Session<'_>, dir: &Path) -> Result<()> {
     let selection = Selection::at(&dataset, &session.args.sample)?;
     let words = Words::load(dir)?;
     for places in selection.places().chunks(session.solvers.widest()) {
-        if session.stop.wanted() {
-            break;
-        }
         let mut examples = Vec::new();
         for &place in places {
             let mut one = Batch::new(1, config.seq_len);

@@ -20,7 +20,7 @@ pub fn parts(sources: impl Iterator<Item = Source>) -> Result<(Vec<Part>, Vec<Er
                 refused.push(error);
                 continue;
             }
-            Source::Input(_) => continue,
+            Source::Input => continue,
         };
         match fitting(&name, &text) {
             Ok(shipped) => {

@@ -1,11 +1,9 @@
 //! Where puzzles come from: the command line, files, and standard input, line by line.
 
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::path::Path;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::sync::mpsc::{self, Receiver};
 
-use crate::cli::stop::Stop;
 use crate::data::pasted::{Found, Puzzle, Reader};
 use crate::model::ModelConfig;
 use crate::report::say;
@@ -13,8 +11,6 @@ use crate::{Error, Result, files};
 
 /// Lines of standard input that are read ahead.
 const AHEAD: usize = 4096;
-/// How often who waits for a line looks whether to end.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// A puzzle, and where it was given.
 pub struct Placed {
@@ -47,18 +43,16 @@ pub enum Source {
         text: String,
     },
     /// Standard input, which may be open for long.
-    Input(Input),
+    Input,
     Unreadable(Error),
 }
 
 impl Source {
     /// What arguments stand for, in their order, each read when its turn comes.
-    /// After a wish to end there are no more.
-    pub fn of(arguments: &[String], stop: &Stop) -> impl Iterator<Item = Source> {
+    pub fn of(arguments: &[String]) -> impl Iterator<Item = Source> {
         let one = arguments.len() == 1;
-        let wanted = arguments.iter().zip(1..).take_while(|_| !stop.wanted());
-        wanted.map(move |(argument, number)| match argument.as_str() {
-            "-" => Source::Input(Input::open(stop.clone())),
+        arguments.iter().zip(1..).map(move |(argument, number)| match argument.as_str() {
+            "-" => Source::Input,
             _ if one => of_argument("PUZZLE", argument),
             _ => of_argument(&format!("PUZZLE {number}"), argument),
         })
@@ -66,12 +60,10 @@ impl Source {
 
     /// With standard input read to its end.
     pub fn whole(self) -> Result<Source> {
-        let Source::Input(mut input) = self else { return Ok(self) };
-        let mut text = String::new();
-        while let Some((_, line)) = input.next()? {
-            text = text + &line + "\n";
-        }
-        Ok(Source::Text { name: INPUT.into(), text })
+        let Source::Input = self else { return Ok(self) };
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).map_err(Error::io(INPUT))?;
+        Ok(Source::Text { name: INPUT.into(), text: String::from_utf8_lossy(&bytes).into_owned() })
     }
 }
 
@@ -85,9 +77,9 @@ pub fn each(
     let mut waiting = Vec::new();
     for source in sources {
         match source {
-            Source::Input(input) => {
+            Source::Input => {
                 hand_on(&mut waiting, 0, most, solve)?;
-                each_line(input, config, most, solve)?;
+                each_line(config, most, solve)?;
             }
             Source::Text { name, text } => waiting.extend(of_text(&name, &text, config)),
             Source::Unreadable(error) => waiting.push(Err(error)),
@@ -141,7 +133,7 @@ fn of_text(name: &str, text: &str, config: &ModelConfig) -> Vec<Given> {
     found.into_iter().map(|found| given(name, found, lines > 1)).collect()
 }
 
-pub const INPUT: &str = "standard input";
+const INPUT: &str = "standard input";
 const NONE: &str = "give all cells of a Sudoku, with . for blanks, or rows of \"# SG\" of a maze";
 const FIX: &str = "correct it or leave it out";
 
@@ -162,18 +154,20 @@ fn reader(config: &ModelConfig) -> Option<Reader> {
 
 /// Hands on the puzzles in the lines that are waiting, without waiting for more.
 fn each_line(
-    mut input: Input,
     config: &ModelConfig,
     most: usize,
     solve: &mut dyn FnMut(Vec<Given>) -> Result<()>,
 ) -> Result<()> {
     let Some(mut reader) = reader(config) else { return Ok(()) };
-    let (mut waiting, mut any) = (Vec::new(), false);
-    while let Some(first) = input.next()? {
-        let mut next = Some(first);
-        while let Some((number, line)) = next {
+    let (lines, mut waiting, mut any) = (lines_of_input(), Vec::new(), false);
+    while let Ok(first) = lines.recv() {
+        for (number, line) in std::iter::once(first).chain(lines.try_iter()) {
+            let line = line.map_err(Error::io(INPUT))?;
+            let line = String::from_utf8_lossy(&line);
             waiting.extend(reader.line(number, &line).into_iter().map(|found| given(INPUT, found, true)));
-            next = if waiting.len() < most { input.waiting()? } else { None };
+            if waiting.len() >= most {
+                break;
+            }
         }
         any |= !waiting.is_empty();
         hand_on(&mut waiting, 0, most, solve)?;
@@ -185,44 +179,15 @@ fn each_line(
     hand_on(&mut waiting, 0, most, solve)
 }
 
-/// A line and its number, from 1 on.
-pub type Line = (usize, String);
+type Line = (usize, std::io::Result<Vec<u8>>);
 
-/// The lines of standard input as they come, until its end or a wish to end.
-pub struct Input {
-    lines: Receiver<(usize, std::io::Result<Vec<u8>>)>,
-    stop: Stop,
-}
-
-impl Input {
-    fn open(stop: Stop) -> Input {
-        let (sender, lines) = mpsc::sync_channel(AHEAD);
-        std::thread::spawn(move || {
-            let lines = (1..).zip(std::io::stdin().lock().split(b'\n'));
-            // Nobody listens after an error.
-            lines.map(|line| sender.send(line)).take_while(std::result::Result::is_ok).for_each(drop);
-        });
-        Input { lines, stop }
-    }
-
-    /// The next line, waited for; none at the end.
-    pub fn next(&mut self) -> Result<Option<Line>> {
-        while !self.stop.wanted() {
-            match self.lines.recv_timeout(LOOK) {
-                Err(RecvTimeoutError::Timeout) => {}
-                found => return found.ok().map(text_of).transpose(),
-            }
-        }
-        Ok(None)
-    }
-
-    /// The next line, if it has come already.
-    pub fn waiting(&mut self) -> Result<Option<Line>> {
-        self.lines.try_recv().ok().map(text_of).transpose()
-    }
-}
-
-fn text_of((number, line): (usize, std::io::Result<Vec<u8>>)) -> Result<Line> {
-    let line = line.map_err(Error::io(INPUT))?;
-    Ok((number, String::from_utf8_lossy(&line).into_owned()))
+/// Numbered from 1 on, as they come.
+fn lines_of_input() -> Receiver<Line> {
+    let (sender, lines) = mpsc::sync_channel(AHEAD);
+    std::thread::spawn(move || {
+        let lines = (1..).zip(std::io::stdin().lock().split(b'\n'));
+        // Nobody listens after an error.
+        lines.map(|line| sender.send(line)).take_while(std::result::Result::is_ok).for_each(drop);
+    });
+    lines
 }

@@ -13,11 +13,8 @@ use crate::report::say;
 use crate::text::printable;
 use crate::{Error, Result};
 
-use super::source::{INPUT, Input, Source};
+use super::source::Source;
 use super::{Session, View, steps_text};
-
-const NONE: &str = "holds no question";
-const WORDS: &str = "give its words, with spaces between them";
 
 /// A question with what the model made of it.
 #[derive(Serialize)]
@@ -46,17 +43,20 @@ pub fn run(session: &mut Session<'_>, dir: &Path, words: Words) -> Result<()> {
     }
     let dialogue = Dialogue::of(words, &dataset)?;
     let mut questions = Vec::new();
-    for source in Source::of(&session.args.puzzles, session.stop) {
-        match source {
+    for source in Source::of(&session.args.puzzles) {
+        match source.whole()? {
             Source::Text { name, text } => questions.extend(session.questions(&dialogue, &name, &text)),
             Source::Unreadable(error) => session.refuse(&error),
-            Source::Input(input) => {
-                session.answer(&dialogue, &mut questions)?;
-                session.answer_lines(&dialogue, input)?;
-            }
+            Source::Input => {}
         }
     }
-    session.answer(&dialogue, &mut questions)
+    for questions in questions.chunks(session.solvers.widest()) {
+        let solutions = session.solvers.solve_all(questions)?;
+        for (question, solution) in questions.iter().zip(solutions) {
+            session.show_answer(&dialogue, question, solution)?;
+        }
+    }
+    Ok(())
 }
 
 /// The first words, for people.
@@ -68,75 +68,31 @@ fn listed(words: &Words) -> String {
 }
 
 impl Session<'_> {
-    /// Answers what waits.
-    fn answer(&mut self, dialogue: &Dialogue, waiting: &mut Vec<Question>) -> Result<()> {
-        for questions in std::mem::take(waiting).chunks(self.solvers.widest()) {
-            if self.stop.wanted() {
-                break;
-            }
-            let solutions = self.solvers.solve_all(questions)?;
-            for (question, solution) in questions.iter().zip(solutions) {
-                self.show_answer(dialogue, question, solution)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Answers lines as they come, those that have come together at once.
-    fn answer_lines(&mut self, dialogue: &Dialogue, mut input: Input) -> Result<()> {
-        let (mut waiting, mut any) = (Vec::new(), false);
-        while let Some(first) = input.next()? {
-            let mut next = Some(first);
-            while let Some((number, line)) = next {
-                any |= !line.trim().is_empty();
-                waiting.extend(self.question(dialogue, || format!("{INPUT}, line {number}"), &line));
-                next = if waiting.len() < self.solvers.widest() { input.waiting()? } else { None };
-            }
-            self.answer(dialogue, &mut waiting)?;
-        }
-        if !any && !self.stop.wanted() {
-            self.refuse(&Error::usage(INPUT, NONE, WORDS));
-        }
-        Ok(())
-    }
-
     /// Those in the lines of a text that can be asked.
     fn questions(&mut self, dialogue: &Dialogue, name: &str, text: &str) -> Vec<Question> {
         let lines: Vec<(usize, &str)> =
             (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()).collect();
         if lines.is_empty() {
-            self.refuse(&Error::usage(name, NONE, WORDS));
+            let fix = "give its words, with spaces between them";
+            self.refuse(&Error::usage(name, "holds no question", fix));
         }
-        let several = lines.len() > 1;
-        let place = |number| if several { format!("{name}, line {number}") } else { name.to_owned() };
-        let question = |(number, line)| self.question(dialogue, || place(number), line);
-        lines.into_iter().filter_map(question).collect()
-    }
-
-    /// The one in a line, if it has one that can be asked.
-    fn question(
-        &mut self,
-        dialogue: &Dialogue,
-        place: impl FnOnce() -> String,
-        line: &str,
-    ) -> Option<Question> {
-        let line = line.trim();
-        if line.is_empty() {
-            return None;
-        }
-        match dialogue.question(line) {
-            Ok(inputs) => {
-                if let Some(words) = dialogue.unseen(&inputs) {
-                    say(format!("note: \"{line}\": no test sample has {words}"));
+        let mut questions = Vec::new();
+        for &(number, line) in &lines {
+            let inputs = match dialogue.question(line) {
+                Ok(inputs) => inputs,
+                Err(problem) => {
+                    let place = if lines.len() > 1 { format!("{name}, line {number}") } else { name.into() };
+                    let fix = format!("the words are {}", listed(dialogue.words()));
+                    self.refuse(&Error::usage(place, problem, fix));
+                    continue;
                 }
-                Some(Question { kind: Kind::Other, inputs, identifier: 0 })
+            };
+            if let Some(words) = dialogue.unseen(&inputs) {
+                say(format!("note: \"{}\": no test sample has {words}", line.trim()));
             }
-            Err(problem) => {
-                let fix = format!("the words are {}", listed(dialogue.words()));
-                self.refuse(&Error::usage(place(), problem, fix));
-                None
-            }
+            questions.push(Question { kind: Kind::Other, inputs, identifier: 0 });
         }
+        questions
     }
 
     fn show_answer(
