@@ -149,16 +149,17 @@ pub fn text_of(path: &Path) -> Result<String> {
     String::from_utf8(text).map_err(|_| Error::file(path, "holds no UTF-8 text", "pack a text file"))
 }
 
-/// Whether a text holds one puzzle, and nothing that cannot be used.
-pub fn is_one(text: &str) -> bool {
-    let sizes = match kind_of(text) {
-        Some(Kind::Sudoku { size }) => Shape::of_size(size).map(|shape| (shape.cells(), shape.vocab_size())),
-        Some(Kind::Maze { rows, cols }) => Some((rows * cols, maze::VOCAB_SIZE)),
+/// The one puzzle that a text holds, as text whose lines tell what it is; none where there are several, or something else.
+pub fn only(text: &str) -> Option<String> {
+    let known = kind_of(text).into_iter().filter_map(|kind| match kind {
+        Kind::Maze { rows, cols } => Some((rows * cols, maze::VOCAB_SIZE)),
         _ => None,
-    };
-    let reader = sizes.and_then(|(cells, tokens)| Reader::of_sizes(cells, tokens));
-    let found = reader.map(|reader| reader.all(text)).unwrap_or_default();
-    matches!(&found[..], [Found { puzzle: Ok(_), .. }])
+    });
+    let sudokus = Shape::ALL.iter().map(|shape| (shape.cells(), shape.vocab_size()));
+    known.chain(sudokus).find_map(|(cells, tokens)| match &Reader::of_sizes(cells, tokens)?.all(text)[..] {
+        [Found { puzzle: Ok(puzzle), .. }] => Some(puzzle.text(&puzzle.tokens())),
+        _ => None,
+    })
 }
 
 /// What the puzzles of a text are, by the lengths of its lines; none where they tell nothing.

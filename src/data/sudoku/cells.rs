@@ -1,6 +1,7 @@
 //! The cells in a line of text, whatever stands between them.
 //!
-//! Blanks are `. 0 _ - * x ?`, dots or squares of typographers, or nothing: between the separators of a table, and as spaces between the bars of a grid.
+//! Blanks are `. 0 _ - * x ?`, other dots and squares, or nothing: between the separators of a table, and as spaces between
+//! the bars of a grid.
 
 use super::grid::{BLANKS, Shape};
 

@@ -1,5 +1,5 @@
 //! Sudokus in any layout of cells: a line of all cells, a row a line, with bars, spaces, commas or rules, several in a
-//! text. Blanks are `. 0 _ - * x ?`.
+//! text. Blanks are those of `cells`, or spaces, as `spaced` finds out.
 
 use super::cells::{QUOTES, Row, SEPARATORS, Style};
 use super::contradiction::contradiction;
