@@ -17,7 +17,7 @@ use crate::cli::{Outcome, Test, Workshop, check, command, has_adapter, ran, refu
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let trials: [Test; 11] = [
+    let trials: [Test; 15] = [
         ("all puzzles that can be solved are", many_puzzles),
         ("steps, halting and votes", steps_and_votes),
         ("rollouts, choices and sweeps", breadth),
@@ -28,6 +28,10 @@ pub fn tests() -> Vec<Trial> {
         ("puzzles without a right answer are thought about again", persistence),
         ("each answer is out before the next puzzle is thought about again", one_by_one),
         ("nothing is computed for a reader who has left", reader_leaves),
+        ("what the shell has divided is joined", divided),
+        ("files packed by gzip are read", packed),
+        ("of many that cannot be used the first are named", many_refused),
+        ("a signal leaves what was answered", stopped),
         ("what comes with trm is measured and exported", shipped_elsewhere),
     ];
     trials.into_iter().map(|(name, test)| Trial::test(format!("cli solve: {name}"), test)).collect()
@@ -55,6 +59,11 @@ fn documents(text: &str) -> Outcome<Vec<Value>> {
     Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
 }
 
+/// Those of puzzles that could be used.
+fn answers(text: &str) -> Outcome<Vec<Value>> {
+    Ok(documents(text)?.into_iter().filter(|document| document.get("error").is_none()).collect())
+}
+
 fn many_puzzles() -> Outcome {
     let workshop = Workshop::new()?;
     let run = fresh(&workshop, "tiny-sudoku4", "data", "run")?;
@@ -72,7 +81,16 @@ fn many_puzzles() -> Outcome {
     child.stdin.take().ok_or("no standard input")?.write_all(lines.as_bytes())?;
     let from_input = ran(child.wait_with_output()?);
     for (ran, name, count) in [(from_file, file.as_str(), 3), (from_input, "standard input", 2)] {
-        let solved = documents(&ran.stdout)?;
+        let (solved, refused) = (answers(&ran.stdout)?, documents(&ran.stdout)?);
+        let refused: Vec<String> = refused
+            .iter()
+            .filter(|document| document["error"].is_string())
+            .map(|document| format!("{} {}", document["place"], document["error"]))
+            .collect();
+        let named = refused.len() == 2
+            && refused[0].starts_with(&format!("\"{name}, line 7\" \"contradicts itself: "))
+            && refused[1].starts_with(&format!("\"{name}, line 9\" \"2 cells, "));
+        check(named, || format!("{refused:?}"))?;
         let all = solved.iter().all(|solved| solved["puzzle"] == "1..............4");
         check(ran.code == 2 && all && solved.len() == count, || format!("{} {}", ran.code, ran.stdout))?;
         let contradiction =
@@ -105,7 +123,7 @@ fn shipped() -> Outcome {
     let from_input = ran(child.wait_with_output()?);
     let contradiction = "error: standard input, line 2: contradicts itself";
     check(from_input.code == 2 && from_input.stderr.contains(contradiction), || from_input.stderr.clone())?;
-    check(documents(&from_input.stdout)?.len() == 1, || from_input.stdout.clone())?;
+    check(answers(&from_input.stdout)?.len() == 1, || from_input.stdout.clone())?;
     // What fits nothing is told, the others are solved.
     let mixed = trm(&["solve", "S.......G", line, "1 2 x", " ", "{\"train\": []}", "--device", "cpu"])?;
     check(mixed.code == 2 && mixed.stdout.contains("\nsolved: "), || mixed.stdout.clone())?;
@@ -128,6 +146,74 @@ fn shipped() -> Outcome {
         2,
         &["\"sudoku5\" comes with trm; take one of sudoku4"],
     )
+}
+
+fn divided() -> Outcome {
+    let device = ["--device", "cpu", "--json"];
+    let solve = |parts: &[&str]| trm(&[&["solve"], parts, &device].concat());
+    let grids: [&[&str]; 2] = [
+        &["12..", "..1.", "4...", "...3"],
+        &["1", "2", "|", ".", ".", ".", ".", "|", "1", ".", "4", ".", "|", ".", ".", ".", ".", "|", ".", "3"],
+    ];
+    for parts in grids {
+        let ran = solve(parts)?;
+        let note = format!("note: {} arguments are read as one puzzle", parts.len());
+        check(ran.code == 0 && ran.stderr.contains(&note), || ran.stderr.clone())?;
+        check(answers(&ran.stdout)?[0]["answer"] == "1234341243212143", || ran.stdout.clone())?;
+    }
+    let parts = ["solve", "12..", "..1.", "4...", "--device", "cpu"];
+    let joined = "PUZZLE: 3 arguments are no puzzles, neither each by itself nor joined; put quotes around";
+    refuse(&parts, 2, &[joined])
+}
+
+fn packed() -> Outcome {
+    let workshop = Workshop::new()?;
+    let (text, file) = (workshop.path("puzzles.txt"), workshop.path("puzzles.txt.gz"));
+    fs::write(&text, "12....1.4......3\n")?;
+    let mut packed = flate2::write::GzEncoder::new(fs::File::create(&file)?, flate2::Compression::default());
+    packed.write_all(&fs::read(&text)?)?;
+    packed.finish()?;
+    let solved = trm(&["solve", &file, "--device", "cpu"])?;
+    check(solved.code == 0 && solved.stdout.contains("solved: "), || solved.stderr.clone())
+}
+
+fn many_refused() -> Outcome {
+    let workshop = Workshop::new()?;
+    let lines = workshop.path("puzzles.txt");
+    fs::write(&lines, "11..............\n".repeat(30))?;
+    let ran = trm(&["solve", &lines, "--device", "cpu", "--json"])?;
+    let errors = ran.stderr.matches("contradicts itself").count();
+    check(ran.code == 2 && errors == 20, || format!("{} {}", ran.code, ran.stderr))?;
+    check(ran.stderr.ends_with("none of 30 could be used\n"), || ran.stderr.clone())?;
+    check(documents(&ran.stdout)?.len() == 30, || ran.stdout.clone())
+}
+
+/// While it waits for more puzzles.
+#[cfg(unix)]
+fn stopped() -> Outcome {
+    use std::io::{BufRead, BufReader};
+    let workshop = Workshop::new()?;
+    let (run, svg) = (fresh(&workshop, "tiny-sudoku4", "data", "run")?, workshop.path("a.svg"));
+    let solve = ["solve", "--run", &run, "--device", "cpu", "--json", "--svg", &svg, "-"];
+    let mut child =
+        command(&solve).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut input = child.stdin.take().ok_or("no standard input")?;
+    input.write_all(b"1..............4\n")?;
+    let mut first = String::new();
+    BufReader::new(child.stdout.as_mut().ok_or("no standard output")?).read_line(&mut first)?;
+    let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status()?;
+    let left = ran(child.wait_with_output()?);
+    drop(input);
+    check(sent.success() && documents(&first)?.len() == 1, || first.clone())?;
+    check(left.code == 130 && left.stderr.contains("stopped: solved 0 of 1"), || {
+        format!("{} {}", left.code, left.stderr)
+    })?;
+    check(fs::read_to_string(&svg)?.starts_with("<svg "), || "no picture".into())
+}
+
+#[cfg(not(unix))]
+fn stopped() -> Outcome {
+    Ok(())
 }
 
 /// Of these three, the model solves the first in one step, the second as one of 4 variants and the third as one of 16.
@@ -381,7 +467,7 @@ fn arc_tasks() -> Outcome {
     let refused = [&solve[..], &[&unknown]].concat();
     refuse(&refused, 2, &["other.json: task other: this model has no row for it"])?;
     let both = trm(&[&solve[..], &[&unknown, &known, "--json"]].concat())?;
-    let solved: Value = serde_json::from_str(&both.stdout)?;
+    let solved = answers(&both.stdout)?.pop().ok_or("nothing")?;
     let votes = &solved["inputs"][0]["votes"];
     check(both.code == 2 && solved["variants"] == 4 && *votes == 4, || both.stdout.clone())?;
     check(solved["steps"][0].as_array().is_some_and(|steps| steps.len() == 3), || both.stdout.clone())?;

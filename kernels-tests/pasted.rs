@@ -1,14 +1,15 @@
 //! Puzzles in text, whichever way people lay them out.
 
 use libtest_mimic::Trial;
-use trm::data::pasted::{Puzzle, Reader};
+use trm::data::inspect::Kind;
+use trm::data::pasted::{Puzzle, Reader, kind_of};
 use trm::data::sudoku::Grid;
 
 use crate::data::trials;
 
 /// All tests of this file.
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn()); 8] = [
+    let tests: [(&str, fn()); 13] = [
         ("the_column_with_blanks_is_the_puzzle", the_column_with_blanks_is_the_puzzle),
         ("words_between_puzzles_are_passed_over", words_between_puzzles_are_passed_over),
         ("sudokus_are_read_in_any_layout", sudokus_are_read_in_any_layout),
@@ -16,6 +17,11 @@ pub fn tests() -> Vec<Trial> {
         ("a_bad_sudoku_spoils_no_other", a_bad_sudoku_spoils_no_other),
         ("mazes_are_read_as_they_are_drawn", mazes_are_read_as_they_are_drawn),
         ("a_bad_maze_spoils_no_other", a_bad_maze_spoils_no_other),
+        ("spaces_are_blanks_without_a_frame", spaces_are_blanks_without_a_frame),
+        ("empty_lines_of_tables_part_puzzles", empty_lines_of_tables_part_puzzles),
+        ("what_stands_above_a_markdown_rule_is_a_header", what_stands_above_a_markdown_rule_is_a_header),
+        ("numbers_and_names_stand_beside_puzzles", numbers_and_names_stand_beside_puzzles),
+        ("json_holds_puzzles", json_holds_puzzles),
         ("small_mazes_and_sudokus_are_told_apart", small_mazes_and_sudokus_are_told_apart),
     ];
     trials("pasted", &tests)
@@ -132,6 +138,141 @@ fn with_empty_cells() -> Vec<String> {
         framed(bands(" ", "|"), "|", "|").join("\n"),
         format!("\"puzzle\",\"solution\"\n\"{Q}\",\"{A}\"\n"),
     ]
+}
+
+/// The rows of a puzzle whose blanks are spaces, `between` the cells of each.
+fn spaced(puzzle: &str, between: &str) -> Vec<String> {
+    let size = puzzle.len().isqrt();
+    let row = |row: usize| {
+        let cells = puzzle[size * row..size * (row + 1)].replace('.', " ");
+        cells.chars().map(String::from).collect::<Vec<_>>().join(between)
+    };
+    (0..size).map(row).collect()
+}
+
+fn spaces_are_blanks_without_a_frame() {
+    // The fifth row has no clue.
+    let sparse = format!("{}.........{}", &Q[..36], &Q[45..]);
+    for puzzle in [Q, &sparse] {
+        for between in ["", " "] {
+            let rows = spaced(puzzle, between);
+            let trimmed: Vec<&str> = rows.iter().map(|row| row.trim_end()).collect();
+            let bands: Vec<String> = rows.chunks(3).map(|band| band.join("\n")).collect();
+            for text in [rows.join("\n"), trimmed.join("\n"), bands.join("\n\n")] {
+                // Twice, and with others around it.
+                let lines = text.lines().count();
+                let text = format!("{Q}\nEasy\n{text}\n\n{text}\n\n{Q}");
+                let ok = |line: usize, puzzle: &str| (line, Ok(puzzle.to_owned()));
+                let last = ok(5 + 2 * lines, Q);
+                let expected = [ok(1, Q), ok(3, puzzle), ok(4 + lines, puzzle), last];
+                assert_eq!(read(NINE, &text), expected, "{text}");
+            }
+        }
+    }
+    let small = "1..2 .... .3.. 2..1".replace(' ', "");
+    assert_eq!(read((16, 6), &spaced(&small, "").join("\n")), [(1, Ok(small))]);
+    // Rows that are short by a cell are no grid of this kind, and neither is one row too few.
+    let rows = spaced(Q, "");
+    for text in [rows[1..].join("\n"), rows.join("\n").replace("53  7", "53  77777 7")] {
+        assert!(read(NINE, &text).iter().all(|(_, puzzle)| puzzle.is_err()), "{text}");
+    }
+}
+
+fn empty_lines_of_tables_part_puzzles() {
+    let blank_first = format!(".........{}", &Q[9..]);
+    let table = |puzzle: &str, separator: &str| {
+        let rows = spaced(puzzle, separator).into_iter().map(|row| row.replace(' ', "") + "\n");
+        rows.collect::<String>()
+    };
+    for separator in [",", ";", "\t"] {
+        let parting = separator.repeat(8) + "\n";
+        let text = |puzzles: &[&str]| {
+            puzzles.iter().map(|puzzle| table(puzzle, separator)).collect::<Vec<_>>().join(&parting)
+        };
+        let ok = |line: usize, puzzle: &str| (line, Ok(puzzle.to_owned()));
+        let read = |text: &str| read(NINE, text);
+        let both = [ok(1, Q), ok(11, Q)];
+        assert_eq!(read(&text(&[Q, Q])), both);
+        assert_eq!(read(&(text(&[Q, Q]) + &parting)), both);
+        assert_eq!(read(&text(&[&blank_first, Q])), [ok(1, &blank_first), ok(11, Q)]);
+        assert_eq!(read(&text(&[Q, &blank_first, Q])), [ok(1, Q), ok(11, &blank_first), ok(21, Q)]);
+        assert_eq!(read(&(parting.repeat(2) + &text(&[Q, Q]))), [ok(3, Q), ok(13, Q)]);
+    }
+}
+
+fn what_stands_above_a_markdown_rule_is_a_header() {
+    let line = |row: String| format!("| {} |", row.chars().map(String::from).collect::<Vec<_>>().join(" | "));
+    let rows: Vec<String> = spaced(Q, "").into_iter().map(line).collect();
+    let rule = "|---".repeat(9) + "|";
+    let header = line("123456789".to_owned());
+    let table = format!("{header}\n{rule}\n{}\n", rows.join("\n"));
+    assert_eq!(read(NINE, &table), [(3, Ok(Q.to_owned()))]);
+    let ok = |line: usize| (line, Ok(Q.to_owned()));
+    assert_eq!(read(NINE, &format!("{table}\n{table}")), [ok(3), ok(15)]);
+    // A rule after each row is none of a header.
+    let drawn = rows.join(&format!("\n{rule}\n"));
+    assert_eq!(read(NINE, &format!("{drawn}\n{rule}\n{drawn}")), [ok(1), ok(19)]);
+}
+
+fn numbers_and_names_stand_beside_puzzles() {
+    let forms = ["1. ", "#1 ", "1) ", "#12: ", "Puzzle 1: ", "12 ", "Easy\t", "No. 3, easy, "];
+    for before in forms {
+        for after in ["", " # the first", " 1.5", " (easy)", &format!(" {A}")] {
+            let text = format!("{before}{Q}{after}");
+            assert_eq!(read(NINE, &text), [(1, Ok(Q.to_owned()))], "{text}");
+        }
+    }
+    assert_eq!(read(NINE, &format!("# {Q}\n#{Q}")), []);
+    for blank in "0_-*xX?\u{b7}\u{2022}\u{2219}\u{22c5}\u{25a1}".chars() {
+        let puzzle = Q.replace('.', &blank.to_string());
+        let rows: Vec<String> =
+            spaced(Q, "").iter().map(|row| row.replace(' ', &blank.to_string())).collect();
+        for text in [puzzle, rows.join("\n")] {
+            assert_eq!(read(NINE, &text), [(1, Ok(Q.to_owned()))], "{text}");
+        }
+    }
+}
+
+fn json_holds_puzzles() {
+    let nested = |blank: &str| {
+        let cells =
+            |row: String| row.chars().map(String::from).collect::<Vec<_>>().join(",").replace(' ', blank);
+        let rows: Vec<String> = spaced(Q, "").into_iter().map(cells).collect();
+        format!("[[{}]]", rows.join("],["))
+    };
+    let (zero, null) = (nested("0"), nested("null"));
+    let one = [
+        format!(r#"{{"puzzle": "{Q}", "solution": "{A}", "difficulty": 1.5}}"#),
+        format!(r#"{{"id": 7, "Question": "{Q}"}}"#),
+        format!(r#"{{"quiz": {zero}}}"#),
+        format!(r#"{{"newboard": {{"grids": [{{"puzzle": {null}}}], "message": "All Ok"}}}}"#),
+        format!(r#"["{Q}"]"#),
+        zero.replace(['[', ']'], ""),
+        zero.clone(),
+        null.clone(),
+        nested("\"\""),
+        format!("[{}]", zero.replace(['[', ']'], "")),
+    ];
+    let all = |text: &str| -> Vec<Read> {
+        let found = Reader::of_sizes(NINE.0, NINE.1).unwrap().all(text);
+        let text = |puzzle: Puzzle| puzzle.text(&puzzle.tokens());
+        found.into_iter().map(|found| (found.line, found.puzzle.map(text))).collect()
+    };
+    let ok = |line: usize| (line, Ok(Q.to_owned()));
+    for text in &one {
+        assert_eq!(read(NINE, text), [ok(1)], "{text}");
+        assert_eq!(all(text), [ok(1)], "{text}");
+        assert_eq!(all(&format!("{text}\n{text}\n")), [ok(1), ok(2)], "{text}");
+    }
+    assert_eq!(all(&format!("[\"{Q}\", \"{Q}\"]")), [ok(1), ok(1)]);
+    assert_eq!(all(&format!("[\n  \"{Q}\",\n  \"{Q}\"\n]")), [ok(2), ok(3)]);
+    assert_eq!(all(&format!("[{{\n\"puzzle\": {zero}}},\n{{\"puzzle\": {zero}}}]")).len(), 2);
+    assert_eq!(kind_of(&format!("[{null}]")), Some(Kind::Sudoku { size: 9 }));
+    let note = |answer: &str| {
+        let text = format!(r#"{{"puzzle": "{Q}", "solution": "{answer}"}}"#);
+        Reader::of_sizes(NINE.0, NINE.1).unwrap().all(&text).remove(0).note
+    };
+    assert!(note(A).is_none() && note(&A.replacen("534", "535", 1)).is_some());
 }
 
 fn a_wrong_answer_beside_a_sudoku_is_named() {
@@ -270,6 +411,14 @@ fn a_bad_maze_spoils_no_other() {
     let ragged = read((25, 6), "S.#..\n..#...\n.....\n.##..\n....G\nS.#..\n..#.\n.....\n.##..\n....G\n");
     let row = |cells: usize| Err(format!("row 2 has {cells} cells, others have 5"));
     assert_eq!(ragged, [(1, row(6)), (6, row(4))]);
+    // One row with a space too many is named, and so is one at an end.
+    for odd in 0..5 {
+        let mut rows: Vec<String> = open.lines().map(str::to_owned).collect();
+        rows[odd].insert(1, ' ');
+        let long = Err(format!("row {} has 6 cells, others have 5", odd + 1));
+        assert_eq!(read((25, 6), &rows.join("\n")), [(1, long)]);
+        assert_eq!(kind_of(&rows.join("\n")), Some(Kind::Maze { rows: 5, cols: 5 }));
+    }
     let strange = read((4, 6), "S!\n G");
     assert_eq!(strange, [(1, Err("'!' in row 1, column 2, expected one of \"# SGo\"".to_owned()))]);
 }

@@ -39,6 +39,11 @@ impl Output {
         write(&(json_escaped(&json) + "\n"))
     }
 
+    /// Prints `value` where data is JSON; as [`Output::next`].
+    pub fn json<T: Serialize>(&self, value: &T) -> Result<()> {
+        self.next(value, |_| String::new())
+    }
+
     /// Prints `text`, where data is text; as [`Output::painted`].
     pub fn text(&self, text: &str) -> Result<()> {
         if self.json { Ok(()) } else { print(text) }

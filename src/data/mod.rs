@@ -13,6 +13,7 @@ mod dataset;
 pub mod dihedral;
 pub mod inspect;
 pub mod join;
+mod json;
 pub mod maze;
 mod npy;
 mod origins;

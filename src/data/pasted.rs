@@ -1,8 +1,14 @@
 //! Puzzles in text as people paste it, found line by line.
 
+use std::io::Read;
+use std::path::Path;
+
 use super::inspect::Kind;
+use super::json;
 use super::maze::{self, Pasted};
 use super::sudoku::{self, Grid, Shape};
+use super::table;
+use crate::{Error, Result, files};
 
 /// What a text holds at some place: a puzzle, or what is wrong with it.
 #[derive(Clone, Debug, PartialEq)]
@@ -10,7 +16,7 @@ pub struct Found<T> {
     /// Its first line, from 1 on.
     pub line: usize,
     /// The puzzle.
-    pub puzzle: Result<T, String>,
+    pub puzzle: std::result::Result<T, String>,
     /// What is odd beside it.
     pub note: Option<String>,
 }
@@ -63,14 +69,24 @@ impl Reader {
 
     /// All puzzles of a text.
     pub fn all(mut self, text: &str) -> Vec<Found<Puzzle>> {
-        let lines = (1..).zip(text.lines());
-        let mut found: Vec<_> = lines.flat_map(|(number, line)| self.line(number, line)).collect();
+        let lines = json::lines(text).into_iter();
+        let mut found: Vec<_> = lines.flat_map(|(number, line)| self.plain(number, &line)).collect();
         found.extend(self.end());
         found
     }
 
     /// Takes in a line, numbered from 1 on, and returns what ends with it.
     pub fn line(&mut self, number: usize, text: &str) -> Vec<Found<Puzzle>> {
+        match json::texts(text) {
+            Some(texts) => {
+                let lines = texts.iter().flat_map(|text| text.lines());
+                lines.flat_map(|line| self.plain(number, line)).collect()
+            }
+            None => self.plain(number, text),
+        }
+    }
+
+    fn plain(&mut self, number: usize, text: &str) -> Vec<Found<Puzzle>> {
         let text = text.trim_end_matches(['\r', '\n']);
         let text = if number == 1 { text.trim_start_matches('\u{feff}') } else { text };
         self.seen_maze |= is_row(text) && text.contains(['S', 'G']);
@@ -91,7 +107,7 @@ impl Reader {
             true => self.sudokus(),
             false => self.mazes(),
         };
-        found.extend(self.sudokus.as_mut().and_then(|sudokus| sudokus.end()).map(sudoku));
+        found.extend(self.sudokus.iter_mut().flat_map(sudoku::Layouts::end).map(sudoku));
         found.extend(self.mazes.as_mut().and_then(|mazes| mazes.end()).map(maze));
         found
     }
@@ -120,9 +136,36 @@ impl Reader {
     }
 }
 
+/// The text of a file, unpacked where it is packed with gzip.
+///
+/// # Errors
+/// [`Error::Io`] if it cannot be read, [`Error::File`] if it is no text.
+pub fn text_of(path: &Path) -> Result<String> {
+    if !table::is_packed(path)? {
+        return files::read_to_string(path);
+    }
+    let mut text = Vec::new();
+    table::text(path)?.all.read_to_end(&mut text).map_err(Error::io(path))?;
+    String::from_utf8(text).map_err(|_| Error::file(path, "holds no UTF-8 text", "pack a text file"))
+}
+
+/// The one puzzle that a text holds, as text whose lines tell what it is; none where there are several, or something else.
+pub fn only(text: &str) -> Option<String> {
+    let known = kind_of(text).into_iter().filter_map(|kind| match kind {
+        Kind::Maze { rows, cols } => Some((rows * cols, maze::VOCAB_SIZE)),
+        _ => None,
+    });
+    let sudokus = Shape::ALL.iter().map(|shape| (shape.cells(), shape.vocab_size()));
+    known.chain(sudokus).find_map(|(cells, tokens)| match &Reader::of_sizes(cells, tokens)?.all(text)[..] {
+        [Found { puzzle: Ok(puzzle), .. }] => Some(puzzle.text(&puzzle.tokens())),
+        _ => None,
+    })
+}
+
 /// What the puzzles of a text are, by the lengths of its lines; none where they tell nothing.
 pub fn kind_of(text: &str) -> Option<Kind> {
-    let lines: Vec<&str> = text.lines().map(|line| line.trim_end_matches('\r')).collect();
+    let lines = json::lines(text);
+    let lines: Vec<&str> = lines.iter().map(|(_, line)| line.trim_end_matches('\r')).collect();
     maze_of(&lines).or_else(|| {
         let held = Shape::ALL.map(|shape| (sudoku::lines_of(shape, &lines), shape.size()));
         let (_, size) = held.into_iter().filter(|((_, lines), _)| *lines > 0).max()?;

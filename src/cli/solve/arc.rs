@@ -37,8 +37,11 @@ pub fn run(session: &mut Session<'_>) -> Result<()> {
     check_fit(session.solvers.config(), &dataset)?;
     let names: Vec<String> = files::read_json(&data.join("identifiers.json"), "build the data set anew")?;
     for path in &session.args.puzzles {
+        if session.solvers.stop().wanted() {
+            break;
+        }
         match read_tasks(Path::new(path)) {
-            Err(error) => session.refuse(&error),
+            Err(error) => session.refuse(&error)?,
             Ok(tasks) => {
                 for task in tasks {
                     session.solve_task(path, &task, &names)?;
@@ -103,7 +106,7 @@ impl Session<'_> {
             None
         };
         if let Some((problem, fix)) = refusal {
-            self.refuse(&Error::file(path, format!("task {}: {problem}", task.id), fix));
+            self.refuse(&Error::file(path, format!("task {}: {problem}", task.id), fix))?;
             return Ok(());
         }
         let wanted = 1 + self.args.thinking.augment();
@@ -157,7 +160,7 @@ impl Session<'_> {
             Solved { task: task.id.clone(), variants, inputs, steps: given.iter().map(steps).collect() };
         let judged: Vec<_> = solved.inputs.iter().filter(|input| input.solution.is_some()).collect();
         if !judged.is_empty() {
-            self.tally.answered(judged.into_iter().all(is_right));
+            self.tally.answered(Some(judged.into_iter().all(is_right)));
         }
         let (watch, colour) = (self.args.watch, self.output.colour());
         self.output.next(&solved, |solved| solved.text(task, given, watch, colour))?;

@@ -24,6 +24,7 @@ use crate::{Error, Result, files};
 
 use super::common::{DeviceArgs, WeightsArgs};
 use super::output::{Output, pardon};
+use super::stop::Stop;
 use super::thinking::ThinkingArgs;
 use pictures::{PictureArgs, Pictures};
 pub use puzzles::Solved;
@@ -32,12 +33,12 @@ use source::Source;
 
 /// Solve Sudokus, mazes, ARC tasks or samples of any data set
 ///
-/// Sudokus come in any layout of cells, with . 0 _ - * x or ? for blanks: a line, nine lines, bars and rules between them.
-/// Mazes are rows of "# SGo" (wall, open, start, goal, path). Both are given as they are, as files with one or many, or
-/// on standard input. A puzzle that cannot be read or contradicts itself is named, and the others are solved. A task of
-/// ARC is a JSON file; --data then names the data set that the model was trained on. Of an own task, a line holds a question
-/// in its words, which --data names, or the log of the run. With --data alone the puzzles are samples of its test split,
-/// whatever their task is.
+/// Sudokus come in any layout of cells, with . 0 _ - * x ? or spaces for blanks: a line, nine lines, bars and rules between
+/// them, JSON. Mazes are rows of "# SGo" (wall, open, start, goal, path). Both are given as they are, as files with one or
+/// many, or on standard input. A puzzle that cannot be read or contradicts itself is named, and the others are solved. A
+/// task of ARC is a JSON file; --data then names the data set that the model was trained on. Of an own task, a line holds a
+/// question in its words, or a row of a table, which --data names, or the log of the run. With --data alone the puzzles are
+/// samples of its test split, whatever their task is.
 ///
 /// Without --weights and --run, each file or argument takes the model that comes with trm for its kind and size; it is named. Standard
 /// input is then read to its end first.
@@ -74,7 +75,7 @@ pub struct Args {
     /// Think again about puzzles without a right answer, with 4, 16 and so on, up to K rollouts [default: 64 with models
     /// that come with trm, unless --rollouts or --augment is given; else 0, never]
     ///
-    /// Sudokus and mazes only, of which the rules say whether an answer is right. Rollouts are variants of the puzzle, as
+    /// Sudokus and mazes only, of which the rules say whether an answer is right; mazes have no more than 8 variants. Rollouts are variants of the puzzle, as
     /// with --augment, and the answers that keep the rules are chosen from, as with --select valid.
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(..=65_536))]
     persist: Option<u32>,
@@ -100,8 +101,10 @@ struct Tally {
     refused: usize,
     /// Have an answer that is right,
     solved: usize,
-    /// and one that is not.
+    /// one that is not,
     unsolved: usize,
+    /// and one of which nobody knows.
+    unjudged: usize,
 }
 
 /// What all kinds of puzzles need.
@@ -115,21 +118,50 @@ struct Session<'a> {
     persist: usize,
 }
 
+/// Puzzles that cannot be used and are named on standard error, so that one wrong file does not fill a screen.
+const NAMED: usize = 20;
+
+/// A puzzle that cannot be used.
+#[derive(serde::Serialize)]
+struct Refused {
+    /// Where it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
+    error: String,
+}
+
+impl Refused {
+    fn of(error: &Error) -> Refused {
+        let (place, error) = match error {
+            Error::Usage { argument, problem, .. } => (Some(argument.clone()), problem.clone()),
+            Error::File { path, problem, .. } => (Some(path.display().to_string()), problem.clone()),
+            error => (None, error.to_string()),
+        };
+        Refused { place, error: crate::cli::with_options(&error) }
+    }
+}
+
 /// Rollouts of puzzles that models that come with trm do not solve at once.
 const PERSISTENCE: u32 = 64;
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let pictures = Pictures::wanted(&args.pictures)?;
+    let stop = Stop::on_signals("finishing the puzzles at work")?;
     let solved = match args.weights.are_given() || args.puzzles.is_empty() {
-        true => with_model(args, output, pictures),
-        false => with_shipped(args, output, pictures),
+        true => with_model(args, output, pictures, &stop),
+        false => with_shipped(args, output, pictures, &stop),
     };
     let (pictures, tally) = match solved {
         Ok(solved) => solved,
         Err(error) => return pardon(error).map(|()| ExitCode::SUCCESS),
     };
-    pictures.write()?;
-    tally.say();
+    if pictures.any() || !stop.wanted() {
+        pictures.write()?;
+    }
+    tally.say(stop.wanted());
+    if stop.wanted() {
+        return Ok(ExitCode::from(stop.exit_code()));
+    }
     Ok(match tally {
         Tally { refused: 1.., .. } => ExitCode::from(2),
         Tally { unsolved: 1.., .. } => ExitCode::FAILURE,
@@ -138,7 +170,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
 }
 
 /// With the model that was named.
-fn with_model(args: &Args, output: &Output, pictures: Pictures) -> Result<(Pictures, Tally)> {
+fn with_model(args: &Args, output: &Output, pictures: Pictures, stop: &Stop) -> Result<(Pictures, Tally)> {
     let (mut config, weights) = args.weights.load()?;
     config.arch.halt_max_steps = args.thinking.steps(&config.arch);
     let reader = Reader::of_sizes(config.seq_len, config.vocab_size);
@@ -163,38 +195,46 @@ fn with_model(args: &Args, output: &Output, pictures: Pictures) -> Result<(Pictu
         args.thinking.breadth(&config.arch)
     }?;
     let device = args.device.open_for(args.weights.precision(&config.arch)?)?;
-    let solvers = Solvers::new(config, weights, device, breadth);
+    let solvers = Solvers::new(config, weights, device, breadth, stop.clone());
     let persist = args.persistence(args.weights.are_shipped()?);
     let mut session = Session { args, output, solvers, pictures, tally: Tally::default(), persist };
     match (&args.data, own) {
         (Some(data), _) if args.puzzles.is_empty() => samples::run(&mut session, data)?,
         _ if on_arc => arc::run(&mut session)?,
         (_, Some((data, words))) => words::run(&mut session, &data, words)?,
-        _ => puzzles::run(&mut session, Source::of(&args.puzzles))?,
+        _ => puzzles::run(&mut session, Source::of_puzzles(&args.puzzles))?,
     }
     Ok((session.pictures, session.tally))
 }
 
 /// With models that come with trm, of which each file or argument takes the one for its kind and size.
-fn with_shipped(args: &Args, output: &Output, mut pictures: Pictures) -> Result<(Pictures, Tally)> {
+fn with_shipped(
+    args: &Args,
+    output: &Output,
+    mut pictures: Pictures,
+    stop: &Stop,
+) -> Result<(Pictures, Tally)> {
     if let Some(data) = &args.data {
         let problem = format!("{}, but no model is named", data.display());
         return Err(Error::usage("--data", problem, "name its model, --run or --weights, or leave it out"));
     }
     let mut tally = Tally::default();
-    let (parts, refused) = shipped::parts(Source::of(&args.puzzles))?;
-    refused.iter().for_each(|error| tally.refuse(error));
-    if parts.is_empty() {
+    let (parts, refused) = shipped::parts(Source::of_puzzles(&args.puzzles), stop)?;
+    refused.iter().try_for_each(|error| tally.refuse(error, output))?;
+    if parts.is_empty() || stop.wanted() {
         return Ok((pictures, tally));
     }
     let persist = args.persistence(true);
     let device = args.device.open()?;
     for (shipped, sources) in parts {
+        if stop.wanted() {
+            break;
+        }
         say(format!("weights: {}, which comes with trm", shipped.path()));
         let (mut config, weights) = shipped.load()?;
         config.arch.halt_max_steps = args.thinking.steps(&config.arch);
         let breadth = args.thinking.breadth(&config.arch)?;
-        let solvers = Solvers::new(config, weights, device.clone(), breadth);
+        let solvers = Solvers::new(config, weights, device.clone(), breadth, stop.clone());
         let mut session = Session { args, output, solvers, pictures, tally, persist };
         puzzles::run(&mut session, sources.into_iter())?;
         (pictures, tally) = (session.pictures, session.tally);
@@ -240,35 +280,54 @@ fn data_of(run: &Path) -> Option<PathBuf> {
 }
 
 impl Tally {
-    /// Says why a puzzle cannot be used.
-    fn refuse(&mut self, error: &Error) {
-        say(crate::cli::with_options(&format!("error: {error}")));
+    /// Says why a puzzle cannot be used; of many on standard error only for the first.
+    fn refuse(&mut self, error: &Error, output: &Output) -> Result<()> {
         self.refused += 1;
+        match self.refused {
+            ..=NAMED => say(crate::cli::with_options(&format!("error: {error}"))),
+            refused if refused == NAMED + 1 => say("error: ..., others are counted"),
+            _ => {}
+        }
+        output.json(&Refused::of(error))
     }
 
-    /// Counts an answer.
-    fn answered(&mut self, right: bool) {
-        *(if right { &mut self.solved } else { &mut self.unsolved }) += 1;
+    /// Counts an answer, which is right or not, where that is known.
+    fn answered(&mut self, right: Option<bool>) {
+        *(match right {
+            Some(true) => &mut self.solved,
+            Some(false) => &mut self.unsolved,
+            None => &mut self.unjudged,
+        }) += 1;
     }
 
-    /// Says how many were solved, where there were several.
-    fn say(&self) {
-        let Tally { refused, solved, unsolved } = *self;
+    /// Says how many were solved, where there were several, or where the work was stopped before its end.
+    fn say(&self, stopped: bool) {
+        let Tally { refused, solved, unsolved, unjudged } = *self;
         let unused = match refused {
             0 => String::new(),
             refused => format!(", {refused} could not be used"),
         };
-        let answered = solved + unsolved;
-        if answered > 0 && answered + refused > 1 {
-            say(format!("solved {solved} of {answered}{unused}"));
+        let (judged, answered) = (solved + unsolved, solved + unsolved + unjudged);
+        let told = match (judged, unjudged) {
+            (0, 0) if refused == 0 => "nothing was answered".to_owned(),
+            (0, 0) => format!("none of {refused} could be used"),
+            (0, answered) => format!("answered {answered}{unused}"),
+            (_, 0) => format!("solved {solved} of {judged}{unused}"),
+            _ => format!("solved {solved} of {judged}, {unjudged} more answered{unused}"),
+        };
+        match stopped {
+            true => say(format!("stopped: {told}")),
+            // A single question is its own tally, and so are answers that nobody judges.
+            false if answered + refused > 1 && (judged > 0 || refused > 0) => say(told),
+            false => {}
         }
     }
 }
 
 impl Session<'_> {
     /// Says why a puzzle cannot be used, and goes on.
-    fn refuse(&mut self, error: &Error) {
-        self.tally.refuse(error);
+    fn refuse(&mut self, error: &Error) -> Result<()> {
+        self.tally.refuse(error, self.output)
     }
 }
 

@@ -20,6 +20,8 @@ pub type Done<'a> = &'a mut dyn FnMut(usize, Solution) -> Result<()>;
 /// rollouts, and so on up to `most`: no more of them at once than fill the device, so that the first are not kept waiting
 /// for the last.
 ///
+/// When the solvers are to stop, those that would be tried again keep the answer that they have.
+///
 /// # Errors
 /// Those of `done`; device failures.
 pub fn solve_all(solvers: &mut Solvers, puzzles: &[Placed], most: usize, done: Done<'_>) -> Result<()> {
@@ -51,18 +53,23 @@ impl Attempts<'_> {
             let is_right = self.puzzles[place].puzzle.judge(solution.answer()).1.is_none();
             match is_right || wider.is_none() {
                 true => self.finish(place, solution)?,
-                false => again.push(place),
+                false => again.push((place, solution)),
             }
         }
         let Some(wider) = wider else { return Ok(()) };
-        for places in again.chunks((self.solvers.widest() / wider.rollouts).max(1)) {
+        for left in again.chunks((self.solvers.widest() / wider.rollouts).max(1)) {
+            if self.solvers.stop().wanted() {
+                left.iter().try_for_each(|(place, solution)| self.finish(*place, solution.clone()))?;
+                continue;
+            }
+            let places: Vec<usize> = left.iter().map(|(place, _)| *place).collect();
             let more = match places.len() {
                 1 => String::new(),
                 puzzles => format!(" and {} more", puzzles - 1),
             };
             let (first, before) = (&self.puzzles[places[0]].place, counted(breadth.rollouts, "rollout"));
             say(format!("{first}{more}: no right answer in {before}, again with {}", wider.rollouts));
-            self.all(wider, places)?;
+            self.all(wider, &places)?;
         }
         Ok(())
     }

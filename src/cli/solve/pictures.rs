@@ -122,6 +122,11 @@ impl Pictures {
         self.strips.push(Strip { title, panels, outcome });
     }
 
+    /// Whether there is something to draw.
+    pub fn any(&self) -> bool {
+        !self.strips.is_empty()
+    }
+
     /// Writes the files.
     pub fn write(&self) -> Result<()> {
         if self.left_out > 0 {

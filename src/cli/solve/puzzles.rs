@@ -40,8 +40,9 @@ struct Step {
 }
 
 pub fn run(session: &mut Session<'_>, sources: impl Iterator<Item = Source>) -> Result<()> {
-    let (config, most) = (session.solvers.config().clone(), session.solvers.widest());
-    source::each(sources, &config, most, &mut |given| session.solve(given))
+    let solvers = &session.solvers;
+    let (config, most, stop) = (solvers.config().clone(), solvers.widest(), solvers.stop().clone());
+    source::each(sources, &config, most, &stop, &mut |given| session.solve(given))
 }
 
 impl Session<'_> {
@@ -50,7 +51,7 @@ impl Session<'_> {
         for puzzle in given {
             match puzzle.and_then(Placed::examined) {
                 Ok(puzzle) => puzzles.push(puzzle),
-                Err(error) => self.refuse(&error),
+                Err(error) => self.refuse(&error)?,
             }
         }
         if puzzles.is_empty() {
@@ -61,7 +62,7 @@ impl Session<'_> {
             let Placed { place, puzzle, several } = &puzzles[at];
             let (place, several) = (Some(place.clone()), *several);
             let solved = Solved { place, several, ..Solved::of(puzzle, &solution) };
-            tally.answered(solved.solved);
+            tally.answered(Some(solved.solved));
             let (watch, colour) = (args.watch, output.colour());
             output.next(&solved, |solved| solved.text(puzzle, &solution, watch, colour))?;
             let view = View { kind: puzzle.kind(), words: None };

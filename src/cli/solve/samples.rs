@@ -46,6 +46,9 @@ pub fn run(session: &mut Session<'_>, dir: &Path) -> Result<()> {
     let selection = Selection::at(&dataset, &session.args.sample)?;
     let words = Words::load(dir)?;
     for places in selection.places().chunks(session.solvers.widest()) {
+        if session.solvers.stop().wanted() {
+            break;
+        }
         let mut examples = Vec::new();
         for &place in places {
             let mut one = Batch::new(1, config.seq_len);
@@ -76,7 +79,7 @@ impl Session<'_> {
             unasked(&mut solution, labels);
             let view = View { kind: question.kind, words };
             let sample = Sample::of(sample, question, labels, &solution);
-            self.tally.answered(sample.solved());
+            self.tally.answered(Some(sample.solved()));
             let (watch, colour) = (self.args.watch, self.output.colour());
             self.output.next(&sample, |sample| sample.text(&view, &solution.thoughts, watch, colour))?;
             let missed = (!sample.solved()).then_some(sample.labels.as_slice());

@@ -5,16 +5,17 @@ use crate::data::pasted::kind_of;
 use crate::text::counted;
 use crate::{Error, Result};
 
+use super::super::stop::Stop;
 use super::source::Source;
 
 /// Sources that follow each other and have the same model.
 pub type Part = (&'static Shipped, Vec<Source>);
 
 /// The sources, each with the model for its kind and size of puzzles; and why there is none for some.
-pub fn parts(sources: impl Iterator<Item = Source>) -> Result<(Vec<Part>, Vec<Error>)> {
+pub fn parts(sources: impl Iterator<Item = Source>, stop: &Stop) -> Result<(Vec<Part>, Vec<Error>)> {
     let (mut parts, mut refused): (Vec<Part>, Vec<Error>) = (Vec::new(), Vec::new());
     for source in sources {
-        let (name, text) = match source.whole()? {
+        let (name, text) = match source.whole(stop)? {
             Source::Text { name, text } => (name, text),
             Source::Unreadable(error) => {
                 refused.push(error);

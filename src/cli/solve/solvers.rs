@@ -7,6 +7,8 @@ use crate::model::init::Weights;
 use crate::report::say;
 use crate::{Error, Result};
 
+use super::super::stop::Stop;
+
 /// A solver that is as wide as the puzzles that wait, or the device, allow.
 pub struct Solvers {
     config: ModelConfig,
@@ -14,14 +16,21 @@ pub struct Solvers {
     device: Device,
     breadth: Breadth,
     widest: usize,
+    stop: Stop,
     /// One for each breadth, between which attempts at hard puzzles go to and fro; with its width.
     open: Vec<(usize, Breadth, Solver)>,
 }
 
 impl Solvers {
-    pub fn new(config: ModelConfig, weights: Weights, device: Device, breadth: Breadth) -> Solvers {
+    pub fn new(
+        config: ModelConfig,
+        weights: Weights,
+        device: Device,
+        breadth: Breadth,
+        stop: Stop,
+    ) -> Solvers {
         let widest = width::suiting(&device);
-        Solvers { config, weights, device, breadth, widest, open: Vec::new() }
+        Solvers { config, weights, device, breadth, widest, stop, open: Vec::new() }
     }
 
     pub fn config(&self) -> &ModelConfig {
@@ -31,6 +40,11 @@ impl Solvers {
     /// How widely it thinks.
     pub fn breadth(&self) -> &Breadth {
         &self.breadth
+    }
+
+    /// The wish to hand nothing more over.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// Puzzles that are best handed over at once.

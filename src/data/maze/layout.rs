@@ -67,7 +67,7 @@ impl Layouts {
         }
         self.rows.push((number, text.to_owned()));
         found.extend(self.torn());
-        if self.width() * self.rows.len() >= self.cells {
+        if self.width() * self.rows.len() >= self.cells || self.is_filled() {
             found.extend(self.end());
         }
         found
@@ -84,6 +84,11 @@ impl Layouts {
         width_of(self.rows.iter().map(|(_, row)| row.as_str()))
     }
 
+    /// Whether rows as long as the longest are a maze.
+    fn is_filled(&self) -> bool {
+        longest(&self.rows) * self.rows.len() == self.cells
+    }
+
     /// Where another start comes before the maze is whole, another maze has begun behind the last empty line.
     fn torn(&mut self) -> Option<Found<Pasted>> {
         let ((_, last), before) = self.rows.split_last()?;
@@ -98,7 +103,10 @@ impl Layouts {
     fn maze(&self, rows: &[(usize, String)]) -> Result<Pasted, String> {
         let side = self.cells.isqrt();
         let lines: Vec<Vec<char>> = rows.iter().map(|(_, row)| row.chars().collect()).collect();
-        let width = width_of(rows.iter().map(|(_, row)| row.as_str()));
+        let (width, longest) = (width_of(rows.iter().map(|(_, row)| row.as_str())), longest(rows));
+        // Rows that an editor has trimmed may be the most.
+        let trimmed = longest * rows.len() == self.cells && !rows.iter().any(|(_, row)| row.contains('.'));
+        let width = if trimmed { longest } else { width };
         let (cols, lines) = match lines.as_slice() {
             [line] if line.len() == self.cells && side * side == self.cells => {
                 (side, line.chunks(side).map(<[char]>::to_vec).collect())
@@ -139,17 +147,28 @@ impl Layouts {
     }
 }
 
+/// Cells of the longest row.
+fn longest(rows: &[(usize, String)]) -> usize {
+    rows.iter().map(|(_, row)| row.chars().count()).max().unwrap_or_default()
+}
+
 /// Cells of the rows of a maze: most rows have as many; of rows with spaces the longest, as others may have lost some at the
-/// end.
+/// end, unless it is the only one so long, most others have one length, and the maze is not square with it.
 pub fn width_of<'a>(rows: impl Iterator<Item = &'a str>) -> usize {
-    let (mut dotted, mut lengths) = (false, BTreeMap::new());
-    for row in rows.filter(|row| !row.is_empty()) {
+    let (mut dotted, mut lengths, mut count) = (false, BTreeMap::new(), 0);
+    for row in rows {
+        count += 1;
+        if row.is_empty() {
+            continue;
+        }
         dotted |= row.contains('.');
         *lengths.entry(row.chars().count()).or_insert(0) += 1;
     }
-    let longest = lengths.keys().next_back().copied();
+    let Some((&longest, &as_long)) = lengths.last_key_value() else { return 0 };
     let usual = lengths.into_iter().max_by_key(|(length, rows)| (*rows, Reverse(*length)));
-    (if dotted { usual.map(|(length, _)| length) } else { longest }).unwrap_or_default()
+    let (usual, as_usual) = usual.unwrap_or_default();
+    let odd = as_long == 1 && 2 * as_usual > count && longest != count;
+    if dotted || odd { usual } else { longest }
 }
 
 /// Whether a sign stands for a cell.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::read::Cell;
 use super::vocabulary::Words;
 use crate::Result;
 use crate::data::{Batch, Dataset, IGNORE_LABEL, TestBatches};
@@ -47,7 +48,11 @@ impl Dialogue {
     /// # Errors
     /// Which word is unknown, or how many there are too many.
     pub fn question(&self, text: &str) -> std::result::Result<Vec<i32>, String> {
-        let (mut tokens, most) = (self.words.tokens(text)?, self.seq_len());
+        self.tokens(Cell::Text(text.to_owned()))
+    }
+
+    pub(super) fn tokens(&self, cell: Cell) -> std::result::Result<Vec<i32>, String> {
+        let (mut tokens, most) = (self.words.tokens_of(cell)?, self.seq_len());
         if tokens.len() > most {
             return Err(format!("{} words, the model takes {most}", tokens.len()));
         }

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use crate::data::table::{Text, separator, text, unreadable};
 use crate::{Error, Result};
 
-const INPUTS: [&str; 4] = ["inputs", "input", "question", "x"];
-const LABELS: [&str; 6] = ["labels", "label", "answer", "outputs", "output", "y"];
+pub(super) const INPUTS: [&str; 4] = ["inputs", "input", "question", "x"];
+pub(super) const LABELS: [&str; 6] = ["labels", "label", "answer", "outputs", "output", "y"];
 const PUZZLE: [&str; 5] = ["puzzle", "puzzle_id", "task", "identifier", "id"];
 
 const FIX: &str =
@@ -109,8 +109,8 @@ fn read_csv(path: &Path, separator: u8, text: Box<dyn Read + Send>) -> Result<Ve
 struct RawRow {
     #[serde(alias = "input", alias = "question", alias = "x")]
     inputs: RawCell,
-    #[serde(alias = "label", alias = "answer", alias = "outputs", alias = "output", alias = "y")]
-    labels: RawCell,
+    #[serde(default, alias = "label", alias = "answer", alias = "outputs", alias = "output", alias = "y")]
+    labels: Option<RawCell>,
     #[serde(default, alias = "puzzle_id", alias = "task", alias = "identifier", alias = "id")]
     puzzle: Option<RawCell>,
 }
@@ -147,6 +147,12 @@ impl RawCell {
     }
 }
 
+/// Inputs and, where it has some, labels of a line of JSON.
+pub(super) fn json_row(text: &str) -> serde_json::Result<(Cell, Option<Cell>)> {
+    let RawRow { inputs, labels, .. } = serde_json::from_str(text)?;
+    Ok((inputs.cell(), labels.map(RawCell::cell)))
+}
+
 fn read_jsonl(path: &Path, text: Box<dyn Read + Send>) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (line, text) in (1..).zip(BufReader::new(text).lines()) {
@@ -160,6 +166,7 @@ fn read_jsonl(path: &Path, text: Box<dyn Read + Send>) -> Result<Vec<Row>> {
         }
         let RawRow { inputs, labels, puzzle } =
             serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
+        let labels = labels.ok_or_else(|| broken("missing field `labels`".to_owned()))?;
         let puzzle = puzzle.map(|puzzle| puzzle.cell().words(|_| true).join(" "));
         rows.push(Row { line, inputs: inputs.cell(), labels: labels.cell(), puzzle });
     }

@@ -144,12 +144,16 @@ impl Words {
     /// # Errors
     /// Which word is unknown.
     pub fn tokens(&self, text: &str) -> std::result::Result<Vec<i32>, String> {
+        self.tokens_of(Cell::Text(text.to_owned()))
+    }
+
+    pub(super) fn tokens_of(&self, cell: Cell) -> std::result::Result<Vec<i32>, String> {
         let token = |word: &String| {
             let known =
                 self.token(word).ok_or_else(|| format!("{word:?} is none of the {} words", self.words.len()));
             known.map(i32::from)
         };
-        Cell::Text(text.to_owned()).words(|word| self.token(word).is_some()).iter().map(token).collect()
+        cell.words(|word| self.token(word).is_some()).iter().map(token).collect()
     }
 
     /// Tokens as words with spaces between them; padding at the end is left out, elsewhere it is a `_`.

@@ -1,16 +1,14 @@
 //! The cells in a line of text, whatever stands between them.
 //!
-//! Blanks are `. 0 _ - * x ?`, or nothing: between the separators of a table, and as spaces between the bars of a grid.
+//! Blanks are `. 0 _ - * x ?`, other dots and squares, or nothing: between the separators of a table, and as spaces between
+//! the bars of a grid.
 
-use super::grid::Shape;
+use super::grid::{BLANKS, Shape};
 
 /// What separates the columns of a table.
 pub(super) const SEPARATORS: [char; 3] = [',', ';', '\t'];
 /// What stands around cells of a table or a list and is nothing itself.
-const QUOTES: [char; 4] = ['"', '\'', '[', ']'];
-
-/// What is written for a blank; dashes may be rules.
-const BLANKS: [char; 7] = ['.', '0', '_', '*', 'x', 'X', '?'];
+pub(super) const QUOTES: [char; 4] = ['"', '\'', '[', ']'];
 
 /// The cells of a line.
 pub(super) struct Row {
@@ -75,6 +73,12 @@ impl Row {
             }
         }
         row
+    }
+
+    /// Whether it has a cell for each of a row and nothing is written in them: `text` is what it was read from.
+    pub fn is_unwritten(&self, text: &str) -> bool {
+        let blank = self.style == Style::Signs && self.cells.iter().all(|cell| *cell == 0);
+        blank && !text.contains('-') && !text.contains(BLANKS)
     }
 
     /// Whether it is meant as cells, though some may be wrong.

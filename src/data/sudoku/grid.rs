@@ -14,8 +14,9 @@ pub(super) const MAX_SIZE: usize = 9;
 
 /// Token of a blank cell; those of the digits follow.
 pub(super) const BLANK_TOKEN: u8 = 1;
-/// What people write for a blank cell, beside 0.
-const BLANKS: [char; 7] = ['.', '_', '-', '*', 'x', 'X', '?'];
+/// What people write for a blank cell; beside it dashes, which may be rules, too.
+pub(super) const BLANKS: [char; 13] =
+    ['.', '0', '_', '*', 'x', 'X', '?', '\u{b7}', '\u{2022}', '\u{2219}', '\u{22c5}', '\u{25a1}', '\u{25a2}'];
 
 /// Side length and boxes of a grid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,7 +113,8 @@ impl Grid {
         };
         let mut grid = Grid::blank(shape);
         for (index, (cell, character)) in grid.cells.iter_mut().zip(text.chars()).enumerate() {
-            let digit = if BLANKS.contains(&character) { Some(0) } else { character.to_digit(10) };
+            let blank = character == '-' || BLANKS.contains(&character);
+            let digit = if blank { Some(0) } else { character.to_digit(10) };
             *cell = match digit {
                 Some(digit) if digit as usize <= shape.size => digit as u8,
                 _ => {

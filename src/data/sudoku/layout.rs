@@ -1,31 +1,65 @@
 //! Sudokus in any layout of cells: a line of all cells, a row a line, with bars, spaces, commas or rules, several in a
-//! text. Blanks are `. 0 _ - * x ?`.
+//! text. Blanks are those of `cells`, or spaces, as `spaced` finds out.
 
-use super::cells::{Row, SEPARATORS, Style};
+use super::cells::{QUOTES, Row, SEPARATORS, Style};
 use super::contradiction::contradiction;
 use super::grid::{Grid, Shape, solution_fault};
+use super::spaced::Spaced;
 use crate::data::pasted::Found;
 
 /// Finds Sudokus of one size in the lines of a text.
 pub struct Layouts {
     shape: Shape,
+    /// Lines that may be rows with spaces for blanks, before it is known.
+    spaced: Spaced,
     rows: Vec<Row>,
+    /// What stands above the rows and may be the first of them: an empty line of a table, a header of digits.
+    above: Vec<Row>,
     /// The first line of the open puzzle.
     first: usize,
+    /// Whether a puzzle has come before.
+    any: bool,
 }
 
 /// Of the lines that hold a row of a puzzle of `shape`, or a whole one, in a table in one field: whether they come to whole
 /// puzzles, and how many they are.
 pub fn lines_of(shape: Shape, lines: &[&str]) -> (bool, usize) {
     let cells = |text: &str| Some(Row::of(shape, 0, text)).filter(Row::is_meant).map(|row| row.cells.len());
-    let held = |line: &&str| {
-        let line = line.split('#').next().unwrap_or_default();
+    let mut spaced = Spaced::new(shape);
+    let mut decided: Vec<_> = lines.iter().flat_map(|line| spaced.line(0, line)).collect();
+    decided.extend(spaced.end());
+    let held = |(_, line): &(usize, String)| {
+        let line = uncommented(line);
         let known = [shape.size(), shape.cells()];
-        let whole = line.split(SEPARATORS).any(|field| cells(field) == Some(shape.cells()));
+        let mut fields = line.split(SEPARATORS).chain(whole_words(shape, line));
+        let whole = fields.any(|field| cells(field) == Some(shape.cells()));
         cells(line).filter(|cells| known.contains(cells)).or(whole.then_some(shape.cells()))
     };
-    let held: Vec<usize> = lines.iter().filter_map(held).collect();
+    let held: Vec<usize> = decided.iter().filter_map(held).collect();
     (held.iter().sum::<usize>().is_multiple_of(shape.cells()), held.len())
+}
+
+/// What stands before a comment; `#1` before a puzzle is its number.
+fn uncommented(text: &str) -> &str {
+    let numbered = text.trim_start().strip_prefix('#').and_then(|rest| {
+        let rest = rest.strip_prefix(|sign: char| sign.is_ascii_digit())?;
+        let rest = rest.trim_start_matches(|sign: char| sign.is_ascii_digit());
+        let after = rest.strip_prefix(['.', ':', ')']).unwrap_or(rest);
+        after.starts_with([' ', '\t']).then_some(after)
+    });
+    numbered.unwrap_or(text).split('#').next().unwrap_or_default()
+}
+
+/// Words that are whole puzzles or answers, of several in a line: others are numbers and names.
+fn whole_words(shape: Shape, text: &str) -> impl Iterator<Item = &str> {
+    let several = text.split_whitespace().nth(1).is_some();
+    let words = text.split_whitespace().filter(move |_| several).map(|word| word.trim_matches(QUOTES));
+    words.filter(move |word| {
+        let row = Row::of(shape, 0, word);
+        let clues = row.cells.iter().any(|cell| *cell > 0);
+        let cells = word.chars().count();
+        clues && row.strange.is_empty() && cells == row.cells.len() && cells == shape.cells()
+    })
 }
 
 /// What keeps the answer that a table gives from being one.
@@ -45,17 +79,34 @@ fn is_markdown_rule(text: &str) -> bool {
 impl Layouts {
     /// Nothing found yet.
     pub fn new(shape: Shape) -> Layouts {
-        Layouts { shape, rows: Vec::new(), first: 0 }
+        let (rows, above) = (Vec::new(), Vec::new());
+        Layouts { shape, spaced: Spaced::new(shape), rows, above, first: 0, any: false }
     }
 
     /// Whether a puzzle has begun.
     pub fn is_open(&self) -> bool {
-        !self.rows.is_empty()
+        !self.rows.is_empty() || self.spaced.is_open()
     }
 
     /// Takes in a line and returns what ends with it.
     pub fn line(&mut self, number: usize, text: &str) -> Vec<Found<Grid>> {
-        let line = text.split('#').next().unwrap_or_default();
+        if !self.rows.is_empty() {
+            return self.read(number, text);
+        }
+        let decided = self.spaced.line(number, text);
+        decided.iter().flat_map(|(number, text)| self.read(*number, text)).collect()
+    }
+
+    /// What is left at the end of the text.
+    pub fn end(&mut self) -> Vec<Found<Grid>> {
+        let left = self.spaced.end();
+        let mut found: Vec<_> = left.iter().flat_map(|(number, text)| self.read(*number, text)).collect();
+        found.extend(self.close());
+        found
+    }
+
+    fn read(&mut self, number: usize, text: &str) -> Vec<Found<Grid>> {
+        let line = uncommented(text);
         let text = line.trim();
         let columns = self.columns(text);
         let (text, answer) = columns.unwrap_or((self.without_changes(text).unwrap_or(line), None));
@@ -64,29 +115,36 @@ impl Layouts {
             return self.gap().into_iter().collect();
         }
         if row.is_words() {
-            return self.end().into_iter().collect();
+            return self.close().into_iter().collect();
         }
-        // What stands above the rule of a table of Markdown is its header, be it empty.
-        let is_header = |row: &Row| !row.strange.is_empty() || row.cells.iter().all(|cell| *cell == 0);
-        if self.rows.len() == 1 && is_markdown_rule(text) && is_header(&self.rows[0]) {
-            self.rows.clear();
+        if is_markdown_rule(text) {
+            self.part_header();
         }
         if row.cells.is_empty() || self.is_rule(&row) {
             return Vec::new();
         }
+        if row.is_unwritten(text) {
+            // The first puzzle of a text has no line of nothing before it, the others have one.
+            let begun = self.above.len() > usize::from(self.any);
+            let ended = if begun && self.lacks_a_row() { self.close() } else { None };
+            if self.rows.is_empty() {
+                self.above.push(row);
+                return ended.into_iter().collect();
+            }
+        }
         let mut found: Vec<Found<Grid>> = self.strays().into_iter().collect();
         let alone = columns.is_some() || row.cells.len() >= self.shape.cells();
         // A line of all cells belongs to nothing before it.
-        if self.is_open() && row.style != Style::Dashes && alone {
-            found.extend(self.end());
+        if !self.rows.is_empty() && row.style != Style::Dashes && alone {
+            found.extend(self.close());
         }
-        if !self.is_open() {
+        if self.rows.is_empty() {
             self.first = row.number;
         }
         self.rows.push(row);
         // Where there are too many, it is a puzzle of another size up to its end.
         if alone || self.count() == self.shape.cells() {
-            found.extend(self.end().map(|ended| ended.noted(|grid| wrong_answer(grid, answer?))));
+            found.extend(self.close().map(|ended| ended.noted(|grid| wrong_answer(grid, answer?))));
         }
         found
     }
@@ -94,16 +152,18 @@ impl Layouts {
     /// Of the line of a table the puzzle and what may be its answer: of columns with about as many cells as a puzzle has, the
     /// first one with blanks, and the other.
     fn columns<'t>(&self, text: &'t str) -> Option<(&'t str, Option<&'t str>)> {
-        if !text.contains(SEPARATORS) {
-            return None;
-        }
+        let is_table = text.contains(SEPARATORS);
+        let fields = text.split(SEPARATORS).flat_map(|field| {
+            let words: Vec<&str> = whole_words(self.shape, field).collect();
+            if words.is_empty() && is_table { vec![field] } else { words }
+        });
         let field = |field: &'t str| {
             let field = field.trim().trim_matches('"');
             let row = Row::of(self.shape, 0, field);
             let about = row.is_meant() && 2 * row.cells.len() > self.shape.cells();
             about.then_some((field, row.cells.contains(&0)))
         };
-        let mut columns: Vec<(&str, bool)> = text.split(SEPARATORS).filter_map(field).collect();
+        let mut columns: Vec<(&str, bool)> = fields.filter_map(field).collect();
         let puzzle = columns.iter().position(|(_, blanks)| *blanks).unwrap_or(0);
         let whole = !columns.is_empty();
         whole.then(|| (columns.remove(puzzle).0, columns.first().map(|(answer, _)| *answer)))
@@ -124,7 +184,7 @@ impl Layouts {
         let whole = self.count().is_multiple_of(band) && self.count() < self.shape.cells();
         let (last, before) = self.rows.split_last_mut()?;
         last.gap = whole || (last.cells.len() == self.shape.size() && before.iter().all(|row| row.gap));
-        if last.gap { None } else { self.end() }
+        if last.gap { None } else { self.close() }
     }
 
     /// Rows with empty lines after them belong to no puzzle whose rows have none.
@@ -137,17 +197,43 @@ impl Layouts {
             return None;
         }
         let last = self.rows.pop()?;
-        let (ended, number) = (self.end(), last.number);
+        let (ended, number) = (self.close(), last.number);
         self.rows.push(last);
         self.first = number;
         ended
     }
 
+    /// What stands above the rule of a table of Markdown is its header, be it empty; a grid that is drawn with rules has one
+    /// after the next row, too.
+    fn part_header(&mut self) {
+        if self.rows.len() != 1 {
+            return;
+        }
+        let blank = |row: &Row| row.cells.iter().all(|cell| *cell == 0);
+        match self.above.pop_if(|header| !blank(header)) {
+            Some(first) => {
+                self.first = first.number;
+                self.rows.insert(0, first);
+            }
+            None => self.above.extend(self.rows.pop().filter(|row| row.strange.is_empty() && !blank(row))),
+        }
+    }
+
+    fn lacks_a_row(&self) -> bool {
+        self.count() + self.shape.size() == self.shape.cells()
+    }
+
     /// The puzzle that is open.
-    pub fn end(&mut self) -> Option<Found<Grid>> {
+    fn close(&mut self) -> Option<Found<Grid>> {
+        if let Some(above) = self.above.pop().filter(|_| self.lacks_a_row()) {
+            self.first = above.number;
+            self.rows.insert(0, above);
+        }
+        self.above.clear();
         let rows: Vec<&Row> = self.rows.iter().filter(|row| !self.is_rule(row)).collect();
         let (puzzle, any) = (self.grid(&rows), !rows.is_empty());
         self.rows.clear();
+        self.any |= any;
         any.then_some(Found { line: self.first, puzzle, note: None })
     }
 

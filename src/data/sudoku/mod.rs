@@ -14,6 +14,7 @@ mod grid;
 mod layout;
 mod lists;
 mod solve;
+mod spaced;
 mod table;
 
 pub use augment::Augmentation;

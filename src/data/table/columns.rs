@@ -3,7 +3,7 @@
 use super::Kind;
 
 /// What columns of puzzles, answers and ratings are called; the first of several is meant.
-const QUESTION: [&str; 15] = [
+pub(in crate::data) const QUESTION: [&str; 15] = [
     "puzzle",
     "puzzles",
     "quiz",
@@ -20,7 +20,7 @@ const QUESTION: [&str; 15] = [
     "clues",
     "clue",
 ];
-const ANSWER: [&str; 10] =
+pub(in crate::data) const ANSWER: [&str; 10] =
     ["solution", "solutions", "answer", "answers", "label", "labels", "solved", "output", "target", "path"];
 const RATING: [&str; 4] = ["rating", "ratings", "difficulty", "level"];
 

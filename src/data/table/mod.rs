@@ -7,7 +7,8 @@ mod columns;
 mod open;
 mod sound;
 
-pub(super) use open::{Text, separator, text};
+pub(super) use columns::{ANSWER, QUESTION};
+pub(super) use open::{Text, is_packed, separator, text};
 pub use sound::OnInvalid;
 pub(super) use sound::{Judged, Line, Repeats, Seen, Sound};
 

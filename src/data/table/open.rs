@@ -46,6 +46,12 @@ pub(in crate::data) fn text(path: &Path) -> Result<Text> {
     Ok(Text { head, all })
 }
 
+/// Whether a file is packed with gzip.
+pub(in crate::data) fn is_packed(path: &Path) -> Result<bool> {
+    let mut file = File::open(path).map_err(Error::io(path))?;
+    Ok(take(&mut file, GZIP.len() as u64).map_err(Error::io(path))? == GZIP)
+}
+
 fn take(reader: &mut impl Read, bytes: u64) -> io::Result<Vec<u8>> {
     let mut taken = Vec::new();
     reader.take(bytes).read_to_end(&mut taken)?;
