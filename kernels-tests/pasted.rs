@@ -268,6 +268,11 @@ fn json_holds_puzzles() {
     assert_eq!(all(&format!("[\n  \"{Q}\",\n  \"{Q}\"\n]")), [ok(2), ok(3)]);
     assert_eq!(all(&format!("[{{\n\"puzzle\": {zero}}},\n{{\"puzzle\": {zero}}}]")).len(), 2);
     assert_eq!(kind_of(&format!("[{null}]")), Some(Kind::Sudoku { size: 9 }));
+    // Grids of a task of ARC are no puzzles.
+    assert_eq!(
+        kind_of(r#"{"train": [{"input": [[1,0],[0,2]], "output": [[2,0],[0,1]]}], "test": []}"#),
+        None
+    );
     let note = |answer: &str| {
         let text = format!(r#"{{"puzzle": "{Q}", "solution": "{answer}"}}"#);
         Reader::of_sizes(NINE.0, NINE.1).unwrap().all(&text).remove(0).note
