@@ -175,6 +175,13 @@ fn refused() -> Outcome {
     let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
     write_run(&folder.path().join("run"), "1e-3")?;
     refuse(&["report", &path("run")], 2, &["--out"])?;
+    for argument in ["--out", "--csv"] {
+        let log = path("run/metrics.jsonl");
+        refuse(&["report", &path("run"), argument, &log], 2, &["is there, and nothing that this writes"])?;
+        succeed(&["report", &path("run"), argument, &path("twice")])?;
+        succeed(&["report", &path("run"), argument, &path("twice")])?;
+        fs::remove_file(path("twice"))?;
+    }
     refuse(&["report", "--out", &path("a.html")], 2, &["RUN"])?;
     refuse(
         &["report", &path("nothing"), "--out", &path("a.html")],

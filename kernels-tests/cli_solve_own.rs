@@ -140,8 +140,16 @@ fn words() -> Outcome {
     };
     let right = answers.len() == 4 && answers.iter().zip(&lengths).all(of) && solved.code == 2;
     check(right, || format!("{} {answers:?}\n{}", solved.code, solved.stderr))?;
+    check(answers[0]["note"] == "no test sample has 1 word" && answers[1].get("note").is_none(), || {
+        format!("{answers:?}")
+    })?;
+    refuse(
+        &[&solve[..], &["--persist", "4", "blue"]].concat(),
+        2,
+        &["--persist: 4, but nobody knows the rules"],
+    )?;
     for part in [
-        "PUZZLE 4: 5 words, the model takes 4; the words are blue, red",
+        "PUZZLE 4: 5 words, the model takes at most 4; the words are blue, red",
         "questions.txt, line 3: \"green\" is none of the 2 words; the words are blue, red",
     ] {
         check(solved.stderr.contains(part), || format!("{part} is not in\n{}", solved.stderr))?;

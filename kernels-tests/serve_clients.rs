@@ -45,13 +45,16 @@ fn rest(mut stream: TcpStream) -> Outcome<String> {
 const NOTHING: &str = "";
 const HALF_A_HEAD: &str = "POST /solve HTTP/1.1\r\nHost: te";
 const HALF_A_BODY: &str = "POST /solve HTTP/1.1\r\nHost: test\r\nContent-Length: 90\r\n\r\n{\"puzzles\": [";
+const TOO_LONG: &str = "POST /solve HTTP/1.1\r\nHost: test\r\nContent-Length: 99999999999\r\n\r\n[";
 const WHOLE: &str = "GET /health HTTP/1.1\r\nHost: test\r\n\r\n";
 
 fn slow() -> Outcome {
     let limits = Limits { batch: Some(1), time: Duration::from_millis(300), ..Limits::default() };
     let running = Running::start(model()?, Device::cpu(), limits)?;
-    let clients = begun(&running, &[NOTHING, HALF_A_HEAD, HALF_A_BODY, WHOLE])?;
+    let clients = begun(&running, &[NOTHING, HALF_A_HEAD, HALF_A_BODY, WHOLE, TOO_LONG])?;
     let texts = clients.into_iter().map(rest).collect::<Outcome<Vec<_>>>()?;
+    let told = texts[4].starts_with("HTTP/1.1 413") && texts[4].contains("a body of more than");
+    check(told, || texts[4].clone())?;
     let late = "its body has not come within 300ms";
     let told = texts[2].starts_with("HTTP/1.1 408") && texts[2].contains(late);
     check(texts[0].is_empty() && texts[1].is_empty() && told, || format!("{texts:?}"))?;

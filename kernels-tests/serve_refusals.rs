@@ -98,6 +98,9 @@ fn refusals() -> Outcome {
         json!([1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]),
         json!([[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 4]]),
     ];
+    let (_, hopeless) = solve(running.address, &[json!("..3.4......2.1.4")])?;
+    let fault = &hopeless["answers"][0]["fault"];
+    check(*fault == "the puzzle has no solution: its clues contradict each other", || fault.to_string())?;
     let (code, answers) = solve(running.address, &mixed)?;
     let parts = [
         "",

@@ -1,5 +1,7 @@
 //! `trm report`.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -36,6 +38,10 @@ pub struct Args {
     csv: Option<PathBuf>,
 }
 
+/// How files begin that may be written anew: a slip may name one of a run.
+const PAGE_BEGINS: &[u8] = b"<!DOCTYPE html>";
+const CSV_BEGINS: &[u8] = b"run,curve,step,value";
+
 #[derive(Serialize)]
 struct Summary {
     runs: Vec<Run>,
@@ -54,14 +60,12 @@ struct Run {
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
-    let written: Vec<(&Path, &str)> = [(&args.out, "--out"), (&args.csv, "--csv")]
-        .into_iter()
-        .filter_map(|(path, argument)| Some((path.as_deref()?, argument)))
-        .collect();
-    for (path, argument) in &written {
-        if let Some(obstacle) = files::obstacle(path) {
+    for (path, argument, begins) in [(&args.out, "--out", PAGE_BEGINS), (&args.csv, "--csv", CSV_BEGINS)] {
+        let Some(path) = path else { continue };
+        let foreign = || holds_another(path, begins).then(|| "is there, and nothing that this writes".into());
+        if let Some(obstacle) = files::obstacle(path).or_else(foreign) {
             let problem = format!("{} {obstacle}", path.display());
-            return Err(Error::usage(*argument, problem, "name another file"));
+            return Err(Error::usage(argument, problem, "name another file"));
         }
     }
     if args.out.is_some() && args.out == args.csv {
@@ -85,6 +89,14 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let summary = Summary { runs: runs.collect(), out: args.out.clone(), csv: args.csv.clone() };
     output.data(&summary, text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether there is a file that begins otherwise.
+fn holds_another(path: &Path, begins: &[u8]) -> bool {
+    let mut head = Vec::new();
+    let opened = File::open(path).ok().filter(|file| file.metadata().is_ok_and(|found| found.is_file()));
+    let read = opened.and_then(|file| file.take(begins.len() as u64).read_to_end(&mut head).ok());
+    read.is_some_and(|bytes| bytes > 0) && head != begins
 }
 
 fn text(summary: &Summary) -> String {

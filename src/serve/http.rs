@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -117,6 +117,16 @@ async fn solve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
 
 /// The body of a request, where it comes before the end.
 async fn body(shared: &Shared, request: Request) -> Result<Bytes, Refusal> {
+    let most = shared.limits.body;
+    let too_large = || {
+        let problem = format!("a body of more than {most} bytes; send fewer puzzles at once");
+        (StatusCode::PAYLOAD_TOO_LARGE, problem)
+    };
+    // Who says beforehand how much is to come need not send it.
+    let said = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if said.is_some_and(|bytes: u64| bytes > most as u64) {
+        return Err(too_large());
+    }
     let mut ended = shared.ending.subscribe();
     let body = tokio::select! {
         biased;
@@ -124,10 +134,7 @@ async fn body(shared: &Shared, request: Request) -> Result<Bytes, Refusal> {
         _ = ended.wait_for(|ended| *ended) => return Err(ending()),
     };
     body.map_err(|error| match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let most = shared.limits.body;
-            (error.status(), format!("a body of more than {most} bytes; send fewer puzzles at once"))
-        }
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         other => (other, error.body_text()),
     })
 }

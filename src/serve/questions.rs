@@ -128,7 +128,9 @@ impl Question {
         };
         breadth.check_kind(kind).map_err(|error| match (&form, kinds.len()) {
             (As::Tokens, 2..) => {
-                format!("{error}; a Sudoku or a maze that is given as text is known to be one")
+                let problem =
+                    "tokens do not tell whether this is a Sudoku or a maze, as augment and valid need";
+                format!("{problem}; give it as a text")
             }
             _ => error.to_string(),
         })?;
@@ -225,7 +227,10 @@ impl Answered {
         let (confidence, mut tokens) = (thought.confidence(), thought.answer);
         let (answer, fault, solved) = match &question.form {
             As::Puzzle(puzzle) => {
+                // Whether there is a right one is searched for where the answer is none.
+                let none = || "the puzzle has no solution: its clues contradict each other".to_owned();
                 let fault = puzzle.judge(&tokens).1;
+                let fault = fault.map(|fault| if puzzle.solutions() == Some(0) { none() } else { fault });
                 let solved = Some(fault.is_none());
                 (Form::Text(puzzle.text(&tokens)), fault, solved)
             }

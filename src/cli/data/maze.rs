@@ -131,12 +131,15 @@ fn text(args: &Args, summary: &Summary) -> String {
         0 => String::new(),
         count => format!(", {count} {what}"),
     };
+    let symmetries = match train.total_puzzles {
+        puzzles if puzzles == train.total_groups => String::new(),
+        puzzles => format!(", {puzzles} with their symmetries"),
+    };
     format!(
-        "{}: mazes of {cols}x{rows}{}\ntrain: {} mazes, {} with their symmetries\ntest: {} mazes{}\n",
+        "{}: mazes of {cols}x{rows}{}\ntrain: {} mazes{symmetries}\ntest: {} mazes{}\n",
         args.out.display(),
         said(repeated, "of them repeated in their split"),
         train.total_groups,
-        train.total_puzzles,
         test.total_groups,
         said(also_in_train, "of them in the training split, too"),
     )

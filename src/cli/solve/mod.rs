@@ -189,6 +189,11 @@ fn with_model(args: &Args, output: &Output, pictures: Pictures, stop: &Stop) -> 
         let fix = "name its data set, --data, for questions in its words, or for samples of it, --sample";
         return Err(Error::usage("model", problem, fix));
     }
+    let by_rules = !(on_arc || own.is_some() || args.puzzles.is_empty());
+    if let Some(persist) = args.persist.filter(|persist| *persist > 0 && !by_rules) {
+        let problem = format!("{persist}, but nobody knows the rules by which answers to these are right");
+        return Err(Error::usage("--persist", problem, "leave it out: it is for Sudokus and mazes as given"));
+    }
     let breadth = if on_arc {
         args.thinking.breadth_of_each(&config.arch)
     } else {
@@ -316,7 +321,7 @@ impl Tally {
             _ => format!("solved {solved} of {judged}, {unjudged} more answered{unused}"),
         };
         match stopped {
-            true => say(format!("stopped: {told}")),
+            true => say(format!("stopped: {told}; what came after was not tried")),
             // A single question is its own tally, and so are answers that nobody judges.
             false if answered + refused > 1 && (judged > 0 || refused > 0) => say(told),
             false => {}

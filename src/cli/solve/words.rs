@@ -28,6 +28,9 @@ struct Answered {
     labels: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exact: Option<bool>,
+    /// Why the answer may be worth nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
     #[serde(flatten)]
     choice: Option<Choice>,
     steps: Vec<Step>,
@@ -182,6 +185,7 @@ impl Session<'_> {
             place,
             labels: labels.as_ref().map(|labels| words.text(labels)),
             exact,
+            note: dialogue.unseen(&question.inputs).map(|words| format!("no test sample has {words}")),
             question: words.text(&question.inputs),
             answer: words.text(solution.answer()),
             choice: solution.elected.as_ref().map(Choice::from),

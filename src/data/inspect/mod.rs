@@ -146,6 +146,9 @@ pub struct Report {
 /// [`Error::Io`] if `dir` is no readable folder, [`Error::File`] if it is missing or holds no data set at all.
 /// Everything else is in the report.
 pub fn inspect(dir: &Path) -> Result<Report> {
+    if dir.is_file() {
+        return Err(Error::file(dir, "is no folder", NAME_ONE));
+    }
     fs::read_dir(dir).map_err(Error::io(dir)).map_err(|error| error.or_missing(NAME_ONE))?;
     let mut findings = Findings::default();
     let read = |split| layout::read(dir, split, &mut findings);

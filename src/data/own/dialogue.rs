@@ -54,7 +54,7 @@ impl Dialogue {
     pub(super) fn tokens(&self, cell: Cell) -> std::result::Result<Vec<i32>, String> {
         let (mut tokens, most) = (self.words.tokens_of(cell)?, self.seq_len());
         if tokens.len() > most {
-            return Err(format!("{} words, the model takes {most}", tokens.len()));
+            return Err(format!("{} words, the model takes at most {most}", tokens.len()));
         }
         tokens.resize(most, 0);
         self.check(&tokens)?;

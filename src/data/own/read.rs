@@ -60,6 +60,9 @@ impl Cell {
 
 /// All rows of a file.
 pub(super) fn read(path: &Path) -> Result<Vec<Row>> {
+    if !path.exists() {
+        return Err(Error::missing(path, FIX));
+    }
     let Text { head, all } = text(path)?;
     let rows = match head.trim_ascii_start().first() {
         Some(b'{') => read_jsonl(path, all)?,
