@@ -77,7 +77,7 @@ pub fn same_run(workshop: &Workshop, first: &str, second: &str, step: u64) -> Ou
     check(first.2 == second.2, || format!("the logs differ: {:#?} and {:#?}", first.2, second.2))
 }
 
-/// The lines of `metrics.jsonl` without their times and the memory of the process.
+/// The lines of `metrics.jsonl` without their times, their pace and the memory of the process.
 fn metrics(workshop: &Workshop, run: &str) -> Outcome<Vec<Value>> {
     let text = fs::read_to_string(Path::new(&workshop.path(run)).join("metrics.jsonl"))?;
     let parsed = |line: &str| -> Outcome<Value> {
@@ -86,6 +86,9 @@ fn metrics(workshop: &Workshop, run: &str) -> Outcome<Vec<Value>> {
         check(time.is_some_and(|time| time.is_string()), || format!("{line} has no time"))?;
         let bytes = line.as_object_mut().and_then(|line| line.remove("process_bytes"));
         check(bytes.is_none_or(|bytes| bytes.as_u64() > Some(1 << 20)), || format!("{line}: memory"))?;
+        let pace = line.as_object_mut().and_then(|line| line.remove("samples_per_s"));
+        let paced = pace.as_ref().and_then(Value::as_f64).is_some_and(|pace| pace > 0.0);
+        check(paced == (line["split"] == "train"), || format!("{line}: {pace:?} samples/s"))?;
         Ok(line)
     };
     text.lines().map(parsed).collect()

@@ -1,5 +1,5 @@
 //! `metrics.jsonl` in a run folder: a line for each training step and each evaluation, handed to the system at once.
-//! But for their times and the memory of the process, equal runs write equal logs.
+//! But for their times, their pace and the memory of the process, equal runs write equal logs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -26,6 +26,9 @@ pub(super) struct Entry<'a> {
     /// Bytes of device memory that a training step takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_bytes: Option<u64>,
+    /// Of a training step, since what was done before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples_per_s: Option<f64>,
     /// Of a training step, 1 where it was not applied, as a loss or gradient was not finite, else 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped_steps: Option<u32>,
@@ -56,6 +59,9 @@ pub(super) struct WentBack {
 struct Timed<'a, T> {
     #[serde(flatten)]
     line: &'a T,
+    /// Of a training step, the one of the last evaluation before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_test: Option<u64>,
     time: String,
     /// Bytes of memory that this process has, where the system tells.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,18 +125,19 @@ impl MetricsLog {
                 return Ok(());
             }
         }
-        self.write(entry)
+        let last_test = self.tested.map(|(step, ..)| step).filter(|_| entry.split == "train");
+        self.write(entry, last_test)
     }
 
     /// Takes back the lines after a step, and says that training goes on from there.
     pub fn go_back(&mut self, folder: &Path, line: &WentBack) -> Result<()> {
         *self = MetricsLog::open(folder, line.step, line.step)?;
-        self.write(line)
+        self.write(line, None)
     }
 
-    fn write(&mut self, line: &impl Serialize) -> Result<()> {
-        let json = serde_json::to_string(&Timed { line, time: now(), process_bytes: process_bytes() })
-            .map_err(|error| Error::io(&self.path)(error.into()))?;
+    fn write(&mut self, line: &impl Serialize, last_test: Option<u64>) -> Result<()> {
+        let line = Timed { line, last_test, time: now(), process_bytes: process_bytes() };
+        let json = serde_json::to_string(&line).map_err(|error| Error::io(&self.path)(error.into()))?;
         self.file.write_all((json + "\n").as_bytes()).map_err(Error::io(&self.path))
     }
 
@@ -151,6 +158,7 @@ mod tests {
             step,
             lr: Some(0.5),
             device_bytes: Some(1),
+            samples_per_s: Some(2.5),
             skipped_steps: Some(0),
             examples: None,
             pass_at: None,
@@ -182,6 +190,7 @@ mod tests {
         let expected = [("train", 1), ("train", 3), ("train", 4), ("test", 4), ("train", 5), ("test", 5)];
         assert_eq!(steps, expected.map(|(split, step)| (Some(split), Some(step))));
         let last = &seen[4];
+        assert_eq!((&last["last_test"], seen[5].get("last_test")), (&4.into(), None));
         assert_eq!((&last["exact_accuracy"], &last["loss"]), (&0.5.into(), &0.625.into()));
         assert!(humantime::parse_rfc3339(last["time"].as_str().unwrap()).is_ok());
     }

@@ -41,6 +41,8 @@ pub struct Progress {
     last_step: u64,
     started: Instant,
     shown: Instant,
+    /// When the last step or evaluation ended.
+    ended: Instant,
 }
 
 impl Progress {
@@ -61,6 +63,7 @@ impl Progress {
             last_step: 0,
             started: now,
             shown: now,
+            ended: now,
         }
     }
 
@@ -126,7 +129,7 @@ impl Observer for Progress {
         if self.log.is_none() {
             self.started = Instant::now();
         }
-        self.shown = Instant::now();
+        (self.shown, self.ended) = (Instant::now(), Instant::now());
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
@@ -149,12 +152,14 @@ impl Observer for Progress {
 
     fn step(&mut self, step: &StepMetrics) -> Result<()> {
         let (split, loss, lr) = ("train", step.metrics.loss(), Some(step.lr));
+        let taken = std::mem::replace(&mut self.ended, Instant::now()).elapsed().as_secs_f64();
         let skipped_steps = Some(u32::from(step.skipped));
         self.log(&Entry {
             split,
             step: step.step,
             lr,
             device_bytes: self.bytes,
+            samples_per_s: Some(self.batch as f64 / taken.max(f64::MIN_POSITIVE)),
             skipped_steps,
             examples: None,
             pass_at: None,
@@ -192,12 +197,14 @@ impl Observer for Progress {
         metrics: &Metrics,
         votes: Option<&Score>,
     ) -> Result<()> {
+        self.ended = Instant::now();
         let pass_at = votes.map(|score| &score.pass_at).filter(|pass_at| !pass_at.is_empty());
         self.log(&Entry {
             split: "test",
             step,
             lr: None,
             device_bytes: None,
+            samples_per_s: None,
             skipped_steps: None,
             examples: Some(examples),
             pass_at,
