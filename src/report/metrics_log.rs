@@ -26,7 +26,7 @@ pub(super) struct Entry<'a> {
     /// Bytes of device memory that a training step takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_bytes: Option<u64>,
-    /// Of a training step, since what was done before it.
+    /// Of a training step, in the mean since the last evaluation or start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples_per_s: Option<f64>,
     /// Of a training step, 1 where it was not applied, as a loss or gradient was not finite, else 0.

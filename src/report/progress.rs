@@ -41,8 +41,8 @@ pub struct Progress {
     last_step: u64,
     started: Instant,
     shown: Instant,
-    /// When the last step or evaluation ended.
-    ended: Instant,
+    /// Since when it has trained without an evaluation, and the steps since then: some are told of later than they end.
+    stretch: (Instant, u64),
 }
 
 impl Progress {
@@ -63,7 +63,7 @@ impl Progress {
             last_step: 0,
             started: now,
             shown: now,
-            ended: now,
+            stretch: (now, 0),
         }
     }
 
@@ -129,7 +129,7 @@ impl Observer for Progress {
         if self.log.is_none() {
             self.started = Instant::now();
         }
-        (self.shown, self.ended) = (Instant::now(), Instant::now());
+        (self.shown, self.stretch) = (Instant::now(), (Instant::now(), 0));
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
@@ -152,14 +152,15 @@ impl Observer for Progress {
 
     fn step(&mut self, step: &StepMetrics) -> Result<()> {
         let (split, loss, lr) = ("train", step.metrics.loss(), Some(step.lr));
-        let taken = std::mem::replace(&mut self.ended, Instant::now()).elapsed().as_secs_f64();
+        self.stretch.1 += 1;
+        let (since, samples) = (self.stretch.0, self.stretch.1 * self.batch as u64);
         let skipped_steps = Some(u32::from(step.skipped));
         self.log(&Entry {
             split,
             step: step.step,
             lr,
             device_bytes: self.bytes,
-            samples_per_s: Some(self.batch as f64 / taken.max(f64::MIN_POSITIVE)),
+            samples_per_s: Some(samples as f64 / since.elapsed().as_secs_f64().max(f64::MIN_POSITIVE)),
             skipped_steps,
             examples: None,
             pass_at: None,
@@ -197,7 +198,7 @@ impl Observer for Progress {
         metrics: &Metrics,
         votes: Option<&Score>,
     ) -> Result<()> {
-        self.ended = Instant::now();
+        self.stretch = (Instant::now(), 0);
         let pass_at = votes.map(|score| &score.pass_at).filter(|pass_at| !pass_at.is_empty());
         self.log(&Entry {
             split: "test",
