@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::damp::add_noise;
 use crate::Result;
-use crate::plan::{Call, Entry, Kernel, Shape, Tape, Tensor, ints, ints_mut};
+use crate::plan::{Call, DispatchBuilder, Entry, Kernel, Shape, Tape, Tensor, ints, ints_mut};
 
 /// `shaders/carry.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -74,6 +74,16 @@ pub struct Samples {
     pub identifiers: Tensor,
 }
 
+/// The call with both samples bound, under the names that kernels which take samples have for them.
+pub(super) fn bound(call: DispatchBuilder<'_>, incoming: Samples, running: Samples) -> DispatchBuilder<'_> {
+    call.bind("incoming_inputs", incoming.inputs)
+        .bind("incoming_labels", incoming.labels)
+        .bind("incoming_identifiers", incoming.identifiers)
+        .bind("inputs", running.inputs)
+        .bind("labels", running.labels)
+        .bind("identifiers", running.identifiers)
+}
+
 /// Lays down: slots that have halted take their sample from `incoming`.
 pub fn take_samples_where(
     tape: &mut Tape,
@@ -82,14 +92,8 @@ pub fn take_samples_where(
     incoming: Samples,
     running: Samples,
 ) -> Result<()> {
-    tape.call(&KERNEL, "take_samples")
-        .bind("halted", halted)
-        .bind("incoming_inputs", incoming.inputs)
-        .bind("incoming_labels", incoming.labels)
-        .bind("incoming_identifiers", incoming.identifiers)
-        .bind("inputs", running.inputs)
-        .bind("labels", running.labels)
-        .bind("identifiers", running.identifiers)
+    let call = tape.call(&KERNEL, "take_samples").bind("halted", halted);
+    bound(call, incoming, running)
         .count("count", batch * seq_len)
         .count("per_sample", seq_len)
         .count("width", 1)

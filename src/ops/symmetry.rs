@@ -1,7 +1,7 @@
 //! Samples drawn as symmetries of their examples: what a slot that has halted takes of a Sudoku or a maze is one of the
 //! variants that are the same puzzle in other clothes.
 
-use super::carry::{Samples, take_identifiers};
+use super::carry::{Samples, bound, take_identifiers};
 use crate::data::sudoku;
 use crate::data::symmetry::{Symmetries, VariantDraw};
 use crate::plan::{Call, Entry, Kernel, Tape, Tensor, ints, ints_mut};
@@ -41,15 +41,8 @@ pub fn take_variants_where(
     if rows * columns != seq_len {
         return Err(Error::kernel("symmetry", format!("{rows} x {columns} cells are not S {seq_len}")));
     }
-    tape.call(&KERNEL, entry)
-        .bind("halted", halted)
-        .bind("variants", variants.draws)
-        .bind("incoming_inputs", incoming.inputs)
-        .bind("incoming_labels", incoming.labels)
-        .bind("incoming_identifiers", incoming.identifiers)
-        .bind("inputs", running.inputs)
-        .bind("labels", running.labels)
-        .bind("identifiers", running.identifiers)
+    let call = tape.call(&KERNEL, entry).bind("halted", halted).bind("variants", variants.draws);
+    bound(call, incoming, running)
         .count("rows", rows)
         .count("columns", columns)
         .count("box_rows", box_rows)

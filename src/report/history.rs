@@ -91,8 +91,9 @@ impl History {
         let mut seen = BTreeSet::new();
         let mut runs = Vec::new();
         for folder in folders {
-            if seen.insert(found(folder)?) {
-                runs.push(History::of(folder)?);
+            let whole = found(folder)?;
+            if seen.insert(whole.clone()) {
+                runs.push(History::of(folder, &whole)?);
             }
         }
         let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
@@ -104,9 +105,9 @@ impl History {
         Ok(runs)
     }
 
-    fn of(folder: &Path) -> Result<History> {
+    fn of(folder: &Path, whole: &Path) -> Result<History> {
         // "." has no name of its own.
-        let (log, whole) = (folder.join(METRICS_FILE), found(folder)?);
+        let log = folder.join(METRICS_FILE);
         let name = whole
             .file_name()
             .map_or_else(|| whole.display().to_string(), |name| name.to_string_lossy().into());

@@ -44,8 +44,8 @@ enum As {
 /// A puzzle that fits the model.
 pub struct Question {
     form: As,
-    /// How many words it has, where no sample of its task has as many.
-    unseen: Option<String>,
+    /// Why its answer may be worth nothing.
+    note: Option<String>,
     /// What is asked.
     pub asked: eval::Question,
 }
@@ -134,8 +134,8 @@ impl Question {
             }
             _ => error.to_string(),
         })?;
-        let unseen = dialogue.and_then(|dialogue| dialogue.unseen(&inputs));
-        Ok(Question { form, unseen, asked: eval::Question { kind, inputs, identifier } })
+        let note = dialogue.and_then(|dialogue| dialogue.unseen(&inputs));
+        Ok(Question { form, note, asked: eval::Question { kind, inputs, identifier } })
     }
 }
 
@@ -240,7 +240,7 @@ impl Answered {
             }
             As::Tokens => (Form::Tokens(tokens), None, None),
         };
-        let note = question.unseen.as_ref().map(|words| format!("no test sample has {words}"));
+        let note = question.note.clone();
         let outcome = Outcome::Answer { answer, steps, confidence, choice, solved, fault, note };
         Answered { index, outcome }
     }

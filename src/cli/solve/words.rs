@@ -146,8 +146,8 @@ impl Session<'_> {
                     continue;
                 }
             };
-            if let Some(words) = dialogue.unseen(&inputs) {
-                say(format!("note: \"{}\": no test sample has {words}", line.trim()));
+            if let Some(note) = dialogue.unseen(&inputs) {
+                say(format!("note: \"{}\": {note}", line.trim()));
             }
             questions.push((place, Question { kind: Kind::Other, inputs, identifier: 0 }, labels));
         }
@@ -185,7 +185,7 @@ impl Session<'_> {
             place,
             labels: labels.as_ref().map(|labels| words.text(labels)),
             exact,
-            note: dialogue.unseen(&question.inputs).map(|words| format!("no test sample has {words}")),
+            note: dialogue.unseen(&question.inputs),
             question: words.text(&question.inputs),
             answer: words.text(solution.answer()),
             choice: solution.elected.as_ref().map(Choice::from),

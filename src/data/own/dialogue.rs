@@ -71,10 +71,11 @@ impl Dialogue {
         }
     }
 
-    /// How many words a question of (S) tokens has, where no sample has as many: the answer may be worth nothing.
+    /// Why the answer to a question of (S) tokens may be worth nothing: no sample has as many words.
     pub fn unseen(&self, question: &[i32]) -> Option<String> {
         let words = end(question, 0);
-        (self.answered.get(words) == Some(&0)).then(|| counted(words, "word"))
+        (self.answered.get(words) == Some(&0))
+            .then(|| format!("no test sample has {}", counted(words, "word")))
     }
 
     /// Makes padding of those (S) tokens of an answer that nobody asked for: beyond the labels of samples whose questions have
